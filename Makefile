@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+# squib's build: `make help` lists the targets.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+HOST_ARCH := $(shell uname -m)
+ARCH ?= $(HOST_ARCH)
+TRIPLE := $(ARCH)-linux-gnu
+COMPILER ?= gcc
+SAN ?=
+
+ifeq ($(filter $(ARCH),x86_64 aarch64),)
+$(error ARCH=$(ARCH): squib knows x86_64 and aarch64)
+endif
+
+ifeq ($(COMPILER),clang)
+CC := clang --target=$(TRIPLE)
+else ifeq ($(ARCH),$(HOST_ARCH))
+CC := gcc
+else
+CC := $(TRIPLE)-gcc
+endif
+
+# One folder per variant, so that none rebuilds another.
+empty :=
+comma := ,
+B := build/$(ARCH)$(if $(filter clang,$(COMPILER)),-clang)$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wconversion -Wno-sign-conversion -Wswitch-enum -Wformat=2 -Wimplicit-fallthrough -Wundef \
+	-Wpointer-arith -Wwrite-strings -Wold-style-definition
+HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero
+HARDENING += $(if $(filter x86_64,$(ARCH)),-fcf-protection=full,-mbranch-protection=standard)
+ifeq ($(COMPILER),clang)
+WARNINGS += -Wno-unused-command-line-argument -Wno-format-nonliteral
+HARDENING += -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang
+endif
+ifeq ($(SAN),)
+OPTIMISE := -O2 -D_FORTIFY_SOURCE=3
+else
+OPTIMISE := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) \
+	$(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined)
+# Instrumentation hides from gcc that a truncated message was checked for.
+OPTIMISE += $(if $(filter gcc,$(COMPILER)),-Wno-format-truncation)
+endif
+
+CPPFLAGS := -I. -Iarch/$(ARCH) -D_GNU_SOURCE -MMD -MP
+CFLAGS := -std=gnu17 -g $(OPTIMISE) $(WARNINGS) $(HARDENING) -ffunction-sections -fdata-sections
+LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN))
+RELEASE_LDFLAGS := -Wl,--gc-sections $(if $(SAN),-pie,-static-pie)
+LDLIBS := -ljansson $(if $(filter aarch64,$(ARCH)),-lfdt)
+
+# A module is a .c file in its folder: no lists to keep.
+BASE_SRC := $(wildcard vmm/base/*.c)
+VMM_SRC := $(filter-out vmm/main.c,$(wildcard vmm/*.c))
+DEVICE_SRC := $(wildcard devices/*.c devices/*/*.c)
+API_SRC := $(wildcard api/*.c)
+ARCH_SRC := $(wildcard arch/$(ARCH)/*.c)
+SQUIB_SRC := vmm/main.c $(BASE_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) $(ARCH_SRC)
+
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+.PHONY: all clean help
+all: $(B)/squib ## build squib for ARCH (x86_64 or aarch64), with COMPILER (gcc or clang)
+
+$(B)/squib: $(call objects,$(SQUIB_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC      $@"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+include tools/rules.mk
+include tests/guest/rules.mk
+include tests/bench/rules.mk
+include tests/rules.mk
+include tests/bench/api.mk
+
+clean: ## remove what was built (the cache of kernels stays)
+	rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,64 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Checks who includes whom: a layer sees only the layers below it. Prints each violation.
+#
+# One line per layer: the folder, then what its project includes may begin with. The first line
+# whose folder matches a file counts. There is no list of exceptions, by policy.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+layers='
+vmm/base/     vmm/base/
+devices/      devices/ vmm/base/
+arch/         arch/ vmm/base/
+seccomp/      seccomp/ vmm/base/
+vmm/main.c    vmm/ devices/ arch/ seccomp/ api/
+vmm/          vmm/ devices/ arch/ seccomp/
+api/          api/ vmm/
+tests/        tests/ vmm/ devices/ arch/ seccomp/ api/ tools/
+tools/        tools/ tests/guest/ vmm/base/ vmm/version.h arch/
+'
+
+# Includes without a folder are a file beside, or the architecture's own by -Iarch/$(ARCH).
+bad=0
+# shellcheck disable=SC2046 # file names without spaces
+grep -n '^#include "[^"]*/' $(git ls-files -co --exclude-standard '*.c' '*.h') | awk -v layers="$layers" '
+BEGIN {
+	count = split(layers, rows, "\n")
+}
+{
+	split($0, part, "\"")
+	file = $0
+	sub(/:.*/, "", file)
+	for (i = 1; i <= count; i++) {
+		words = split(rows[i], word, " ")
+		if (words > 0 && index(file, word[1]) == 1) break
+	}
+	ok = 0
+	for (w = 2; w <= words; w++) ok = ok || index(part[2], word[w]) == 1
+	if (!ok) {
+		print file " includes " part[2] ", which its layer must not see"
+		bad = 1
+	}
+}
+END { exit bad }' || bad=1
+
+# Architectures differ by files, never by conditionals in generic code.
+if git grep -nE '#.*(__x86_64__|__aarch64__)' -- '*.c' '*.h' ':!arch'; then
+	echo 'architecture conditionals belong into arch/'
+	bad=1
+fi
+
+# Host addresses of guest memory stay where they can be checked.
+if git grep -nw 'hva' -- '*.c' '*.h' ':!vmm/base/gmem.[ch]' ':!vmm/base/kvm.c' ':!devices/virtio/virtq.c' ':!tests'; then
+	echo 'guest memory is reached through gmem only'
+	bad=1
+fi
+
+# All of KVM goes through the seam that tests can script.
+if git grep -nE '\bioctl\(' -- vmm devices arch api ':!vmm/base/kvm_sys.c' | grep KVM_; then
+	echo 'KVM ioctls go through vmm/base/kvm_sys.h'
+	bad=1
+fi
+[ $bad = 0 ] && echo "layers: ok"
+exit $bad
