@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Time as a parameter: the host's clocks in the monitor, a script's in tests. */
+#ifndef VMM_BASE_CLOCK_H
+#define VMM_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+struct clock {
+	/* Nanoseconds of the POSIX clock `id`. Callable from any thread. */
+	uint64_t (*now_ns)(clockid_t id);
+};
+
+/* clock_gettime */
+extern const struct clock clock_host;
+
+/*
+ * Splits seconds since 1970 (UTC, or shifted by a zone's offset) into tm_year to tm_sec; times
+ * before 1970 count as 1970. Async-signal-safe, which gmtime_r and localtime_r are not: they take a
+ * lock.
+ */
+void clock_calendar(int64_t seconds, struct tm *tm);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Descriptors that close themselves, whole reads and writes. */
+#include "vmm/base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void fd_close(int *fd)
+{
+	if (*fd >= 0) {
+		int saved = errno;
+
+		close(*fd);
+		errno = saved;
+		*fd = -1;
+	}
+}
+
+/*
+ * A file that is registered with an io_uring belongs to it as well, and the kernel takes an
+ * io_uring apart in a worker thread [io_uring_register(2)]. So if ours is the last descriptor of
+ * the file, it is that worker who waits for the file's release. Where there is no io_uring, this
+ * is close.
+ */
+void fd_close_later(int *fd)
+{
+	struct io_uring_params params = {0};
+	AUTO_FD ring = (int)syscall(SYS_io_uring_setup, 1, &params);
+
+	if (ring >= 0) {
+		(void)syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, fd, 1);
+	}
+	fd_close(fd);
+}
+
+int fd_take(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+void free_pointer(void *pointer)
+{
+	void **block = pointer;
+
+	free(*block);
+	*block = NULL;
+}
+
+int fd_open_file(const char *path, const char *what, int *fd, uint64_t *len, struct error *err)
+{
+	/* O_NONBLOCK: a FIFO without a writer must be refused below, not waited for. */
+	AUTO_FD file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+
+	if (file < 0 || fstat(file, &st) < 0) {
+		return error_sys(err, "%s cannot be opened: %s", what, path);
+	}
+	if (!S_ISREG(st.st_mode)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "%s cannot be opened: %s is not a regular file", what, path);
+	}
+	if (len != NULL) {
+		*len = (uint64_t)st.st_size;
+	}
+	*fd = fd_take(&file);
+	return 0;
+}
+
+int pread_full(int fd, void *buf, size_t len, uint64_t offset, struct error *err)
+{
+	uint8_t *next = buf;
+
+	while (len > 0) {
+		ssize_t got = pread(fd, next, len, (off_t)offset);
+
+		if (got < 0 && errno == EINTR) {
+			continue;
+		}
+		if (got < 0) {
+			return error_sys(err, "Cannot read %zu bytes at offset %llu", len,
+					 (unsigned long long)offset);
+		}
+		if (got == 0) {
+			return error_set(err, ERR_CORRUPT,
+					 "The file ends at offset %llu, %zu bytes too early",
+					 (unsigned long long)offset, len);
+		}
+		next += got;
+		len -= (size_t)got;
+		offset += (uint64_t)got;
+	}
+	return 0;
+}
+
+int write_full(int fd, const void *buf, size_t len, struct error *err)
+{
+	const uint8_t *next = buf;
+
+	while (len > 0) {
+		ssize_t put = write(fd, next, len);
+
+		if (put < 0 && errno == EINTR) {
+			continue;
+		}
+		if (put < 0) {
+			return error_sys(err, "Cannot write %zu bytes", len);
+		}
+		next += put;
+		len -= (size_t)put;
+	}
+	return 0;
+}
+
+int fd_open_standard(struct error *err)
+{
+	int fd;
+
+	/* open(2) takes the lowest free number. */
+	do {
+		fd = open("/dev/null", O_RDWR);
+		if (fd < 0) {
+			return error_sys(err, "Cannot open /dev/null");
+		}
+	} while (fd <= STDERR_FILENO);
+	close(fd);
+	return 0;
+}
+
+int read_file(const char *path, const char *what, size_t limit, char **text, size_t *len,
+	      struct error *err)
+{
+	/* A pipe will do as well: configurations come from process substitution, too. */
+	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	AUTO_FREE char *block = malloc(limit + 1);
+	size_t used = 0;
+
+	if (fd < 0) {
+		return error_sys(err, "%s cannot be opened: %s", what, path);
+	}
+	if (block == NULL) {
+		return error_sys(err, "%s %s does not fit into memory", what, path);
+	}
+	for (;;) {
+		ssize_t got = read(fd, block + used, limit + 1 - used);
+
+		if (got < 0 && errno == EINTR) {
+			continue;
+		}
+		if (got < 0) {
+			return error_sys(err, "%s %s cannot be read", what, path);
+		}
+		used += (size_t)got;
+		if (used > limit) {
+			return error_set(err, ERR_TOO_LARGE,
+					 "%s %s has more than the limit of %zu bytes", what, path,
+					 limit);
+		}
+		if (got == 0) {
+			break;
+		}
+	}
+	block[used] = '\0';
+	*text = block;
+	*len = used;
+	block = NULL;
+	return 0;
+}

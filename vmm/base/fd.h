@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Descriptors and heap blocks that close themselves, and whole reads and writes. */
+#ifndef VMM_BASE_FD_H
+#define VMM_BASE_FD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+/* Closes *fd unless it is -1, and sets it to -1. Keeps errno. */
+void fd_close(int *fd);
+
+/*
+ * fd_close for a file whose release takes long: the kernel does that in a thread of its own. What
+ * the file holds is thus still held for a while after.
+ */
+void fd_close_later(int *fd);
+
+/* Hands a descriptor on: returns *fd and leaves -1 behind. */
+int fd_take(int *fd);
+
+/* free(*(void **)pointer), then NULL: the cleanup of AUTO_FREE. */
+void free_pointer(void *pointer);
+
+/*
+ * For locals only, always initialised: `AUTO_FD fd = -1;`, `AUTO_FREE char *text = NULL;`.
+ * Ownership leaves by fd_take or by setting the pointer to NULL.
+ */
+#define AUTO_FD __attribute__((cleanup(fd_close))) int
+#define AUTO_FREE __attribute__((cleanup(free_pointer)))
+
+/*
+ * Opens `path` read-only and close-on-exec. Refuses what is not a regular file, since reading a
+ * FIFO or a device could block for ever. *len is its size in bytes (may be NULL). `what` names the
+ * file's role in the sentence, e.g. "The kernel file".
+ */
+MUST_CHECK int fd_open_file(const char *path, const char *what, int *fd, uint64_t *len,
+			    struct error *err);
+
+/* Reads exactly `len` bytes at `offset`; a shorter file is an error. Retries EINTR. */
+MUST_CHECK int pread_full(int fd, void *buf, size_t len, uint64_t offset, struct error *err);
+
+/*
+ * Makes sure that descriptors 0 to 2 are open (on /dev/null where they are not), so that no file
+ * of ours becomes somebody's standard output. First thing in a process.
+ */
+MUST_CHECK int fd_open_standard(struct error *err);
+
+/* Writes all of `buf`, retrying EINTR and short writes. */
+MUST_CHECK int write_full(int fd, const void *buf, size_t len, struct error *err);
+
+/*
+ * Reads the whole of a file of at most `limit` bytes into a fresh NUL-terminated heap block, which
+ * the caller frees. *len is without the NUL.
+ */
+MUST_CHECK int read_file(const char *path, const char *what, size_t limit, char **text, size_t *len,
+			 struct error *err);
+
+#endif
