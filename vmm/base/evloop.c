@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An event loop on epoll.
+ *
+ * Theory of operation. epoll hands back pointers to sources. One dispatch fetches a batch of them
+ * and calls each handler in turn; a handler may remove any source, even free its owner, while the
+ * batch still holds a pointer to it. ev_del therefore strikes the source out of the batch that is
+ * being dispatched, and nothing else is needed: epoll itself forgets a source at EPOLL_CTL_DEL.
+ *
+ * epoll reports hangups and errors whatever the mask, so a silenced source whose peer has gone
+ * would keep the loop spinning. Silence is therefore edge-triggered: such news comes once at most.
+ */
+#include "vmm/base/evloop.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "vmm/base/fd.h"
+
+int evloop_init(struct evloop *loop, struct error *err)
+{
+	*loop = (struct evloop){.epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
+	if (loop->epoll_fd < 0) {
+		return error_sys(err, "Cannot create the event loop");
+	}
+	return 0;
+}
+
+void evloop_destroy(struct evloop *loop)
+{
+	/* 0 is a loop that was never initialised: standard input is not its to close. */
+	if (loop->epoll_fd > 0) {
+		close(loop->epoll_fd);
+	}
+	*loop = (struct evloop){0};
+}
+
+static int control(const struct evloop *loop, int operation, struct ev_source *source,
+		   uint32_t mask)
+{
+	struct epoll_event event = {.events = mask != 0 ? mask : EPOLLET, .data.ptr = source};
+
+	return epoll_ctl(loop->epoll_fd, operation, source->fd, &event);
+}
+
+int evloop_run_once(struct evloop *loop, int timeout_ms, struct error *err)
+{
+	struct epoll_event events[EVLOOP_BATCH];
+	int count = epoll_wait(loop->epoll_fd, events, EVLOOP_BATCH, timeout_ms);
+
+	if (count < 0) {
+		if (errno == EINTR) {
+			return 0;
+		}
+		return error_sys(err, "Cannot wait for events");
+	}
+	for (int i = 0; i < count; i++) {
+		loop->batch[i] = events[i].data.ptr;
+	}
+	loop->batch_count = (unsigned)count;
+	for (int i = 0; i < count && !loop->is_stopping; i++) {
+		struct ev_source *source = loop->batch[i];
+
+		if (source == NULL) {
+			continue;
+		}
+		/* An earlier handler of the batch may have silenced it. */
+		uint32_t ready = events[i].events & (source->mask | EPOLLERR | EPOLLHUP);
+
+		if (ready != 0) {
+			source->fn(source, ready);
+		}
+	}
+	loop->batch_count = 0;
+	return 0;
+}
+
+int evloop_run(struct evloop *loop, struct error *err)
+{
+	while (!loop->is_stopping) {
+		if (evloop_run_once(loop, -1, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+void evloop_stop(struct evloop *loop)
+{
+	loop->is_stopping = true;
+}
+
+int ev_add(struct evloop *loop, struct ev_source *source, uint32_t mask, struct error *err)
+{
+	if (control(loop, EPOLL_CTL_ADD, source, mask) < 0) {
+		return error_sys(err, "Cannot wait for descriptor %d", source->fd);
+	}
+	source->mask = mask;
+	source->is_added = true;
+	return 0;
+}
+
+void ev_mod(struct evloop *loop, struct ev_source *source, uint32_t mask)
+{
+	if (!source->is_added || source->mask == mask) {
+		return;
+	}
+	/* Changing the mask of a descriptor that is in the set can't fail [epoll_ctl(2)]. */
+	control(loop, EPOLL_CTL_MOD, source, mask);
+	source->mask = mask;
+}
+
+void ev_del(struct evloop *loop, struct ev_source *source)
+{
+	if (!source->is_added) {
+		return;
+	}
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
+	source->is_added = false;
+	for (unsigned i = 0; i < loop->batch_count; i++) {
+		if (loop->batch[i] == source) {
+			loop->batch[i] = NULL;
+		}
+	}
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One thread's event loop on epoll: sources embedded in their owners, no allocation. */
+#ifndef VMM_BASE_EVLOOP_H
+#define VMM_BASE_EVLOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+struct ev_source;
+
+/* `ready` has the epoll bits that fired. Must not block, and bounds its work per call. */
+typedef void (*ev_fn)(struct ev_source *source, uint32_t ready);
+
+/*
+ * Embedded in its owner (container_of in the handler). The owner fills fd and fn before ev_add and
+ * keeps the source alive until ev_del; the loop never closes the descriptor.
+ */
+struct ev_source {
+	int fd;
+	ev_fn fn;
+	/* the loop's */
+	uint32_t mask;
+	bool is_added;
+};
+
+enum {
+	EVLOOP_BATCH = 16
+};
+
+struct evloop {
+	int epoll_fd;
+	bool is_stopping;
+	struct ev_source *batch[EVLOOP_BATCH]; /* what the running dispatch has yet to call */
+	unsigned batch_count;
+};
+
+/* A zeroed or half-built loop may be destroyed. All calls are the loop's own thread's. */
+MUST_CHECK int evloop_init(struct evloop *loop, struct error *err);
+void evloop_destroy(struct evloop *loop);
+
+/* Calls handlers until evloop_stop. */
+MUST_CHECK int evloop_run(struct evloop *loop, struct error *err);
+
+/* Waits up to `timeout_ms` (-1: no limit) and dispatches one batch. */
+MUST_CHECK int evloop_run_once(struct evloop *loop, int timeout_ms, struct error *err);
+
+/* No handler is called after the one that calls this, and evloop_run returns. */
+void evloop_stop(struct evloop *loop);
+
+/* `mask` of EPOLLIN, EPOLLOUT...; level-triggered unless EPOLLET is given. */
+MUST_CHECK int ev_add(struct evloop *loop, struct ev_source *source, uint32_t mask,
+		      struct error *err);
+
+/*
+ * Changes what is waited for; 0 silences a source, but for one call at most when its peer hangs up.
+ * Only for added sources.
+ */
+void ev_mod(struct evloop *loop, struct ev_source *source, uint32_t mask);
+
+/*
+ * Removes a source; fine for one that was not added. A handler may remove any source, itself too:
+ * one whose event is in the current batch is not called any more.
+ */
+void ev_del(struct evloop *loop, struct ev_source *source);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A token bucket: a limited rate with bursts; time is the caller's. */
+#ifndef VMM_BASE_RATELIMIT_H
+#define VMM_BASE_RATELIMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/attr.h"
+
+/* Zeroed: no limit. The caller locks it. */
+struct token_bucket {
+	uint64_t size; /* 0: no limit */
+	uint64_t refill_ns;
+	uint64_t burst; /* what is left of the one-time burst */
+	uint64_t budget;
+	uint64_t updated_ns; /* up to when time was turned into tokens */
+};
+
+/*
+ * A full bucket of `size` tokens that takes `refill_ms` to fill, and `burst` tokens besides, once.
+ * If size or time is 0, or the time is beyond 2^64 ns, there is no limit [compat].
+ */
+void token_bucket_init(struct token_bucket *bucket, uint64_t size, uint64_t burst,
+		       uint64_t refill_ms, uint64_t now_ns);
+
+/*
+ * Takes `count` tokens, or none if there are too few (false). More than the bucket can ever hold
+ * passes at once, and nothing more does until the time of what was missing is over [compat].
+ */
+MUST_CHECK bool token_bucket_take(struct token_bucket *bucket, uint64_t now_ns, uint64_t count);
+
+#endif
