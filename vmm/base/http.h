@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1.x: requests out of bytes, and responses into bytes. No I/O. */
+#ifndef VMM_BASE_HTTP_H
+#define VMM_BASE_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/attr.h"
+
+enum http_method {
+	HTTP_GET,
+	HTTP_PUT,
+	HTTP_PATCH,
+	HTTP_DELETE
+};
+
+enum http_version {
+	HTTP_1_0,
+	HTTP_1_1
+};
+
+/* Valid only during the call that hands it over. */
+struct http_request {
+	enum http_method method;
+	const char *path; /* NUL-terminated, begins with '/'; from an http:// URI too */
+	const char
+		*accept;  /* the last Accept that is "application/json" or "text/plain", or NULL */
+	const char *body; /* NUL-terminated beyond body_len; NULL: none */
+	size_t body_len;
+};
+
+/* Zeroed before the call. */
+struct http_response {
+	unsigned status;	  /* 200, 204, 400... */
+	bool is_deprecated;	  /* adds "Deprecation: true" [compat] */
+	const char *content_type; /* a constant; NULL: application/json */
+	char *body;		  /* heap, the server frees it; NULL: none */
+	size_t body_len;
+};
+
+/* Answers one request. On the server's thread; may block. */
+typedef void (*http_handler)(void *arg, const struct http_request *request,
+			     struct http_response *response);
+
+enum {
+	HTTP_LINE_LEN = 1024,		     /* the longest line, with its CRLF [compat] */
+	HTTP_ERROR_LEN = HTTP_LINE_LEN + 64, /* a sentence that may quote a whole line */
+	HTTP_HEAD_LEN = HTTP_ERROR_LEN + 384 /* of what the http_format_ functions write */
+};
+
+enum http_event {
+	HTTP_MORE,     /* all bytes are used up, and nothing is complete */
+	HTTP_CONTINUE, /* the client waits for http_format_continue before it sends the body */
+	HTTP_REQUEST,  /* http_parser_request has it */
+	HTTP_BAD       /* to be answered with http_format_error; the parser skips the request */
+};
+
+/* The parser's own, but for what http_parser_request gives. About 3 KiB; one per connection. */
+struct http_parser {
+	uint64_t payload_max; /* bytes of a body; immutable after init */
+	enum {
+		HTTP_IN_REQUEST_LINE,
+		HTTP_IN_HEADERS,
+		HTTP_IN_BODY,
+		HTTP_IS_DONE
+	} state;
+	bool is_rejected; /* answered already: what is left of the request is skipped */
+	bool is_line_cut; /* the line is too long: skipped up to its CRLF */
+	size_t line_len;
+	char line[HTTP_LINE_LEN];
+
+	enum http_method method;
+	enum http_version version;
+	char path[HTTP_LINE_LEN];
+	const char *accept;
+	bool expects_continue;
+	uint32_t content_len;
+	uint32_t body_len; /* as far as it has been read */
+	char *body;	   /* heap; NULL: there is none, or it is skipped */
+
+	unsigned error_status; /* 400; 500 for want of memory */
+	char error[HTTP_ERROR_LEN];
+};
+
+/* `payload_max`: the largest Content-Length that is taken, in bytes. */
+void http_parser_init(struct http_parser *parser, uint64_t payload_max);
+
+/* A zeroed one is fine. */
+void http_parser_destroy(struct http_parser *parser);
+
+/*
+ * Takes the next bytes of a connection, cut anywhere, and stops behind the first event; *used tells
+ * how many were taken, the caller feeds the others again. After any event the parser is ready for
+ * more: a request that was bad is skipped up to its end (the empty line, and as many bytes as its
+ * Content-Length says), so that the connection can go on.
+ */
+MUST_CHECK enum http_event http_parser_feed(struct http_parser *parser, const char *data,
+					    size_t len, size_t *used);
+
+/* What HTTP_REQUEST announced. The strings are the parser's, until it is fed again. */
+void http_parser_request(const struct http_parser *parser, struct http_request *request);
+
+/*
+ * These write to `to`, of HTTP_HEAD_LEN bytes, and return how many they wrote.
+ *
+ * http_format_head: all of a response but its body, which follows if http_has_body.
+ * http_format_continue: the whole interim response to HTTP_CONTINUE, in the request's version.
+ * http_format_error: the whole response to HTTP_BAD.
+ */
+MUST_CHECK size_t http_format_head(char *to, enum http_version version,
+				   const struct http_response *response);
+MUST_CHECK size_t http_format_continue(char *to, const struct http_parser *parser);
+MUST_CHECK size_t http_format_error(char *to, const struct http_parser *parser);
+
+/* Statuses 1xx and 204 never have a body, whatever the response holds. */
+bool http_has_body(const struct http_response *response);
+
+#endif

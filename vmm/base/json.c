@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Strict loading of JSON, and where in the text its values are.
+ *
+ * Theory of operation
+ *
+ * jansson decides what is JSON; nothing here does. Before it parses, check_depth counts brackets
+ * outside of strings, since jansson recurses once per level. jansson does not keep where a value
+ * was, but it keeps members in the order of the text, so a walk over an object steps through
+ * jansson's members and through the text side by side. The steps trust that the text is valid JSON
+ * only for the place in a message: they never leave [0, len).
+ */
+#include "vmm/base/json.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/base/bytes.h"
+
+/* --- Steps through the text --- */
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static size_t skip_space(const struct json_doc *doc, size_t at)
+{
+	while (at < doc->len && is_space(doc->text[at])) {
+		at++;
+	}
+	return at;
+}
+
+/* `at` is the opening quote; returns the offset after the closing one. */
+static size_t skip_string(const struct json_doc *doc, size_t at)
+{
+	for (at++; at < doc->len; at++) {
+		if (doc->text[at] == '\\') {
+			at++;
+		} else if (doc->text[at] == '"') {
+			return at + 1;
+		}
+	}
+	return doc->len;
+}
+
+/* A number or a word: up to what may follow a value. */
+static size_t skip_scalar(const struct json_doc *doc, size_t at)
+{
+	while (at < doc->len && !is_space(doc->text[at]) && doc->text[at] != ',' &&
+	       doc->text[at] != ']' && doc->text[at] != '}') {
+		at++;
+	}
+	return at;
+}
+
+static size_t skip_value(const struct json_doc *doc, size_t at)
+{
+	size_t depth = 0;
+
+	while (at < doc->len) {
+		char c = doc->text[at];
+
+		if (c == '"') {
+			at = skip_string(doc, at);
+		} else if (c == '{' || c == '[') {
+			depth++;
+			at++;
+		} else if (depth == 0) {
+			return skip_scalar(doc, at);
+		} else {
+			depth -= c == '}' || c == ']' ? 1 : 0;
+			at++;
+		}
+		if (depth == 0) {
+			return at;
+		}
+	}
+	return doc->len;
+}
+
+size_t json_value_end(const struct json_value *value)
+{
+	return skip_value(value->doc, value->start);
+}
+
+struct json_value json_doc_root(const struct json_doc *doc)
+{
+	return (struct json_value){doc, doc->root, skip_space(doc, 0)};
+}
+
+/* `at` is before the key, on white space or a comma. */
+static struct json_member member_at(const struct json_value *object, void *iter, size_t at)
+{
+	const struct json_doc *doc = object->doc;
+	struct json_member member = {.iter = iter};
+
+	if (iter == NULL) {
+		return member;
+	}
+	at = skip_space(doc, at);
+	if (at < doc->len && doc->text[at] == ',') {
+		at = skip_space(doc, at + 1);
+	}
+	member.key = json_object_iter_key(iter);
+	member.key_end = skip_string(doc, at);
+
+	size_t colon = skip_space(doc, member.key_end);
+
+	member.value.doc = doc;
+	member.value.json = json_object_iter_value(iter);
+	member.value.start = skip_space(doc, colon < doc->len ? colon + 1 : doc->len);
+	return member;
+}
+
+struct json_member json_member_first(const struct json_value *object)
+{
+	return member_at(object, json_object_iter(object->json), object->start + 1);
+}
+
+struct json_member json_member_next(const struct json_value *object,
+				    const struct json_member *member)
+{
+	return member_at(object, json_object_iter_next(object->json, member->iter),
+			 json_value_end(&member->value));
+}
+
+struct json_value json_element(const struct json_value *array, size_t i,
+			       const struct json_value *before)
+{
+	const struct json_doc *doc = array->doc;
+	size_t at = skip_space(doc, before != NULL ? json_value_end(before) : array->start);
+
+	/* On the opening bracket or a comma. */
+	return (struct json_value){doc, json_array_get(array->json, i),
+				   skip_space(doc, at < doc->len ? at + 1 : at)};
+}
+
+/* --- Errors --- */
+
+int json_fault(struct error *err, const struct json_doc *doc)
+{
+	size_t len = strlen(doc->fault);
+	bool has_stop = len > 0 && doc->fault[len - 1] == '.';
+
+	error_wrap(err, "%.*s", (int)len - has_stop, doc->fault);
+	if (has_stop) {
+		strncat(err->msg, ".", sizeof(err->msg) - 1 - strlen(err->msg));
+	}
+	return -1;
+}
+
+int json_error_at(struct error *err, const struct json_doc *doc, size_t offset)
+{
+	size_t line = 1;
+	size_t column = 0;
+
+	for (size_t i = 0; i < offset && i < doc->len; i++) {
+		if (doc->text[i] == '\n') {
+			line++;
+			column = 0;
+		} else {
+			column++;
+		}
+	}
+
+	size_t used = strlen(err->msg);
+
+	(void)!snprintf(err->msg + used, sizeof(err->msg) - used, " at line %zu column %zu", line,
+			column);
+	return -1;
+}
+
+int json_error_after_space(struct error *err, const struct json_doc *doc, size_t offset)
+{
+	return json_error_at(err, doc, skip_space(doc, offset));
+}
+
+/* The escape of one byte inside a string, NULL if it stands for itself. */
+static const char *escape_of(unsigned char c, char hex[8])
+{
+	switch (c) {
+	case '"':
+		return "\\\"";
+	case '\\':
+		return "\\\\";
+	case '\n':
+		return "\\n";
+	case '\r':
+		return "\\r";
+	case '\t':
+		return "\\t";
+	default:
+		if (c >= 0x20 && c != 0x7f) {
+			return NULL;
+		}
+		(void)!snprintf(hex, 8, "\\u{%x}", c);
+		return hex;
+	}
+}
+
+const char *json_quote(const char *text, size_t text_len, char *buf, size_t len)
+{
+	/* Room for the longest escape or UTF-8 sequence and the NUL, so that none is cut apart. */
+	const size_t reserve = 8;
+	size_t used = 0;
+
+	for (size_t i = 0; i < text_len; i++) {
+		unsigned char c = (unsigned char)text[i];
+		bool is_continuation = (c & 0xc0) == 0x80;
+		char hex[8];
+
+		if (used + (is_continuation ? 2 : reserve) > len) {
+			break;
+		}
+
+		const char *escape = escape_of(c, hex);
+
+		if (escape != NULL) {
+			used = (size_t)(stpcpy(buf + used, escape) - buf);
+		} else {
+			buf[used++] = (char)c;
+		}
+	}
+	buf[used] = '\0';
+	return buf;
+}
+
+/* --- Loading --- */
+
+static COLD int syntax_error(const struct json_doc *doc, size_t offset, struct error *err)
+{
+	json_error_at(err, doc, offset);
+	return json_fault(err, doc);
+}
+
+static int check_depth(const struct json_doc *doc, struct error *err)
+{
+	size_t depth = 0;
+	size_t at = 0;
+
+	while (at < doc->len) {
+		char c = doc->text[at];
+
+		if (c == '"') {
+			at = skip_string(doc, at);
+			continue;
+		}
+		at++;
+		if (c == '{' || c == '[') {
+			depth++;
+		} else if ((c == '}' || c == ']') && depth > 0) {
+			depth--;
+		}
+		if (depth > JSON_DEPTH_MAX) {
+			error_set(err, ERR_BAD_REQUEST, "recursion limit exceeded");
+			return syntax_error(doc, at, err);
+		}
+	}
+	return 0;
+}
+
+/* `end` is after the closing quote of a key that was there before. */
+static void set_duplicate_error(const struct json_doc *doc, size_t end, struct error *err)
+{
+	size_t start = end > 0 ? end - 1 : 0;
+	char shown[JSON_QUOTE_LEN];
+
+	while (start > 0 &&
+	       (doc->text[start - 1] != '"' || (start > 1 && doc->text[start - 2] == '\\'))) {
+		start--;
+	}
+	json_quote(doc->text + start, end > 0 ? end - 1 - start : 0, shown, sizeof(shown));
+	error_set(err, ERR_BAD_REQUEST, "duplicate field `%s`", shown);
+}
+
+/* What jansson (its text up to the excerpt) or its code says, and what serde_json says instead. */
+static const struct {
+	enum json_error_code code;
+	const char *text; /* NULL: any */
+	const char *serde;
+} syntax_errors[] = {
+	{json_error_premature_end_of_input, NULL, "EOF while parsing a value"},
+	{json_error_end_of_input_expected, NULL, "trailing characters"},
+	{json_error_numeric_overflow, NULL, "number out of range"},
+	{json_error_invalid_utf8, NULL, "invalid unicode code point"},
+	{json_error_null_character, NULL, "a string must not contain the NUL character"},
+	{json_error_null_byte_in_key, NULL, "a string must not contain the NUL character"},
+	{json_error_invalid_syntax, "string or '}' expected", "key must be a string"},
+	{json_error_invalid_syntax, "':' expected", "expected `:`"},
+	{json_error_invalid_syntax, "'}' expected", "expected `,` or `}`"},
+	{json_error_invalid_syntax, "']' expected", "expected `,` or `]`"},
+	{json_error_invalid_syntax, "invalid token", "expected value"},
+	{json_error_invalid_syntax, "unexpected token", "expected value"},
+};
+
+static void set_syntax_error(const json_error_t *cause, struct error *err)
+{
+	/* jansson's excerpt of the text is left out: the position says it, and it may be binary. */
+	const char *excerpt = strstr(cause->text, " near ");
+	size_t len = excerpt != NULL ? (size_t)(excerpt - cause->text) : strlen(cause->text);
+
+	for (size_t i = 0; i < ARRAY_COUNT(syntax_errors); i++) {
+		const char *text = syntax_errors[i].text;
+
+		if (syntax_errors[i].code == json_error_code(cause) &&
+		    (text == NULL ||
+		     (strlen(text) == len && memcmp(text, cause->text, len) == 0))) {
+			error_set(err, ERR_BAD_REQUEST, "%s", syntax_errors[i].serde);
+			return;
+		}
+	}
+	error_set(err, ERR_BAD_REQUEST, "%.*s", (int)len, cause->text);
+}
+
+int json_doc_load(const char *text, size_t len, const char *fault, struct json_doc *doc,
+		  struct error *err)
+{
+	json_error_t cause = {0};
+
+	*doc = (struct json_doc){.text = text, .len = len, .fault = fault};
+	if (check_depth(doc, err) < 0) {
+		return -1;
+	}
+	doc->root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &cause);
+	if (doc->root != NULL) {
+		return 0;
+	}
+	if (json_error_code(&cause) == json_error_out_of_memory) {
+		return error_set(err, ERR_HOST, "Out of memory while parsing JSON");
+	}
+	if (json_error_code(&cause) == json_error_duplicate_key) {
+		set_duplicate_error(doc, (size_t)cause.position, err);
+		return syntax_error(doc, skip_space(doc, (size_t)cause.position), err);
+	}
+	set_syntax_error(&cause, err);
+	return syntax_error(doc, (size_t)cause.position, err);
+}
+
+void json_doc_free(struct json_doc *doc)
+{
+	json_decref(doc->root);
+	*doc = (struct json_doc){0};
+}

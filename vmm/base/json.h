@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * JSON from strangers: jansson's parser with limits, and error messages that tell the place as
+ * clients of the API know it (" at line 1 column 21") [compat].
+ */
+#ifndef VMM_BASE_JSON_H
+#define VMM_BASE_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+enum {
+	JSON_DEPTH_MAX = 127, /* nested objects and arrays [compat: serde_json refuses the 128th] */
+	JSON_QUOTE_LEN = 128, /* enough for json_quote to show what matters of a string */
+};
+
+/* A parsed text. */
+struct json_doc {
+	json_t *root;
+	const char *text;
+	size_t len;
+	/*
+	 * What messages about it begin with, e.g. "Invalid JSON". A full stop at the end of it goes
+	 * to the end of the message [compat].
+	 */
+	const char *fault;
+};
+
+/* One value of a document and the offset of its first byte. Borrowed from the document. */
+struct json_value {
+	const struct json_doc *doc;
+	json_t *json;
+	size_t start;
+};
+
+/*
+ * Parses exactly one value of any type. Duplicate keys, NUL characters, numbers that don't fit
+ * and more than JSON_DEPTH_MAX levels are refused. The caller bounds `len`; `text` and `fault`
+ * outlive the document.
+ */
+MUST_CHECK int json_doc_load(const char *text, size_t len, const char *fault, struct json_doc *doc,
+			     struct error *err);
+void json_doc_free(struct json_doc *doc); /* a zeroed document is fine */
+
+/* The outermost value. */
+struct json_value json_doc_root(const struct json_doc *doc);
+
+/* The offset after the last byte of a value. */
+size_t json_value_end(const struct json_value *value);
+
+/* A walk over the members of an object in the order of the text. */
+struct json_member {
+	const char *key; /* NULL after the last member */
+	struct json_value value;
+	size_t key_end; /* offset after the key's closing quote */
+	void *iter;	/* the walk's own */
+};
+
+/* The first member of `object` (a JSON object), and the one after *member. */
+struct json_member json_member_first(const struct json_value *object);
+struct json_member json_member_next(const struct json_value *object,
+				    const struct json_member *member);
+
+/* Element `i` of `array` (a JSON array); `before` is the one before it, NULL where i is 0. */
+struct json_value json_element(const struct json_value *array, size_t i,
+			       const struct json_value *before);
+
+/* Puts the document's `fault` around the message of an error already set; returns -1. */
+COLD int json_fault(struct error *err, const struct json_doc *doc);
+
+/*
+ * Appends the place of `offset` (bytes read so far, 1-based column of the last one) to the message
+ * of an error already set; returns -1.
+ */
+COLD int json_error_at(struct error *err, const struct json_doc *doc, size_t offset);
+
+/* As json_error_at, after the white space that follows `offset`. */
+COLD int json_error_after_space(struct error *err, const struct json_doc *doc, size_t offset);
+
+/*
+ * Writes `text` for an error message: quotes, backslashes and control characters escaped, cut
+ * between characters where `len` (> 0) ends. Returns buf.
+ */
+const char *json_quote(const char *text, size_t text_len, char *buf, size_t len);
+
+#endif
