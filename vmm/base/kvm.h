@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One function per KVM ioctl that both architectures share, filling struct error with the ioctl's
+ * name. The ioctls of one architecture are in arch/<isa>/kvm_<isa>.h, on top of kvm_call. Numbers
+ * in brackets are sections of the kernel's Documentation/virt/kvm/api.rst.
+ */
+#ifndef VMM_BASE_KVM_H
+#define VMM_BASE_KVM_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+#include "vmm/base/gmem.h"
+
+/* Issues any KVM ioctl whose result is only success or failure. `name` is for the sentence. */
+MUST_CHECK int kvm_call(int fd, unsigned long request, void *arg, const char *name,
+			struct error *err);
+
+/* As kvm_call for ioctls that take a number (by value) in place of a pointer. */
+MUST_CHECK int kvm_call_value(int fd, unsigned long request, unsigned long value, const char *name,
+			      struct error *err);
+
+/* As kvm_call for ioctls whose result is a descriptor or a count: it goes to *result. */
+MUST_CHECK int kvm_call_result(int fd, unsigned long request, void *arg, const char *name,
+			       int *result, struct error *err);
+
+/* Opens /dev/kvm and checks that its API version is 12 [4.1]. The caller closes *kvm. */
+MUST_CHECK int kvm_open(int *kvm, struct error *err);
+
+/* KVM_CHECK_EXTENSION [4.4] on the system or VM descriptor: 0 where unknown or absent. */
+int kvm_check_extension(int fd, int cap);
+
+/* KVM_CREATE_VM [4.2], retried when a signal or a passing lack of memory interrupts it. */
+MUST_CHECK int kvm_create_vm(int kvm, unsigned long type, int *vm, struct error *err);
+
+/* KVM_SET_USER_MEMORY_REGION [4.35] for one region of guest memory. */
+MUST_CHECK int kvm_set_memory(int vm, unsigned slot, const struct gmem_slot *region,
+			      struct error *err);
+
+/* KVM_CREATE_VCPU [4.7] */
+MUST_CHECK int kvm_create_vcpu(int vm, unsigned index, int *vcpu, struct error *err);
+
+/* KVM_IRQFD [4.75]: each write to `eventfd` pulses `gsi`. */
+MUST_CHECK int kvm_irqfd(int vm, int eventfd, uint32_t gsi, struct error *err);
+
+/* KVM_CREATE_DEVICE [4.79]; KVM_SET_DEVICE_ATTR [4.80]; `attr` is copied from *value by the kernel.
+ */
+MUST_CHECK int kvm_create_device(int vm, uint32_t type, int *device, struct error *err);
+MUST_CHECK int kvm_set_device_attr(int device, uint32_t group, uint64_t attr, const void *value,
+				   struct error *err);
+
+/* Maps the kvm_run area of a vCPU [4.5, 5]; *len is its size, for kvm_unmap_run. */
+MUST_CHECK int kvm_map_run(int kvm, int vcpu, struct kvm_run **run, size_t *len, struct error *err);
+void kvm_unmap_run(struct kvm_run *run, size_t len); /* NULL is fine */
+
+enum kvm_run_result {
+	KVM_RAN,	 /* an exit to handle: run->exit_reason */
+	KVM_INTERRUPTED, /* a kick (EINTR) or a passing refusal (EAGAIN): look for commands, go on
+			  */
+	KVM_FAILED,	 /* errno says why */
+};
+
+/* KVM_RUN [4.10]. No error object: this is the hot path. */
+MUST_CHECK enum kvm_run_result kvm_run(int vcpu);
+
+#endif
