@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The in-kernel interrupt controller: GICv3, or GICv2 where the host has nothing newer. */
+#ifndef ARCH_AARCH64_GIC_H
+#define ARCH_AARCH64_GIC_H
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+#include "layout.h"
+
+/*
+ * Creates and initialises the GIC of a VM that has all its `vcpu_count` vCPUs: a redistributor
+ * exists per vCPU. Only after this does KVM accept an irqfd. *gic is GIC_NONE on failure.
+ */
+MUST_CHECK int gic_init(struct gic *gic, int vm, unsigned vcpu_count, struct error *err);
+
+/* Closes the descriptor; the GIC itself lives as long as the VM. A zeroed object is fine. */
+void gic_destroy(struct gic *gic);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The guest-physical map of an aarch64 VM, its interrupt numbers, and the two architecture objects.
+ */
+#ifndef ARCH_AARCH64_LAYOUT_H
+#define ARCH_AARCH64_LAYOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arch/aarch64/cache.h"
+#include "vmm/base/bytes.h"
+
+/*
+ * All addresses are Firecracker's [compat]: a snapshot or a guest that knows one finds it again.
+ *
+ *	            ..0x40000000	GIC, growing downwards from 1 GiB
+ *	0x40000000..0x80000000	devices, 4 KiB each, in the order of arch_platform_slots
+ *	0x80000000..256 GiB	RAM: system area, kernel, ... initrd, FDT
+ *	   256 GiB..512 GiB	left free for what PCI devices map
+ *	   512 GiB..1280 GiB	the rest of the RAM
+ */
+
+/* The GIC's frames end here, so that the devices start on a round address. */
+#define LAYOUT_GIC_END UINT64_C(0x40000000)
+
+/* GICv3: the distributor is one 64 KiB frame, a redistributor two [gic-v3 12.8, 12.10]. */
+#define LAYOUT_GICV3_DIST_LEN (64 * KIB)
+#define LAYOUT_GICV3_DIST (LAYOUT_GIC_END - LAYOUT_GICV3_DIST_LEN)
+#define LAYOUT_GICV3_REDIST_LEN (128 * KIB) /* per vCPU; the last one ends at the distributor */
+
+/* GICv2: the distributor is one 4 KiB frame, the CPU interface two [gic-v2 4.1]. */
+#define LAYOUT_GICV2_DIST_LEN (4 * KIB)
+#define LAYOUT_GICV2_DIST (LAYOUT_GIC_END - LAYOUT_GICV2_DIST_LEN)
+#define LAYOUT_GICV2_CPU_LEN (8 * KIB)
+#define LAYOUT_GICV2_CPU (LAYOUT_GICV2_DIST - LAYOUT_GICV2_CPU_LEN)
+
+/* Devices: one 4 KiB page each, the smallest unit a guest can map. */
+#define LAYOUT_DEV_LEN (4 * KIB)
+#define LAYOUT_BOOT_TIMER UINT64_C(0x40000000)
+#define LAYOUT_RTC UINT64_C(0x40001000)
+#define LAYOUT_SERIAL UINT64_C(0x40002000)
+
+/* RAM starts at 2 GiB, and leaves a hole from 256 to 512 GiB. */
+#define LAYOUT_RAM UINT64_C(0x80000000)
+#define LAYOUT_RAM_LOW_END (256 * GIB)
+#define LAYOUT_RAM_HIGH (512 * GIB)
+#define LAYOUT_RAM_LEN_MAX (1022 * GIB)
+
+/* Every address above fits into 41 bits. */
+#define LAYOUT_IPA_BITS 41
+
+/* The first bytes of RAM are the monitor's (generation id, clock page); the FDT hides them. */
+#define LAYOUT_SYSTEM_LEN (2 * MIB)
+
+/* An Image lies at a fixed offset from any 2 MiB boundary [linux-arm64-boot 4]. */
+#define LAYOUT_KERNEL_ALIGN (2 * MIB)
+
+/* The FDT may have 2 MiB [linux-arm64-boot 2]: the last ones of the first RAM range. */
+#define LAYOUT_FDT_LEN_MAX (2 * MIB)
+
+/* An initrd lies within 32 GiB, counted from a 1 GiB boundary, of its kernel [linux-arm64-boot 4].
+ */
+#define LAYOUT_INITRD_END_MAX (LAYOUT_RAM + 32 * GIB)
+
+/*
+ * Interrupts. KVM's default routing joins GSI n to the shared interrupt n, which the GIC counts as
+ * n + 32. Devices on the virtio bus take GSIs upwards from 0 in attach order [compat]. Firecracker
+ * attaches serial port and clock after them and gives them the next two; here they have fixed ones
+ * at the end of the range, so that no device's GSI depends on whether there is a console, and so
+ * that the table of slots can be constant. The last two are kept for generation id and clock page.
+ */
+enum {
+	LAYOUT_INTIDS = 128, /* private ones included [compat] */
+	LAYOUT_INTID_SPI = 32,
+	LAYOUT_GSIS = LAYOUT_INTIDS - LAYOUT_INTID_SPI,
+	LAYOUT_GSI_SERIAL = LAYOUT_GSIS - 4,
+	LAYOUT_GSI_RTC = LAYOUT_GSIS - 3,
+};
+
+enum {
+	ARCH_AARCH64_VCPUS_MAX = 32 /* as ARCH_VCPUS_MAX, which needs this header */
+};
+
+enum gic_version {
+	GIC_NONE,
+	GIC_V2,
+	GIC_V3
+};
+
+/* What the machine has as interrupt controller; for GIC_NONE the rest means nothing. */
+struct gic {
+	enum gic_version version;
+	int fd;
+	uint64_t dist;
+	uint64_t dist_len;
+	uint64_t cpu; /* v3: all redistributors; v2: the CPU interface */
+	uint64_t cpu_len;
+};
+
+/* VMM thread only; immutable once arch_vm_finish has returned. */
+struct arch_vm {
+	int fd; /* the caller's */
+	unsigned vcpu_count;
+	bool has_counter_offset; /* KVM can set the guest's physical counter (Linux 6.4) */
+	struct gic gic;
+	uint64_t mpidr[ARCH_AARCH64_VCPUS_MAX]; /* by arch_vcpu_init */
+	struct cache_list caches;
+};
+
+/* Immutable after arch_vcpu_init. */
+struct arch_vcpu {
+	int fd; /* the caller's */
+	unsigned index;
+	bool has_counter_offset;
+};
+
+#endif

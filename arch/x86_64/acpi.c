@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ACPI tables.
+ *
+ * Theory of operation: the machine is a "hardware-reduced" one [acpi-6.5 4.1]: no PM timer, no SCI,
+ * no FACS, no legacy interrupt controller to know of. So a FADT of flags, a MADT with the IOAPIC
+ * and the processors, and a DSDT that lists the devices are all it takes. Identifiers, revisions
+ * and the order of tables and devices are Firecracker's [compat]: guests name their disks by it.
+ */
+#include "acpi.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "aml.h"
+#include "vmm/base/bytes.h"
+
+enum {
+	DSDT_MAX = 8192, /* a virtio-mmio device takes about 80 bytes, and there are at most 19 */
+	REVISION_6 = 6,	 /* of DSDT, FADT and MADT in ACPI 6.5 */
+	REVISION_XSDT = 1,
+	REVISION_RSDP = 2,
+	FADT_MINOR_5 = 5,
+	FADT_VGA_NOT_PRESENT = 1 << 2,
+	FADT_PWR_BUTTON = 1 << 4, /* no fixed power button ... */
+	FADT_SLP_BUTTON = 1 << 5, /* ... and no sleep button */
+	FADT_HW_REDUCED = 1 << 20,
+	MADT_LAPIC = 0,
+	MADT_IOAPIC = 1,
+	MADT_LAPIC_ENABLED = 1,
+	XSDT_TABLES = 2,
+};
+
+struct header {
+	char signature[4];
+	uint32_t len;
+	uint8_t revision;
+	uint8_t checksum;
+	char oem[6];
+	char oem_table[8];
+	uint32_t oem_revision;
+	char creator[4];
+	uint32_t creator_revision;
+};
+
+struct rsdp {
+	char signature[8];
+	uint8_t checksum; /* of the first 20 bytes, which were all of ACPI 1.0's */
+	char oem[6];
+	uint8_t revision;
+	uint32_t rsdt;
+	uint32_t len;
+	uint64_t xsdt;
+	uint8_t extended_checksum;
+	uint8_t reserved[3];
+} __attribute__((packed));
+
+struct xsdt {
+	struct header header;
+	uint64_t table[XSDT_TABLES];
+} __attribute__((packed, aligned(4)));
+
+/* [acpi-6.5 5.2.9], with what stays 0 on hardware-reduced machines left unnamed. */
+struct fadt {
+	struct header header;
+	uint8_t unused_36[73];
+	uint16_t boot_arch;
+	uint8_t unused_111;
+	uint32_t flags;
+	uint8_t unused_116[15];
+	uint8_t minor;
+	uint8_t unused_132[8];
+	uint64_t dsdt;
+	uint8_t unused_148[120];
+	char hypervisor[8];
+} __attribute__((packed, aligned(4)));
+
+struct madt_ioapic {
+	uint8_t type;
+	uint8_t len;
+	uint8_t id;
+	uint8_t reserved;
+	uint32_t address;
+	uint32_t gsi_base;
+};
+
+struct madt_lapic {
+	uint8_t type;
+	uint8_t len;
+	uint8_t uid;
+	uint8_t apic_id;
+	uint32_t flags;
+};
+
+struct madt {
+	struct header header;
+	uint32_t lapic_address;
+	uint32_t flags;
+	struct madt_ioapic ioapic;
+	struct madt_lapic lapic[ARCH_VCPUS_MAX];
+};
+
+static_assert(sizeof(struct header) == 36, "[acpi-6.5 5.2.6]");
+static_assert(sizeof(struct rsdp) == 36, "[acpi-6.5 5.2.5.3]");
+static_assert(offsetof(struct fadt, boot_arch) == 109, "[acpi-6.5 5.2.9]");
+static_assert(offsetof(struct fadt, flags) == 112, "[acpi-6.5 5.2.9]");
+static_assert(offsetof(struct fadt, minor) == 131, "[acpi-6.5 5.2.9]");
+static_assert(offsetof(struct fadt, dsdt) == 140, "[acpi-6.5 5.2.9]");
+static_assert(sizeof(struct fadt) == 276, "[acpi-6.5 5.2.9]");
+static_assert(sizeof(struct madt_ioapic) == 12, "[acpi-6.5 5.2.12.3]");
+static_assert(sizeof(struct madt_lapic) == 8, "[acpi-6.5 5.2.12.2]");
+
+static struct header header(const char signature[4], const char oem_table[8], uint8_t revision)
+{
+	struct header header = {
+		.revision = revision,
+		.oem = {'F', 'I', 'R', 'E', 'C', 'K'},
+		.creator = {'F', 'C', 'A', 'T'},
+		.creator_revision = 0x20240119,
+	};
+
+	memcpy(header.signature, signature, sizeof(header.signature));
+	memcpy(header.oem_table, oem_table, sizeof(header.oem_table));
+	return header;
+}
+
+static uint8_t checksum(const void *bytes, size_t len)
+{
+	const uint8_t *byte = bytes;
+	uint8_t sum = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		sum = (uint8_t)(sum + byte[i]);
+	}
+	return (uint8_t)-sum;
+}
+
+/* Completes the header that the `len` bytes of `table` start with and puts all into the pool. */
+static int put_table(struct sysmem *sys, void *table, size_t len, uint64_t *at, struct error *err)
+{
+	struct header *head = table;
+
+	head->len = (uint32_t)len;
+	head->checksum = checksum(table, len);
+	return sysmem_put(sys, table, len, at, err);
+}
+
+static void add_virtio(struct aml *aml, const struct platform_dev *dev)
+{
+	const unsigned number = (unsigned)(dev->gsi - GSI_FIRST);
+	char name[8];
+
+	(void)snprintf(name, sizeof(name), "V%03u", number % 1000);
+
+	const size_t device = aml_device_begin(aml, name);
+
+	aml_name_string(aml, "_HID", "LNRO0005");
+	aml_name_int(aml, "_UID", number);
+	aml_name_int(aml, "_CCA", 1); /* DMA is coherent: it is memory of the same host */
+
+	const struct aml_crs crs = aml_crs_begin(aml);
+
+	aml_memory32(aml, (uint32_t)dev->base, (uint32_t)dev->len);
+	aml_interrupt(aml, (uint32_t)dev->gsi);
+	aml_crs_end(aml, crs);
+	aml_device_end(aml, device);
+}
+
+static void add_serial(struct aml *aml, const struct platform_dev *dev)
+{
+	const size_t device = aml_device_begin(aml, "_SB_.COM1");
+
+	aml_name_eisaid(aml, "_HID", "PNP0501");
+	aml_name_int(aml, "_UID", 0);
+	aml_name_string(aml, "_DDN", "COM1");
+
+	const struct aml_crs crs = aml_crs_begin(aml);
+
+	aml_interrupt(aml, (uint32_t)dev->gsi);
+	aml_io(aml, (uint16_t)dev->base, (uint8_t)dev->len);
+	aml_crs_end(aml, crs);
+	aml_device_end(aml, device);
+}
+
+static void add_i8042(struct aml *aml, const struct platform_dev *dev)
+{
+	const size_t device = aml_device_begin(aml, "_SB_.PS2_");
+
+	aml_name_eisaid(aml, "_HID", "PNP0303");
+	aml_name_int(aml, "_STA", 0x0f); /* present, enabled, shown, working */
+
+	const struct aml_crs crs = aml_crs_begin(aml);
+
+	aml_io(aml, (uint16_t)dev->base, 1);	   /* data */
+	aml_io(aml, (uint16_t)(dev->base + 4), 1); /* command and status */
+	aml_interrupt(aml, (uint32_t)dev->gsi);
+	aml_crs_end(aml, crs);
+	aml_device_end(aml, device);
+}
+
+typedef void (*add_fn)(struct aml *aml, const struct platform_dev *dev);
+
+static void add_devices(struct aml *aml, const struct boot_info *boot, enum platform_kind kind,
+			add_fn add)
+{
+	for (size_t i = 0; i < boot->dev_count; i++) {
+		if (boot->devs[i].kind == kind) {
+			add(aml, &boot->devs[i]);
+		}
+	}
+}
+
+static int put_dsdt(struct sysmem *sys, const struct boot_info *boot, uint64_t *at,
+		    struct error *err)
+{
+	struct {
+		struct header header;
+		uint8_t aml[DSDT_MAX];
+	} dsdt = {.header = header("DSDT", "FCVMDSDT", REVISION_6)};
+	struct aml aml;
+
+	aml_init(&aml, dsdt.aml, sizeof(dsdt.aml));
+	add_devices(&aml, boot, PLATFORM_VIRTIO_MMIO, add_virtio);
+	add_devices(&aml, boot, PLATFORM_SERIAL, add_serial);
+	add_devices(&aml, boot, PLATFORM_I8042, add_i8042);
+	if (aml.is_full) {
+		return error_set(err, ERR_TOO_LARGE,
+				 "The %zu devices of the guest are too many for its ACPI tables",
+				 boot->dev_count);
+	}
+	return put_table(sys, &dsdt, sizeof(dsdt.header) + aml_len(&aml), at, err);
+}
+
+static int put_fadt(struct sysmem *sys, uint64_t dsdt, uint64_t *at, struct error *err)
+{
+	struct fadt fadt = {
+		.header = header("FACP", "FCVMFADT", REVISION_6),
+		.boot_arch = FADT_VGA_NOT_PRESENT,
+		.flags = FADT_HW_REDUCED | FADT_PWR_BUTTON | FADT_SLP_BUTTON,
+		.minor = FADT_MINOR_5,
+		.dsdt = dsdt,
+		.hypervisor = {'F', 'I', 'R', 'E', 'C', 'K', 'V', 'M'},
+	};
+
+	return put_table(sys, &fadt, sizeof(fadt), at, err);
+}
+
+static int put_madt(struct sysmem *sys, unsigned vcpu_count, uint64_t *at, struct error *err)
+{
+	struct madt madt = {
+		.header = header("APIC", "FCVMMADT", REVISION_6),
+		.lapic_address = LAYOUT_LAPIC,
+		.ioapic = {MADT_IOAPIC, sizeof(madt.ioapic), 0, 0, LAYOUT_IOAPIC, 0},
+	};
+
+	assert(vcpu_count <= ARCH_VCPUS_MAX);
+	for (unsigned i = 0; i < vcpu_count; i++) {
+		madt.lapic[i] = (struct madt_lapic){MADT_LAPIC, sizeof(madt.lapic[i]), (uint8_t)i,
+						    (uint8_t)i, MADT_LAPIC_ENABLED};
+	}
+	return put_table(sys, &madt,
+			 offsetof(struct madt, lapic) + vcpu_count * sizeof(madt.lapic[0]), at,
+			 err);
+}
+
+static int put_rsdp(struct gmem *mem, uint64_t xsdt, struct error *err)
+{
+	enum {
+		ACPI_1_LEN = 20
+	};
+	struct rsdp rsdp = {
+		.signature = {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' '},
+		.oem = {'F', 'I', 'R', 'E', 'C', 'K'},
+		.revision = REVISION_RSDP,
+		.len = sizeof(rsdp),
+		.xsdt = xsdt,
+	};
+
+	rsdp.checksum = checksum(&rsdp, ACPI_1_LEN);
+	rsdp.extended_checksum = checksum(&rsdp, sizeof(rsdp));
+	if (gmem_write(mem, GPA(LAYOUT_RSDP), &rsdp, sizeof(rsdp)) != 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The guest has too little memory for the ACPI root pointer");
+	}
+	return 0;
+}
+
+int acpi_write(struct sysmem *sys, unsigned vcpu_count, const struct boot_info *boot,
+	       struct error *err)
+{
+	struct xsdt xsdt = {.header = header("XSDT", "FCMVXSDT", REVISION_XSDT)};
+	uint64_t dsdt = 0;
+	uint64_t fadt = 0;
+	uint64_t madt = 0;
+	uint64_t at = 0;
+
+	if (put_dsdt(sys, boot, &dsdt, err) != 0) {
+		return -1;
+	}
+	if (put_fadt(sys, dsdt, &fadt, err) != 0) {
+		return -1;
+	}
+	if (put_madt(sys, vcpu_count, &madt, err) != 0) {
+		return -1;
+	}
+	xsdt.table[0] = fadt;
+	xsdt.table[1] = madt;
+	if (put_table(sys, &xsdt, sizeof(xsdt), &at, err) != 0) {
+		return -1;
+	}
+	return put_rsdp(sys->mem, at, err);
+}

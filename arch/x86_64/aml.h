@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes ACPI Machine Language [acpi-6.5 20]: just what describes a few fixed devices. A buffer
+ * that is too small makes the writer fail for good, which is asked once at the end: aml_len is then
+ * 0.
+ */
+#ifndef ARCH_X86_64_AML_H
+#define ARCH_X86_64_AML_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct aml {
+	uint8_t *buf; /* the caller's */
+	size_t cap;
+	size_t len;
+	bool is_full;
+};
+
+void aml_init(struct aml *aml, void *buf, size_t cap);
+
+/* Bytes written so far, or 0 if they did not all fit. */
+size_t aml_len(const struct aml *aml);
+
+/*
+ * Device (path): `path` is a name of 4 characters, or two joined by a dot. All that follows until
+ * aml_device_end is inside; `start` connects the two.
+ */
+size_t aml_device_begin(struct aml *aml, const char *path);
+void aml_device_end(struct aml *aml, size_t start);
+
+/* Name (name, value) for the three kinds of value; `id` is a PNP id like "PNP0501". */
+void aml_name_int(struct aml *aml, const char *name, uint32_t value);
+void aml_name_string(struct aml *aml, const char *name, const char *value);
+void aml_name_eisaid(struct aml *aml, const char *name, const char *id);
+
+/* Name (_CRS, ResourceTemplate ()), whose descriptors follow until aml_crs_end. */
+struct aml_crs {
+	size_t start;
+	size_t body;
+};
+
+struct aml_crs aml_crs_begin(struct aml *aml);
+void aml_crs_end(struct aml *aml, struct aml_crs crs);
+
+/* Descriptors: writable fixed memory, 16-bit ports, an edge-triggered active-high interrupt. */
+void aml_memory32(struct aml *aml, uint32_t base, uint32_t len);
+void aml_io(struct aml *aml, uint16_t base, uint8_t len);
+void aml_interrupt(struct aml *aml, uint32_t gsi);
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The x86_64 machine: what it asks of KVM, where its RAM and fixed devices are, its irqchip. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "arch/boot.h"
+#include "cpuid.h"
+#include "kvm_x86.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/kvm.h"
+
+const char arch_name[] = "x86_64";
+
+const char arch_cmdline_default[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux "
+				    "i8042.nomux i8042.dumbkbd swiotlb=noforce";
+
+static const struct {
+	int cap;
+	const char *name;
+} required_caps[] = {
+	{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
+	{KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
+	{KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
+	{KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+	{KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR"},
+	{KVM_CAP_PIT2, "KVM_CAP_PIT2"},
+	{KVM_CAP_PIT_STATE2, "KVM_CAP_PIT_STATE2"},
+	{KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK"},
+	{KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"},
+	{KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE"},
+	{KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS"},
+	{KVM_CAP_XCRS, "KVM_CAP_XCRS"},
+	{KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},
+	{KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
+};
+
+int arch_check_host(int kvm, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(required_caps); i++) {
+		if (kvm_check_extension(kvm, required_caps[i].cap) <= 0) {
+			return error_set(err, ERR_NOT_SUPPORTED,
+					 "The host's KVM lacks %s, which squib needs; a newer host "
+					 "kernel has it",
+					 required_caps[i].name);
+		}
+	}
+	return 0;
+}
+
+size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
+{
+	static const struct {
+		uint64_t base;
+		uint64_t end;
+	} places[ARCH_RAM_RANGES_MAX] = {
+		{0, LAYOUT_MMIO32},
+		{LAYOUT_MMIO32_END, LAYOUT_MMIO64},
+		{LAYOUT_MMIO64_END, LAYOUT_RAM_END},
+	};
+	size_t count = 0;
+
+	while (len > 0 && count < ARRAY_COUNT(places)) {
+		uint64_t part = min_u64(len, places[count].end - places[count].base);
+
+		out[count] = (struct gmem_range){GPA(places[count].base), part};
+		len -= part;
+		count++;
+	}
+	return len == 0 ? count : 0;
+}
+
+const struct platform_dev *arch_platform_slots(size_t *count)
+{
+	static const struct platform_dev slots[] = {
+		{
+			.kind = PLATFORM_BOOT_TIMER,
+			.bus = BUS_MMIO,
+			.base = LAYOUT_BOOT_TIMER,
+			.len = 0x1000,
+			.gsi = PLATFORM_NO_GSI,
+		},
+		{
+			.kind = PLATFORM_SERIAL,
+			.bus = BUS_PIO,
+			.base = 0x3f8,
+			.len = 8,
+			.gsi = GSI_SERIAL,
+		},
+		{
+			.kind = PLATFORM_I8042,
+			.bus = BUS_PIO,
+			.base = 0x60,
+			.len = 5,
+			.gsi = GSI_I8042,
+		},
+	};
+
+	*count = ARRAY_COUNT(slots);
+	return slots;
+}
+
+unsigned long arch_vm_type(int kvm)
+{
+	(void)kvm;
+	return 0; /* KVM_X86_DEFAULT_VM */
+}
+
+/*
+ * KVM on hardware is one of two modules. A third kind, found on some rented machines, answers all
+ * ioctls but interprets the guest's instructions, and far from all of them. Without a /sys (a
+ * jail) there is no telling, and nothing is said.
+ */
+static bool host_interprets_guests(void)
+{
+	return access("/sys/module", F_OK) == 0 && access("/sys/module/kvm_intel", F_OK) != 0 &&
+	       access("/sys/module/kvm_amd", F_OK) != 0;
+}
+
+int arch_vm_init(struct arch_vm *vm, int kvm, int vm_fd, const struct arch_machine *machine,
+		 struct error *err)
+{
+	*vm = (struct arch_vm){
+		.fd = vm_fd,
+		.vcpu_count = machine->vcpu_count,
+		.smt = machine->smt,
+		.is_interpreted = host_interprets_guests(),
+	};
+	if (kvm_get_supported_cpuid(kvm, &vm->cpuid, err) != 0) {
+		return -1;
+	}
+	if (cpuid_normalise(&vm->cpuid, machine, cpuid_read_host, err) != 0) {
+		return -1;
+	}
+	if (kvm_set_tss_addr(vm_fd, LAYOUT_KVM_TSS, err) != 0) {
+		return -1;
+	}
+	if (kvm_create_irqchip(vm_fd, err) != 0) {
+		return -1;
+	}
+	return kvm_create_pit2(vm_fd, err);
+}
+
+int arch_vm_finish(struct arch_vm *vm, struct error *err)
+{
+	(void)vm;
+	(void)err;
+	return 0; /* all interrupt controllers exist since arch_vm_init */
+}
+
+void arch_vm_destroy(struct arch_vm *vm)
+{
+	*vm = (struct arch_vm){0}; /* its parts are KVM's and end with the VM's descriptor */
+}
