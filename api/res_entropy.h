@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /entropy: the source of random numbers. */
+#ifndef API_RES_ENTROPY_H
+#define API_RES_ENTROPY_H
+
+#include "api/resource.h"
+
+extern const struct schema res_entropy_schema;
+
+/* This build lacks the device: valid requests are refused. */
+MUST_CHECK int res_entropy_put(struct resource_call *call, struct error *err);
+
+#endif

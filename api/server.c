@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The API's socket and the thread behind it.
+ *
+ * Theory of operation. One event loop has the listener, an eventfd that ends it, and at most ten
+ * connections, which live in a fixed array. A connection goes round and round: send what is left of
+ * the last answer; take bytes; feed the parser; make an answer. As long as an answer has not been
+ * sent nothing is read, so a client that does not read is left alone until it does, and what a
+ * connection holds is bounded: one buffer of input, one request, one answer.
+ *
+ * A client that closes its sending side gets all its answers, since the end of input is seen only
+ * after them. Each wake serves a few requests, then the other connections have their turn.
+ *
+ * Without a free descriptor, accepting fails while the listener stays ready. It is silenced then,
+ * and tried again at the next event or after a while, so that the loop does not spin.
+ */
+#include "api/server.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/evloop.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+
+enum {
+	INPUT_LEN = 4096,
+	TURN_ROUNDS = 16,      /* of one connection before the others' turn */
+	ACCEPT_RETRY_MS = 100, /* when descriptors have run out */
+};
+
+#define THREAD_NAME "fc_api"
+
+static const char too_many[] =
+	"HTTP/1.1 503\r\nServer: Firecracker API\r\nConnection: close\r\nContent-Length: 40\r\n\r\n"
+	"{ \"error\": \"Too many open connections\" }";
+
+struct connection {
+	struct ev_source source; /* fd -1: this place is free */
+	struct api_server *server;
+	struct http_parser parser;
+	/* taken from the socket, not yet by the parser */
+	size_t input_at;
+	size_t input_len;
+	char input[INPUT_LEN];
+	/* the answer: its head, then its body */
+	size_t sent;
+	size_t head_len;
+	size_t body_len;
+	char *body; /* heap or NULL */
+	char head[HTTP_HEAD_LEN];
+};
+
+struct api_server {
+	/* immutable after api_server_new */
+	uint64_t payload_max;
+	http_handler handler;
+	void *arg;
+	/* the maker's thread only */
+	pthread_t thread;
+	bool has_thread;
+	/* the server's thread only, once it runs */
+	struct evloop loop;
+	struct ev_source listener;
+	struct ev_source stop; /* its eventfd is written from outside */
+	bool is_accept_paused;
+	bool is_accept_failing; /* told already */
+	struct connection connections[API_CONNECTIONS_MAX];
+};
+
+/* --- one connection --- */
+
+static void close_connection(struct connection *connection)
+{
+	ev_del(&connection->server->loop, &connection->source);
+	fd_close(&connection->source.fd);
+	http_parser_destroy(&connection->parser);
+	free(connection->body);
+	connection->body = NULL;
+}
+
+/* What a round of a connection comes to. */
+enum round {
+	ROUND_AGAIN,
+	ROUND_WANTS_INPUT,
+	ROUND_WANTS_ROOM, /* to send */
+	ROUND_CLOSED,
+};
+
+static bool has_answer(const struct connection *connection)
+{
+	return connection->head_len != 0;
+}
+
+static void drop_answer(struct connection *connection)
+{
+	free(connection->body);
+	connection->body = NULL;
+	connection->sent = 0;
+	connection->head_len = 0;
+	connection->body_len = 0;
+}
+
+static enum round send_answer(struct connection *connection)
+{
+	size_t head_left = connection->head_len - min_u64(connection->sent, connection->head_len);
+	size_t body_sent = connection->sent + head_left - connection->head_len;
+	struct iovec pieces[] = {
+		{connection->head + connection->head_len - head_left, head_left},
+		{connection->body + body_sent, connection->body_len - body_sent},
+	};
+	const struct msghdr message = {.msg_iov = pieces,
+				       .msg_iovlen = connection->body_len > 0 ? 2 : 1};
+	ssize_t count = sendmsg(connection->source.fd, &message, MSG_NOSIGNAL);
+
+	if (count < 0) {
+		if (errno == EINTR) {
+			return ROUND_AGAIN;
+		}
+		return errno == EAGAIN ? ROUND_WANTS_ROOM : ROUND_CLOSED;
+	}
+	connection->sent += (size_t)count;
+	if (connection->sent == connection->head_len + connection->body_len) {
+		drop_answer(connection);
+	}
+	return ROUND_AGAIN;
+}
+
+static enum round take_input(struct connection *connection)
+{
+	ssize_t count = recv(connection->source.fd, connection->input, INPUT_LEN, 0);
+
+	if (count < 0) {
+		if (errno == EINTR) {
+			return ROUND_AGAIN;
+		}
+		return errno == EAGAIN ? ROUND_WANTS_INPUT : ROUND_CLOSED;
+	}
+	connection->input_at = 0;
+	connection->input_len = (size_t)count;
+	return count == 0 ? ROUND_CLOSED : ROUND_AGAIN;
+}
+
+static void handle(struct connection *connection)
+{
+	struct api_server *server = connection->server;
+	struct http_request request;
+	struct http_response response = {0};
+
+	http_parser_request(&connection->parser, &request);
+	server->handler(server->arg, &request, &response);
+	/* Whatever version was asked in [compat]. */
+	connection->head_len = http_format_head(connection->head, HTTP_1_1, &response);
+	if (!http_has_body(&response)) {
+		free(response.body);
+		return;
+	}
+	connection->body = response.body;
+	connection->body_len = response.body_len;
+}
+
+static void feed(struct connection *connection)
+{
+	size_t used;
+	enum http_event event =
+		http_parser_feed(&connection->parser, connection->input + connection->input_at,
+				 connection->input_len - connection->input_at, &used);
+
+	connection->input_at += used;
+	switch (event) {
+	case HTTP_MORE:
+		break;
+	case HTTP_CONTINUE:
+		connection->head_len = http_format_continue(connection->head, &connection->parser);
+		break;
+	case HTTP_REQUEST:
+		handle(connection);
+		break;
+	case HTTP_BAD:
+		connection->head_len = http_format_error(connection->head, &connection->parser);
+		break;
+	}
+}
+
+static enum round go_round(struct connection *connection)
+{
+	if (has_answer(connection)) {
+		return send_answer(connection);
+	}
+	if (connection->input_at == connection->input_len) {
+		return take_input(connection);
+	}
+	feed(connection);
+	return ROUND_AGAIN;
+}
+
+static void on_connection(struct ev_source *source, uint32_t ready)
+{
+	struct connection *connection = container_of(source, struct connection, source);
+	struct evloop *loop = &connection->server->loop;
+	enum round round = ROUND_AGAIN;
+
+	(void)ready;
+	for (unsigned i = 0; i < TURN_ROUNDS && round == ROUND_AGAIN; i++) {
+		round = go_round(connection);
+	}
+	switch (round) {
+	case ROUND_WANTS_INPUT:
+		ev_mod(loop, source, EPOLLIN);
+		break;
+	case ROUND_AGAIN: /* either there is room, and it is called again soon, or it waits */
+	case ROUND_WANTS_ROOM:
+		ev_mod(loop, source, EPOLLOUT);
+		break;
+	case ROUND_CLOSED:
+		close_connection(connection);
+		break;
+	}
+}
+
+/* --- the listener --- */
+
+static struct connection *free_connection(struct api_server *server)
+{
+	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
+		if (server->connections[i].source.fd < 0) {
+			return &server->connections[i];
+		}
+	}
+	return NULL;
+}
+
+static void open_connection(struct api_server *server, int fd)
+{
+	struct connection *connection = free_connection(server);
+	const struct ev_source source = {.fd = fd, .fn = on_connection};
+	struct error err = {0};
+
+	if (connection == NULL) {
+		(void)!send(fd, too_many, sizeof(too_many) - 1, MSG_NOSIGNAL);
+		close(fd);
+		return;
+	}
+	connection->source = source;
+	connection->server = server;
+	connection->input_at = 0;
+	connection->input_len = 0;
+	drop_answer(connection);
+	http_parser_init(&connection->parser, server->payload_max);
+	if (ev_add(&server->loop, &connection->source, EPOLLIN, &err) < 0) {
+		log_warn("API connection dropped: %s.", err.msg);
+		close_connection(connection);
+	}
+}
+
+/* Those that the client caused, or that are over by the next try. */
+static bool is_passing(int sys)
+{
+	return sys == EAGAIN || sys == EINTR || sys == ECONNABORTED;
+}
+
+static void on_client(struct ev_source *source, uint32_t ready)
+{
+	struct api_server *server = container_of(source, struct api_server, listener);
+	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)ready;
+	if (fd >= 0) {
+		server->is_accept_failing = false;
+		open_connection(server, fd);
+		return;
+	}
+	if (is_passing(errno)) {
+		return;
+	}
+	if (!server->is_accept_failing) {
+		log_warn("The API server can't accept connections now: %s (os error %d).",
+			 error_os_text(errno), errno);
+	}
+	server->is_accept_failing = true;
+	server->is_accept_paused = true;
+	ev_mod(&server->loop, source, 0);
+}
+
+/* --- the thread --- */
+
+static void on_stop(struct ev_source *source, uint32_t ready)
+{
+	struct api_server *server = container_of(source, struct api_server, stop);
+
+	(void)ready;
+	evloop_stop(&server->loop);
+}
+
+static void *server_main(void *arg)
+{
+	struct api_server *server = arg;
+	struct error err = {0};
+
+	pthread_setname_np(pthread_self(), THREAD_NAME);
+	log_set_thread(THREAD_NAME);
+	log_info("API server started.");
+	while (!server->loop.is_stopping) {
+		int timeout_ms = server->is_accept_paused ? ACCEPT_RETRY_MS : -1;
+
+		if (evloop_run_once(&server->loop, timeout_ms, &err) < 0) {
+			log_error("The API server has ended: %s.", err.msg);
+			break;
+		}
+		if (timeout_ms >= 0) {
+			server->is_accept_paused = false;
+			ev_mod(&server->loop, &server->listener, EPOLLIN);
+		}
+	}
+	return NULL;
+}
+
+int api_server_start(struct api_server *server, struct error *err)
+{
+	/* What the thread itself causes; all else is for the VMM thread. */
+	static const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGABRT, SIGXFSZ};
+	sigset_t blocked;
+	sigset_t before;
+
+	sigfillset(&blocked);
+	for (size_t i = 0; i < ARRAY_COUNT(own); i++) {
+		sigdelset(&blocked, own[i]);
+	}
+	pthread_sigmask(SIG_BLOCK, &blocked, &before);
+	int sys = pthread_create(&server->thread, NULL, server_main, server);
+
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (sys != 0) {
+		errno = sys;
+		return error_sys(err, "Cannot start the API server's thread");
+	}
+	server->has_thread = true;
+	return 0;
+}
+
+void api_server_stop(struct api_server *server)
+{
+	if (server == NULL || !server->has_thread) {
+		return;
+	}
+	(void)!eventfd_write(server->stop.fd, 1);
+	pthread_join(server->thread, NULL);
+	server->has_thread = false;
+}
+
+/* --- life --- */
+
+/* -1 with errno. */
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t len = strlen(path);
+
+	/* An empty path would bind an abstract address of the kernel's choice. */
+	if (len == 0 || len >= sizeof(address.sun_path)) {
+		errno = EINVAL;
+		return -1;
+	}
+	memcpy(address.sun_path, path, len + 1);
+	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, SOMAXCONN) < 0) {
+		return -1;
+	}
+	return fd_take(&fd);
+}
+
+static int build(struct api_server *server, const char *path, struct error *err)
+{
+	if (evloop_init(&server->loop, err) < 0) {
+		return -1;
+	}
+	server->stop.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (server->stop.fd < 0) {
+		return error_sys(err, "Cannot create the eventfd of the API server");
+	}
+	server->listener.fd = listen_at(path);
+	if (server->listener.fd < 0) {
+		/* With its full stop [compat]. */
+		return error_set(err, ERR_HOST,
+				 "Failed to open the API socket at: %s. Check that it is not "
+				 "already used.",
+				 path);
+	}
+	if (ev_add(&server->loop, &server->stop, EPOLLIN, err) < 0) {
+		return -1;
+	}
+	return ev_add(&server->loop, &server->listener, EPOLLIN, err);
+}
+
+int api_server_new(const struct api_server_config *config, struct api_server **out,
+		   struct error *err)
+{
+	/* Not calloc, which may clear it: the buffers of connections are to stay untouched. */
+	struct api_server *server = mmap(NULL, sizeof(*server), PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (server == MAP_FAILED) {
+		return error_sys(err, "Cannot create the API server");
+	}
+	server->payload_max = config->payload_max;
+	server->handler = config->handler;
+	server->arg = config->arg;
+	server->listener = (struct ev_source){.fd = -1, .fn = on_client};
+	server->stop = (struct ev_source){.fd = -1, .fn = on_stop};
+	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
+		server->connections[i].source.fd = -1;
+	}
+	if (build(server, config->path, err) < 0) {
+		api_server_free(server);
+		return -1;
+	}
+	*out = server;
+	return 0;
+}
+
+void api_server_free(struct api_server *server)
+{
+	if (server == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
+		if (server->connections[i].source.fd >= 0) {
+			close_connection(&server->connections[i]);
+		}
+	}
+	fd_close(&server->listener.fd);
+	fd_close(&server->stop.fd);
+	evloop_destroy(&server->loop);
+	munmap(server, sizeof(*server));
+}
