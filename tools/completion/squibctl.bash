@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# Completion of squibctl's command line for bash. Commands and options are those of --help; the
+# paths are those of the API.
+# shellcheck shell=bash disable=SC2207 # words have no spaces
+
+_squibctl_paths='/ /version /vm /vm/config /machine-config /boot-source /serial /logger /metrics /actions'
+
+_squibctl() {
+	local word=$2 before=$3 help seen i
+	help=$("$1" --help 2>/dev/null) || return
+	COMPREPLY=()
+	case $before in
+	-s | --socket)
+		compopt -o filenames 2>/dev/null
+		COMPREPLY=($(compgen -f -- "$word"))
+		return
+		;;
+	esac
+	case $word in
+	-*)
+		COMPREPLY=($(compgen -W "$(grep -oE -- '--[a-z]+' <<<"$help")" -- "$word"))
+		return
+		;;
+	@*)
+		compopt -o filenames 2>/dev/null
+		COMPREPLY=($(compgen -P @ -f -- "${word#@}"))
+		return
+		;;
+	esac
+	# The command, if it is on the line already.
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-s | --socket) i=$((i + 1)) ;;
+		-*) ;;
+		*) seen=${COMP_WORDS[i]} && break ;;
+		esac
+	done
+	case ${seen:-} in
+	'') COMPREPLY=($(compgen -W "$(awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }' <<<"$help")" -- "$word")) ;;
+	get | put | patch | delete)
+		[ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "$_squibctl_paths" -- "$word"))
+		;;
+	esac
+}
+complete -F _squibctl squibctl
