@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Implements arch/arch.h for unit tests: two RAM ranges, three fixed devices, a kernel of any
+ * bytes. */
+#include "tests/fake/arch_fake.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "arch/boot.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/kvm.h"
+
+static struct {
+	const char *failing;
+	int alive;
+} fake;
+
+void arch_fake_fail(const char *function)
+{
+	fake.failing = function;
+}
+
+int arch_fake_alive(void)
+{
+	return fake.alive;
+}
+
+static int may_fail(const char *function, struct error *err)
+{
+	if (fake.failing != NULL && strcmp(fake.failing, function) == 0) {
+		return error_set(err, ERR_HOST, "%s was told to fail", function);
+	}
+	return 0;
+}
+
+const char arch_name[] = "fake";
+const char arch_cmdline_default[] = "reboot=k panic=1";
+
+size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
+{
+	const uint64_t low = 64 * MIB;
+
+	out[0] = (struct gmem_range){GPA(0), min_u64(len, low)};
+	out[1] = (struct gmem_range){GPA(4 * GIB), len - out[0].len};
+	if (len > 64 * GIB) {
+		return 0;
+	}
+	return len > low ? 2 : 1;
+}
+
+const struct platform_dev *arch_platform_slots(size_t *count)
+{
+	static const struct platform_dev slots[] = {
+		{.kind = PLATFORM_BOOT_TIMER,
+		 .bus = BUS_MMIO,
+		 .base = 0xc0000000,
+		 .len = 0x1000,
+		 .gsi = PLATFORM_NO_GSI},
+		{.kind = PLATFORM_SERIAL,
+		 .bus = BUS_PIO,
+		 .base = 0x3f8,
+		 .len = 8,
+		 .gsi = 4,
+		 .needs_console = true},
+		{.kind = PLATFORM_I8042, .bus = BUS_PIO, .base = 0x60, .len = 5, .gsi = 1},
+		{.kind = PLATFORM_RTC_PL031,
+		 .bus = BUS_MMIO,
+		 .base = 0xc0001000,
+		 .len = 0x1000,
+		 .gsi = PLATFORM_NO_GSI},
+	};
+
+	*count = ARRAY_COUNT(slots);
+	return slots;
+}
+
+int arch_check_host(int kvm, struct error *err)
+{
+	(void)kvm;
+	return may_fail("arch_check_host", err);
+}
+
+unsigned long arch_vm_type(int kvm)
+{
+	(void)kvm;
+	return 0;
+}
+
+int arch_vm_init(struct arch_vm *vm, int kvm, int vm_fd, const struct arch_machine *machine,
+		 struct error *err)
+{
+	(void)kvm;
+	if (may_fail("arch_vm_init", err) < 0 ||
+	    kvm_call(vm_fd, KVM_CREATE_IRQCHIP, NULL, "KVM_CREATE_IRQCHIP", err) < 0) {
+		return -1;
+	}
+	vm->vm_fd = vm_fd;
+	vm->vcpu_count = machine->vcpu_count;
+	fake.alive++;
+	return 0;
+}
+
+int arch_vm_finish(struct arch_vm *vm, struct error *err)
+{
+	(void)vm;
+	return may_fail("arch_vm_finish", err);
+}
+
+void arch_vm_destroy(struct arch_vm *vm)
+{
+	if (vm->vcpu_count > 0) {
+		fake.alive--;
+	}
+	*vm = (struct arch_vm){0};
+}
+
+int arch_vcpu_init(struct arch_vcpu *vcpu, struct arch_vm *vm, int fd, unsigned index,
+		   struct error *err)
+{
+	(void)vm;
+	vcpu->fd = fd;
+	vcpu->index = index;
+	return may_fail("arch_vcpu_init", err);
+}
+
+const char *boot_protocol_name(enum boot_protocol protocol)
+{
+	(void)protocol;
+	return "the fake boot protocol";
+}
+
+int arch_load_kernel(struct gmem *mem, int fd, uint64_t len, struct boot_info *boot,
+		     struct error *err)
+{
+	if (may_fail("arch_load_kernel", err) < 0) {
+		return -1;
+	}
+	boot->entry = GPA(MIB);
+	boot->kernel_end = GPA(MIB + len);
+	return gmem_load_file(mem, boot->entry, fd, 0, len, err);
+}
+
+int arch_initrd_place(struct boot_info *boot, uint64_t len, struct error *err)
+{
+	boot->initrd = GPA(align_up(boot->kernel_end.v, 4096));
+	boot->initrd_len = len;
+	return may_fail("arch_initrd_place", err);
+}
+
+void arch_platform_cmdline(const struct platform_dev *dev, char *buf, size_t len)
+{
+	snprintf(buf, len, "%s", dev->kind == PLATFORM_SERIAL ? "fake.serial" : "");
+}
+
+int arch_write_boot_info(const struct arch_vm *vm, struct gmem *mem, const struct boot_info *boot,
+			 struct error *err)
+{
+	(void)vm;
+	if (gmem_write(mem, GPA(0x20000), boot->cmdline, strlen(boot->cmdline) + 1) < 0) {
+		return error_set(err, ERR_BAD_REQUEST, "The command line does not fit");
+	}
+	return may_fail("arch_write_boot_info", err);
+}
+
+int arch_vcpu_set_boot_state(struct arch_vcpu *vcpu, const struct boot_info *boot,
+			     struct error *err)
+{
+	(void)vcpu;
+	(void)boot;
+	return may_fail("arch_vcpu_set_boot_state", err);
+}
+
+int arch_vcpu_note_pause(struct arch_vcpu *vcpu, struct error *err)
+{
+	if (may_fail("arch_vcpu_note_pause", err) < 0) {
+		return -1;
+	}
+	return kvm_call(vcpu->fd, KVM_KVMCLOCK_CTRL, NULL, "KVM_KVMCLOCK_CTRL", err);
+}
+
+void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run *run, char *buf,
+			     size_t len)
+{
+	snprintf(buf, len, "exit %u of vCPU %u", run->exit_reason, vcpu->index);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The third "architecture": as little machine as the generic code accepts, with failures on demand.
+ */
+#ifndef TESTS_FAKE_ARCH_FAKE_H
+#define TESTS_FAKE_ARCH_FAKE_H
+
+/* The arch function with this name (e.g. "arch_vm_init") fails from now on; NULL: none. */
+void arch_fake_fail(const char *function);
+
+/* How many arch_vm_init and arch_vcpu_init objects are alive: 0 when nothing leaked. */
+int arch_fake_alive(void);
+
+#endif

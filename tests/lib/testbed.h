@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real binary as a child process, and what the machine under the test can do. */
+#ifndef TESTS_LIB_TESTBED_H
+#define TESTS_LIB_TESTBED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The least that a test needs of /dev/kvm, in the words of tools/kvm_probe. */
+enum kvm_kind {
+	KVM_NONE,
+	KVM_PAYLOAD,
+	KVM_LINUX
+};
+
+enum {
+	PATH_LEN = 512,
+	KILLED_BY = 1000 /* added to the signal, in place of an exit status */
+};
+
+/* CLOCK_MONOTONIC. */
+uint64_t now_ms(void);
+void sleep_ms(unsigned ms);
+
+/* A variable of the environment; "" without it. */
+const char *env(const char *name);
+
+bool is_x86(void);
+
+/* What KVM_KIND in the environment says; nothing or nonsense is KVM_NONE. */
+enum kvm_kind env_kvm_kind(void);
+
+/* The payload guest of that name, of this machine's architecture, below GUEST_DIR. */
+void payload_path(const char *name, char path[PATH_LEN]);
+
+/* The exit status of wait(2) as tests state it: a code, or KILLED_BY + signal. */
+int exit_of(int wait_status);
+
+/* --- squib in a directory of its own, its output in the file "out" there --- */
+
+struct squib {
+	char dir[PATH_LEN];
+	pid_t pid; /* 0: not running */
+};
+
+/* Makes the directory. */
+bool squib_init(struct squib *squib);
+
+/*
+ * Starts $SQUIB with these arguments (NULL ends them), in the directory. Its life is bound to ours.
+ * false: there is no process; a binary that can't be executed exits with 127.
+ */
+bool squib_start(struct squib *squib, const char *const *args);
+
+/* Waits for its end. false: it goes on. */
+bool squib_wait(struct squib *squib, unsigned timeout_ms, int *exit);
+
+/* Kills what runs. */
+void squib_stop(struct squib *squib);
+
+/* The same, and removes the directory with the files in it. */
+void squib_destroy(struct squib *squib);
+
+/* The content of a file in the directory, as a heap block with a NUL behind; NULL: no such file. */
+char *squib_file(const struct squib *squib, const char *name, size_t *len);
+
+/* --- /proc; -1: cannot be read --- */
+
+/* A number from a line such as "Threads:\t3" of /proc/<pid>/status. */
+long proc_status_field(pid_t pid, const char *name);
+
+long proc_fd_count(pid_t pid);
+
+/*
+ * KiB that are resident, but for the guest's RAM: that is every mapping of `guest_mib` or more.
+ */
+long proc_own_kib(pid_t pid, unsigned guest_mib);
+
+#endif

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+# Tests, fuzzers and static checks. `make test` runs them all, see docs/testing.md.
+
+# --- units ---
+
+# Units run against a scripted KVM: tests/fake/kvm_fake.c in place of vmm/base/kvm_sys.c.
+FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
+UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(CTL_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
+	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
+UNIT_ARCH_SRC := $(wildcard tests/unit/$(ARCH)/*.c) $(FAKE_KVM) $(ARCH_SRC) \
+	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
+
+# criterion does not bear ThreadSanitizer; a stand-in of its interface does.
+ifeq ($(SAN),thread)
+UNIT_LIBS := -lm
+UNIT_SRC += tests/tsan/run.c
+UNIT_ARCH_SRC += tests/tsan/run.c
+CPPFLAGS += -isystem tests/tsan
+else
+UNIT_LIBS := -lcriterion
+endif
+
+# Without --gc-sections: criterion finds its tests by a section that nothing refers to.
+UNIT_LDFLAGS := -pie $(LDFLAGS)
+
+# The units see the fake architecture's layout.h; their objects live apart from the real ones.
+$(B)/fake/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC      $@"
+	@$(CC) $(filter-out -Iarch/%,$(CPPFLAGS)) -Itests/fake $(CFLAGS) -c -o $@ $<
+
+$(B)/unit: $(patsubst %.c,$(B)/fake/%.o,$(UNIT_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(UNIT_LDFLAGS) -o $@ $^ $(UNIT_LIBS) $(LDLIBS)
+
+# The units run on this host. Where ARCH is another one, its code is compiled for the host as well:
+# it is C, and all that it wants of the other machine is KVM's types, which are in the kernel
+# headers of its Debian architecture. libfdt's -dev package exists for one machine at a time, so
+# here it is linked by the name of its run-time library.
+ifeq ($(ARCH),$(HOST_ARCH))
+$(B)/unit-arch: $(call objects,$(UNIT_ARCH_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(UNIT_LDFLAGS) -o $@ $^ $(UNIT_LIBS) $(LDLIBS)
+
+unit: $(B)/unit
+else
+HOST_CC := $(firstword $(CC:$(TRIPLE)-%=%))
+HOST_CFLAGS := $(filter-out -mbranch-protection=% -fcf-protection=%,$(CFLAGS))
+UAPI_aarch64 := kvm ptrace hwcap sve_context
+UAPI_x86_64 := kvm
+UAPI := $(patsubst %,$(B)/uapi/asm/%.h,$(UAPI_$(ARCH)))
+
+$(UAPI):
+	@mkdir -p $(@D)
+	@ln -sf $(firstword $(wildcard $(addsuffix /asm/$(@F),/usr/include/$(TRIPLE) /usr/$(TRIPLE)/include))) $@
+
+$(B)/host/%.o: %.c $(UAPI)
+	@mkdir -p $(@D)
+	@echo "  HOSTCC  $@"
+	@$(HOST_CC) -isystem $(B)/uapi $(CPPFLAGS) $(HOST_CFLAGS) -c -o $@ $<
+
+$(B)/unit-arch: $(patsubst %.c,$(B)/host/%.o,$(UNIT_ARCH_SRC))
+	@echo "  HOSTLD  $@"
+	@$(HOST_CC) $(UNIT_LDFLAGS) -o $@ $^ $(UNIT_LIBS) $(LDLIBS:-lfdt=-l:libfdt.so.1)
+endif
+
+# criterion's own lists live until the process ends.
+unit: export LSAN_OPTIONS := suppressions=tests/lsan.supp:print_suppressions=0
+unit: $(B)/unit-arch ## build and run the unit tests of ARCH
+	$(if $(filter $(ARCH),$(HOST_ARCH)),$(B)/unit)
+	$(B)/unit-arch
+
+# --- the API's description: against the tables that the code has ---
+
+$(B)/api_dump: $(call objects,tests/api/dump.c $(API_SRC) $(BASE_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(LDFLAGS) -pie -o $@ $^ $(LDLIBS)
+
+.PHONY: api-description
+api-description: $(B)/api_dump ## compare api/squib.yaml with the source
+	@$(B)/api_dump >$(B)/api_dump.json
+	@tests/api/check_description $(B)/api_dump.json <api/squib.yaml
+
+# What the runners below share.
+TEST_LIB_SRC := tests/lib/testbed.c tests/lib/api_client.c
+
+# --- end-to-end: one static runner for the host and for nested machines ---
+
+$(B)/e2e: $(call objects,$(wildcard tests/e2e/*.c) $(TEST_LIB_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+# --- the API from outside: vectors of requests and answers, and clients that mean no good ---
+
+$(B)/api_vectors: $(call objects,$(addprefix tests/api/,run.c script.c text.c metrics.c) $(TEST_LIB_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
+
+$(B)/api_hostile: $(call objects,tests/api/hostile.c $(TEST_LIB_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+.PHONY: test unit e2e api guest-files fuzz lint format
+guest-files: ## prepare guest kernel, root file system and stock kernel of ARCH
+	@tools/guest_kernel $(ARCH)
+	@tools/guest_image $(ARCH)
+	@tools/guest_stock $(ARCH)
+
+test: ## install what is missing, then check and test everything, both architectures
+	@tools/setup build guest test lint
+	@tests/run
+
+e2e: all $(B)/e2e guests $(B)/kvm_probe ## run the guests' tests of ARCH (T=part of a name)
+	@tests/guests $(ARCH) $(T)
+
+api: all $(B)/api_vectors $(B)/api_hostile guests $(B)/kvm_probe ## play the API's vectors on ARCH (T=part of a file name)
+	@tests/api/run_all $(if $(filter $(ARCH),$(HOST_ARCH)),-d) $(ARCH) $(T)
+
+# --- fuzzers: in process, on the host, with the real loaders of either architecture ---
+
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+# A fuzzer's name may end in an architecture: then it is linked with that one's boot code, which
+# needs nothing of the machine. The others see the fake architecture.
+fuzz_arch = $(or $(filter x86_64,$(findstring x86_64,$(1))),$(filter aarch64,$(findstring aarch64,$(1))))
+FUZZ_ARCH_SRC_x86_64 := $(wildcard arch/x86_64/*.c)
+FUZZ_ARCH_SRC_aarch64 := arch/aarch64/boot.c arch/aarch64/fdt.c arch/aarch64/cache.c
+FUZZ_BASE_SRC := $(wildcard vmm/base/*.c)
+
+build/fuzz/%: tests/fuzz/fuzz_%.c $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
+	@mkdir -p $(@D)
+	@echo "  FUZZLD  $@"
+	@clang $(FUZZ_FLAGS) -I. -I$(if $(call fuzz_arch,$*),arch/$(call fuzz_arch,$*),tests/fake) \
+		-D_GNU_SOURCE -o $@ $< $(FUZZ_BASE_SRC) \
+		$(if $(call fuzz_arch,$*),$(FUZZ_ARCH_SRC_$(call fuzz_arch,$*)), \
+		$(DEVICE_SRC) $(API_SRC) vmm/config.c tests/fake/arch_fake.c) \
+		-ljansson $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
+
+fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus
+	@printf '%s\n' $(FUZZERS) | xargs -P $$(nproc) -I NAME tests/fuzz/run NAME $(FUZZ_SECONDS)
+
+# --- static checks ---
+
+LINT_SRC := $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'tools/ctl_*.c' tools/squibctl.c)
+LINT_ARCH_SRC := $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c')
+SHELL_SRC := $(shell git grep -lI --untracked '^\#!.*sh' -- tools tests .ci)
+
+# The analyzers do not know the cleanup attribute, and see leaks: those are the sanitizers' to find.
+lint: ## format, layers, headers, sizes, clang-tidy, cppcheck, gcc's analyzer, shellcheck
+	@tools/check_layers.sh
+	@tools/check_limits.sh
+	@tools/check_headers.sh "$(CC)" $(ARCH)
+	@tools/check_headers.sh "clang --target=$(TRIPLE)" $(ARCH)
+	@clang-format --dry-run -Werror $$(git ls-files -co --exclude-standard '*.c' '*.h')
+	@echo "format: ok"
+	@clang-tidy --quiet $(LINT_SRC) $(LINT_ARCH_SRC) -- --target=$(TRIPLE) -std=gnu17 $(CPPFLAGS) 2>&1 \
+		| grep -v 'warnings generated' ; test $${PIPESTATUS[0]} -eq 0
+	@echo "clang-tidy: ok"
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
+		--suppress=missingIncludeSystem --suppress=memleak --suppress=resourceLeak -I. -Iarch/$(ARCH) $(LINT_SRC) $(LINT_ARCH_SRC)
+	@echo "cppcheck: ok"
+	@for file in $(LINT_SRC) $(LINT_ARCH_SRC); do \
+		$(CC) $(CPPFLAGS) -std=gnu17 -O1 -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null -MF /dev/null $$file || exit 1; \
+	done
+	@echo "analyzer: ok"
+	@shellcheck -x -P SCRIPTDIR $(SHELL_SRC)
+	@echo "shellcheck: ok"
+
+lint: SHELL := /bin/bash
+lint: COMPILER := gcc
+
+format: ## format the sources in place
+	@clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')

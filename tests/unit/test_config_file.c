@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of api/config_file.c. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/config_file.h"
+#include "tests/fake/api_fake.h"
+#include "tests/fake/kvm_fake.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/log.h"
+#include "vmm/controller.h"
+
+/* A kernel that is always there: this is about the file that names it. */
+#define BOOT "\"boot-source\":{\"kernel_image_path\":\"/proc/self/exe\"}"
+#define FAILED "Configuration for VMM from one single json failed: "
+
+Test(config_file, all_that_this_build_has_is_applied)
+{
+	static const char text[] =
+		"{\"balloon\":null,\"drives\":[],"
+		"\"boot-source\":{\"kernel_image_path\":\"/proc/self/exe\","
+		"\"initrd_path\":\"/proc/self/exe\",\"boot_args\":\"quiet\"},"
+		"\"cpu-config\":null,\"logger\":{\"level\":\"Error\"},"
+		"\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":256,\"smt\":true,"
+		"\"track_dirty_pages\":true,\"huge_pages\":\"Transparent\","
+		"\"cpu_template\":\"None\"},"
+		"\"metrics\":null,\"mmds-config\":null,\"network-interfaces\":[],"
+		"\"vsock\":null,\"entropy\":null,\"pmem\":[],\"memory-hotplug\":null,"
+		"\"serial\":{\"unknown\":1},\"whatever\":7}";
+	struct controller controller = {0};
+	struct error err = {0};
+
+	controller_init(&controller);
+	cr_assert_eq(config_file_parse(text, strlen(text), controller_execute, &controller, &err),
+		     0, "%s", err.msg);
+	cr_expect_eq(controller.config.machine.vcpu_count, 2);
+	cr_expect_eq(controller.config.machine.mem_size_mib, 256);
+	cr_expect(controller.config.machine.smt);
+	cr_expect(controller.config.machine.track_dirty_pages);
+	cr_expect_eq(controller.config.machine.huge_pages, HUGE_PAGES_TRANSPARENT);
+	cr_expect_str_eq(controller.config.boot_source.kernel_image_path, "/proc/self/exe");
+	cr_expect_str_eq(controller.config.boot_source.initrd_path, "/proc/self/exe");
+	cr_expect_str_eq(controller.config.boot_source.boot_args, "quiet");
+	cr_expect_geq(controller.config.boot_source.kernel_fd, 0);
+	cr_expect(log_enabled(LOG_ERROR, __FILE__));
+	cr_expect_not(log_enabled(LOG_WARN, __FILE__));
+	controller_destroy(&controller);
+}
+
+Test(config_file, a_boot_source_is_enough)
+{
+	static const char text[] = "{" BOOT ",\"machine-config\":null,\"logger\":null}";
+	struct controller controller = {0};
+	struct error err = {0};
+
+	controller_init(&controller);
+	cr_assert_eq(config_file_parse(text, strlen(text), controller_execute, &controller, &err),
+		     0, "%s", err.msg);
+	cr_expect_eq(controller.config.machine.vcpu_count, 1);
+	cr_expect_eq(controller.config.machine.mem_size_mib, 128);
+	controller_destroy(&controller);
+}
+
+#define LACKING(key)                                                                               \
+	FAILED "This build of squib does not have `" key                                           \
+	       "` yet: remove the key from the configuration file"
+
+Test(config_file, faults_are_wrapped_as_firecracker_does)
+{
+	static const struct {
+		const char *text;
+		const char *msg;
+	} cases[] = {
+		{"", FAILED "Invalid JSON: EOF while parsing a value at line 1 column 0"},
+		{"{}", FAILED "Invalid JSON: missing field `boot-source` at line 1 column 2"},
+		{"[]", FAILED "Invalid JSON: invalid type: sequence, expected struct VmmConfig at "
+			      "line 1 column 0"},
+		{"{\"boot-source\":null}",
+		 FAILED "Invalid JSON: invalid type: null, expected struct BootSourceConfig at "
+			"line 1 column 19"},
+		{"{\"boot-source\":{}}",
+		 FAILED "Invalid JSON: missing field `kernel_image_path` at line 1 column 17"},
+		{"{" BOOT "," BOOT "}",
+		 FAILED "Invalid JSON: duplicate field `boot-source` at line 1 column 67"},
+		{"{\"boot-source\":{\"kernel_image_path\":\"/no/such\"}}",
+		 FAILED "Boot source error: The kernel file cannot be opened: No such file or "
+			"directory (os error 2)"},
+		{"{" BOOT ",\"drives\":[{}]}", LACKING("drives")},
+		{"{" BOOT ",\"network-interfaces\":[{}]}", LACKING("network-interfaces")},
+		{"{" BOOT ",\"vsock\":{}}", LACKING("vsock")},
+		{"{" BOOT ",\"balloon\":{}}", LACKING("balloon")},
+		{"{" BOOT ",\"entropy\":{}}", LACKING("entropy")},
+		{"{" BOOT ",\"mmds-config\":{}}", LACKING("mmds-config")},
+		{"{" BOOT ",\"pmem\":[1]}", LACKING("pmem")},
+		{"{" BOOT ",\"memory-hotplug\":{}}", LACKING("memory-hotplug")},
+		{"{" BOOT ",\"cpu-config\":\"x.json\"}", LACKING("cpu-config")},
+		/* Applied in Firecracker's order, whatever that of the file. */
+		{"{\"boot-source\":{},\"machine-config\":{\"vcpu_count\":0,\"mem_size_mib\":1},"
+		 "\"logger\":{\"level\":\"loud\"}}",
+		 FAILED "Invalid JSON: Invalid LevelFilter: loud"},
+		{"{\"boot-source\":{},\"machine-config\":{\"vcpu_count\":1,\"mem_size_mib\":0}}",
+		 FAILED "Machine config error: The memory size (MiB) is either 0, or not a "
+			"multiple of the configured page size."},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct controller controller = {0};
+		struct error err = {0};
+		unsigned fds = kvm_fake_open_fds();
+
+		controller_init(&controller);
+		cr_expect_eq(config_file_parse(cases[i].text, strlen(cases[i].text),
+					       controller_execute, &controller, &err),
+			     -1, "%s", cases[i].text);
+		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
+		controller_destroy(&controller);
+		cr_expect_eq(kvm_fake_open_fds(), fds, "%s leaks a descriptor", cases[i].text);
+	}
+}
+
+Test(config_file, keys_reach_any_machine_in_order)
+{
+	static const char text[] = "{" BOOT ",\"metrics\":{\"metrics_path\":\"m\"}}";
+	static const char only[] = "{\"boot-source\":{},\"metrics\":{\"metrics_path\":\"m\"}}";
+	struct api_fake fake = {0};
+	struct error err = {0};
+
+	api_fake_init(&fake);
+	cr_expect_eq(config_file_parse(text, strlen(text), api_fake_execute, &fake, &err), 0, "%s",
+		     err.msg);
+	cr_expect_eq(fake.count, 2);
+	cr_expect_eq(fake.asked.kind, ACTION_PUT_BOOT_SOURCE);
+	cr_expect_eq(config_file_parse(only, strlen(only), api_fake_execute, &fake, &err), -1);
+	cr_expect_eq(fake.asked.kind, ACTION_PUT_METRICS);
+	cr_expect_str_eq(fake.asked.metrics.metrics_path, "m");
+	api_fake_destroy(&fake);
+}
+
+Test(config_file, nothing_is_applied_when_a_key_is_refused)
+{
+	static const char text[] = "{" BOOT ",\"logger\":{\"level\":\"Off\"},\"vsock\":{}}";
+	struct controller controller = {0};
+	struct error err = {0};
+
+	controller_init(&controller);
+	cr_expect_eq(config_file_parse(text, strlen(text), controller_execute, &controller, &err),
+		     -1);
+	cr_expect(log_enabled(LOG_INFO, __FILE__));
+	cr_expect_null(controller.config.boot_source.kernel_image_path);
+	controller_destroy(&controller);
+}
+
+Test(config_file, a_file_is_read_from_its_path)
+{
+	static const char text[] = "{" BOOT "}";
+	char path[] = "/tmp/squib-config-file-XXXXXX";
+	int fd = mkstemp(path);
+	struct controller controller = {0};
+	struct error err = {0};
+
+	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	controller_init(&controller);
+	cr_expect_eq(config_file_load(path, controller_execute, &controller, &err), 0, "%s",
+		     err.msg);
+	cr_expect_str_eq(controller.config.boot_source.kernel_image_path, "/proc/self/exe");
+	controller_destroy(&controller);
+	unlink(path);
+}
+
+Test(config_file, unreadable_files_are_told)
+{
+	struct controller controller = {0};
+	struct error err = {0};
+	char path[] = "/tmp/squib-config-file-XXXXXX";
+	int fd = mkstemp(path);
+
+	controller_init(&controller);
+	cr_expect_eq(config_file_load("/no/such/file", controller_execute, &controller, &err), -1);
+	cr_expect_str_eq(err.msg,
+			 "Unable to open or read from the configuration file: The file cannot be "
+			 "opened: /no/such/file: No such file or directory (os error 2)",
+			 "%s", err.msg);
+
+	error_clear(&err);
+	cr_assert_eq(ftruncate(fd, (1 << 20) + 1), 0);
+	cr_expect_eq(config_file_load(path, controller_execute, &controller, &err), -1);
+	cr_expect_eq(err.kind, ERR_TOO_LARGE, "%s", err.msg);
+	close(fd);
+	unlink(path);
+	controller_destroy(&controller);
+}
+
+/* In a folder of its own, since the example's logger writes a file. */
+Test(config_file, the_documented_example_is_valid)
+{
+	FILE *in = fopen("docs/config-file.md", "r");
+	char *page = NULL;
+	size_t size = 0;
+	struct controller controller = {0};
+	struct error err = {0};
+
+	cr_assert_not_null(in);
+	cr_assert_gt(getdelim(&page, &size, '\0', in), 0);
+	fclose(in);
+
+	char *start = strstr(page, "```json\n");
+
+	cr_assert_not_null(start);
+	start += strlen("```json\n");
+
+	char folder[] = "/tmp/squib-config-file-XXXXXX";
+
+	cr_assert_not_null(mkdtemp(folder));
+	cr_assert_eq(chdir(folder), 0);
+
+	/* Its last step fails, on the kernel that is not there: all else was taken. */
+	controller_init(&controller);
+	cr_expect_eq(config_file_parse(start, (size_t)(strstr(start, "```") - start),
+				       controller_execute, &controller, &err),
+		     -1);
+	cr_expect_str_eq(err.msg,
+			 FAILED "Boot source error: The kernel file cannot be opened: No such file "
+				"or directory (os error 2)",
+			 "%s", err.msg);
+	cr_expect_eq(controller.config.machine.mem_size_mib, 256);
+	controller_destroy(&controller);
+	free(page);
+	cr_expect_eq(unlink("vm.log"), 0);
+	cr_expect_eq(rmdir(folder), 0);
+}

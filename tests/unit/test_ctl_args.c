@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of tools/ctl_args.c, and that squibctl's manual page knows what it knows. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/ctl_args.h"
+#include "vmm/args.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+
+enum {
+	ARGV_MAX = 8
+};
+
+static int parse(const char *const argv[ARGV_MAX], struct ctl_args *args, struct error *err)
+{
+	int argc = 0;
+
+	while (argv[argc] != NULL) {
+		argc++;
+	}
+	return ctl_args_parse(argc, (char *const *)argv, args, err);
+}
+
+static const struct {
+	const char *argv[ARGV_MAX];
+	const char *part; /* of the message */
+} faults[] = {
+	{{"squibctl"}, "No command"},
+	{{"squibctl", "frob"}, "no command 'frob'"},
+	{{"squibctl", "--frob"}, "no option '--frob'"},
+	{{"squibctl", "-x"}, "no option '-x'"},
+	{{"squibctl", "--"}, "No command"},
+	{{"squibctl", "-s"}, "--socket needs a value"},
+	{{"squibctl", "get"}, "Words are missing: squibctl get PATH"},
+	{{"squibctl", "put", "/vm"}, "Words are missing: squibctl put PATH JSON|@FILE|-"},
+	{{"squibctl", "start", "now"}, "'now' is one word too many"},
+	{{"squibctl", "put", "/vm", "{\"a\":", "1}"}, "'1}' is one word too many"},
+	{{"squibctl", "get", "vm"}, "must begin with '/'"},
+	{{"squibctl", "get", ""}, "must begin with '/'"},
+	{{"squibctl", "get", "/a b"}, "without spaces"},
+	{{"squibctl", "get", "/a\r\nX: y"}, "without spaces"},
+	{{"squibctl", "get", "/\xc3\xa4"}, "printable ASCII"},
+	{{"squibctl", "start", "--wait"}, "--wait goes with stop only"},
+};
+
+Test(ctl_args, each_fault_is_told)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(faults); i++) {
+		struct ctl_args args;
+		struct error err = {0};
+
+		cr_expect_eq(parse(faults[i].argv, &args, &err), -1, "%s", faults[i].part);
+		cr_expect_not_null(strstr(err.msg, faults[i].part), "'%s' in place of '%s'",
+				   err.msg, faults[i].part);
+	}
+}
+
+Test(ctl_args, options_stand_before_and_behind_the_command)
+{
+	const char *const argv[ARGV_MAX] = {"squibctl", "-s", "/a", "stop", "--raw", "-w"};
+	struct ctl_args args;
+	struct error err = {0};
+
+	cr_assert_eq(parse(argv, &args, &err), 0, "%s", err.msg);
+	cr_expect_str_eq(args.command->name, "stop");
+	cr_expect_str_eq(args.socket, "/a");
+	cr_expect(args.is_raw && args.waits);
+}
+
+Test(ctl_args, operands_may_be_a_dash_or_follow_two)
+{
+	const char *const lone[ARGV_MAX] = {"squibctl", "put", "/vm", "-"};
+	const char *const after[ARGV_MAX] = {"squibctl", "patch", "/vm", "--", "--"};
+	struct ctl_args args;
+	struct error err = {0};
+
+	cr_assert_eq(parse(lone, &args, &err), 0, "%s", err.msg);
+	cr_expect_str_eq(args.operands[1], "-");
+	cr_assert_eq(parse(after, &args, &err), 0, "%s", err.msg);
+	cr_expect_str_eq(args.operands[1], "--");
+}
+
+Test(ctl_args, help_and_version_need_no_command)
+{
+	const char *const help[ARGV_MAX] = {"squibctl", "-h"};
+	const char *const version[ARGV_MAX] = {"squibctl", "--version"};
+	struct ctl_args args;
+	struct error err = {0};
+
+	cr_expect_eq(parse(help, &args, &err), 0);
+	cr_expect(args.wants_help);
+	cr_expect_eq(parse(version, &args, &err), 0);
+	cr_expect(args.wants_version);
+}
+
+Test(ctl_args, the_default_socket_is_squibs)
+{
+	const char *const argv[ARGV_MAX] = {"squibctl", "start"};
+	const char *const squib[] = {"squib"};
+	struct ctl_args args;
+	struct args squib_args;
+	struct error err = {0};
+
+	cr_assert_eq(parse(argv, &args, &err), 0, "%s", err.msg);
+	cr_assert_eq(args_parse(1, (char *const *)squib, &squib_args, &err), 0, "%s", err.msg);
+	cr_expect_str_eq(args.socket, squib_args.api_sock);
+}
+
+Test(ctl_args, faults_that_a_user_can_mend_have_a_hint)
+{
+	cr_expect_not_null(ctl_hint("The requested operation is not supported before starting the "
+				    "microVM."));
+	cr_expect_not_null(ctl_hint("SendCtrlAltDel does not supported on aarch64."));
+	cr_expect_null(ctl_hint("The requested operation is not known"));
+}
+
+static const char *dashed(const char *name, char *buf, size_t len)
+{
+	size_t used = 0;
+
+	for (const char *at = name; *at != '\0' && used + 3 < len; at++) {
+		if (*at == '-') {
+			buf[used++] = '\\';
+		}
+		buf[used++] = *at;
+	}
+	buf[used] = '\0';
+	return buf;
+}
+
+Test(ctl_args, the_manual_page_has_every_command_and_option)
+{
+	AUTO_FREE char *page = NULL;
+	size_t len;
+	struct error err = {0};
+
+	cr_assert_eq(read_file("docs/squibctl.1", "The page", 1 << 20, &page, &len, &err), 0, "%s",
+		     err.msg);
+	for (const struct ctl_command *command = ctl_commands(); command->name != NULL; command++) {
+		char entry[64];
+
+		snprintf(entry, sizeof(entry), "\n.B%s %s%s",
+			 command->operands[0] != '\0' ? "I" : "", command->name,
+			 command->operands[0] != '\0' ? " \"" : "\n");
+		cr_expect_not_null(strstr(page, entry), "docs/squibctl.1 lacks%s", entry);
+	}
+	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
+		char name[32];
+		char entry[64];
+
+		snprintf(entry, sizeof(entry), "\\-\\-%s",
+			 dashed(option->name, name, sizeof(name)));
+		cr_expect_not_null(strstr(page, entry), "docs/squibctl.1 lacks %s", entry);
+	}
+}

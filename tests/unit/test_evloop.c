@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of vmm/base/evloop.c. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/lib/capture.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/evloop.h"
+
+/* A source on an eventfd that counts its calls and may do something to another. */
+struct probe {
+	struct ev_source source;
+	struct evloop *loop;
+	struct probe *victim;
+	void (*act)(struct probe *self);
+	unsigned calls;
+	uint32_t ready;
+};
+
+static void on_probe(struct ev_source *source, uint32_t ready)
+{
+	struct probe *probe = container_of(source, struct probe, source);
+
+	probe->calls++;
+	probe->ready = ready;
+	if (probe->act != NULL) {
+		probe->act(probe);
+	}
+}
+
+static void add(struct evloop *loop, struct probe *probe, int fd, uint32_t mask)
+{
+	struct error err = {0};
+
+	probe->loop = loop;
+	probe->source = (struct ev_source){.fd = fd, .fn = on_probe};
+	cr_assert(ev_add(loop, &probe->source, mask, &err) == 0, "%s", err.msg);
+}
+
+/* One that is ready to be read from the start. */
+static void add_ready(struct evloop *loop, struct probe *probe)
+{
+	add(loop, probe, eventfd(1, EFD_NONBLOCK), EPOLLIN);
+}
+
+static void start(struct evloop *loop)
+{
+	struct error err = {0};
+
+	cr_assert(evloop_init(loop, &err) == 0);
+}
+
+static void once(struct evloop *loop, int timeout_ms)
+{
+	struct error err = {0};
+
+	cr_assert(evloop_run_once(loop, timeout_ms, &err) == 0, "%s", err.msg);
+}
+
+static void delete_victim(struct probe *self)
+{
+	ev_del(self->loop, &self->victim->source);
+}
+
+static void silence_victim(struct probe *self)
+{
+	ev_mod(self->loop, &self->victim->source, 0);
+}
+
+static void re_add_victim(struct probe *self)
+{
+	struct error err = {0};
+
+	ev_del(self->loop, &self->victim->source);
+	cr_assert(ev_add(self->loop, &self->victim->source, EPOLLIN, &err) == 0);
+}
+
+static void stop_loop(struct probe *self)
+{
+	evloop_stop(self->loop);
+}
+
+/* Both act on each other, so whichever comes first in the batch, only one may be called. */
+Test(evloop, a_handler_may_take_another_source_out_of_its_batch)
+{
+	static void (*const acts[])(struct probe *) = {delete_victim, silence_victim,
+						       re_add_victim};
+
+	for (size_t i = 0; i < ARRAY_COUNT(acts); i++) {
+		struct evloop loop;
+		struct probe one = {.act = acts[i]};
+		struct probe two = {.act = acts[i], .victim = &one};
+
+		one.victim = &two;
+		start(&loop);
+		add_ready(&loop, &one);
+		add_ready(&loop, &two);
+		once(&loop, 0);
+		cr_expect(one.calls + two.calls == 1, "act %zu: %u + %u", i, one.calls, two.calls);
+		evloop_destroy(&loop);
+	}
+}
+
+Test(evloop, a_handler_may_delete_itself)
+{
+	struct evloop loop;
+	struct probe one = {.act = delete_victim};
+
+	one.victim = &one;
+	start(&loop);
+	add_ready(&loop, &one);
+	once(&loop, 0);
+	once(&loop, 0);
+	cr_assert(one.calls == 1 && !one.source.is_added);
+	ev_del(&loop, &one.source);
+	evloop_destroy(&loop);
+}
+
+Test(evloop, mask_0_silences_and_a_later_mask_wakes)
+{
+	struct evloop loop;
+	struct probe one = {0};
+
+	start(&loop);
+	add_ready(&loop, &one);
+	ev_mod(&loop, &one.source, 0);
+	once(&loop, 0);
+	cr_assert(one.calls == 0);
+	ev_mod(&loop, &one.source, EPOLLIN);
+	once(&loop, 0);
+	cr_assert(one.calls == 1 && one.ready == EPOLLIN);
+	/* Level-triggered. */
+	once(&loop, 0);
+	cr_assert(one.calls == 2);
+	evloop_destroy(&loop);
+}
+
+/* epoll reports hangups and errors whatever the mask: a loop must not spin on them. */
+Test(evloop, a_silenced_source_does_not_spin_on_a_hangup)
+{
+	for (int end = 0; end < 2; end++) {
+		for (int is_added_silent = 0; is_added_silent < 2; is_added_silent++) {
+			struct evloop loop;
+			struct probe one = {0};
+			int ends[2];
+
+			start(&loop);
+			cr_assert(pipe(ends) == 0);
+			add(&loop, &one, ends[end], is_added_silent ? 0 : EPOLLIN);
+			ev_mod(&loop, &one.source, 0);
+			close(ends[1 - end]);
+			for (int i = 0; i < 10; i++) {
+				once(&loop, 0);
+			}
+			cr_expect(one.calls <= 1, "end %d: %u calls", end, one.calls);
+			ev_mod(&loop, &one.source, end == 0 ? EPOLLIN : EPOLLOUT);
+			one.calls = 0;
+			once(&loop, 0);
+			once(&loop, 0);
+			cr_expect(one.calls == 2, "end %d: not woken", end);
+			evloop_destroy(&loop);
+			close(ends[end]);
+		}
+	}
+}
+
+Test(evloop, changing_a_source_that_was_never_added_does_nothing)
+{
+	struct evloop loop;
+	struct probe one = {.source = {.fd = -1, .fn = on_probe}};
+
+	start(&loop);
+	ev_mod(&loop, &one.source, EPOLLIN);
+	ev_del(&loop, &one.source);
+	cr_assert(!one.source.is_added);
+	evloop_destroy(&loop);
+}
+
+Test(evloop, what_cannot_be_waited_for_is_refused)
+{
+	struct evloop loop;
+	const struct {
+		int fd;
+		int sys;
+	} cases[] = {{file_of("x", 1), EPERM}, {-1, EBADF}, {12345, EBADF}};
+
+	start(&loop);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct ev_source source = {.fd = cases[i].fd, .fn = on_probe};
+		struct error err = {0};
+
+		cr_expect(ev_add(&loop, &source, EPOLLIN, &err) == -1);
+		cr_expect(err.sys == cases[i].sys && !source.is_added, "%s", err.msg);
+	}
+	evloop_destroy(&loop);
+}
+
+Test(evloop, more_sources_than_a_batch_are_all_served)
+{
+	static struct probe probes[3 * EVLOOP_BATCH];
+	struct evloop loop;
+
+	start(&loop);
+	for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
+		add_ready(&loop, &probes[i]);
+	}
+	for (int i = 0; i < 3; i++) {
+		once(&loop, 0);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
+		cr_expect(probes[i].calls == 1, "source %zu: %u", i, probes[i].calls);
+	}
+	evloop_destroy(&loop);
+}
+
+Test(evloop, run_returns_after_the_handler_that_stops, .timeout = 5)
+{
+	struct evloop loop;
+	struct probe one = {.act = stop_loop};
+	struct probe two = {.act = stop_loop};
+	struct error err = {0};
+
+	start(&loop);
+	add_ready(&loop, &one);
+	add_ready(&loop, &two);
+	cr_assert(evloop_run(&loop, &err) == 0);
+	cr_assert(one.calls + two.calls == 1, "%u + %u", one.calls, two.calls);
+	evloop_destroy(&loop);
+}
+
+static void on_signal(int signo)
+{
+	(void)signo;
+}
+
+Test(evloop, a_signal_is_no_error, .timeout = 5)
+{
+	struct evloop loop;
+	struct sigaction action = {.sa_handler = on_signal};
+	struct itimerspec soon = {.it_value = {.tv_nsec = 20000000}};
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+	timer_t timer;
+
+	start(&loop);
+	sigaction(SIGUSR1, &action, NULL);
+	cr_assert(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+	timer_settime(timer, 0, &soon, NULL);
+	once(&loop, -1);
+	evloop_destroy(&loop);
+}
+
+Test(evloop, a_zeroed_loop_may_be_destroyed)
+{
+	struct evloop loop = {0};
+
+	evloop_destroy(&loop);
+	cr_assert(fcntl(0, F_GETFD) >= 0, "standard input was closed");
+}

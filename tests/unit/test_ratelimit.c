@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of vmm/base/ratelimit.c: tables of times and takes. */
+#include <criterion/criterion.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/ratelimit.h"
+
+#define MS UINT64_C(1000000)
+
+enum {
+	STEPS = 12
+};
+
+struct step {
+	uint64_t at_ns;
+	uint64_t count;
+	bool is_taken;
+};
+
+static const struct {
+	const char *name;
+	uint64_t size;
+	uint64_t burst;
+	uint64_t refill_ms;
+	struct step steps[STEPS]; /* until one that takes nothing */
+} scripts[] = {
+	{"full at first, then by time",
+	 1000,
+	 0,
+	 1000,
+	 {{0, 1000, true},
+	  {0, 1, false},
+	  {MS - 1, 1, false},
+	  {MS, 1, true},
+	  {MS, 1, false},
+	  {501 * MS, 501, false},
+	  {501 * MS, 500, true},
+	  {501 * MS, 1, false},
+	  {99999 * MS, 1000, true},
+	  {99999 * MS, 1, false}}},
+	{"a fraction of a token is carried",
+	 3,
+	 0,
+	 1, /* one per 333333.3 ns */
+	 {{0, 3, true},
+	  {333333, 1, false},
+	  {333334, 1, true},
+	  {600000, 1, false},
+	  {666666, 1, false},
+	  {666667, 1, true},
+	  {1000000, 1, true},
+	  {1000000, 1, false}}},
+	{"many looks do not cost time",
+	 10,
+	 0,
+	 10,
+	 {{0, 10, true},
+	  {MS / 4, 1, false},
+	  {MS / 2, 1, false},
+	  {MS * 3 / 4, 1, false},
+	  {MS, 1, true},
+	  {MS * 9 / 4, 2, false},
+	  {MS * 5 / 2, 1, true},
+	  {MS * 11 / 4, 1, false},
+	  {MS * 3, 2, false},
+	  {MS * 3, 1, true}}},
+	{"the burst is once and comes first",
+	 100,
+	 50,
+	 100,
+	 {{0, 50, true},
+	  {0, 100, true},
+	  {0, 1, false},
+	  {10 * MS, 11, false},
+	  {10 * MS, 10, true},
+	  {1000 * MS, 100, true},
+	  {1000 * MS, 1, false}}},
+	{"burst and budget pay together",
+	 100,
+	 50,
+	 100,
+	 {{0, 120, true}, {0, 31, false}, {0, 30, true}}},
+	{"a take that fails leaves the burst",
+	 100,
+	 50,
+	 100,
+	 {{0, 10, true}, {0, 130, true}, {0, 20, false}, {0, 10, true}}},
+	{"while the burst pays, no refill accrues",
+	 100,
+	 50,
+	 100,
+	 {{0, 1, true},
+	  {50 * MS, 49, true},
+	  {50 * MS, 100, true},
+	  {50 * MS, 1, false},
+	  {59 * MS, 10, false},
+	  {60 * MS, 10, true}}},
+	{"too much passes and is paid for by waiting",
+	 100,
+	 0,
+	 100,
+	 {{0, 40, true},
+	  {0, 260, true}, /* 60 were there: 200 ms of debt */
+	  {0, 1, false},
+	  {100 * MS, 1, false},
+	  {150 * MS, 1000, false},
+	  {200 * MS, 1, false},
+	  {201 * MS, 1, true},
+	  {201 * MS, 1, false}}},
+	{"the whole bucket is not too much",
+	 100,
+	 0,
+	 100,
+	 {{0, 1, true}, {0, 100, false}, {MS, 100, true}}},
+	{"a debt without end does not wrap",
+	 UINT64_C(1),
+	 0,
+	 1000000,
+	 {{MS, UINT64_MAX, true}, {UINT64_MAX / 4, 1, false}, {UINT64_MAX / 4, UINT64_MAX, false}}},
+	{"large numbers",
+	 UINT64_MAX,
+	 0,
+	 UINT64_MAX / MS,
+	 {{0, UINT64_MAX, true}, {1000, 2000, false}, {1000, 1000, true}}},
+	{"no size, no limit", 0, 10, 100, {{0, UINT64_MAX, true}, {0, UINT64_MAX, true}}},
+	{"no time, no limit", 10, 10, 0, {{0, UINT64_MAX, true}, {0, UINT64_MAX, true}}},
+	{"time beyond 2^64 ns, no limit",
+	 10,
+	 0,
+	 UINT64_MAX / MS + 1,
+	 {{0, UINT64_MAX, true}, {0, UINT64_MAX, true}}},
+};
+
+Test(ratelimit, scripts_of_times_and_takes)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(scripts); i++) {
+		struct token_bucket bucket;
+
+		token_bucket_init(&bucket, scripts[i].size, scripts[i].burst, scripts[i].refill_ms,
+				  0);
+		for (size_t j = 0; j < STEPS && scripts[i].steps[j].count > 0; j++) {
+			const struct step *step = &scripts[i].steps[j];
+
+			cr_expect(token_bucket_take(&bucket, step->at_ns, step->count) ==
+					  step->is_taken,
+				  "%s: step %zu", scripts[i].name, j);
+		}
+	}
+}
+
+Test(ratelimit, a_zeroed_one_is_no_limit)
+{
+	struct token_bucket bucket = {0};
+
+	cr_assert(token_bucket_take(&bucket, 0, UINT64_MAX));
+}
+
+Test(ratelimit, the_rate_holds_over_time)
+{
+	struct token_bucket bucket;
+	uint64_t taken = 0;
+
+	/* 7000 tokens a second, asked for at odd times for 100 s. */
+	token_bucket_init(&bucket, 700, 0, 100, 0);
+	for (uint64_t now = 0; now < 100000 * MS; now += 12347) {
+		taken += token_bucket_take(&bucket, now, 1);
+	}
+	cr_assert(taken >= 700 + 699000 && taken <= 700 + 700000, "%llu",
+		  (unsigned long long)taken);
+}
