@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The floor under a monitor's start: only the KVM calls that any guest needs, in the order that
+ * costs least (see vmm/vm.c), up to the guest's first exit.
+ *
+ * usage: bare_kvm EXEC_US
+ *
+ * Tells its marks as squib's log does, so that one reader understands both. EXEC_US is
+ * CLOCK_MONOTONIC in microseconds when the launcher called exec.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "tests/bench/bare.h"
+
+enum mark {
+	MARK_MAIN,
+	MARK_VM,
+	MARK_VCPUS,
+	MARK_KERNEL,
+	MARK_DEVICES,
+	MARK_RUN,
+	MARK_FIRST,
+	MARKS,
+};
+
+/* As in vmm/timeline.c; "init" is there the mark of the guest's own sign of life. */
+static const char *const names[MARKS] = {
+	[MARK_MAIN] = "main",	  [MARK_VM] = "vm",	      [MARK_VCPUS] = "vcpus",
+	[MARK_KERNEL] = "kernel", [MARK_DEVICES] = "devices", [MARK_RUN] = "run",
+	[MARK_FIRST] = "init",
+};
+
+__attribute__((noreturn)) static void die(const char *what)
+{
+	fprintf(stderr, "bare_kvm: %s: %s\n", what, strerror(errno));
+	exit(EXIT_FAILURE);
+}
+
+int bare_ioctl(int fd, unsigned long request, void *arg, const char *name)
+{
+	int result = ioctl(fd, request, arg);
+
+	if (result < 0) {
+		die(name);
+	}
+	return result;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void *map(int fd, size_t len, int flags)
+{
+	void *area = mmap(NULL, len, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+	if (area == MAP_FAILED) {
+		die("mmap");
+	}
+	return area;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t at[MARKS] = {[MARK_MAIN] = now_us()};
+	uint64_t exec_us = argc > 1 ? strtoull(argv[1], NULL, 10) : at[MARK_MAIN];
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm < 0) {
+		die("/dev/kvm");
+	}
+	int vm = bare_ioctl(kvm, KVM_CREATE_VM, NULL, "KVM_CREATE_VM");
+	uint8_t *ram = map(-1, BARE_RAM_LEN, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+	struct kvm_userspace_memory_region slot = {
+		.guest_phys_addr = bare_ram_base,
+		.memory_size = BARE_RAM_LEN,
+		.userspace_addr = (uintptr_t)ram,
+	};
+
+	bare_ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot, "KVM_SET_USER_MEMORY_REGION");
+	bare_vm_init(kvm, vm);
+	at[MARK_VM] = now_us();
+
+	int vcpu = bare_ioctl(vm, KVM_CREATE_VCPU, NULL, "KVM_CREATE_VCPU");
+	int run_len = bare_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, NULL, "KVM_GET_VCPU_MMAP_SIZE");
+	const struct kvm_run *run = map(vcpu, (size_t)run_len, MAP_SHARED);
+
+	bare_vcpu_init(vm, vcpu);
+	bare_vm_finish(vm);
+	at[MARK_VCPUS] = now_us();
+	memcpy(ram + (bare_payload.addr - bare_ram_base), bare_payload.code, bare_payload.len);
+	at[MARK_KERNEL] = now_us();
+	bare_set_registers(vcpu);
+	at[MARK_DEVICES] = now_us();
+	at[MARK_RUN] = at[MARK_DEVICES];
+	bare_ioctl(vcpu, KVM_RUN, NULL, "KVM_RUN");
+	at[MARK_FIRST] = now_us();
+	if (run->exit_reason != KVM_EXIT_IO && run->exit_reason != KVM_EXIT_MMIO) {
+		fprintf(stderr, "bare_kvm: the payload ended with exit reason %u\n",
+			run->exit_reason);
+		return EXIT_FAILURE;
+	}
+	printf("Boot timeline (us): exec 0");
+	for (int i = 0; i < MARKS; i++) {
+		printf(", %s %llu", names[i], (unsigned long long)(at[i] - exec_us));
+	}
+	printf("\n");
+	return EXIT_SUCCESS;
+}

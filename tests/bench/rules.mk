@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+# Benchmarks: reports, never verdicts. docs/benchmarks.md says what they measure.
+
+$(B)/bench/boot: $(call objects,tests/bench/boot.c)
+$(B)/bench/bare_kvm: $(call objects,tests/bench/bare_kvm.c tests/bench/$(ARCH)/bare_arch.c)
+$(B)/bench/boot $(B)/bench/bare_kvm:
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+.PHONY: bench
+bench: ## measure the start; writes build/bench/boot.txt and boot.svg
+	@tools/setup build guest bench
+	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/bench/boot $(B)/bench/bare_kvm
+	@tests/bench/run $(ARCH)
