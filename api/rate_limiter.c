@@ -19,10 +19,10 @@ const struct schema token_bucket_schema = {
 };
 
 static const struct schema_field limiter_fields[] = {
-	SCHEMA_OBJECT_FIELD(struct rate_limiter_body, bandwidth, SCHEMA_OPTIONAL,
+	SCHEMA_OBJECT_FIELD(struct limiter_config, bandwidth, SCHEMA_OPTIONAL,
 			    &token_bucket_schema),
-	SCHEMA_OBJECT_FIELD(struct rate_limiter_body, ops, SCHEMA_OPTIONAL, &token_bucket_schema),
+	SCHEMA_OBJECT_FIELD(struct limiter_config, ops, SCHEMA_OPTIONAL, &token_bucket_schema),
 };
 
 const struct schema rate_limiter_schema =
-	SCHEMA("RateLimiterConfig", struct rate_limiter_body, limiter_fields);
+	SCHEMA("RateLimiterConfig", struct limiter_config, limiter_fields);

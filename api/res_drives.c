@@ -21,7 +21,7 @@ struct body {
 	enum cache_type cache_type;
 	bool is_read_only;
 	char *path_on_host;
-	struct rate_limiter_body rate_limiter;
+	struct limiter_config rate_limiter;
 	bool has_rate_limiter;
 	enum io_engine io_engine;
 	char *socket;
@@ -30,7 +30,7 @@ struct body {
 struct patch_body {
 	char *drive_id;
 	char *path_on_host;
-	struct rate_limiter_body rate_limiter;
+	struct limiter_config rate_limiter;
 	bool has_rate_limiter;
 };
 

@@ -5,7 +5,7 @@
 #include "api/rate_limiter.h"
 
 struct body {
-	struct rate_limiter_body rate_limiter;
+	struct limiter_config rate_limiter;
 	bool has_rate_limiter;
 };
 

@@ -11,17 +11,17 @@ struct body {
 	char *host_dev_name;
 	char *guest_mac;
 	uint16_t mtu;
-	struct rate_limiter_body rx_rate_limiter;
+	struct limiter_config rx_rate_limiter;
 	bool has_rx_rate_limiter;
-	struct rate_limiter_body tx_rate_limiter;
+	struct limiter_config tx_rate_limiter;
 	bool has_tx_rate_limiter;
 };
 
 struct patch_body {
 	char *iface_id;
-	struct rate_limiter_body rx_rate_limiter;
+	struct limiter_config rx_rate_limiter;
 	bool has_rx_rate_limiter;
-	struct rate_limiter_body tx_rate_limiter;
+	struct limiter_config tx_rate_limiter;
 	bool has_tx_rate_limiter;
 };
 

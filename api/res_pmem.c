@@ -9,13 +9,13 @@ struct body {
 	char *path_on_host;
 	bool root_device;
 	bool read_only;
-	struct rate_limiter_body rate_limiter;
+	struct limiter_config rate_limiter;
 	bool has_rate_limiter;
 };
 
 struct patch_body {
 	char *id;
-	struct rate_limiter_body rate_limiter;
+	struct limiter_config rate_limiter;
 	bool has_rate_limiter;
 };
 

@@ -10,6 +10,7 @@
 
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
+#include "vmm/base/limiter.h"
 
 enum huge_pages {
 	HUGE_PAGES_NONE,
@@ -35,13 +36,6 @@ struct boot_source_config {
 	uint64_t kernel_len;
 	int initrd_fd;
 	uint64_t initrd_len;
-};
-
-/* A token bucket as the API describes it; size or refill time 0: no limit. */
-struct token_bucket_config {
-	uint64_t size;
-	uint64_t one_time_burst;
-	uint64_t refill_time_ms;
 };
 
 /* Where the guest's serial output goes. Strings as above. */

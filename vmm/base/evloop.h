@@ -21,9 +21,11 @@ typedef void (*ev_fn)(struct ev_source *source, uint32_t ready);
 struct ev_source {
 	int fd;
 	ev_fn fn;
+	bool is_frozen_with_guest; /* silent while the machine is paused: see evloop_freeze */
 	/* the loop's */
 	uint32_t mask;
 	bool is_added;
+	struct ev_source *next; /* of those that freeze */
 };
 
 enum {
@@ -35,6 +37,8 @@ struct evloop {
 	bool is_stopping;
 	struct ev_source *batch[EVLOOP_BATCH]; /* what the running dispatch has yet to call */
 	unsigned batch_count;
+	bool is_frozen;
+	struct ev_source *freezing; /* added sources with is_frozen_with_guest */
 };
 
 /* A zeroed or half-built loop may be destroyed. All calls are the loop's own thread's. */
@@ -65,5 +69,12 @@ void ev_mod(struct evloop *loop, struct ev_source *source, uint32_t mask);
  * one whose event is in the current batch is not called any more.
  */
 void ev_del(struct evloop *loop, struct ev_source *source);
+
+/*
+ * No source with is_frozen_with_guest is called until evloop_thaw, which then finds what became
+ * ready meanwhile. Such sources may be added, changed and removed in between. Idempotent.
+ */
+void evloop_freeze(struct evloop *loop);
+void evloop_thaw(struct evloop *loop);
 
 #endif

@@ -82,4 +82,17 @@ MUST_CHECK int gmem_iov(struct gmem *mem, gpa_t gpa, uint64_t len, struct iovec 
 MUST_CHECK int gmem_load_file(struct gmem *mem, gpa_t gpa, int fd, uint64_t offset, uint64_t len,
 			      struct error *err);
 
+/*
+ * The bytes of one ring, all in one region, for devices/virtio/virtq.c alone, which reaches them by
+ * single-copy atomic accesses. NULL if the range is not RAM or crosses a region's border.
+ */
+void *gmem_ring_map(struct gmem *mem, gpa_t gpa, uint64_t len);
+
+/*
+ * Gives the host back what backs [gpa, gpa + len), which the guest then finds zeroed. Only whole
+ * pages of the backing inside the range are affected. -1 if the range is not all RAM or the host
+ * refuses.
+ */
+MUST_CHECK int gmem_discard(struct gmem *mem, gpa_t gpa, uint64_t len);
+
 #endif

@@ -47,6 +47,12 @@ MUST_CHECK int kvm_create_vcpu(int vm, unsigned index, int *vcpu, struct error *
 /* KVM_IRQFD [4.75]: each write to `eventfd` pulses `gsi`. */
 MUST_CHECK int kvm_irqfd(int vm, int eventfd, uint32_t gsi, struct error *err);
 
+/*
+ * KVM_IOEVENTFD [4.59]: a guest's 4-byte write of `value` at MMIO address `addr` signals `eventfd`
+ * without leaving the kernel.
+ */
+MUST_CHECK int kvm_ioeventfd(int vm, int eventfd, uint64_t addr, uint32_t value, struct error *err);
+
 /* KVM_CREATE_DEVICE [4.79]; KVM_SET_DEVICE_ATTR [4.80]; `attr` is copied from *value by the kernel.
  */
 MUST_CHECK int kvm_create_device(int vm, uint32_t type, int *device, struct error *err);
