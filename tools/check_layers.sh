@@ -55,6 +55,12 @@ if git grep -nw 'hva' -- '*.c' '*.h' ':!vmm/base/gmem.[ch]' ':!vmm/base/kvm.c' '
 	bad=1
 fi
 
+# Rings need atomic accesses, and only one module knows how.
+if git grep -nw 'gmem_ring_map' -- '*.c' ':!vmm/base/gmem.c' ':!devices/virtio/virtq.c' ':!tests'; then
+	echo 'rings in guest memory are for devices/virtio/virtq.c alone'
+	bad=1
+fi
+
 # All of KVM goes through the seam that tests can script.
 if git grep -nE '\bioctl\(' -- vmm devices arch api ':!vmm/base/kvm_sys.c' | grep KVM_; then
 	echo 'KVM ioctls go through vmm/base/kvm_sys.h'

@@ -20,6 +20,7 @@ struct probe {
 	struct evloop *loop;
 	struct probe *victim;
 	void (*act)(struct probe *self);
+	bool is_frozen_with_guest;
 	unsigned calls;
 	uint32_t ready;
 };
@@ -40,7 +41,8 @@ static void add(struct evloop *loop, struct probe *probe, int fd, uint32_t mask)
 	struct error err = {0};
 
 	probe->loop = loop;
-	probe->source = (struct ev_source){.fd = fd, .fn = on_probe};
+	probe->source = (struct ev_source){
+		.fd = fd, .fn = on_probe, .is_frozen_with_guest = probe->is_frozen_with_guest};
 	cr_assert(ev_add(loop, &probe->source, mask, &err) == 0, "%s", err.msg);
 }
 
@@ -262,4 +264,129 @@ Test(evloop, a_zeroed_loop_may_be_destroyed)
 
 	evloop_destroy(&loop);
 	cr_assert(fcntl(0, F_GETFD) >= 0, "standard input was closed");
+}
+
+Test(evloop, frozen_sources_are_silent_and_the_others_are_not)
+{
+	struct evloop loop;
+	struct probe guest = {.is_frozen_with_guest = true};
+	struct probe api = {0};
+
+	start(&loop);
+	add_ready(&loop, &guest);
+	add_ready(&loop, &api);
+	evloop_freeze(&loop);
+	evloop_freeze(&loop);
+	once(&loop, 0);
+	once(&loop, 0);
+	cr_assert(guest.calls == 0 && api.calls == 2);
+	evloop_thaw(&loop);
+	evloop_thaw(&loop);
+	once(&loop, 0);
+	cr_assert(guest.calls == 1 && api.calls == 3);
+	evloop_destroy(&loop);
+}
+
+/* What became ready before, during and after; level-triggered or not. */
+Test(evloop, thaw_finds_what_became_ready_meanwhile)
+{
+	static const uint32_t masks[] = {EPOLLIN, EPOLLIN | EPOLLET};
+
+	for (size_t i = 0; i < ARRAY_COUNT(masks); i++) {
+		for (int is_early = 0; is_early < 2; is_early++) {
+			struct evloop loop;
+			struct probe one = {.is_frozen_with_guest = true};
+			int fd = eventfd(0, EFD_NONBLOCK);
+
+			start(&loop);
+			add(&loop, &one, fd, masks[i]);
+			if (is_early) {
+				cr_assert(eventfd_write(fd, 1) == 0);
+			}
+			evloop_freeze(&loop);
+			if (!is_early) {
+				cr_assert(eventfd_write(fd, 1) == 0);
+			}
+			once(&loop, 0);
+			cr_expect(one.calls == 0);
+			evloop_thaw(&loop);
+			once(&loop, 0);
+			cr_expect(one.calls == 1 && one.ready == EPOLLIN, "mask %zu, %d", i,
+				  is_early);
+			evloop_destroy(&loop);
+			close(fd);
+		}
+	}
+}
+
+Test(evloop, a_hangup_while_frozen_is_told_after_the_thaw)
+{
+	struct evloop loop;
+	struct probe one = {.is_frozen_with_guest = true};
+	int ends[2];
+
+	start(&loop);
+	cr_assert(pipe(ends) == 0);
+	add(&loop, &one, ends[0], EPOLLIN | EPOLLET);
+	evloop_freeze(&loop);
+	close(ends[1]);
+	for (int i = 0; i < 5; i++) {
+		once(&loop, 0);
+	}
+	cr_assert(one.calls == 0);
+	evloop_thaw(&loop);
+	once(&loop, 0);
+	cr_assert(one.calls == 1 && one.ready == EPOLLHUP);
+	evloop_destroy(&loop);
+	close(ends[0]);
+}
+
+Test(evloop, sources_come_change_and_go_while_frozen)
+{
+	struct evloop loop;
+	struct probe probes[4];
+
+	start(&loop);
+	for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
+		probes[i] = (struct probe){.is_frozen_with_guest = true};
+		if (i == 1) {
+			evloop_freeze(&loop);
+		}
+		add_ready(&loop, &probes[i]);
+	}
+	ev_del(&loop, &probes[0].source); /* from before */
+	ev_del(&loop, &probes[2].source); /* from the middle of the list */
+	ev_mod(&loop, &probes[3].source, 0);
+	once(&loop, 0);
+	for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
+		cr_expect(probes[i].calls == 0, "source %zu", i);
+	}
+	evloop_thaw(&loop);
+	once(&loop, 0);
+	cr_assert(probes[0].calls == 0 && probes[1].calls == 1);
+	cr_assert(probes[2].calls == 0 && probes[3].calls == 0);
+	ev_mod(&loop, &probes[3].source, EPOLLIN);
+	once(&loop, 0);
+	cr_assert(probes[1].calls == 2 && probes[3].calls == 1);
+	evloop_destroy(&loop);
+}
+
+static void freeze_loop(struct probe *self)
+{
+	evloop_freeze(self->loop);
+}
+
+/* Whichever comes first in the batch freezes the other. */
+Test(evloop, freezing_takes_effect_within_the_batch)
+{
+	struct evloop loop;
+	struct probe one = {.is_frozen_with_guest = true, .act = freeze_loop};
+	struct probe two = {.is_frozen_with_guest = true, .act = freeze_loop};
+
+	start(&loop);
+	add_ready(&loop, &one);
+	add_ready(&loop, &two);
+	once(&loop, 0);
+	cr_assert(one.calls + two.calls == 1);
+	evloop_destroy(&loop);
 }

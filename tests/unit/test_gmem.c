@@ -323,6 +323,135 @@ Test(gmem, files_are_loaded_across_regions_or_refused)
 	gmem_free(mem);
 }
 
+Test(gmem, a_ring_is_all_in_one_region_or_not_mapped)
+{
+	static const struct {
+		uint64_t gpa;
+		uint64_t len;
+		size_t region; /* ARRAY_COUNT(ranges): none */
+	} cases[] = {
+		{0, 16, 0},	     {MIB - 16, 16, 0},	  {MIB - 16, 17, 4},
+		{MIB, 2 * MIB, 1},   {3 * MIB - 1, 1, 1}, {3 * MIB, 1, 4},
+		{5 * MIB, 0, 4},     {8 * MIB - 1, 2, 4}, {UINT64_MAX - 4096, 1, 3},
+		{UINT64_MAX, 16, 4}, {0, UINT64_MAX, 4},  {MIB, UINT64_MAX, 4},
+	};
+	struct gmem *mem = make();
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		void *ring = gmem_ring_map(mem, GPA(cases[i].gpa), cases[i].len);
+		void *expected = NULL;
+
+		if (cases[i].region < ARRAY_COUNT(ranges)) {
+			struct gmem_slot slot = gmem_slot(mem, cases[i].region);
+
+			expected = host(&slot, cases[i].gpa - slot.base.v);
+		}
+		/* An empty one outside of RAM may be anything that is not accessed. */
+		cr_expect(ring == expected, "case %zu", i);
+	}
+	gmem_free(mem);
+}
+
+enum {
+	FILLING = 0x5a
+};
+
+/* What the guest finds in the page at `gpa`: FILLING all over, 0 all over, or -1. */
+static int page_of(const struct gmem *mem, uint64_t gpa)
+{
+	uint8_t page[4096];
+
+	cr_assert(gmem_read(mem, GPA(gpa), page, sizeof(page)) == 0);
+	for (size_t i = 1; i < sizeof(page); i++) {
+		if (page[i] != page[0]) {
+			return -1;
+		}
+	}
+	return page[0];
+}
+
+/* 16 pages around the border of the first two regions; each bit is one that must be zero after. */
+static const struct {
+	uint64_t offset;
+	uint64_t len;
+	uint32_t zeroed;
+} discards[] = {
+	{0, 4096, 0x0001},
+	{4095, 4097, 0x0002},
+	{1, 4096, 0},
+	{1, 8190, 0},
+	{1, 8191, 0x0002},
+	{1, 8192, 0x0002},
+	{0, 4095, 0},
+	{4096 * 6, 4096 * 4, 0x03c0},
+	{4096 * 7 + 1, 8191, 0x0100},
+	{4096 * 7, 8191, 0x0080},
+	{0, 65536, 0xffff},
+	{0, 0, 0},
+};
+
+static void check_discards(enum gmem_backing backing)
+{
+	const struct gmem_range two[] = {{GPA(0), MIB}, {GPA(MIB), MIB}};
+	const uint64_t start = MIB - 8 * 4096;
+	uint8_t filling[65536];
+	struct gmem *mem = NULL;
+	struct error err = {0};
+
+	memset(filling, FILLING, sizeof(filling));
+	cr_assert(gmem_new(two, 2, backing, &mem, &err) == 0, "%s", err.msg);
+	for (size_t i = 0; i < ARRAY_COUNT(discards); i++) {
+		cr_assert(gmem_write(mem, GPA(start), filling, sizeof(filling)) == 0);
+		cr_expect(gmem_discard(mem, GPA(start + discards[i].offset), discards[i].len) == 0,
+			  "case %zu", i);
+		for (unsigned page = 0; page < 16; page++) {
+			int expected = discards[i].zeroed >> page & 1 ? 0 : FILLING;
+
+			cr_expect(page_of(mem, start + page * 4096) == expected,
+				  "backing %d, case %zu, page %u", (int)backing, i, page);
+		}
+	}
+	gmem_free(mem);
+}
+
+Test(gmem, what_is_discarded_reads_zero_in_whole_pages)
+{
+	check_discards(GMEM_ANON);
+	check_discards(GMEM_ANON_THP);
+	check_discards(GMEM_MEMFD);
+}
+
+Test(gmem, huge_pages_are_discarded_whole)
+{
+	const struct gmem_range range = {GPA(0), 4 * MIB};
+	struct gmem *mem = NULL;
+	struct error err = {0};
+	uint8_t byte = 7;
+
+	if (gmem_new(&range, 1, GMEM_HUGE_2M, &mem, &err) < 0) {
+		cr_skip_test("no huge pages: %s", err.msg);
+	}
+	cr_assert(gmem_write(mem, GPA(0), &byte, 1) == 0);
+	cr_assert(gmem_discard(mem, GPA(0), 2 * MIB - 1) == 0);
+	cr_assert(gmem_read(mem, GPA(0), &byte, 1) == 0 && byte == 7);
+	cr_assert(gmem_discard(mem, GPA(0), 2 * MIB) == 0);
+	cr_assert(gmem_read(mem, GPA(0), &byte, 1) == 0 && byte == 0);
+	gmem_free(mem);
+}
+
+Test(gmem, only_ram_is_discarded)
+{
+	struct gmem *mem = make();
+	uint8_t byte = 7;
+
+	cr_assert(gmem_write(mem, GPA(2 * MIB), &byte, 1) == 0);
+	cr_assert(gmem_discard(mem, GPA(2 * MIB), MIB + 1) == -1);
+	cr_assert(gmem_discard(mem, GPA(2 * MIB), UINT64_MAX) == -1);
+	cr_assert(gmem_discard(mem, GPA(5 * MIB), 4096) == -1);
+	cr_assert(gmem_read(mem, GPA(2 * MIB), &byte, 1) == 0 && byte == 7);
+	gmem_free(mem);
+}
+
 Test(gmem, free_takes_null)
 {
 	gmem_free(NULL);

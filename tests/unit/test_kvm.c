@@ -106,6 +106,7 @@ Test(kvm, open_names_an_ioctl_that_fails)
 
 static struct kvm_userspace_memory_region seen_memory;
 static struct kvm_irqfd seen_irqfd;
+static struct kvm_ioeventfd seen_ioeventfd;
 static struct kvm_device_attr seen_attr;
 
 static int see(int fd, unsigned long request, void *arg)
@@ -117,6 +118,9 @@ static int see(int fd, unsigned long request, void *arg)
 		break;
 	case KVM_IRQFD:
 		memcpy(&seen_irqfd, arg, sizeof(seen_irqfd));
+		break;
+	case KVM_IOEVENTFD:
+		memcpy(&seen_ioeventfd, arg, sizeof(seen_ioeventfd));
 		break;
 	case KVM_SET_DEVICE_ATTR:
 		memcpy(&seen_attr, arg, sizeof(seen_attr));
@@ -142,6 +146,7 @@ Test(kvm, structures_reach_the_kernel_as_meant)
 
 	kvm_fake_script(KVM_SET_USER_MEMORY_REGION, see);
 	kvm_fake_script(KVM_IRQFD, see);
+	kvm_fake_script(KVM_IOEVENTFD, see);
 	kvm_fake_script(KVM_CREATE_DEVICE, see);
 	kvm_fake_script(KVM_SET_DEVICE_ATTR, see);
 	cr_assert(kvm_set_memory(5, 3, &slot, &err) == 0);
@@ -150,6 +155,10 @@ Test(kvm, structures_reach_the_kernel_as_meant)
 	cr_assert(seen_memory.userspace_addr == 0x7f0000200000);
 	cr_assert(kvm_irqfd(5, 9, 24, &err) == 0);
 	cr_assert(seen_irqfd.fd == 9 && seen_irqfd.gsi == 24 && seen_irqfd.flags == 0);
+	cr_assert(kvm_ioeventfd(5, 11, 0xd0000050, 3, &err) == 0);
+	cr_assert(seen_ioeventfd.fd == 11 && seen_ioeventfd.addr == 0xd0000050);
+	cr_assert(seen_ioeventfd.len == 4 && seen_ioeventfd.datamatch == 3);
+	cr_assert(seen_ioeventfd.flags == KVM_IOEVENTFD_FLAG_DATAMATCH);
 	cr_assert(kvm_create_device(5, 7, &device, &err) == 0 && device == 97);
 	cr_assert(kvm_set_device_attr(device, 1, 2, &value, &err) == 0);
 	cr_assert(seen_attr.group == 1 && seen_attr.attr == 2 && seen_attr.flags == 0);
@@ -166,6 +175,7 @@ Test(kvm, failures_name_the_ioctl)
 		{KVM_SET_USER_MEMORY_REGION, "KVM_SET_USER_MEMORY_REGION failed: "},
 		{KVM_CREATE_VCPU, "KVM_CREATE_VCPU failed: "},
 		{KVM_IRQFD, "KVM_IRQFD failed: "},
+		{KVM_IOEVENTFD, "KVM_IOEVENTFD failed: "},
 		{KVM_CREATE_DEVICE, "KVM_CREATE_DEVICE failed: "},
 		{KVM_SET_DEVICE_ATTR, "KVM_SET_DEVICE_ATTR failed: "},
 		{KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE failed: "},
@@ -176,7 +186,7 @@ Test(kvm, failures_name_the_ioctl)
 	int fd = -1;
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct error err[6] = {0};
+		struct error err[7] = {0};
 
 		kvm_fake_fail(cases[i].request, 1, EIO);
 		int failed = 0;
@@ -184,9 +194,10 @@ Test(kvm, failures_name_the_ioctl)
 		failed += kvm_set_memory(5, 0, &slot, &err[0]) < 0;
 		failed += kvm_create_vcpu(5, 0, &fd, &err[1]) < 0;
 		failed += kvm_irqfd(5, 9, 0, &err[2]) < 0;
-		failed += kvm_create_device(5, 7, &fd, &err[3]) < 0;
-		failed += kvm_set_device_attr(5, 1, 2, NULL, &err[4]) < 0;
-		failed += kvm_map_run(5, 6, &run, &len, &err[5]) < 0;
+		failed += kvm_ioeventfd(5, 9, 0, 0, &err[3]) < 0;
+		failed += kvm_create_device(5, 7, &fd, &err[4]) < 0;
+		failed += kvm_set_device_attr(5, 1, 2, NULL, &err[5]) < 0;
+		failed += kvm_map_run(5, 6, &run, &len, &err[6]) < 0;
 		kvm_unmap_run(run, len);
 		run = NULL;
 		cr_expect(failed == 1, "%s: %d", cases[i].name, failed);

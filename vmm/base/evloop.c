@@ -9,6 +9,10 @@
  *
  * epoll reports hangups and errors whatever the mask, so a silenced source whose peer has gone
  * would keep the loop spinning. Silence is therefore edge-triggered: such news comes once at most.
+ *
+ * A frozen source stays in the set, silenced, so that thawing can't fail; what epoll or the batch
+ * under way still says of it is dropped. Nothing is lost by that: EPOLL_CTL_MOD looks at the file
+ * anew and reports what is ready, to edge-triggered sources too.
  */
 #include "vmm/base/evloop.h"
 
@@ -45,6 +49,11 @@ static int control(const struct evloop *loop, int operation, struct ev_source *s
 	return epoll_ctl(loop->epoll_fd, operation, source->fd, &event);
 }
 
+static bool is_frozen(const struct evloop *loop, const struct ev_source *source)
+{
+	return loop->is_frozen && source->is_frozen_with_guest;
+}
+
 int evloop_run_once(struct evloop *loop, int timeout_ms, struct error *err)
 {
 	struct epoll_event events[EVLOOP_BATCH];
@@ -63,7 +72,7 @@ int evloop_run_once(struct evloop *loop, int timeout_ms, struct error *err)
 	for (int i = 0; i < count && !loop->is_stopping; i++) {
 		struct ev_source *source = loop->batch[i];
 
-		if (source == NULL) {
+		if (source == NULL || is_frozen(loop, source)) {
 			continue;
 		}
 		/* An earlier handler of the batch may have silenced it. */
@@ -94,11 +103,15 @@ void evloop_stop(struct evloop *loop)
 
 int ev_add(struct evloop *loop, struct ev_source *source, uint32_t mask, struct error *err)
 {
-	if (control(loop, EPOLL_CTL_ADD, source, mask) < 0) {
+	if (control(loop, EPOLL_CTL_ADD, source, is_frozen(loop, source) ? 0 : mask) < 0) {
 		return error_sys(err, "Cannot wait for descriptor %d", source->fd);
 	}
 	source->mask = mask;
 	source->is_added = true;
+	if (source->is_frozen_with_guest) {
+		source->next = loop->freezing;
+		loop->freezing = source;
+	}
 	return 0;
 }
 
@@ -107,9 +120,23 @@ void ev_mod(struct evloop *loop, struct ev_source *source, uint32_t mask)
 	if (!source->is_added || source->mask == mask) {
 		return;
 	}
-	/* Changing the mask of a descriptor that is in the set can't fail [epoll_ctl(2)]. */
-	control(loop, EPOLL_CTL_MOD, source, mask);
 	source->mask = mask;
+	if (!is_frozen(loop, source)) {
+		/* Changing a descriptor that is in the set can't fail [epoll_ctl(2)]. */
+		control(loop, EPOLL_CTL_MOD, source, mask);
+	}
+}
+
+static void forget_freezing(struct evloop *loop, const struct ev_source *source)
+{
+	struct ev_source **at = &loop->freezing;
+
+	while (*at != NULL && *at != source) {
+		at = &(*at)->next;
+	}
+	if (*at != NULL) {
+		*at = source->next;
+	}
 }
 
 void ev_del(struct evloop *loop, struct ev_source *source)
@@ -119,9 +146,32 @@ void ev_del(struct evloop *loop, struct ev_source *source)
 	}
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
 	source->is_added = false;
+	forget_freezing(loop, source);
 	for (unsigned i = 0; i < loop->batch_count; i++) {
 		if (loop->batch[i] == source) {
 			loop->batch[i] = NULL;
 		}
+	}
+}
+
+void evloop_freeze(struct evloop *loop)
+{
+	if (loop->is_frozen) {
+		return;
+	}
+	loop->is_frozen = true;
+	for (struct ev_source *source = loop->freezing; source != NULL; source = source->next) {
+		control(loop, EPOLL_CTL_MOD, source, 0);
+	}
+}
+
+void evloop_thaw(struct evloop *loop)
+{
+	if (!loop->is_frozen) {
+		return;
+	}
+	loop->is_frozen = false;
+	for (struct ev_source *source = loop->freezing; source != NULL; source = source->next) {
+		control(loop, EPOLL_CTL_MOD, source, source->mask);
 	}
 }

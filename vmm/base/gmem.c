@@ -10,7 +10,7 @@
  * Every access names a guest-physical range. find() returns the part of it that lies in one region;
  * callers walk from part to part, after gmem_contains has said that all of the range is RAM, so a
  * copy is done whole or not at all. Pointers into guest memory stay in this file; system calls get
- * iovecs.
+ * iovecs, and the virtqueues, which need atomic accesses, get their rings.
  */
 #include "vmm/base/gmem.h"
 
@@ -46,6 +46,7 @@ struct region {
 
 /* Immutable after gmem_new, so any thread may use it without a lock. */
 struct gmem {
+	enum gmem_backing backing;
 	size_t count;
 	struct region regions[GMEM_REGIONS_MAX];
 };
@@ -115,6 +116,7 @@ int gmem_new(const struct gmem_range *ranges, size_t count, enum gmem_backing ba
 	if (made == NULL) {
 		return error_sys(err, "Cannot describe guest memory");
 	}
+	made->backing = backing;
 	if (count > GMEM_REGIONS_MAX) {
 		error_set(err, ERR_BAD_REQUEST, "Guest memory has at most %d regions",
 			  GMEM_REGIONS_MAX);
@@ -303,6 +305,46 @@ int gmem_load_file(struct gmem *mem, gpa_t gpa, int fd, uint64_t offset, uint64_
 		}
 		offset += (uint64_t)got;
 		left = iov_advance(&next, left, (size_t)got);
+	}
+	return 0;
+}
+
+void *gmem_ring_map(struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	struct span span = find(mem, gpa.v, len);
+
+	return span.len == len ? span.hva : NULL;
+}
+
+/* Discards the whole pages of `page` bytes in a part of one region. */
+static int discard_pages(const struct span *span, uint64_t page, int advice)
+{
+	uint64_t ragged = align_up((uintptr_t)span->hva, page) - (uintptr_t)span->hva;
+
+	if (span->len < ragged) {
+		return 0;
+	}
+	uint64_t len = align_down(span->len - ragged, page);
+
+	return len == 0 ? 0 : madvise(span->hva + ragged, len, advice);
+}
+
+int gmem_discard(struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	uint64_t page = mem->backing == GMEM_HUGE_2M ? huge_page : (uint64_t)sysconf(_SC_PAGESIZE);
+	/* Without MADV_REMOVE the pages of a shared file would only be unmapped [madvise(2)]. */
+	int advice = mem->backing == GMEM_MEMFD ? MADV_REMOVE : MADV_DONTNEED;
+
+	if (!gmem_contains(mem, gpa, len)) {
+		return -1;
+	}
+	for (uint64_t done = 0; done < len;) {
+		struct span span = find(mem, gpa.v + done, len - done);
+
+		if (discard_pages(&span, page, advice) < 0) {
+			return -1;
+		}
+		done += span.len;
 	}
 	return 0;
 }

@@ -123,6 +123,19 @@ int kvm_irqfd(int vm, int eventfd, uint32_t gsi, struct error *err)
 	return kvm_call(vm, KVM_IRQFD, &irqfd, "KVM_IRQFD", err);
 }
 
+int kvm_ioeventfd(int vm, int eventfd, uint64_t addr, uint32_t value, struct error *err)
+{
+	struct kvm_ioeventfd ioeventfd = {
+		.datamatch = value,
+		.addr = addr,
+		.len = sizeof(value),
+		.fd = eventfd,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+	};
+
+	return kvm_call(vm, KVM_IOEVENTFD, &ioeventfd, "KVM_IOEVENTFD", err);
+}
+
 int kvm_create_device(int vm, uint32_t type, int *device, struct error *err)
 {
 	struct kvm_create_device create = {.type = type};
