@@ -37,7 +37,6 @@ struct virtq {
 	uint16_t next_avail; /* the next entry of the available ring to take */
 	uint16_t next_used;  /* the next of the used ring to fill */
 	uint16_t published;  /* used.idx as the guest sees it */
-	uint16_t signalled;  /* used.idx when virtq_publish last asked for an interrupt */
 	/* The rings, mapped by gmem_ring_map; for virtq.c's atomic accessors alone. */
 	const void *desc;
 	void *avail;
