@@ -168,3 +168,63 @@ Test(ratelimit, the_rate_holds_over_time)
 	cr_assert(taken >= 700 + 699000 && taken <= 700 + 700000, "%llu",
 		  (unsigned long long)taken);
 }
+
+/* A take fails until the wait is over, and passes then. */
+Test(ratelimit, the_wait_is_exact)
+{
+	static const struct {
+		uint64_t size;
+		uint64_t burst;
+		uint64_t refill_ms;
+		uint64_t first; /* taken at 0 */
+		uint64_t count;
+		uint64_t wait_ns; /* at 0 */
+	} cases[] = {
+		{1000, 0, 1000, 1000, 1, MS},
+		{1000, 0, 1000, 1000, 1000, 1000 * MS},
+		{3, 0, 1, 3, 1, 333334},
+		{3, 0, 1, 3, 2, 666667},
+		{3, 0, 1, 2, 1, 0},
+		{100, 50, 100, 40, 10, 0},
+		{100, 50, 100, 40, 110, 0},
+		{100, 50, 100, 90, 61, 1 * MS},
+		{100, 0, 100, 300, 1, 201 * MS},
+		{100, 0, 100, 300, 300, 200 * MS},
+		{100, 0, 100, 300, 100, 300 * MS},
+		{100, 0, 100, 99, 1000, 0},
+		{0, 0, 0, 5, 5, 0},
+		{1, 0, UINT64_MAX / MS, 1, 1, UINT64_MAX / MS * MS},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct token_bucket bucket;
+
+		token_bucket_init(&bucket, cases[i].size, cases[i].burst, cases[i].refill_ms, 0);
+		cr_assert(token_bucket_take(&bucket, 0, cases[i].first), "case %zu", i);
+		uint64_t wait = token_bucket_wait(&bucket, 0, cases[i].count);
+
+		cr_expect(wait == cases[i].wait_ns, "case %zu: %llu", i, (unsigned long long)wait);
+		if (wait > 0) {
+			struct token_bucket early = bucket;
+
+			cr_expect(!token_bucket_take(&early, wait - 1, cases[i].count), "case %zu",
+				  i);
+		}
+		cr_expect(token_bucket_wait(&bucket, wait, cases[i].count) == 0, "case %zu", i);
+		cr_expect(token_bucket_take(&bucket, wait, cases[i].count), "case %zu", i);
+	}
+}
+
+Test(ratelimit, the_wait_for_nothing_is_the_debt)
+{
+	struct token_bucket bucket;
+
+	token_bucket_init(&bucket, 100, 0, 100, 0);
+	cr_assert(token_bucket_wait(&bucket, 0, 0) == 0);
+	cr_assert(token_bucket_take(&bucket, 0, 100));
+	cr_assert(token_bucket_wait(&bucket, 0, 0) == 0);
+	token_bucket_init(&bucket, 100, 0, 100, 0);
+	cr_assert(token_bucket_take(&bucket, 0, 150));
+	cr_assert(token_bucket_wait(&bucket, 0, 0) == 50 * MS);
+	cr_assert(token_bucket_wait(&bucket, 50 * MS, 0) == 0);
+}

@@ -35,8 +35,11 @@ struct limiter {
 	struct evloop *loop;
 	struct token_bucket bandwidth;
 	struct token_bucket ops;
-	struct ev_source timer; /* fd -1: no limit was ever set */
+	struct ev_source timer; /* fd -1: there is no limit */
 	bool is_blocked;
+	/* as they were before the last take, for limiter_put_back */
+	struct token_bucket old_bandwidth;
+	struct token_bucket old_ops;
 };
 
 /* `fn` handles limiter->timer. No descriptor is used while there is no limit. Loop's thread. */

@@ -95,3 +95,26 @@ bool token_bucket_take(struct token_bucket *bucket, uint64_t now_ns, uint64_t co
 	bucket->burst = 0;
 	return true;
 }
+
+uint64_t token_bucket_wait(const struct token_bucket *bucket, uint64_t now_ns, uint64_t count)
+{
+	if (bucket->size == 0 || (bucket->burst > 0 && count <= bucket->burst)) {
+		return 0;
+	}
+	uint64_t rest = count - min_u64(count, bucket->burst);
+	uint64_t missing = 0; /* as of updated_ns; more than the bucket can hold needs none */
+
+	if (rest > bucket->budget && rest <= bucket->size) {
+		missing = rest - bucket->budget;
+	} else if (rest > 0 && rest <= bucket->budget) {
+		return 0;
+	}
+	/* Rounded up: a fraction of a token is none. */
+	u128 time_ns = ((u128)missing * bucket->refill_ns + bucket->size - 1) / bucket->size;
+	uint64_t ready_ns = UINT64_MAX;
+
+	if (time_ns > UINT64_MAX || !add_u64(bucket->updated_ns, (uint64_t)time_ns, &ready_ns)) {
+		ready_ns = UINT64_MAX;
+	}
+	return ready_ns > now_ns ? ready_ns - now_ns : 0;
+}

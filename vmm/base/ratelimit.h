@@ -30,4 +30,10 @@ void token_bucket_init(struct token_bucket *bucket, uint64_t size, uint64_t burs
  */
 MUST_CHECK bool token_bucket_take(struct token_bucket *bucket, uint64_t now_ns, uint64_t count);
 
+/*
+ * How many ns from `now_ns` on a take of `count` tokens would fail if nobody else took any; for 0
+ * tokens, what is left of a debt.
+ */
+uint64_t token_bucket_wait(const struct token_bucket *bucket, uint64_t now_ns, uint64_t count);
+
 #endif
