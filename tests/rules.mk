@@ -5,7 +5,7 @@
 
 # Units run against a scripted KVM: tests/fake/kvm_fake.c in place of vmm/base/kvm_sys.c.
 FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
-UNIT_LIB_SRC := tests/lib/vring.c
+UNIT_LIB_SRC := tests/lib/vring.c tests/lib/vdriver.c
 UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(UNIT_LIB_SRC) $(CTL_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
 UNIT_ARCH_SRC := $(wildcard tests/unit/$(ARCH)/*.c) $(FAKE_KVM) $(ARCH_SRC) \
