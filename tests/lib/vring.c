@@ -70,18 +70,18 @@ struct virtq_config vring_config(const struct vring *ring)
 
 static void set_desc(struct vring *ring, gpa_t table, uint16_t index, struct vring_desc desc)
 {
+	gpa_t gpa = GPA(table.v + (uint64_t)index * DESC_LEN);
 	/* Tables need not be aligned nor in one region when they are indirect. */
-	if (is_aligned(table.v, 8)) {
-		uint64_t *words = at(ring, table, (uint64_t)index * DESC_LEN, DESC_LEN);
+	uint64_t *words = is_aligned(gpa.v, 8) ? gmem_ring_map(ring->mem, gpa, DESC_LEN) : NULL;
 
+	if (words != NULL) {
 		__atomic_store_n(&words[0], desc.addr, __ATOMIC_RELAXED);
 		__atomic_store_n(&words[1],
 				 desc.len | (uint64_t)desc.flags << 32 | (uint64_t)desc.next << 48,
 				 __ATOMIC_RELAXED);
 		return;
 	}
-	if (gmem_write(ring->mem, GPA(table.v + (uint64_t)index * DESC_LEN), &desc, sizeof(desc)) <
-	    0) {
+	if (gmem_write(ring->mem, gpa, &desc, sizeof(desc)) < 0) {
 		abort();
 	}
 }
