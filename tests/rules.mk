@@ -67,6 +67,7 @@ endif
 
 # criterion's own lists live until the process ends.
 unit: export LSAN_OPTIONS := suppressions=tests/lsan.supp:print_suppressions=0
+unit: export TSAN_OPTIONS := suppressions=tests/tsan.supp:print_suppressions=0
 unit: $(B)/unit-arch ## build and run the unit tests of ARCH
 	$(if $(filter $(ARCH),$(HOST_ARCH)),$(B)/unit)
 	$(B)/unit-arch
