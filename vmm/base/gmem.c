@@ -169,6 +169,16 @@ struct gmem_slot gmem_slot(const struct gmem *mem, size_t index)
 		.base = region->base, .len = region->len, .hva = (uintptr_t)region->hva};
 }
 
+uint64_t gmem_len(const struct gmem *mem)
+{
+	uint64_t len = 0;
+
+	for (size_t i = 0; i < mem->count; i++) {
+		len += mem->regions[i].len;
+	}
+	return len;
+}
+
 /* The first bytes of a range, as far as they lie in one region. */
 struct span {
 	uint8_t *hva;

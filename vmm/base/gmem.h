@@ -56,6 +56,9 @@ void gmem_free(struct gmem *mem); /* NULL is fine */
 size_t gmem_region_count(const struct gmem *mem);
 struct gmem_slot gmem_slot(const struct gmem *mem, size_t index);
 
+/* Bytes of RAM in all regions. */
+uint64_t gmem_len(const struct gmem *mem);
+
 /* All of [gpa, gpa + len) is RAM, over region borders where regions touch. False on overflow. */
 bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len);
 
