@@ -69,7 +69,10 @@ void balloon_free(struct balloon *balloon); /* NULL is fine */
 struct virtio_dev *balloon_virtio(struct balloon *balloon);
 struct balloon_metrics *balloon_metrics(struct balloon *balloon);
 
-/* All as the API's errors have them [compat]: ERR_BAD_STATE until the guest's driver is there. */
+/*
+ * The sentences are those of the API's errors [compat], without what the API puts before them. What
+ * would change the configuration that the guest sees is ERR_BAD_STATE until its driver is there.
+ */
 MUST_CHECK int balloon_set_amount(struct balloon *balloon, uint32_t amount_mib, struct error *err);
 MUST_CHECK int balloon_set_stats_interval(struct balloon *balloon, uint16_t seconds,
 					  struct error *err);
@@ -80,5 +83,8 @@ MUST_CHECK int balloon_start_hinting(struct balloon *balloon, bool acknowledge_o
 MUST_CHECK int balloon_stop_hinting(struct balloon *balloon, struct error *err);
 MUST_CHECK int balloon_get_hinting(struct balloon *balloon, struct balloon_hinting *hinting,
 				   struct error *err);
+
+/* The machine goes on after a pause: a hinting run ends, the guest gets its pages back [compat]. */
+void balloon_resume(struct balloon *balloon);
 
 #endif
