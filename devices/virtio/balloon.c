@@ -15,9 +15,10 @@
  *   CMD_DONE, so a range counts only while the run that it belongs to is the present one.
  * - reporting: ranges of free memory, which the guest does not use until the chain comes back.
  *
- * The specification numbers the queues by role [virtio-1.2 §5.5.2], but Linux leaves no gap for one
- * whose feature was not negotiated, on either transport [linux drivers/virtio/virtio_mmio.c,
- * vm_find_vqs]. So activate deals out the roles by the features that the driver acknowledged.
+ * The specification numbers the queues by role [virtio-1.2 §5.5.2], but Linux leaves no gap for
+ * one whose feature was not negotiated, on either transport [linux
+ * drivers/virtio/virtio_mmio.c, vm_find_vqs]. So activate deals out the roles by the features that
+ * the driver acknowledged.
  *
  * A chain may name any amount of memory, so its handling is a job that can pause between pieces:
  * each turn does a bounded amount of it and then lets other sources of the event loop run.

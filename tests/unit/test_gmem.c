@@ -88,6 +88,7 @@ Test(gmem, regions_are_aligned_single_mappings_between_guards)
 
 	cr_assert(pipe(ends) == 0);
 	cr_assert(gmem_region_count(mem) == ARRAY_COUNT(ranges));
+	cr_assert(gmem_len(mem) == 5 * MIB);
 	for (size_t i = 0; i < ARRAY_COUNT(ranges); i++) {
 		struct gmem_slot slot = gmem_slot(mem, i);
 		const uint64_t outside[] = {-UINT64_C(1), -64 * KIB, slot.len,
