@@ -50,7 +50,7 @@ CPPFLAGS := -I. -Iarch/$(ARCH) -D_GNU_SOURCE -MMD -MP
 CFLAGS := -std=gnu17 -g $(OPTIMISE) $(WARNINGS) $(HARDENING) -ffunction-sections -fdata-sections
 LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN))
 RELEASE_LDFLAGS := -Wl,--gc-sections $(if $(SAN),-pie,-static-pie)
-LDLIBS := -ljansson $(if $(filter aarch64,$(ARCH)),-lfdt)
+LDLIBS := -ljansson -l:liburing.a $(if $(filter aarch64,$(ARCH)),-lfdt)
 
 # A module is a .c file in its folder: no lists to keep.
 BASE_SRC := $(wildcard vmm/base/*.c)

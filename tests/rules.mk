@@ -5,7 +5,8 @@
 
 # Units run against a scripted KVM: tests/fake/kvm_fake.c in place of vmm/base/kvm_sys.c.
 FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
-UNIT_LIB_SRC := tests/lib/vring.c tests/lib/vdriver.c
+# What the units and the fuzzers share; the others of tests/lib drive the real binary.
+UNIT_LIB_SRC := $(filter-out tests/lib/api_client.c tests/lib/testbed.c,$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(UNIT_LIB_SRC) $(CTL_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
 UNIT_ARCH_SRC := $(wildcard tests/unit/$(ARCH)/*.c) $(FAKE_KVM) $(ARCH_SRC) \
@@ -138,7 +139,7 @@ build/fuzz/%: tests/fuzz/fuzz_%.c $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
 		-D_GNU_SOURCE -o $@ $< $(FUZZ_BASE_SRC) \
 		$(if $(call fuzz_arch,$*),$(FUZZ_ARCH_SRC_$(call fuzz_arch,$*)), \
 		$(DEVICE_SRC) $(API_SRC) vmm/config.c tests/fake/arch_fake.c $(UNIT_LIB_SRC)) \
-		-ljansson $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
+		-ljansson -l:liburing.a $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
 
 fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus
 	@printf '%s\n' $(FUZZERS) | xargs -P $$(nproc) -I NAME tests/fuzz/run NAME $(FUZZ_SECONDS)
