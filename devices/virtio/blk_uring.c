@@ -13,7 +13,7 @@
  * the kernel does not take them (out of memory), they are withdrawn and done at once by the Sync
  * engine: late, but never lost.
  *
- * The ring is restricted to four operations on its one registered file, so that whoever gets hold
+ * The ring is restricted to four operations on registered files, of which there is but the drive's, so that whoever gets hold
  * of it can do no more than this device does. It has none of the flags that tie it to one thread:
  * a reset waits on a vCPU's thread, perhaps while the submitting thread waits for the device's
  * lock. What the kernel has to do on the submitting thread it does in there all the same.
@@ -37,7 +37,8 @@ struct blk_uring {
 	struct iovec (
 		*iovs)[VIRTQ_IOV_MAX]; /* per slot; pages that no request needs are not used */
 	/* under the owner's lock */
-	int fd; /* the owner's */
+	int fd;		/* the owner's */
+	int file_index; /* where it is registered; of two, the other is free for the next file */
 	struct io_uring ring;
 	unsigned queued;    /* entries that the kernel did not take yet */
 	unsigned in_kernel; /* entries whose completion was not seen yet */
@@ -68,13 +69,14 @@ static int restrict_ring(struct io_uring *ring)
 static int set_up_ring(struct blk_uring *uring)
 {
 	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
+	const int files[] = {uring->fd, -1};
 	int rc = io_uring_queue_init_params(BLK_URING_ENTRIES, &uring->ring, &params);
 
 	if (rc < 0) {
 		return rc;
 	}
 	uring->has_ring = true;
-	rc = io_uring_register_files(&uring->ring, &uring->fd, 1);
+	rc = io_uring_register_files(&uring->ring, files, ARRAY_COUNT(files));
 	rc = rc < 0 ? rc : io_uring_register_eventfd(&uring->ring, uring->event_fd);
 	rc = rc < 0 ? rc : restrict_ring(&uring->ring);
 	return rc < 0 ? rc : io_uring_enable_rings(&uring->ring);
@@ -143,25 +145,21 @@ static void release(struct blk_uring *uring, unsigned slot)
 	uring->free[uring->free_count++] = (uint8_t)slot;
 }
 
-static void prepare(struct io_uring_sqe *sqe, const struct blk_step *step)
+static void prepare(struct io_uring_sqe *sqe, int file, const struct blk_step *step)
 {
-	enum {
-		FILE_INDEX = 0
-	};
-
 	switch (step->call) {
 	case BLK_CALL_READV:
-		io_uring_prep_readv(sqe, FILE_INDEX, step->iov, step->iov_count, step->offset);
+		io_uring_prep_readv(sqe, file, step->iov, step->iov_count, step->offset);
 		break;
 	case BLK_CALL_WRITEV:
-		io_uring_prep_writev(sqe, FILE_INDEX, step->iov, step->iov_count, step->offset);
+		io_uring_prep_writev(sqe, file, step->iov, step->iov_count, step->offset);
 		break;
 	case BLK_CALL_FALLOCATE:
-		io_uring_prep_fallocate(sqe, FILE_INDEX, step->mode, (off_t)step->offset,
+		io_uring_prep_fallocate(sqe, file, step->mode, (off_t)step->offset,
 					(off_t)step->len);
 		break;
 	case BLK_CALL_FDATASYNC:
-		io_uring_prep_fsync(sqe, FILE_INDEX, IORING_FSYNC_DATASYNC);
+		io_uring_prep_fsync(sqe, file, IORING_FSYNC_DATASYNC);
 		break;
 	}
 	sqe->flags |= IOSQE_FIXED_FILE;
@@ -176,7 +174,7 @@ static void queue_step(struct blk_uring *uring, unsigned slot)
 		uring->withdrawn[uring->withdrawn_count++] = (uint8_t)slot;
 		return;
 	}
-	prepare(sqe, &step);
+	prepare(sqe, uring->file_index, &step);
 	sqe->user_data = slot;
 	uring->queued++;
 }
@@ -298,14 +296,19 @@ void blk_uring_abandon(struct blk_uring *uring)
 	}
 }
 
+/* The kernel forgets the old file of a place before it looks at the new one: hence two places. */
 int blk_uring_set_file(struct blk_uring *uring, int fd, struct error *err)
 {
-	int rc = io_uring_register_files_update(&uring->ring, 0, &fd, 1);
+	const int none = -1;
+	int next = 1 - uring->file_index;
+	int rc = io_uring_register_files_update(&uring->ring, (unsigned)next, &fd, 1);
 
 	if (rc < 0) {
 		errno = -rc;
 		return error_sys(err, "Cannot hand the new file to io_uring");
 	}
+	(void)io_uring_register_files_update(&uring->ring, (unsigned)uring->file_index, &none, 1);
+	uring->file_index = next;
 	uring->fd = fd;
 	return 0;
 }

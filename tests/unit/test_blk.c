@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/lib/blk_guest.h"
+#include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -21,6 +22,14 @@
 #define UNSUPP VIRTIO_BLK_S_UNSUPP
 
 static struct blk_guest guest;
+static int log_fd;
+
+static void keep_log(void)
+{
+	log_fd = capture_log(LOG_WARN);
+}
+
+TestSuite(blk, .init = keep_log);
 
 /* What a test does with a drive of each engine. */
 static void on_both(void (*configure)(void), void (*check)(void))
@@ -536,6 +545,8 @@ static void check_failed_writes(void)
 Test(blk, what_the_host_fails_to_do_is_an_error_for_the_guest)
 {
 	on_both(fail_writes, check_failed_writes);
+	cr_assert_not_null(strstr(captured(log_fd), "The drive disk failed to write: "
+						    "Bad file descriptor (os error 9)"));
 }
 
 static void check_truncated(void)

@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 #include "devices/virtio/blk.h"
+#include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
 
 static char path[] = "/tmp/squib-blk-XXXXXX";
+
+static int log_fd;
 
 static void set_up(void)
 {
@@ -19,6 +22,7 @@ static void set_up(void)
 
 	cr_assert_geq(fd, 0);
 	close(fd);
+	log_fd = capture_log(LOG_WARN);
 }
 
 static void tear_down(void)
@@ -56,6 +60,8 @@ Test(blk_file, the_size_is_counted_in_sectors_and_a_tail_dropped)
 		blk_file_close(&file);
 		cr_assert_eq(file.fd, -1);
 	}
+	cr_assert_not_null(strstr(captured(log_fd), "Disk size 1023 is not a multiple of sector "
+						    "size 512; the remainder will not be visible"));
 }
 
 Test(blk_file, the_id_is_made_of_device_and_inode_numbers)

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Block requests in flight with the Async engine: more of them than there are slots, a reset, a new
+ * file, a pause and the end under them, and a host that does not want them.
+ *
+ * The drive's "file" is a pipe: a read is in flight until a test writes to it.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <linux/virtio_blk.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "devices/virtio/blk_uring.h"
+#include "tests/lib/blk_guest.h"
+#include "tests/lib/capture.h"
+#include "vmm/base/bytes.h"
+
+#define OK VIRTIO_BLK_S_OK
+
+enum {
+	LEN = 512,
+	FEED_DELAY_US = 20000, /* long enough that the other side usually waits by then */
+};
+
+static struct blk_guest guest;
+static int feeder;	    /* the pipe's other end */
+static unsigned feed_count; /* sectors that feed() writes */
+
+static void be_quiet(void)
+{
+	capture_log(LOG_WARN);
+}
+
+TestSuite(blk_flight, .init = be_quiet);
+
+static void start_on_pipe(void)
+{
+	int ends[2];
+
+	blk_guest_init(&guest, BLK_ENGINE_ASYNC);
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	close(guest.file.fd);
+	guest.file.fd = ends[0];
+	feeder = ends[1];
+	blk_guest_start(&guest);
+}
+
+static void finish(void)
+{
+	blk_guest_destroy(&guest);
+	close(feeder);
+}
+
+static unsigned add_read(unsigned queue)
+{
+	const struct vbuf buf = {NULL, LEN, VBUF_WRITABLE};
+	const struct blk_guest_req req = {VIRTIO_BLK_T_IN, 0, &buf, 1};
+
+	return blk_guest_add(&guest, queue, &req);
+}
+
+static unsigned start_read(void)
+{
+	unsigned chain = add_read(0);
+
+	vdriver_kick(&guest.driver, 0);
+	vdriver_run(&guest.driver);
+	return chain;
+}
+
+static void *feed(void *arg)
+{
+	uint8_t sector[LEN];
+
+	(void)arg;
+	usleep(FEED_DELAY_US);
+	memset(sector, 0x77, sizeof(sector));
+	for (unsigned i = 0; i < feed_count; i++) {
+		cr_assert_eq(write(feeder, sector, sizeof(sector)), LEN);
+	}
+	return NULL;
+}
+
+static pthread_t feed_later(unsigned count)
+{
+	pthread_t thread;
+
+	feed_count = count;
+	cr_assert_eq(pthread_create(&thread, NULL, feed, NULL), 0);
+	return thread;
+}
+
+static void feed_now(unsigned count)
+{
+	cr_assert_eq(pthread_join(feed_later(count), NULL), 0);
+}
+
+static void expect_answer(unsigned queue, unsigned chain)
+{
+	struct vring_used used;
+	uint8_t data[LEN];
+
+	cr_assert(vdriver_used(&guest.driver, queue, &used));
+	cr_assert_eq(used.id, chain);
+	cr_assert_eq(used.len, LEN + 1);
+	cr_assert_eq(blk_guest_status(&guest, queue, chain, 1), OK);
+	vdriver_get(&guest.driver, queue, chain, 1, data, sizeof(data));
+	cr_assert(data[0] == 0x77 && data[LEN - 1] == 0x77);
+}
+
+Test(blk_flight, a_request_is_in_flight_until_the_file_answers)
+{
+	struct vring_used used;
+
+	start_on_pipe();
+	unsigned chain = start_read();
+
+	cr_assert_not(vdriver_used(&guest.driver, 0, &used));
+	cr_assert_eq(blk_guest_status(&guest, 0, chain, 1), BLK_GUEST_PENDING);
+	feed_now(1);
+	vdriver_wait_used(&guest.driver, 0);
+	expect_answer(0, chain);
+	cr_assert_eq(vdriver_interrupts(&guest.driver), 1);
+	finish();
+}
+
+Test(blk_flight, a_short_read_goes_on)
+{
+	uint8_t part[LEN];
+
+	start_on_pipe();
+	unsigned chain = start_read();
+
+	memset(part, 0x77, sizeof(part));
+	for (unsigned done = 0; done < LEN; done += 64) {
+		cr_assert_eq(write(feeder, part, 64), 64);
+		usleep(1000);
+		vdriver_run(&guest.driver);
+	}
+	vdriver_wait_used(&guest.driver, 0);
+	expect_answer(0, chain);
+	finish();
+}
+
+/* --- more than fits --- */
+
+static void flood(unsigned queues, unsigned count)
+{
+	struct vring_used used;
+	unsigned done = 0;
+
+	for (unsigned q = 0; q < queues; q++) {
+		for (unsigned i = 0; i < count; i++) {
+			add_read(q);
+		}
+		vdriver_kick(&guest.driver, q);
+	}
+	vdriver_run(&guest.driver);
+	cr_assert_gt(metric_get(&blk_metrics(guest.blk)->io_engine_throttled_events), 0);
+	cr_assert_not(vdriver_used(&guest.driver, 0, &used));
+	while (done < queues * count) {
+		feed_now(50);
+		for (unsigned got = 0; got < 50;) {
+			vdriver_run(&guest.driver);
+			for (unsigned q = 0; q < queues; q++) {
+				while (vdriver_used(&guest.driver, q, &used)) {
+					cr_assert_eq(blk_guest_status(&guest, q, used.id, 1), OK);
+					got++;
+				}
+			}
+		}
+		done += 50;
+	}
+}
+
+Test(blk_flight, requests_beyond_the_slots_wait_for_completions)
+{
+	start_on_pipe();
+	flood(1, 250);
+	flood(1, 250);
+	finish();
+}
+
+Test(blk_flight, two_queues_share_the_slots)
+{
+	int ends[2];
+
+	blk_guest_init(&guest, BLK_ENGINE_ASYNC);
+	guest.config.num_queues = 2;
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	close(guest.file.fd);
+	guest.file.fd = ends[0];
+	feeder = ends[1];
+	blk_guest_start(&guest);
+	flood(2, 200);
+	finish();
+}
+
+Test(blk_flight, a_pause_ends_what_is_in_flight_and_the_rest_follows_after_it)
+{
+	struct vring_used used;
+	unsigned done = 0;
+
+	start_on_pipe();
+	for (unsigned i = 0; i < 200; i++) {
+		add_read(0);
+	}
+	vdriver_kick(&guest.driver, 0);
+	vdriver_run(&guest.driver);
+	evloop_freeze(&guest.driver.loop);
+	pthread_t thread = feed_later(BLK_URING_ENTRIES);
+
+	blk_drain(guest.blk);
+	pthread_join(thread, NULL);
+	vdriver_run(&guest.driver);
+	while (vdriver_used(&guest.driver, 0, &used)) {
+		done++;
+	}
+	cr_assert_eq(done, BLK_URING_ENTRIES);
+	evloop_thaw(&guest.driver.loop);
+	feed_now(200 - BLK_URING_ENTRIES);
+	while (done < 200) {
+		vdriver_wait_used(&guest.driver, 0);
+		done += vdriver_used(&guest.driver, 0, &used);
+	}
+	finish();
+}
+
+/* --- a reset --- */
+
+static atomic_bool is_reset;
+
+static void *reset_on_a_vcpu(void *arg)
+{
+	(void)arg;
+	vdriver_stop(&guest.driver);
+	atomic_store(&is_reset, true);
+	return NULL;
+}
+
+Test(blk_flight, a_reset_waits_for_what_is_in_flight_without_the_main_thread)
+{
+	pthread_t vcpu;
+	struct vring_used used;
+
+	start_on_pipe();
+	unsigned chain = start_read();
+
+	cr_assert_eq(pthread_create(&vcpu, NULL, reset_on_a_vcpu, NULL), 0);
+	usleep(FEED_DELAY_US);
+	cr_assert_not(atomic_load(&is_reset));
+	feed_now(1);
+	cr_assert_eq(pthread_join(vcpu, NULL), 0);
+	vdriver_run(&guest.driver);
+	cr_assert_not(vdriver_used(&guest.driver, 0, &used), "an answer after the reset");
+	cr_assert_eq(blk_guest_status(&guest, 0, chain, 1), BLK_GUEST_PENDING);
+
+	/* And the next driver has nothing of the first one's. */
+	cr_assert(vdriver_start(&guest.driver, blk_virtio(guest.blk), UINT64_MAX));
+	chain = start_read();
+	cr_assert_not(vdriver_used(&guest.driver, 0, &used));
+	feed_now(1);
+	vdriver_wait_used(&guest.driver, 0);
+	expect_answer(0, chain);
+	finish();
+}
+
+Test(blk_flight, a_reset_with_all_slots_in_flight_frees_them_all)
+{
+	start_on_pipe();
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 250; i++) {
+			add_read(0);
+		}
+		vdriver_kick(&guest.driver, 0);
+		vdriver_run(&guest.driver);
+		pthread_t thread = feed_later(BLK_URING_ENTRIES);
+
+		vdriver_stop(&guest.driver);
+		pthread_join(thread, NULL);
+		vdriver_run(&guest.driver);
+		cr_assert(vdriver_start(&guest.driver, blk_virtio(guest.blk), UINT64_MAX));
+	}
+	unsigned chain = start_read();
+
+	feed_now(1);
+	vdriver_wait_used(&guest.driver, 0);
+	expect_answer(0, chain);
+	finish();
+}
+
+Test(blk_flight, completions_for_a_queue_that_broke_are_dropped)
+{
+	struct vring_used used;
+
+	start_on_pipe();
+	start_read();
+	vring_set_avail_idx(&guest.driver.queues[0].ring, 9999);
+	vdriver_notify(&guest.driver, 0);
+	vdriver_run(&guest.driver);
+	cr_assert(vdriver_status(&guest.driver) & 64);
+	feed_now(1);
+	usleep(FEED_DELAY_US);
+	vdriver_run(&guest.driver);
+	cr_assert_not(vdriver_used(&guest.driver, 0, &used));
+	cr_assert(vdriver_start(&guest.driver, blk_virtio(guest.blk), UINT64_MAX));
+	unsigned chain = start_read();
+
+	feed_now(1);
+	vdriver_wait_used(&guest.driver, 0);
+	expect_answer(0, chain);
+	finish();
+}
+
+Test(blk_flight, the_end_of_the_device_waits_for_what_is_in_flight)
+{
+	start_on_pipe();
+	start_read();
+	pthread_t thread = feed_later(1);
+
+	blk_free(guest.blk);
+	guest.blk = NULL;
+	pthread_join(thread, NULL);
+	finish();
+}
+
+/* --- another file --- */
+
+static struct blk_file other_file(uint64_t sectors)
+{
+	struct blk_file file = {
+		.fd = memfd_create("other", MFD_CLOEXEC),
+		.sectors = sectors,
+		.id = "other",
+	};
+	uint8_t data[LEN];
+
+	memset(data, 0x33, sizeof(data));
+	cr_assert_eq(ftruncate(file.fd, (off_t)sectors * LEN), 0);
+	cr_assert_eq(pwrite(file.fd, data, sizeof(data), 0), LEN);
+	return file;
+}
+
+Test(blk_flight, a_new_file_waits_for_what_is_in_flight_on_the_old_one)
+{
+	struct blk_file file = other_file(8);
+	struct error err = {0};
+	uint64_t capacity;
+	uint8_t data[LEN];
+
+	start_on_pipe();
+	unsigned chain = start_read();
+	pthread_t thread = feed_later(1);
+
+	cr_assert_eq(blk_set_file(guest.blk, &file, &err), 0, "%s", err.msg);
+	pthread_join(thread, NULL);
+	blk_file_close(&guest.file);
+	struct pollfd writer = {.fd = feeder};
+
+	cr_assert(poll(&writer, 1, 10000) == 1 && (writer.revents & POLLERR),
+		  "somebody still has the old file");
+	expect_answer(0, chain);
+	vdriver_read_config(&guest.driver, 0, &capacity, sizeof(capacity));
+	cr_assert_eq(capacity, 8);
+	cr_assert_eq(vdriver_interrupts(&guest.driver), 2, "one of the answer, one of the size");
+	cr_assert_eq(blk_guest_read(&guest, 0, data, LEN), OK);
+	cr_assert_eq(data[0], 0x33);
+	cr_assert_eq(blk_guest_read(&guest, 8, data, LEN), VIRTIO_BLK_S_IOERR);
+	struct blk_file third = other_file(16);
+
+	cr_assert_eq(blk_set_file(guest.blk, &third, &err), 0, "%s", err.msg);
+	blk_file_close(&file);
+	cr_assert_eq(blk_guest_write(&guest, 15, data, LEN), OK);
+	cr_assert_eq(metric_get(&blk_metrics(guest.blk)->update_count), 2);
+	finish();
+	blk_file_close(&third);
+}
+
+Test(blk_flight, the_sync_engine_takes_another_file_too)
+{
+	struct blk_file file = other_file(8);
+	struct error err = {0};
+	uint8_t data[LEN];
+
+	blk_guest_init(&guest, BLK_ENGINE_SYNC);
+	blk_guest_start(&guest);
+	cr_assert_eq(blk_guest_read(&guest, 0, data, LEN), OK);
+	cr_assert_eq(data[0], 0);
+	cr_assert_eq(blk_set_file(guest.blk, &file, &err), 0, "%s", err.msg);
+	blk_file_close(&guest.file);
+	cr_assert_eq(blk_guest_read(&guest, 0, data, LEN), OK);
+	cr_assert_eq(data[0], 0x33);
+	cr_assert_eq(blk_guest_read(&guest, 8, data, LEN), VIRTIO_BLK_S_IOERR);
+	blk_guest_destroy(&guest);
+	blk_file_close(&file);
+}
+
+Test(blk_flight, a_file_that_io_uring_does_not_take_changes_nothing)
+{
+	const struct blk_file file = {.fd = 12345, .sectors = 8};
+	struct error err = {0};
+	uint64_t capacity;
+
+	start_on_pipe();
+	cr_assert_eq(blk_set_file(guest.blk, &file, &err), -1);
+	cr_assert_str_eq(err.msg, "Cannot hand the new file to io_uring: Bad file descriptor "
+				  "(os error 9)");
+	vdriver_read_config(&guest.driver, 0, &capacity, sizeof(capacity));
+	cr_assert_eq(capacity, BLK_GUEST_SECTORS);
+	cr_assert_eq(vdriver_interrupts(&guest.driver), 0);
+	cr_assert_eq(metric_get(&blk_metrics(guest.blk)->update_fails), 1);
+	unsigned chain = start_read();
+
+	feed_now(1);
+	vdriver_wait_used(&guest.driver, 0);
+	expect_answer(0, chain);
+	finish();
+}
+
+/* --- a host that does not want --- */
+
+/* From now on the system call `number` fails with `sys` in this process. */
+static void forbid(long number, int sys)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)sys),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {ARRAY_COUNT(code), code};
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+Test(blk_flight, a_host_without_io_uring_is_told_in_a_sentence)
+{
+	struct error err = {0};
+
+	blk_guest_init(&guest, BLK_ENGINE_ASYNC);
+	forbid(SYS_io_uring_setup, EPERM);
+	cr_assert_eq(
+		blk_new(vdriver_env(&guest.driver), &guest.config, &guest.file, &guest.blk, &err),
+		-1);
+	cr_assert_null(guest.blk);
+	cr_assert_str_eq(err.msg, "The Async engine needs io_uring, which this host refuses: "
+				  "Operation not permitted (os error 1)");
+	blk_guest_destroy(&guest);
+}
+
+Test(blk_flight, requests_that_io_uring_does_not_take_are_done_all_the_same)
+{
+	uint8_t data[LEN];
+
+	blk_guest_init(&guest, BLK_ENGINE_ASYNC);
+	blk_guest_start(&guest);
+	memset(data, 0x11, sizeof(data));
+	cr_assert_eq(blk_guest_write(&guest, 0, data, LEN), OK);
+	forbid(SYS_io_uring_enter, EAGAIN);
+	for (unsigned i = 0; i < 300; i++) {
+		memset(data, (int)i + 1, sizeof(data));
+		cr_assert_eq(blk_guest_write(&guest, i, data, LEN), OK);
+		cr_assert_eq(blk_guest_read(&guest, i, data, LEN), OK);
+		cr_assert_eq(data[0], (uint8_t)(i + 1));
+	}
+	blk_guest_destroy(&guest);
+}
