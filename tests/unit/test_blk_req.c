@@ -2,6 +2,7 @@
 /* What a chain asks of a block device: accepted, answered, or not even that. */
 #include <criterion/criterion.h>
 #include <linux/virtio_blk.h>
+#include <stdlib.h>
 
 #include "devices/virtio/blk_req.h"
 #include "vmm/base/bytes.h"
