@@ -35,9 +35,9 @@ struct net_config {
 MUST_CHECK int net_mac_parse(char *text, uint8_t mac[NET_MAC_LEN], struct error *err);
 
 /*
- * Opens (and creates where needed) the TAP `name`, or takes over descriptor N of "fd:N", non-
- * blocking, with virtio headers of 12 bytes. What is not a TAP, or is a multi-queue one, is
- * refused. The caller owns *fd.
+ * Opens (and creates where needed) the TAP `name`, or duplicates descriptor N of "fd:N", which is
+ * not passed on any more, non-blocking, with virtio headers of 12 bytes. What is not a TAP, or is a
+ * multi-queue one, is refused. The caller owns *fd; N stays open, so that it can be named again.
  */
 MUST_CHECK int net_tap_open(const char *name, int *fd, struct error *err);
 
