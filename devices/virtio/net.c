@@ -667,7 +667,6 @@ static int attach(struct net *net, const struct dev_env *env, const struct net_c
 		if (limiter_init(&net->limiters[i], env->loop, env->clock, timers[i], err) < 0) {
 			return -1;
 		}
-		net->limiters[i].timer.is_frozen_with_guest = true;
 	}
 	net->tap_source = (struct ev_source){
 		.fd = net->tap.fd,
