@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdbool.h>
@@ -94,6 +95,30 @@ static int parse_number(const char *text, int *number)
 	return 0;
 }
 
+/*
+ * TUNGETIFF has one bit for two things, IFF_NO_PI and IFF_NOFILTER: where no filter is attached, it
+ * is always set. So one that lets everything pass is attached for as long as we look.
+ */
+static int read_flags(int fd, struct ifreq *ifr)
+{
+	struct sock_filter pass = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	struct sock_fprog filter = {0};
+	bool is_ours = false;
+
+	if (ioctl(fd, TUNGETFILTER, &filter) == 0 && filter.len == 0) {
+		filter = (struct sock_fprog){.len = 1, .filter = &pass};
+		is_ours = ioctl(fd, TUNATTACHFILTER, &filter) == 0;
+	}
+	int result = ioctl(fd, TUNGETIFF, ifr);
+
+	if (is_ours) {
+		(void)ioctl(fd, TUNDETACHFILTER, &filter);
+		/* Fails, but makes TUNGETFILTER forget it: detaching does not. */
+		(void)ioctl(fd, TUNATTACHFILTER, &(struct sock_fprog){0});
+	}
+	return result;
+}
+
 /* The kind of an interface is fixed when it is made: what is wrong with it can't be mended here. */
 static int check_kind(int fd, const char *name, struct error *err)
 {
@@ -109,7 +134,7 @@ static int check_kind(int fd, const char *name, struct error *err)
 	};
 	struct ifreq ifr = {0};
 
-	if (ioctl(fd, TUNGETIFF, &ifr) < 0) {
+	if (read_flags(fd, &ifr) < 0) {
 		return fail_backend(err, name, errno);
 	}
 	for (size_t i = 0; i < ARRAY_COUNT(rules); i++) {
