@@ -240,9 +240,11 @@ static enum step fail_read(struct net *net, int sys)
 	}
 	metric_add(&net->metrics.tap_read_fails, 1);
 	metric_add(&net->metrics.event_fails, 1);
-	log_guest_warn("Failed to read tap of interface %s: %s (os error %d)", net->dev.id,
-		       error_os_text(sys), sys);
 	net->read_failures++;
+	if (net->read_failures == 1) {
+		log_guest_warn("Failed to read tap of interface %s: %s (os error %d)", net->dev.id,
+			       error_os_text(sys), sys);
+	}
 	if (net->read_failures < READ_FAILURES_MAX) {
 		return STEP_GO;
 	}
