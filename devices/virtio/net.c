@@ -573,15 +573,6 @@ static void set_wanted_buffers(struct net *net)
 	}
 }
 
-static void forget_frames(struct net *net)
-{
-	net_rx_clear(&net->rx);
-	net->rx_pending = 0;
-	net->is_rx_full = false;
-	net->is_tap_full = false;
-	net->read_failures = 0;
-}
-
 static int activate(struct virtio_dev *dev, struct error *err)
 {
 	struct net *net = to_net(dev);
@@ -593,7 +584,6 @@ static int activate(struct virtio_dev *dev, struct error *err)
 	}
 	net->offloads = offloads;
 	set_wanted_buffers(net);
-	forget_frames(net);
 	net->is_tap_readable = true;
 	return 0;
 }
@@ -616,6 +606,15 @@ static void drop_offloads(struct net *net)
 			break;
 		}
 	}
+}
+
+static void forget_frames(struct net *net)
+{
+	net_rx_clear(&net->rx);
+	net->rx_pending = 0;
+	net->is_rx_full = false;
+	net->is_tap_full = false;
+	net->read_failures = 0;
 }
 
 static void reset(struct virtio_dev *dev)

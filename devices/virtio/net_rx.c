@@ -10,8 +10,6 @@
  *
  * A read that fills the buffers to the last byte could have been cut off. One byte of ours behind
  * them tells: it is reached only by frames that don't fit.
- *
- * A chain counts for NET_FRAME_MAX bytes at most, so that no frame has use for the rest of it.
  */
 #include "devices/virtio/net_rx.h"
 
@@ -55,8 +53,7 @@ static gpa_t find_byte(const struct virtq_chain *chain, uint32_t offset)
 
 bool net_rx_add(struct net_rx *rx, struct gmem *mem, const struct virtq_chain *chain)
 {
-	uint32_t len = (uint32_t)min_u64(chain->write_len, NET_FRAME_MAX);
-	struct virtq_span span = {.side = VIRTQ_WRITABLE, .len = len};
+	struct virtq_span span = {.side = VIRTQ_WRITABLE, .len = chain->write_len};
 
 	if (rx->count == VIRTQ_SIZE_MAX) {
 		return false;
@@ -75,11 +72,11 @@ bool net_rx_add(struct net_rx *rx, struct gmem *mem, const struct virtq_chain *c
 	*chain_at(rx, rx->count) = (struct net_rx_chain){
 		.head = chain->head,
 		.iov_count = (uint16_t)added.count,
-		.len = len,
+		.len = chain->write_len,
 		.num_buffers = {find_byte(chain, NUM_BUFFERS), find_byte(chain, NUM_BUFFERS + 1)},
 	};
 	rx->count++;
-	rx->len += len;
+	rx->len += chain->write_len;
 	rx->iov_end += added.count;
 	return true;
 }

@@ -209,6 +209,44 @@ Test(net_rx, buffers_that_are_none_come_back_empty)
 	cr_assert_eq(count_of(&rig.metrics->rx_fails), 2 * ARRAY_COUNT(cases));
 }
 
+Test(net_rx, a_buffer_with_a_readable_part_comes_back_empty)
+{
+	const struct vbuf bufs[] = {{.len = 100}, {.len = 2000, .flags = VBUF_WRITABLE}};
+	struct vring_used used;
+
+	rig_start(0);
+	unsigned chain = vdriver_add(driver, RX, bufs, ARRAY_COUNT(bufs));
+
+	cr_assert(rig_send(100, 1));
+	vdriver_kick(driver, RX);
+	vdriver_run(driver);
+	cr_assert(vdriver_used(driver, RX, &used));
+	cr_assert(used.id == chain && used.len == 0);
+	cr_assert_eq(count_of(&rig.metrics->rx_fails), 1);
+}
+
+Test(net_rx, the_longest_frame_has_room_after_any_number_of_short_ones)
+{
+	const struct layout layout = {.segment = 1536, .segments = 1};
+
+	rig_start(MERGEABLE);
+	for (unsigned i = 0; i < 100; i++) {
+		rig_post(1536, 1);
+	}
+	vdriver_kick(driver, RX);
+	/* Up to where the iovecs of 43 buffers would no longer follow those of these frames. */
+	for (unsigned i = 0; i < 1000; i++) {
+		cr_assert(rig_send(100, i));
+		vdriver_run(driver);
+		expect_frame("short", &layout, 100, i);
+		rig_post(1536, 1);
+		vdriver_kick(driver, RX);
+	}
+	cr_assert(rig_send(FRAME_MAX, 1));
+	vdriver_run(driver);
+	cr_assert_eq(expect_frame("long", &layout, FRAME_MAX, 1), 43);
+}
+
 Test(net_rx, a_buffer_may_lie_across_regions_that_touch)
 {
 	static uint8_t got[1000];
