@@ -141,7 +141,7 @@ build/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_LIB_SRC) $(BASE_SRC) $(DEVICE_SRC) $(AP
 		-D_GNU_SOURCE -o $@ $< $(FUZZ_BASE_SRC) \
 		$(if $(call fuzz_arch,$*),$(FUZZ_ARCH_SRC_$(call fuzz_arch,$*)), \
 		$(DEVICE_SRC) $(API_SRC) vmm/config.c tests/fake/arch_fake.c $(UNIT_LIB_SRC)) \
-		-ljansson -l:liburing.a $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
+		$(DEVICE_SRC) $(API_SRC) vmm/config.c tests/fake/arch_fake.c $(UNIT_LIB_SRC)) \
 		-ljansson -l:liburing.a $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
 
 fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fuzzes the whole network device: an input is a program of what a driver writes to registers,
+ * rings and memory, and of the frames that the host sends meanwhile. Besides the sanitizers'
+ * checks, the loop must come to rest after each step (vdriver_run), a reset must work in any state
+ * (vdriver_stop), and no system call may be given memory that is not the guest's.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "devices/virtio/net_tap.h"
+#include "tests/lib/vdriver.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+
+enum action {
+	ACT_START, /* a: queue size, value: features */
+	ACT_STOP,
+	ACT_REG_WRITE, /* a: offset */
+	ACT_REG_READ,
+	ACT_CHAIN, /* a: segments, kind: bits of them, value: their length; at the queue */
+	ACT_DESC,  /* a: index, addr, value: length, kind: flags and next */
+	ACT_OFFER, /* a: head */
+	ACT_AVAIL_IDX,
+	ACT_MEMORY, /* addr, followed by `kind` bytes */
+	ACT_NOTIFY,
+	ACT_HOST_SEND,	  /* value: length */
+	ACT_HOST_RECEIVE, /* all */
+	ACT_LIMITS,
+	ACTIONS
+};
+
+struct __attribute__((packed)) step {
+	uint8_t action;
+	uint8_t queue;
+	uint8_t kind;
+	uint16_t a;
+	uint32_t value;
+	uint32_t addr;
+};
+
+enum {
+	QUEUES = 2,
+	FRAME_CAP = 65700,
+	DATA_AT = 8 << 20, /* where chains point, apart from the rings */
+};
+
+struct machine {
+	struct vdriver driver;
+	struct net *net;
+	int tap;
+	int host;
+	bool is_started;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint32_t probe_offloads(int fd)
+{
+	(void)fd;
+	return UINT32_MAX;
+}
+
+static int set_offloads(int fd, uint32_t offloads, struct error *err)
+{
+	(void)fd;
+	/* Those that a kernel would refuse. */
+	if (offloads != 0 && (offloads & NET_OFFLOAD_CSUM) == 0) {
+		abort();
+	}
+	(void)err;
+	return 0;
+}
+
+static uint64_t standing_ns(clockid_t id)
+{
+	(void)id;
+	return 1;
+}
+
+static void build(struct machine *machine)
+{
+	static char id[] = "fuzz";
+	static char mac[] = "02:00:00:00:00:01";
+	static const struct net_tap_ops ops = {probe_offloads, set_offloads};
+	const struct net_config config = {.iface_id = id, .guest_mac = mac, .mtu = 1500};
+	struct error err = {0};
+	int pair[2];
+
+	vdriver_init(&machine->driver);
+	machine->driver.clock.now_ns = standing_ns;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
+		abort();
+	}
+	machine->tap = pair[0];
+	machine->host = pair[1];
+	const struct net_tap tap = {.fd = machine->tap, .ops = &ops};
+
+	if (net_new_on(vdriver_env(&machine->driver), &config, &tap, &machine->net, &err) < 0) {
+		abort();
+	}
+	machine->driver.dev = net_virtio(machine->net);
+}
+
+static void destroy(struct machine *machine)
+{
+	const struct net_metrics *metrics = net_metrics(machine->net);
+
+	/* EFAULT would hide here; the socket itself has no reason to fail. */
+	if (metric_get(&metrics->tap_read_fails) != 0 ||
+	    metric_get(&metrics->tap_write_fails) != 0) {
+		abort();
+	}
+	vdriver_stop(&machine->driver);
+	net_free(machine->net);
+	vdriver_destroy(&machine->driver);
+	fd_close(&machine->tap);
+	fd_close(&machine->host);
+}
+
+static void start(struct machine *machine, const struct step *step)
+{
+	uint64_t features = step->value | (uint64_t)step->addr << 32;
+
+	machine->driver.queue_size = (uint16_t)(1u << step->a % 9);
+	(void)!vdriver_start(&machine->driver, net_virtio(machine->net), features);
+	machine->is_started = true;
+}
+
+/* An indirect-free chain of `a` descriptors from entry 0 or 100 on, whatever was there. */
+static void offer_chain(struct machine *machine, struct vring *ring, const struct step *step)
+{
+	unsigned count = step->a % 64u + 1;
+	unsigned first = step->kind & 1 ? 100 : 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct vring_desc desc = {
+			.addr = DATA_AT + step->addr % MIB,
+			.len = step->value % 70000,
+			.flags = (uint16_t)((step->kind & 2 ? VRING_WRITE : 0) |
+					    (i + 1 < count ? VRING_NEXT : 0)),
+			.next = (uint16_t)((first + i + 1) % ring->size),
+		};
+
+		vring_set_desc(ring, (uint16_t)((first + i) % ring->size), desc);
+	}
+	vring_offer(ring, (uint16_t)(first % ring->size));
+	vdriver_notify(&machine->driver, step->queue % QUEUES);
+}
+
+static void set_desc(struct vring *ring, const struct step *step)
+{
+	/* All 36 bits that the memory has, and what is beyond. */
+	const struct vring_desc desc = {
+		.addr = (uint64_t)step->addr << (step->kind & 8 ? 32 : (step->kind & 16) / 4),
+		.len = step->value,
+		.flags = step->kind & 7,
+		.next = step->kind >> 3,
+	};
+
+	vring_set_desc(ring, step->a % ring->size, desc);
+}
+
+/* What needs rings. */
+static void play_ring(struct machine *machine, const struct step *step)
+{
+	struct vring *ring = &machine->driver.queues[step->queue % QUEUES].ring;
+
+	if (!machine->is_started) {
+		return;
+	}
+	switch (step->action % ACTIONS) {
+	case ACT_CHAIN:
+		offer_chain(machine, ring, step);
+		break;
+	case ACT_DESC:
+		set_desc(ring, step);
+		break;
+	case ACT_OFFER:
+		vring_offer(ring, step->a);
+		break;
+	default:
+		vring_set_avail_idx(ring, step->a);
+		break;
+	}
+}
+
+static void set_limits(struct machine *machine, const struct step *step)
+{
+	const struct limiter_config limit = {
+		.bandwidth = {.size = step->value % 100000, .refill_time_ms = 3600000},
+		.has_bandwidth = true,
+		.ops = {.size = step->a % 100, .refill_time_ms = 3600000},
+		.has_ops = true,
+	};
+	struct error err = {0};
+
+	if (net_set_limits(machine->net, step->kind & 1 ? &limit : NULL,
+			   step->kind & 2 ? &limit : NULL, &err) < 0) {
+		abort();
+	}
+}
+
+static void send_frame(const struct machine *machine, const struct step *step)
+{
+	static uint8_t frame[FRAME_CAP];
+
+	memset(frame, step->kind, 64);
+	/* Not none: to a socket that would be its end. */
+	(void)!send(machine->host, frame, step->value % FRAME_CAP + 1, MSG_NOSIGNAL);
+}
+
+static void receive_frames(const struct machine *machine)
+{
+	static uint8_t frame[FRAME_CAP];
+
+	for (;;) {
+		ssize_t got = recv(machine->host, frame, sizeof(frame), MSG_TRUNC);
+
+		if (got < 0) {
+			return;
+		}
+		if (got < 12 || got > 65562) {
+			abort();
+		}
+	}
+}
+
+/* Returns how many of the `size` bytes after the step belong to it. */
+static size_t play(struct machine *machine, const struct step *step, const uint8_t *data,
+		   size_t size)
+{
+	struct vdriver *driver = &machine->driver;
+	size_t len = min_u64(step->kind, size);
+
+	switch (step->action % ACTIONS) {
+	case ACT_START:
+		start(machine, step);
+		break;
+	case ACT_STOP:
+		vdriver_stop(driver);
+		break;
+	case ACT_REG_WRITE:
+		vdriver_write(driver, step->a % 0x200, step->value);
+		break;
+	case ACT_REG_READ:
+		(void)vdriver_read(driver, step->a % 0x200);
+		break;
+	case ACT_MEMORY:
+		(void)!gmem_write(driver->mem, GPA(step->addr), data, len);
+		return len;
+	case ACT_NOTIFY:
+		vdriver_notify(driver, step->queue % QUEUES);
+		break;
+	case ACT_HOST_SEND:
+		send_frame(machine, step);
+		break;
+	case ACT_HOST_RECEIVE:
+		receive_frames(machine);
+		break;
+	case ACT_LIMITS:
+		set_limits(machine, step);
+		break;
+	default:
+		play_ring(machine, step);
+		break;
+	}
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct machine machine;
+	struct log_config quiet = {.level = LOG_OFF};
+	struct error err = {0};
+	struct step step;
+
+	(void)!log_configure(&quiet, &err);
+	machine = (struct machine){.tap = -1, .host = -1};
+	build(&machine);
+	while (size >= sizeof(step)) {
+		memcpy(&step, data, sizeof(step));
+		data += sizeof(step);
+		size -= sizeof(step);
+		size_t taken = play(&machine, &step, data, size);
+
+		data += taken;
+		size -= taken;
+		vdriver_run(&machine.driver);
+	}
+	destroy(&machine);
+	return 0;
+}
