@@ -83,7 +83,8 @@ struct vsock {
 	struct vsock_io io;
 	bool is_tx_held; /* until there is room for answers */
 	/* under dev.lock */
-	bool is_stale; /* the connections are of a driver that has gone */
+	bool is_stale;	/* the connections are of a driver that has gone */
+	bool is_broken; /* a queue is: until the driver resets the device */
 };
 
 static struct vsock *from_dev(struct virtio_dev *dev)
@@ -91,15 +92,18 @@ static struct vsock *from_dev(struct virtio_dev *dev)
 	return container_of(dev, struct vsock, dev);
 }
 
-/* What a former driver left behind goes. */
-static void clean_up(struct vsock *vsock)
+/* What a former driver left behind goes. False if there is none now. */
+static bool clean_up(struct vsock *vsock)
 {
-	if (vsock->is_stale || !vsock->dev.is_active) {
+	bool is_served = vsock->dev.is_active && !vsock->is_broken;
+
+	if (vsock->is_stale || !is_served) {
 		vsock->is_stale = false;
 		vsock->is_tx_held = false;
 		vsock_mux_close_all(&vsock->mux);
 	}
-	vsock_mux_listen(&vsock->mux, vsock->dev.is_active);
+	vsock_mux_listen(&vsock->mux, is_served);
+	return is_served;
 }
 
 static void mark_stale(struct vsock *vsock)
@@ -116,7 +120,7 @@ static void on_stale(struct ev_source *source, uint32_t ready)
 	(void)ready;
 	(void)!eventfd_read(source->fd, &count);
 	virtio_lock(&vsock->dev);
-	clean_up(vsock);
+	(void)clean_up(vsock);
 	virtio_unlock(&vsock->dev);
 }
 
@@ -125,6 +129,7 @@ static void on_stale(struct ev_source *source, uint32_t ready)
 static void break_queue(struct vsock *vsock, unsigned index)
 {
 	virtio_break(&vsock->dev, index);
+	vsock->is_broken = true;
 	mark_stale(vsock);
 }
 
@@ -251,7 +256,7 @@ static void queue_ready(struct virtio_dev *dev, unsigned index)
 {
 	struct vsock *vsock = from_dev(dev);
 
-	clean_up(vsock);
+	(void)clean_up(vsock);
 	switch (index) {
 	case QUEUE_RX:
 		metric_add(&vsock->metrics.rx_queue_event_count, 1);
@@ -270,7 +275,10 @@ static void queue_ready(struct virtio_dev *dev, unsigned index)
 /* On any thread: see the top. */
 static void reset(struct virtio_dev *dev)
 {
-	mark_stale(from_dev(dev));
+	struct vsock *vsock = from_dev(dev);
+
+	vsock->is_broken = false;
+	mark_stale(vsock);
 }
 
 static const struct virtio_ops ops = {
@@ -287,8 +295,7 @@ static bool owner_enter(void *arg)
 	struct vsock *vsock = arg;
 
 	virtio_lock(&vsock->dev);
-	clean_up(vsock);
-	if (!vsock->dev.is_active) {
+	if (!clean_up(vsock)) {
 		virtio_unlock(&vsock->dev);
 		return false;
 	}
