@@ -217,6 +217,7 @@ static void take_from_guest(struct vsock *vsock)
 	struct virtq *vq = &vsock->dev.queues[QUEUE_TX].vq;
 	uint32_t work = 0;
 
+	virtq_disarm_kick(vq);
 	while (true) {
 		if (vsock_mux_is_full(&vsock->mux)) {
 			vsock->is_tx_held = true;
