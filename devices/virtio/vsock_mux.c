@@ -229,12 +229,13 @@ static void release(struct vsock_mux *mux, struct vsock_conn *conn)
 		madvise(conn->ring, VSOCK_RING_LEN, MADV_DONTNEED);
 	}
 	conn->state = VSOCK_CONN_FREE;
+	conn->owes = 0;
 	list_add(&mux->free, conn);
 }
 
 static void list_if_ready(struct vsock_mux *mux, struct vsock_conn *conn)
 {
-	bool is_listed = conn->links[VSOCK_LINK_READY].list != NULL;
+	bool is_listed = conn->links[VSOCK_LINK_READY].list == &mux->ready;
 	bool has_packet = vsock_conn_has_packet(conn);
 
 	if (has_packet && !is_listed) {
@@ -353,9 +354,10 @@ static void on_conn(struct ev_source *source, uint32_t ready)
 	if (!mux->params.owner.enter(mux->params.owner.arg)) {
 		return;
 	}
+	/* Entering may have closed it. */
 	if (conn->state == VSOCK_CONN_GREETING) {
 		go_on_greeting(mux, conn);
-	} else {
+	} else if (conn->state != VSOCK_CONN_FREE) {
 		vsock_conn_ready(conn, ready);
 	}
 	/* Before settle(): mostly all is read at once, and the mask of events can stay. */
@@ -626,6 +628,8 @@ static int map_places(struct vsock_mux *mux, struct error *err)
 	if (map == MAP_FAILED) {
 		return error_sys(err, "Cannot reserve memory for vsock connections");
 	}
+	/* Else a first touch may cost 2 MiB. A kernel without such pages does not know it. */
+	(void)madvise(map, len, MADV_NOHUGEPAGE);
 	mux->conns = map;
 	mux->rings = (uint8_t *)map + conns_len;
 	mux->map_len = len;

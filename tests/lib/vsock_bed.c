@@ -29,7 +29,12 @@ static const struct clock still_clock = {.now_ns = stand_still};
 
 static bool enter(void *arg)
 {
-	(void)arg;
+	struct bed *bed = arg;
+
+	if (bed->is_reset) {
+		bed->is_reset = false;
+		vsock_mux_close_all(&bed->mux);
+	}
 	return true;
 }
 

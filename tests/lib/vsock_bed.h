@@ -33,6 +33,7 @@ struct bed {
 	char dir[64];
 	char path[96];
 	int listener;
+	bool is_reset; /* all connections are closed when the next event comes */
 	/* the guest: how many packets it takes, of which size */
 	unsigned buffers;
 	uint32_t buffer_len;

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -405,6 +406,36 @@ Test(vsock_mux, a_full_table_turns_both_sides_away)
 	for (unsigned i = 0; i < VSOCK_CONNS_MAX; i++) {
 		close(clients[i]);
 	}
+}
+
+Test(vsock_mux, a_place_that_is_closed_by_its_own_event_is_used_again)
+{
+	int client;
+
+	bed_open_from_host(&bed, &client);
+	bed_say(client, "late");
+	bed.is_reset = true;
+	bed_expect_none(&bed);
+	cr_assert_eq(connections(), 0);
+	close(client);
+	bed_open_from_host(&bed, &client);
+	cr_assert_eq(bed.mux.used, 1);
+	close(client);
+}
+
+Test(vsock_mux, connections_cost_memory_only_as_far_as_they_are_used)
+{
+	static unsigned char pages[(size_t)(VSOCK_CONNS_MAX + 16) * VSOCK_RING_LEN / 4096];
+	size_t resident = 0;
+	int client;
+
+	bed_open_from_host(&bed, &client);
+	cr_assert_eq(mincore(bed.mux.conns, bed.mux.map_len, pages), 0);
+	for (size_t i = 0; i < bed.mux.map_len / 4096; i++) {
+		resident += pages[i] & 1;
+	}
+	cr_assert_leq(resident, 1);
+	close(client);
 }
 
 Test(vsock_mux, out_of_descriptors_clients_wait_and_the_loop_does_not_spin)
