@@ -131,16 +131,13 @@ fuzz_arch = $(or $(filter x86_64,$(findstring x86_64,$(1))),$(filter aarch64,$(f
 FUZZ_ARCH_SRC_x86_64 := $(wildcard arch/x86_64/*.c)
 FUZZ_ARCH_SRC_aarch64 := arch/aarch64/boot.c arch/aarch64/fdt.c arch/aarch64/cache.c
 FUZZ_BASE_SRC := $(wildcard vmm/base/*.c)
-# The driver and its rings, for fuzzers of virtio devices.
-FUZZ_LIB_SRC := tests/lib/vring.c tests/lib/vdriver.c
 
-build/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_LIB_SRC) $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
+build/fuzz/%: tests/fuzz/fuzz_%.c $(UNIT_LIB_SRC) $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
 	@mkdir -p $(@D)
 	@echo "  FUZZLD  $@"
 	@clang $(FUZZ_FLAGS) -I. -I$(if $(call fuzz_arch,$*),arch/$(call fuzz_arch,$*),tests/fake) \
 		-D_GNU_SOURCE -o $@ $< $(FUZZ_BASE_SRC) \
 		$(if $(call fuzz_arch,$*),$(FUZZ_ARCH_SRC_$(call fuzz_arch,$*)), \
-		$(DEVICE_SRC) $(API_SRC) vmm/config.c tests/fake/arch_fake.c $(UNIT_LIB_SRC)) \
 		$(DEVICE_SRC) $(API_SRC) vmm/config.c tests/fake/arch_fake.c $(UNIT_LIB_SRC)) \
 		-ljansson -l:liburing.a $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
 
