@@ -180,9 +180,8 @@ static void reap(struct blk *blk)
 	}
 }
 
-static void settle(struct blk *blk)
+static void publish(struct blk *blk)
 {
-	reap(blk);
 	for (unsigned i = 0; blk->touched != 0; i++) {
 		uint32_t bit = UINT32_C(1) << i;
 
@@ -191,6 +190,27 @@ static void settle(struct blk *blk)
 			virtio_publish(&blk->dev, i);
 		}
 	}
+}
+
+/* With nothing in flight no completion goes on with queues that wait for one. */
+static void resume_starved(struct blk *blk)
+{
+	if (blk->starved == 0 || blk_uring_in_flight(blk->uring) > 0) {
+		return;
+	}
+	for (unsigned i = 0; i < blk->dev.queue_count; i++) {
+		if (blk->starved >> i & 1) {
+			virtio_requeue(&blk->dev, i);
+		}
+	}
+	blk->starved = 0;
+}
+
+static void settle(struct blk *blk)
+{
+	reap(blk);
+	resume_starved(blk);
+	publish(blk);
 }
 
 /* --- The way of a request --- */
@@ -336,8 +356,9 @@ static enum taken take(struct blk *blk, unsigned queue, uint64_t *bytes)
 	struct virtq *vq = &blk->dev.queues[queue].vq;
 	struct blk_io *io = blk->uring != NULL ? blk_uring_slot(blk->uring) : &blk->io;
 
-	if (io == NULL && virtq_pending(vq) > 0) {
-		metric_add(&blk->metrics.io_engine_throttled_events, 1);
+	if (io == NULL) {
+		/* Also if it looks empty: the guest may fill it behind that look. */
+		metric_add(&blk->metrics.io_engine_throttled_events, virtq_pending(vq) > 0);
 		blk->starved |= UINT32_C(1) << queue;
 		return TAKEN_STOP;
 	}
@@ -587,12 +608,6 @@ static void drain(struct blk *blk)
 		reap(blk);
 	}
 	settle(blk);
-	for (unsigned i = 0; i < blk->dev.queue_count; i++) {
-		if (blk->starved >> i & 1) {
-			virtio_requeue(&blk->dev, i);
-		}
-	}
-	blk->starved = 0;
 }
 
 static void synchronise(struct blk *blk)

@@ -13,10 +13,11 @@
  * the kernel does not take them (out of memory), they are withdrawn and done at once by the Sync
  * engine: late, but never lost.
  *
- * The ring is restricted to four operations on registered files, of which there is but the drive's, so that whoever gets hold
- * of it can do no more than this device does. It has none of the flags that tie it to one thread:
- * a reset waits on a vCPU's thread, perhaps while the submitting thread waits for the device's
- * lock. What the kernel has to do on the submitting thread it does in there all the same.
+ * The ring is restricted to four operations on registered files, of which there is but the
+ * drive's, so that whoever gets hold of it can do no more than this device does. It has none of the
+ * flags that tie it to one thread: a reset waits on a vCPU's thread, perhaps while the submitting
+ * thread waits for the device's lock. What the kernel has to do on the submitting thread it does in
+ * there all the same.
  */
 #include "devices/virtio/blk_uring.h"
 

@@ -478,3 +478,24 @@ Test(blk_flight, requests_that_io_uring_does_not_take_are_done_all_the_same)
 	}
 	blk_guest_destroy(&guest);
 }
+
+Test(blk_flight, more_of_them_than_there_are_slots_are_done_too)
+{
+	struct vring_used used;
+	unsigned done = 0;
+
+	blk_guest_init(&guest, BLK_ENGINE_ASYNC);
+	blk_guest_start(&guest);
+	forbid(SYS_io_uring_enter, EAGAIN);
+	for (unsigned i = 0; i < 250; i++) {
+		add_read(0);
+	}
+	vdriver_kick(&guest.driver, 0);
+	vdriver_run(&guest.driver);
+	while (vdriver_used(&guest.driver, 0, &used)) {
+		cr_assert_eq(blk_guest_status(&guest, 0, used.id, 1), OK);
+		done++;
+	}
+	cr_assert_eq(done, 250, "%u", done);
+	blk_guest_destroy(&guest);
+}
