@@ -43,7 +43,7 @@ static void be_quiet(void)
 	capture_log(LOG_WARN);
 }
 
-TestSuite(blk_flight, .init = be_quiet);
+TestSuite(blk_flight, .init = be_quiet, .timeout = 60);
 
 static void start_on_pipe(void)
 {
