@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/fake/alloc_guard.h"
 #include "tests/lib/blk_guest.h"
 #include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
@@ -235,6 +236,40 @@ static void check_batch(void)
 Test(blk, a_batch_is_one_notification_and_for_the_sync_engine_one_interrupt)
 {
 	on_both(NULL, check_batch);
+}
+
+static void check_allocations(void)
+{
+	static const uint8_t range[16] = {[8] = 1};
+	const struct vbuf in = {NULL, 4096, VBUF_WRITABLE};
+	const struct vbuf out = {NULL, 4096, 0};
+	const struct vbuf id = {NULL, 20, VBUF_WRITABLE};
+	const struct vbuf ranges = {range, 16, 0};
+	const struct blk_guest_req reqs[] = {
+		{VIRTIO_BLK_T_IN, 0, &in, 1},	       {VIRTIO_BLK_T_OUT, 0, &out, 1},
+		{VIRTIO_BLK_T_FLUSH, 0, NULL, 0},      {VIRTIO_BLK_T_GET_ID, 0, &id, 1},
+		{VIRTIO_BLK_T_DISCARD, 0, &ranges, 1}, {VIRTIO_BLK_T_WRITE_ZEROES, 0, &ranges, 1},
+		{VIRTIO_BLK_T_IN, 9999, &in, 1},       {99, 0, NULL, 0},
+	};
+	struct vring_used used;
+
+	for (unsigned round = 0; round < 5; round++) {
+		for (size_t i = 0; i < ARRAY_COUNT(reqs); i++) {
+			blk_guest_add(&guest, 0, &reqs[i]);
+		}
+		alloc_guard_begin();
+		vdriver_kick(&guest.driver, 0);
+		for (size_t done = 0; done < ARRAY_COUNT(reqs); done++) {
+			vdriver_wait_used(&guest.driver, 0);
+			vdriver_used(&guest.driver, 0, &used);
+		}
+		cr_assert_eq(alloc_guard_end(), 0, "%s", engine());
+	}
+}
+
+Test(blk, nothing_is_allocated_for_a_request)
+{
+	on_both(NULL, check_allocations);
 }
 
 static void check_flush(void)
