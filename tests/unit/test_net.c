@@ -7,8 +7,10 @@
 #include <linux/rtnetlink.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -544,6 +546,49 @@ Test(net, a_reset_drops_the_frames_that_wait_for_the_last_drivers_offloads)
 	vdriver_run(driver);
 	cr_assert(vdriver_used(driver, RX, &used));
 	cr_assert_eq(used.len, 200);
+}
+
+static atomic_bool is_vcpu_done;
+
+/* Touches no more than a driver does: registers, rings and its own memory. */
+static void *reset_again_and_again(void *arg)
+{
+	unsigned *started = arg;
+
+	for (unsigned round = 0; round < 100; round++) {
+		*started += vdriver_start(driver, net_virtio(rig.net),
+					  round % 2 == 0 ? F_MRG_RXBUF | F_OFFLOADS : 0);
+		for (unsigned i = 0; i < 60; i++) {
+			rig_post(1600, 1);
+			rig_offer(100, 50, i);
+			vdriver_kick(driver, i % 2);
+		}
+		vdriver_stop(driver);
+	}
+	is_vcpu_done = true;
+	return NULL;
+}
+
+Test(net, a_vcpu_resets_the_device_in_the_middle_of_its_traffic)
+{
+	unsigned started = 0;
+	struct error err = {0};
+	pthread_t vcpu;
+
+	rig_make(NULL);
+	cr_assert_eq(pthread_create(&vcpu, NULL, reset_again_and_again, &started), 0);
+	while (!is_vcpu_done) {
+		static const uint8_t short_frame[100];
+
+		(void)!send(rig.host, short_frame, sizeof(short_frame), MSG_NOSIGNAL);
+		(void)rig_receive(frame, sizeof(frame));
+		cr_assert_eq(evloop_run_once(&driver->loop, 1, &err), 0, "%s", err.msg);
+	}
+	pthread_join(vcpu, NULL);
+	cr_assert_eq(started, 100);
+	vdriver_run(driver);
+	cr_assert_gt(count_of(&rig.metrics->rx_packets_count), 0);
+	cr_assert_gt(count_of(&rig.metrics->tx_packets_count), 0);
 }
 
 Test(net, a_device_may_be_freed_while_it_holds_frames)
