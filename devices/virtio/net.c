@@ -636,7 +636,7 @@ static const struct virtio_ops ops = {
 
 static int configure(struct net *net, const struct net_config *config, struct error *err)
 {
-	uint8_t mac[NET_MAC_LEN];
+	uint8_t mac[NET_MAC_LEN] = {0};
 
 	if (config->guest_mac != NULL) {
 		if (net_mac_parse(config->guest_mac, mac, err) < 0) {
