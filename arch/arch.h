@@ -76,6 +76,12 @@ struct platform_dev {
 /* The fixed devices of this architecture, in attach order, which is guest ABI. */
 const struct platform_dev *arch_platform_slots(size_t *count);
 
+/*
+ * The place of virtio-mmio device `index`, counted from 0 in attach order, which is guest ABI too.
+ * False if this architecture has no interrupt for so many.
+ */
+bool arch_virtio_slot(size_t index, struct platform_dev *dev);
+
 /* --- Building the machine --- */
 
 struct arch_machine {

@@ -55,6 +55,21 @@ const struct platform_dev *arch_platform_slots(size_t *count)
 	return slots;
 }
 
+bool arch_virtio_slot(size_t index, struct platform_dev *dev)
+{
+	if (index >= LAYOUT_GSI_VIRTIO_COUNT) {
+		return false;
+	}
+	*dev = (struct platform_dev){
+		.kind = PLATFORM_VIRTIO_MMIO,
+		.bus = BUS_MMIO,
+		.base = LAYOUT_VIRTIO_MMIO + index * LAYOUT_DEV_LEN,
+		.len = LAYOUT_DEV_LEN,
+		.gsi = (int)index,
+	};
+	return true;
+}
+
 int arch_check_host(int kvm, struct error *err)
 {
 	static const struct {

@@ -51,6 +51,7 @@
 #define LAYOUT_MMIO32_END UINT64_C(0x100000000)
 #define LAYOUT_BOOT_TIMER UINT64_C(0xc0000000)
 #define LAYOUT_VIRTIO_MMIO UINT64_C(0xc0001000)
+#define LAYOUT_VIRTIO_MMIO_LEN UINT64_C(0x1000)
 #define LAYOUT_PCI_MMCONFIG UINT64_C(0xeec00000) /* ECAM of 256 buses; reserved without PCI too */
 #define LAYOUT_PCI_MMCONFIG_LEN UINT64_C(0x10000000)
 #define LAYOUT_IOAPIC UINT64_C(0xfec00000)  /* where KVM's in-kernel IOAPIC answers */
@@ -70,7 +71,8 @@ enum {
 	GSI_I8042 = 1,
 	GSI_SERIAL = 4,
 	GSI_FIRST = 5, /* the pins for virtio-mmio devices, in attach order */
-	GSI_LAST = 23,
+	GSI_LAST = 23, /* the last two are kept for generation id and clock page */
+	GSI_VIRTIO_LAST = GSI_LAST - 2,
 	GSI_MSI_FIRST = 24,
 	GSI_MSI_LAST = 4095,
 };

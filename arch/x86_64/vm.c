@@ -99,6 +99,21 @@ const struct platform_dev *arch_platform_slots(size_t *count)
 	return slots;
 }
 
+bool arch_virtio_slot(size_t index, struct platform_dev *dev)
+{
+	if (index > GSI_VIRTIO_LAST - GSI_FIRST) {
+		return false;
+	}
+	*dev = (struct platform_dev){
+		.kind = PLATFORM_VIRTIO_MMIO,
+		.bus = BUS_MMIO,
+		.base = LAYOUT_VIRTIO_MMIO + index * LAYOUT_VIRTIO_MMIO_LEN,
+		.len = LAYOUT_VIRTIO_MMIO_LEN,
+		.gsi = GSI_FIRST + (int)index,
+	};
+	return true;
+}
+
 unsigned long arch_vm_type(int kvm)
 {
 	(void)kvm;

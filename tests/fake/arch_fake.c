@@ -75,6 +75,18 @@ const struct platform_dev *arch_platform_slots(size_t *count)
 	return slots;
 }
 
+bool arch_virtio_slot(size_t index, struct platform_dev *dev)
+{
+	*dev = (struct platform_dev){
+		.kind = PLATFORM_VIRTIO_MMIO,
+		.bus = BUS_MMIO,
+		.base = 0xd0000000 + index * 0x1000,
+		.len = 0x1000,
+		.gsi = 16 + (int)index,
+	};
+	return index < ARCH_FAKE_VIRTIO_SLOTS;
+}
+
 int arch_check_host(int kvm, struct error *err)
 {
 	(void)kvm;
@@ -150,7 +162,11 @@ int arch_initrd_place(struct boot_info *boot, uint64_t len, struct error *err)
 
 void arch_platform_cmdline(const struct platform_dev *dev, char *buf, size_t len)
 {
-	snprintf(buf, len, "%s", dev->kind == PLATFORM_SERIAL ? "fake.serial" : "");
+	if (dev->kind == PLATFORM_VIRTIO_MMIO) {
+		snprintf(buf, len, "fake.virtio=%d", dev->gsi);
+	} else {
+		snprintf(buf, len, "%s", dev->kind == PLATFORM_SERIAL ? "fake.serial" : "");
+	}
 }
 
 int arch_write_boot_info(const struct arch_vm *vm, struct gmem *mem, const struct boot_info *boot,

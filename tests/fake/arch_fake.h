@@ -4,6 +4,10 @@
 #ifndef TESTS_FAKE_ARCH_FAKE_H
 #define TESTS_FAKE_ARCH_FAKE_H
 
+enum {
+	ARCH_FAKE_VIRTIO_SLOTS = 8
+};
+
 /* The arch function with this name (e.g. "arch_vm_init") fails from now on; NULL: none. */
 void arch_fake_fail(const char *function);
 

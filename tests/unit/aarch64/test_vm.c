@@ -70,6 +70,21 @@ Test(vm, the_slots_are_where_guests_know_them)
 	cr_assert_str_eq(arch_name, "aarch64");
 }
 
+Test(vm, virtio_devices_count_up_from_the_first_window_and_interrupt)
+{
+	struct platform_dev dev;
+
+	for (size_t i = 0; i < 92; i++) {
+		cr_assert(arch_virtio_slot(i, &dev), "%zu", i);
+		cr_expect(dev.kind == PLATFORM_VIRTIO_MMIO && dev.bus == BUS_MMIO);
+		cr_expect_eq(dev.base, 0x40003000 + i * 0x1000);
+		cr_expect_eq(dev.len, 0x1000);
+		cr_expect_eq(dev.gsi, (int)i);
+	}
+	cr_expect_not(arch_virtio_slot(92, &dev));
+	cr_expect_not(arch_virtio_slot(SIZE_MAX, &dev));
+}
+
 /* What the scripted KVM answers KVM_CHECK_EXTENSION. */
 static int missing_cap;
 static int ipa_bits;

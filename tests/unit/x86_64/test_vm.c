@@ -72,6 +72,21 @@ Test(vm, fixed_devices_are_where_guests_look_for_them)
 	}
 }
 
+Test(vm, virtio_devices_count_up_from_the_first_window_and_pin)
+{
+	struct platform_dev dev;
+
+	for (size_t i = 0; i < 17; i++) {
+		cr_assert(arch_virtio_slot(i, &dev), "%zu", i);
+		cr_expect(dev.kind == PLATFORM_VIRTIO_MMIO && dev.bus == BUS_MMIO);
+		cr_expect_eq(dev.base, 0xc0001000 + i * 0x1000);
+		cr_expect_eq(dev.len, 0x1000);
+		cr_expect_eq(dev.gsi, (int)(5 + i));
+	}
+	cr_expect_not(arch_virtio_slot(17, &dev));
+	cr_expect_not(arch_virtio_slot(SIZE_MAX, &dev));
+}
+
 Test(vm, the_default_command_line_is_the_known_one)
 {
 	cr_assert_str_eq(arch_cmdline_default,
