@@ -381,7 +381,7 @@ Test(metrics, a_full_disk_costs_no_counts)
 
 Test(metrics, a_line_that_can_not_be_made_costs_no_counts)
 {
-	static struct metric_field many[4000];
+	static struct metric_field many[16000];
 	static struct metric_group huge = {"huge", many, ARRAY_COUNT(many)};
 	static const struct metric_group *const with_huge[] = {&owner_group, &huge};
 
@@ -397,6 +397,40 @@ Test(metrics, a_line_that_can_not_be_made_costs_no_counts)
 	cr_assert(count_of(text_of(path), "\n") == 1);
 	cr_assert(value_in(text_of(path), 0, "owner", "packets") == 3);
 	cr_assert(value_in(text_of(path), 0, "logger", "metrics_fails") == 1);
+}
+
+Test(metrics, a_source_with_a_name_is_told_alone_and_in_the_sum)
+{
+	struct owner named[2] = {0};
+	struct metric_source sources[2] = {0};
+	static const char *const names[] = {"b", "a"};
+
+	configure(path);
+	for (size_t i = 0; i < 2; i++) {
+		metrics_add_named(&metrics, &sources[i], &owner_group, &named[i], names[i]);
+	}
+	metric_add(&owner.packets, 1);
+	metric_add(&named[0].packets, 10);
+	metric_add(&named[1].packets, 100);
+	metric_latency_add(&named[1].send_agg, 7);
+	cr_assert(try_flush() == 0);
+	metric_add(&named[0].packets, 5);
+	cr_assert(try_flush() == 0);
+
+	const char *text = text_of(path);
+
+	cr_expect_eq(value_in(text, 0, "owner_b", "packets"), 10);
+	cr_expect_eq(value_in(text, 0, "owner_a", "packets"), 100);
+	cr_expect_eq(value_in(text, 0, "owner", "packets"), 111);
+	cr_expect_eq(value_in(text, 1, "owner_b", "packets"), 5);
+	cr_expect_eq(value_in(text, 1, "owner_a", "packets"), 0);
+	cr_expect_eq(value_in(text, 1, "owner", "packets"), 5);
+	/* In the order in which they were listed, before the sum. */
+	cr_expect(strstr(text, "\"owner_b\":{") < strstr(text, "\"owner_a\":{"));
+	cr_expect(strstr(text, "\"owner_a\":{") < strstr(text, "\"owner\":{"));
+	cr_expect_not_null(strstr(text, "\"send_agg\":{\"min_us\":7,\"max_us\":7,\"sum_us\":7}"));
+	metrics_remove(&metrics, &sources[0]);
+	metrics_remove(&metrics, &sources[1]);
 }
 
 /* --- Threads --- */

@@ -34,7 +34,7 @@
 #include "vmm/base/fd.h"
 
 enum {
-	LINE_ROOM = 64 * 1024, /* for all groups */
+	LINE_ROOM = 256 * 1024, /* for all groups; of 100 devices each has a KiB */
 	LOCK_TRIES = 100,
 	LOCK_PAUSE_NS = 1000000,
 	NAME_LEN = 128,
@@ -108,9 +108,20 @@ void metrics_destroy(struct metrics *metrics)
 void metrics_add(struct metrics *metrics, struct metric_source *source,
 		 const struct metric_group *group, void *values)
 {
+	metrics_add_named(metrics, source, group, values, NULL);
+}
+
+void metrics_add_named(struct metrics *metrics, struct metric_source *source,
+		       const struct metric_group *group, void *values, const char *name)
+{
+	struct metric_source **at = &metrics->sources;
+
 	lock(metrics);
-	*source = (struct metric_source){group, values, metrics->sources};
-	metrics->sources = source;
+	*source = (struct metric_source){.group = group, .values = values, .name = name};
+	while (*at != NULL) {
+		at = &(*at)->next;
+	}
+	*at = source;
 	unlock(metrics);
 }
 
@@ -177,9 +188,15 @@ struct sample {
 	uint64_t max_us;
 };
 
-/* Adds one source's part; since the last line, or since start. Notes what it saw for the line. */
+enum sampling {
+	SINCE_START,
+	SINCE_LINE, /* and note what was seen, for the line */
+	AS_NOTED,   /* the same again: a sum and its parts agree, whatever is counted meanwhile */
+};
+
+/* Adds one source's part. */
 static void sample_add(struct sample *sample, const struct metric_field *field, void *values,
-		       bool is_line)
+		       enum sampling sampling)
 {
 	uint8_t *at = (uint8_t *)values + field->offset;
 	struct metric *metric = (struct metric *)at;
@@ -197,27 +214,37 @@ static void sample_add(struct sample *sample, const struct metric_field *field, 
 		sample->value = max_u64(sample->value, value);
 		return;
 	}
-	if (is_line) {
+	if (sampling == SINCE_LINE) {
 		metric->in_line = value;
-		value -= metric->told;
+	}
+	if (sampling != SINCE_START) {
+		value = metric->in_line - metric->told;
 	}
 	sample->value += value;
 }
 
-static struct sample take_sample(const struct metrics *metrics, const struct metric_group *group,
-				 const struct metric_field *field, bool is_line)
+static struct sample sample_end(struct sample sample)
 {
-	struct sample sample = {.min_us = UINT64_MAX};
-
-	for (const struct metric_source *at = metrics->sources; at != NULL; at = at->next) {
-		if (at->group == group) {
-			sample_add(&sample, field, at->values, is_line);
-		}
-	}
 	if (sample.min_us == UINT64_MAX) {
 		sample.min_us = 0; /* nothing was measured yet */
 	}
 	return sample;
+}
+
+/* The sum over a group's sources; for a line after put_parts, which has seen those with a name. */
+static struct sample take_sum(const struct metrics *metrics, const struct metric_group *group,
+			      const struct metric_field *field, bool is_line)
+{
+	struct sample sample = {.min_us = UINT64_MAX};
+
+	for (const struct metric_source *at = metrics->sources; at != NULL; at = at->next) {
+		enum sampling sampling = at->name != NULL ? AS_NOTED : SINCE_LINE;
+
+		if (at->group == group) {
+			sample_add(&sample, field, at->values, is_line ? sampling : SINCE_START);
+		}
+	}
+	return sample_end(sample);
 }
 
 struct text {
@@ -253,6 +280,26 @@ static void put_field(struct text *text, const struct metric_field *field, struc
 	    (unsigned long long)sample.value);
 }
 
+/* The sources of a group that have a name, one object each. */
+static void put_parts(struct text *text, const struct metrics *metrics,
+		      const struct metric_group *group)
+{
+	for (const struct metric_source *at = metrics->sources; at != NULL; at = at->next) {
+		if (at->group != group || at->name == NULL) {
+			continue;
+		}
+		put(text, ",\"%s_%s\":{", group->name, at->name);
+		for (size_t i = 0; i < group->count; i++) {
+			struct sample sample = {.min_us = UINT64_MAX};
+
+			sample_add(&sample, &group->fields[i], at->values, SINCE_LINE);
+			put(text, "%s", i > 0 ? "," : "");
+			put_field(text, &group->fields[i], sample_end(sample));
+		}
+		put(text, "}");
+	}
+}
+
 static bool build_line(struct metrics *metrics)
 {
 	struct text text = {.at = metrics->line, .room = LINE_ROOM + strlen(metrics->extras)};
@@ -262,12 +309,13 @@ static bool build_line(struct metrics *metrics)
 	for (size_t i = 0; i < metrics->group_count; i++) {
 		const struct metric_group *group = metrics->groups[i];
 
+		put_parts(&text, metrics, group);
 		put(&text, ",\"%s\":{", group->name);
 		for (size_t j = 0; j < group->count; j++) {
 			const struct metric_field *field = &group->fields[j];
 
 			put(&text, "%s", j > 0 ? "," : "");
-			put_field(&text, field, take_sample(metrics, group, field, true));
+			put_field(&text, field, take_sum(metrics, group, field, true));
 		}
 		put(&text, "}");
 	}
@@ -420,7 +468,7 @@ int metrics_format_openmetrics(struct metrics *metrics, char **text, size_t *len
 		for (size_t j = 0; j < group->count; j++) {
 			const struct metric_field *field = &group->fields[j];
 
-			write_field(out, group, field, take_sample(metrics, group, field, false));
+			write_field(out, group, field, take_sum(metrics, group, field, false));
 		}
 	}
 	unlock(metrics);

@@ -19,6 +19,8 @@
 struct metric_source {
 	const struct metric_group *group; /* NULL: in no list */
 	void *values; /* the owner's struct, to which the fields' offsets apply */
+	/* A line tells this source on its own as well, as group "<group>_<name>"; NULL: not. */
+	const char *name;
 	struct metric_source *next;
 };
 
@@ -29,9 +31,9 @@ struct metrics {
 	struct logger_metrics losses; /* shared */
 	_Atomic bool is_locked;
 	/* under the lock */
-	struct metric_source *sources;
-	int fd;	      /* the sink; -1: none */
-	char *extras; /* what each line has after the time: "" or `,"id":...` */
+	struct metric_source *sources; /* in the order in which they were listed */
+	int fd;			       /* the sink; -1: none */
+	char *extras;		       /* what each line has after the time: "" or `,"id":...` */
 	char *line;
 	size_t line_len;
 	size_t written; /* of line_len; less while a short write waits for its rest */
@@ -50,6 +52,10 @@ void metrics_destroy(struct metrics *metrics);
 void metrics_add(struct metrics *metrics, struct metric_source *source,
 		 const struct metric_group *group, void *values);
 void metrics_remove(struct metrics *metrics, struct metric_source *source);
+
+/* As metrics_add for a source with a name, which stays the caller's and needs no JSON escapes. */
+void metrics_add_named(struct metrics *metrics, struct metric_source *source,
+		       const struct metric_group *group, void *values, const char *name);
 
 /* Strings are copied. */
 struct metrics_config {
