@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Validates and stores what the client asks for. */
+/* Validates and stores what the client asks for: the machine and what it boots. */
 #include "vmm/config.h"
 
 #include <stdlib.h>
@@ -31,6 +31,7 @@ void vm_config_init(struct vm_config *config)
 	*config = (struct vm_config){
 		.machine = {.vcpu_count = DEFAULT_VCPU_COUNT, .mem_size_mib = DEFAULT_MEM_SIZE_MIB},
 		.boot_source = no_boot_source,
+		.vsock = {.listener = -1},
 	};
 }
 
@@ -39,6 +40,7 @@ void vm_config_destroy(struct vm_config *config)
 	boot_source_destroy(&config->boot_source);
 	free(config->serial.serial_out_path);
 	config->serial = (struct serial_sink_config){0};
+	vm_config_destroy_devices(config);
 }
 
 /* --- The machine --- */
@@ -85,6 +87,11 @@ int vm_config_put_machine(struct vm_config *config, const struct machine_config 
 		return error_set(err, ERR_BAD_REQUEST,
 				 "The memory size (MiB) is either 0, or not a multiple of the "
 				 "configured page size.");
+	}
+	if (config->has_balloon && machine->mem_size_mib < config->balloon.amount_mib) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The memory size (MiB) is smaller than the previously set balloon "
+				 "device target size.");
 	}
 	config->machine = *machine;
 	return 0;

@@ -11,6 +11,7 @@
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 #include "vmm/base/limiter.h"
+#include "vmm/config_devices.h"
 
 enum huge_pages {
 	HUGE_PAGES_NONE,
@@ -55,9 +56,18 @@ struct vm_config {
 	struct machine_config machine;
 	struct boot_source_config boot_source; /* kernel_image_path is NULL until put */
 	struct serial_sink_config serial;
+	struct drive *drives; /* a root device is the first */
+	size_t drive_count;
+	struct net_interface *nets;
+	size_t net_count;
+	struct vsock_socket vsock;
+	struct rng_config entropy;
+	bool has_entropy;
+	struct balloon_config balloon;
+	bool has_balloon;
 };
 
-/* Sets the defaults: 1 vCPU, 128 MiB, no boot source. */
+/* Sets the defaults: 1 vCPU, 128 MiB, no boot source, no devices. */
 void vm_config_init(struct vm_config *config);
 void vm_config_destroy(struct vm_config *config);
 
