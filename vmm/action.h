@@ -23,6 +23,23 @@ enum action_kind {
 	ACTION_RESUME,
 	ACTION_CTRL_ALT_DEL,
 	ACTION_FLUSH_METRICS,
+	/* Devices. After the start PUT asks to plug one in. */
+	ACTION_PUT_DRIVE,
+	ACTION_PATCH_DRIVE,
+	ACTION_PUT_NET,
+	ACTION_PATCH_NET,
+	ACTION_PUT_PMEM,
+	ACTION_UNPLUG, /* any device */
+	ACTION_PUT_VSOCK,
+	ACTION_PUT_ENTROPY,
+	ACTION_PUT_BALLOON,
+	ACTION_GET_BALLOON, /* fails where there is none */
+	ACTION_PATCH_BALLOON,
+	ACTION_GET_BALLOON_STATS,
+	ACTION_PATCH_BALLOON_STATS,
+	ACTION_START_HINTING,
+	ACTION_GET_HINTING,
+	ACTION_STOP_HINTING,
 	ACTION_KINDS,
 };
 
@@ -41,6 +58,19 @@ struct action {
 		struct serial_sink_config serial;
 		struct metrics_sink_config metrics;
 		struct log_config log; /* strings are the caller's */
+		struct blk_config drive;
+		struct net_config net;
+		struct vsock_config vsock;
+		struct drive_update drive_update; /* strings are the caller's */
+		struct net_update net_update;	  /* the same */
+		struct rng_config entropy;
+		struct balloon_config balloon;
+		uint32_t amount_mib;		   /* PATCH_BALLOON */
+		uint16_t stats_polling_interval_s; /* PATCH_BALLOON_STATS */
+		bool acknowledge_on_stop;	   /* START_HINTING */
+		/* answers */
+		struct balloon_stats stats;
+		struct balloon_hinting hinting;
 	};
 	/* The answer; `config` and `id` may be read until the next action. */
 	const struct vm_config *config;

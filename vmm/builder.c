@@ -76,6 +76,8 @@ static int attach_devices(struct build *build, struct error *err)
 			 err) < 0 ||
 	    cmdline_init(&build->cmdline, boot_args, err) < 0 ||
 	    cmdline_add(&build->cmdline, "pci=off", err) < 0 ||
+	    devmgr_attach_virtio(&microvm->devmgr, build->params->config, &build->cmdline,
+				 &build->boot, err) < 0 ||
 	    devmgr_attach_platform(&microvm->devmgr, &build->cmdline, &build->boot, err) < 0 ||
 	    cmdline_finish(&build->cmdline, err) < 0) {
 		return -1;

@@ -15,6 +15,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
+#include "vmm/device_actions.h"
 
 /* Legal in these states, as bits of enum vm_state. */
 enum {
@@ -22,6 +23,9 @@ enum {
 	AFTER_START = 1 << VM_RUNNING | 1 << VM_PAUSED,
 	ALWAYS = BEFORE_START | AFTER_START,
 };
+
+/* [compat] What is plugged into a running machine goes to a PCI bus. */
+static const char no_pci[] = "PCI is not enabled";
 
 static void on_end(struct ev_source *source, uint32_t ready)
 {
@@ -145,6 +149,8 @@ static int pause_vm(struct controller *controller, struct action *action, struct
 		vm_resume(&controller->microvm.vm);
 		return -1;
 	}
+	evloop_freeze(controller->loop);
+	devmgr_drain(&controller->microvm.devmgr);
 	console_pause(&controller->microvm.console);
 	telemetry_pause(controller->telemetry);
 	controller->state = VM_PAUSED;
@@ -160,6 +166,10 @@ static int resume_vm(struct controller *controller, struct action *action, struc
 	(void)err;
 	console_resume(&controller->microvm.console);
 	telemetry_resume(controller->telemetry);
+	if (controller->state == VM_PAUSED) {
+		devmgr_resume(&controller->microvm.devmgr);
+	}
+	evloop_thaw(controller->loop);
 	vm_resume(&controller->microvm.vm);
 	controller->state = VM_RUNNING;
 	tell_latency("resume vm", &controller->telemetry->api.latencies.vmm_resume_vm, begin);
@@ -178,23 +188,61 @@ static int ctrl_alt_del(struct controller *controller, struct action *action, st
 	return i8042_ctrl_alt_del(i8042, err);
 }
 
+static int unplug(struct controller *controller, struct action *action, struct error *err)
+{
+	(void)controller;
+	(void)action;
+	return error_set(err, ERR_NOT_SUPPORTED, "%s", no_pci);
+}
+
 static const struct {
 	int (*execute)(struct controller *controller, struct action *action, struct error *err);
 	unsigned states;
-	const char *prefix; /* [compat] of errors; NULL: none */
+	const char *prefix;  /* [compat] of errors; NULL: none */
+	const char *refusal; /* in another state; NULL: the usual sentence */
 } rules[ACTION_KINDS] = {
-	[ACTION_GET] = {get, ALWAYS, NULL},
-	[ACTION_PUT_MACHINE] = {put_machine, BEFORE_START, "Machine config error"},
-	[ACTION_PUT_BOOT_SOURCE] = {put_boot_source, BEFORE_START, "Boot source error"},
-	[ACTION_PUT_SERIAL] = {put_serial, BEFORE_START, NULL},
-	[ACTION_PUT_LOGGER] = {put_logger, BEFORE_START, "Logger error"},
-	[ACTION_PUT_METRICS] = {put_metrics, BEFORE_START, "Metrics error"},
-	[ACTION_FLUSH_METRICS] = {flush_metrics, AFTER_START, "Internal VMM error"},
-	[ACTION_START] = {start, BEFORE_START, "Start microvm error"},
-	[ACTION_PAUSE] = {pause_vm, AFTER_START, "Internal VMM error"},
-	[ACTION_RESUME] = {resume_vm, AFTER_START, "Internal VMM error"},
-	[ACTION_CTRL_ALT_DEL] = {ctrl_alt_del, AFTER_START, "Internal VMM error"},
+	[ACTION_GET] = {get, ALWAYS, NULL, NULL},
+	[ACTION_PUT_MACHINE] = {put_machine, BEFORE_START, "Machine config error", NULL},
+	[ACTION_PUT_BOOT_SOURCE] = {put_boot_source, BEFORE_START, "Boot source error", NULL},
+	[ACTION_PUT_SERIAL] = {put_serial, BEFORE_START, NULL, NULL},
+	[ACTION_PUT_LOGGER] = {put_logger, BEFORE_START, "Logger error", NULL},
+	[ACTION_PUT_METRICS] = {put_metrics, BEFORE_START, "Metrics error", NULL},
+	[ACTION_FLUSH_METRICS] = {flush_metrics, AFTER_START, "Internal VMM error", NULL},
+	[ACTION_START] = {start, BEFORE_START, "Start microvm error", NULL},
+	[ACTION_PAUSE] = {pause_vm, AFTER_START, "Internal VMM error", NULL},
+	[ACTION_RESUME] = {resume_vm, AFTER_START, "Internal VMM error", NULL},
+	[ACTION_CTRL_ALT_DEL] = {ctrl_alt_del, AFTER_START, "Internal VMM error", NULL},
+	[ACTION_PUT_DRIVE] = {device_put_drive, BEFORE_START, "Drive config error", no_pci},
+	[ACTION_PATCH_DRIVE] = {device_patch_drive, AFTER_START, "Drive config error", NULL},
+	[ACTION_PUT_NET] = {device_put_net, BEFORE_START, "Network config error", no_pci},
+	[ACTION_PATCH_NET] = {device_patch_net, AFTER_START, "Network config error", NULL},
+	[ACTION_PUT_PMEM] = {device_put_pmem, BEFORE_START, NULL, no_pci},
+	[ACTION_UNPLUG] = {unplug, AFTER_START, NULL, NULL},
+	[ACTION_PUT_VSOCK] = {device_put_vsock, BEFORE_START, "Vsock config error", NULL},
+	[ACTION_PUT_ENTROPY] = {device_put_entropy, BEFORE_START, "Entropy config error", NULL},
+	[ACTION_PUT_BALLOON] = {device_put_balloon, BEFORE_START, "Balloon config error", NULL},
+	[ACTION_GET_BALLOON] = {device_get_balloon, ALWAYS, NULL, NULL},
+	[ACTION_PATCH_BALLOON] = {device_patch_balloon, AFTER_START, "Balloon update error", NULL},
+	[ACTION_GET_BALLOON_STATS] = {device_get_balloon_stats, AFTER_START, "Internal VMM error",
+				      NULL},
+	[ACTION_PATCH_BALLOON_STATS] = {device_patch_balloon_stats, AFTER_START,
+					"Balloon update error", NULL},
+	[ACTION_START_HINTING] = {device_start_hinting, AFTER_START, "Balloon update error", NULL},
+	[ACTION_GET_HINTING] = {device_get_hinting, AFTER_START, "Balloon update error", NULL},
+	[ACTION_STOP_HINTING] = {device_stop_hinting, AFTER_START, "Balloon update error", NULL},
 };
+
+static COLD void refuse_state(const struct controller *controller, const char *refusal,
+			      struct error *err)
+{
+	if (refusal != NULL) {
+		error_set(err, ERR_BAD_STATE, "%s", refusal);
+	} else {
+		error_set(err, ERR_BAD_STATE,
+			  "The requested operation is not supported %s starting the microVM.",
+			  controller->state == VM_NOT_STARTED ? "before" : "after");
+	}
+}
 
 int controller_execute(void *arg, struct action *action, struct error *err)
 {
@@ -202,9 +250,7 @@ int controller_execute(void *arg, struct action *action, struct error *err)
 	int result = -1;
 
 	if ((rules[action->kind].states & 1u << controller->state) == 0) {
-		error_set(err, ERR_BAD_STATE,
-			  "The requested operation is not supported %s starting the microVM.",
-			  controller->state == VM_NOT_STARTED ? "before" : "after");
+		refuse_state(controller, rules[action->kind].refusal, err);
 	} else {
 		result = rules[action->kind].execute(controller, action, err);
 		if (result < 0 && rules[action->kind].prefix != NULL) {
@@ -237,6 +283,7 @@ void controller_destroy(struct controller *controller)
 		tell_metrics(controller);
 		ev_del(controller->loop, &controller->end);
 		microvm_destroy(&controller->microvm);
+		evloop_thaw(controller->loop);
 		controller->state = VM_NOT_STARTED;
 	}
 	vm_config_destroy(&controller->config);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Makes the machine's devices, one explicit call each, in the order of the architecture's table. */
+/* Makes the machine's fixed devices, one explicit call each, in the order of the architecture's
+ * table. */
 #include "vmm/devmgr.h"
 
 #include "vmm/base/bytes.h"
@@ -96,17 +97,22 @@ static const struct {
 	[PLATFORM_BOOT_TIMER] = {"boot timer", make_boot_timer},
 };
 
+struct dev_env devmgr_env(const struct devmgr *devmgr)
+{
+	return (struct dev_env){
+		.mem = devmgr->vm->mem,
+		.loop = devmgr->loop,
+		.clock = &clock_host,
+		.machine_ops = &machine_ops,
+		.machine = devmgr->vm,
+	};
+}
+
 static int attach(struct devmgr *devmgr, const struct platform_dev *dev, struct error *err)
 {
 	struct vm *vm = devmgr->vm;
 	struct bus_range range = {.base = dev->base, .len = dev->len};
-	struct dev_env env = {
-		.mem = vm->mem,
-		.loop = devmgr->loop,
-		.clock = &clock_host,
-		.machine_ops = &machine_ops,
-		.machine = vm,
-	};
+	struct dev_env env = devmgr_env(devmgr);
 
 	if (dev->gsi != PLATFORM_NO_GSI) {
 		struct gsi_line *line = &devmgr->lines[devmgr->line_count];
@@ -159,6 +165,7 @@ void devmgr_destroy(struct devmgr *devmgr)
 	if (devmgr->vm == NULL) {
 		return;
 	}
+	devmgr_destroy_virtio(devmgr);
 	metrics_remove(devmgr->vm->metrics, &devmgr->serial_source);
 	metrics_remove(devmgr->vm->metrics, &devmgr->i8042_source);
 	metrics_remove(devmgr->vm->metrics, &devmgr->rtc_source);

@@ -15,9 +15,24 @@
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 #include "vmm/cmdline.h"
+#include "vmm/config.h"
 #include "vmm/console.h"
 #include "vmm/gsi.h"
 #include "vmm/vm.h"
+
+struct virtio_kind;
+
+/* A virtio device in its place. */
+struct virtio_slot {
+	const struct virtio_kind *kind;
+	void *device; /* of that kind; NULL: not made */
+	struct virtio_dev *virtio;
+	void *metrics;
+	struct gsi_line line;
+	struct metric_source device_source;
+	struct metric_source interrupt_source;
+	char name[64]; /* in metrics */
+};
 
 struct devmgr {
 	struct vm *vm;
@@ -35,6 +50,8 @@ struct devmgr {
 	struct metric_source rtc_source;
 	struct gsi_line lines[ARCH_PLATFORM_DEVS_MAX];
 	size_t line_count;
+	struct virtio_slot *slots; /* in attach order */
+	size_t slot_count;
 };
 
 /*
@@ -44,6 +61,31 @@ struct devmgr {
  */
 MUST_CHECK int devmgr_attach_platform(struct devmgr *devmgr, struct cmdline *cmdline,
 				      struct boot_info *boot, struct error *err);
+
+/*
+ * The same for the virtio devices of a configuration, which outlives them and keeps what they
+ * borrow of it. Before devmgr_attach_platform.
+ */
+MUST_CHECK int devmgr_attach_virtio(struct devmgr *devmgr, const struct vm_config *config,
+				    struct cmdline *cmdline, struct boot_info *boot,
+				    struct error *err);
+
+/* The device of drive (interface) `index` of the configuration. NULL where there is none. */
+struct blk *devmgr_blk(const struct devmgr *devmgr, size_t index);
+struct net *devmgr_net(const struct devmgr *devmgr, size_t index);
+struct balloon *devmgr_balloon(const struct devmgr *devmgr);
+
+/* With all vCPUs parked and the event loop frozen: nothing is in flight on any drive afterwards. */
+void devmgr_drain(const struct devmgr *devmgr);
+
+/* Before the event loop thaws and the vCPUs go on: tells the devices that there was a pause. */
+void devmgr_resume(const struct devmgr *devmgr);
+
+/* All of them. */
 void devmgr_destroy(struct devmgr *devmgr);
+
+/* Between devmgr's two files: what every device is handed but its interrupt; an end. */
+struct dev_env devmgr_env(const struct devmgr *devmgr);
+void devmgr_destroy_virtio(struct devmgr *devmgr);
 
 #endif

@@ -10,6 +10,12 @@
 #include "devices/legacy/i8042.h"
 #include "devices/legacy/rtc_pl031.h"
 #include "devices/legacy/serial.h"
+#include "devices/virtio/balloon.h"
+#include "devices/virtio/blk.h"
+#include "devices/virtio/net.h"
+#include "devices/virtio/rng.h"
+#include "devices/virtio/virtio.h"
+#include "devices/virtio/vsock.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -18,11 +24,16 @@
 
 /* The order of a line's objects is what its readers know [compat]. */
 static const struct metric_group *const groups_in_order[] = {
-	&api_server_metric_group, &deprecated_api_metric_group, &get_api_metric_group,
-	&i8042_metric_group,	  &latencies_metric_group,	&logger_metric_group,
-	&patch_api_metric_group,  &put_api_metric_group,	&seccomp_metric_group,
-	&vmm_metric_group,	  &signal_metric_group,		&vcpu_metric_group,
-	&serial_metric_group,	  &rtc_pl031_metric_group,
+	&api_server_metric_group, &balloon_metric_group,
+	&blk_metric_group,	  &deprecated_api_metric_group,
+	&get_api_metric_group,	  &i8042_metric_group,
+	&latencies_metric_group,  &logger_metric_group,
+	&net_metric_group,	  &patch_api_metric_group,
+	&put_api_metric_group,	  &seccomp_metric_group,
+	&vmm_metric_group,	  &signal_metric_group,
+	&vcpu_metric_group,	  &serial_metric_group,
+	&rtc_pl031_metric_group,  &vsock_metric_group,
+	&rng_metric_group,	  &interrupt_metric_group,
 };
 
 _Static_assert(ARRAY_COUNT(groups_in_order) <= TELEMETRY_GROUPS_MAX, "groups fit");

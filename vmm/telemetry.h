@@ -12,7 +12,7 @@
 #include "vmm/metrics_groups.h"
 
 enum {
-	TELEMETRY_GROUPS_MAX = 16,
+	TELEMETRY_GROUPS_MAX = 24,
 	TELEMETRY_SOURCES_MAX = 16,
 	TELEMETRY_PERIOD_S = 60, /* [compat] */
 };

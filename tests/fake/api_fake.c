@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/res_drives.h"
+#include "api/res_network_interfaces.h"
+#include "api/res_vsock.h"
 #include "api/router.h"
 
 void api_fake_init(struct api_fake *fake)
@@ -32,6 +35,32 @@ static void forget(struct api_fake *fake)
 		free((char *)fake->asked.log.path);
 		free((char *)fake->asked.log.module);
 		break;
+	case ACTION_PUT_DRIVE:
+		schema_free(&res_drives_schema, &fake->asked.drive);
+		break;
+	case ACTION_PATCH_DRIVE:
+		schema_free(&res_drives_patch_schema, &fake->asked.drive_update);
+		break;
+	case ACTION_PUT_NET:
+		schema_free(&res_network_interfaces_schema, &fake->asked.net);
+		break;
+	case ACTION_PATCH_NET:
+		schema_free(&res_network_interfaces_patch_schema, &fake->asked.net_update);
+		break;
+	case ACTION_PUT_VSOCK:
+		schema_free(&res_vsock_schema, &fake->asked.vsock);
+		break;
+	case ACTION_PUT_PMEM:
+	case ACTION_UNPLUG:
+	case ACTION_PUT_ENTROPY:
+	case ACTION_PUT_BALLOON:
+	case ACTION_GET_BALLOON:
+	case ACTION_PATCH_BALLOON:
+	case ACTION_GET_BALLOON_STATS:
+	case ACTION_PATCH_BALLOON_STATS:
+	case ACTION_START_HINTING:
+	case ACTION_GET_HINTING:
+	case ACTION_STOP_HINTING:
 	case ACTION_GET:
 	case ACTION_PUT_MACHINE:
 	case ACTION_START:
@@ -51,6 +80,27 @@ void api_fake_destroy(struct api_fake *fake)
 	vm_config_destroy(&fake->config);
 }
 
+static char *copy(const char *text)
+{
+	return text != NULL ? strdup(text) : NULL;
+}
+
+/* Of those that stay the caller's. */
+static void copy_strings(struct api_fake *fake, const struct action *action)
+{
+	struct action *asked = &fake->asked;
+
+	if (action->kind == ACTION_PUT_LOGGER) {
+		asked->log.path = copy(action->log.path);
+		asked->log.module = copy(action->log.module);
+	} else if (action->kind == ACTION_PATCH_DRIVE) {
+		asked->drive_update.drive_id = copy(action->drive_update.drive_id);
+		asked->drive_update.path_on_host = copy(action->drive_update.path_on_host);
+	} else if (action->kind == ACTION_PATCH_NET) {
+		asked->net_update.iface_id = copy(action->net_update.iface_id);
+	}
+}
+
 int api_fake_execute(void *arg, struct action *action, struct error *err)
 {
 	struct api_fake *fake = arg;
@@ -67,13 +117,13 @@ int api_fake_execute(void *arg, struct action *action, struct error *err)
 	}
 	forget(fake);
 	fake->asked = *action;
-	if (action->kind == ACTION_PUT_LOGGER) {
-		/* The caller's. */
-		fake->asked.log.path = action->log.path != NULL ? strdup(action->log.path) : NULL;
-		fake->asked.log.module =
-			action->log.module != NULL ? strdup(action->log.module) : NULL;
-	} else if (action->kind == ACTION_PUT_MACHINE) {
+	copy_strings(fake, action);
+	if (action->kind == ACTION_PUT_MACHINE) {
 		fake->config.machine = action->machine;
+	} else if (action->kind == ACTION_GET_BALLOON_STATS) {
+		action->stats = fake->stats;
+	} else if (action->kind == ACTION_GET_HINTING) {
+		action->hinting = fake->hinting;
 	}
 	return 0;
 }

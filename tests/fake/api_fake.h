@@ -12,6 +12,8 @@ struct api_fake {
 	enum vm_state state;
 	const char *arch;  /* "x86_64" at first */
 	const char *fault; /* every action but GET fails so; NULL: none does */
+	struct balloon_stats stats;
+	struct balloon_hinting hinting;
 	/* What it was asked: the last action but GET, whose strings it owns, and how many there
 	 * were. */
 	struct action asked;

@@ -64,6 +64,15 @@ static void flush(void)
 static const char schema[] =
 	"{utc_timestamp_ms:,"
 	"api_server:{process_startup_time_us:,process_startup_time_cpu_us:},"
+	"balloon:{activate_fails:,inflate_count:,stats_updates_count:,stats_update_fails:,"
+	"deflate_count:,event_fails:,free_page_report_count:,free_page_report_freed:,"
+	"free_page_report_fails:,free_page_hint_count:,free_page_hint_freed:,"
+	"free_page_hint_fails:},"
+	"block:{activate_fails:,cfg_fails:,no_avail_buffer:,event_fails:,execute_fails:,"
+	"invalid_reqs_count:,flush_count:,queue_event_count:,rate_limiter_event_count:,"
+	"update_count:,update_fails:,read_bytes:,write_bytes:,read_count:,write_count:,"
+	"read_agg:" AGG ",write_agg:" AGG ",rate_limiter_throttled_events:,"
+	"io_engine_throttled_events:,remaining_reqs_count:},"
 	"deprecated_api:{deprecated_http_api_calls:},"
 	"get_api_requests:{instance_info_count:,machine_cfg_count:,mmds_count:,vmm_version_count:,"
 	"hotplug_memory_count:},"
@@ -73,6 +82,13 @@ static const char schema[] =
 	"resume_vm:,vmm_full_create_snapshot:,vmm_diff_create_snapshot:,vmm_load_snapshot:,"
 	"vmm_pause_vm:,vmm_resume_vm:},"
 	"logger:{missed_metrics_count:,metrics_fails:,missed_log_count:,rate_limited_log_count:},"
+	"net:{activate_fails:,cfg_fails:,no_rx_avail_buffer:,no_tx_avail_buffer:,event_fails:,"
+	"rx_queue_event_count:,rx_event_rate_limiter_count:,rx_rate_limiter_throttled:,"
+	"rx_tap_event_count:,rx_bytes_count:,rx_packets_count:,rx_fails:,rx_count:,"
+	"tap_read_fails:,tap_write_fails:,tap_write_agg:" AGG ",tx_bytes_count:,"
+	"tx_malformed_frames:,tx_fails:,tx_count:,tx_packets_count:,tx_queue_event_count:,"
+	"tx_rate_limiter_event_count:,tx_rate_limiter_throttled:,tx_spoofed_mac_count:,"
+	"tx_remaining_reqs_count:},"
 	"patch_api_requests:{drive_count:,drive_fails:,network_count:,network_fails:,"
 	"machine_cfg_count:,machine_cfg_fails:,mmds_count:,mmds_fails:,hotplug_memory_count:,"
 	"hotplug_memory_fails:,pmem_count:,pmem_fails:},"
@@ -108,8 +124,17 @@ Test(telemetry, a_line_has_every_group_and_field_in_the_known_order)
 
 	cr_assert(strncmp(shape, schema, common) == 0, "%s\n%s", shape, schema);
 	/* Only where the architecture has a PL031, as the fake one does. */
-	cr_assert_str_eq(shape + common,
-			 ",rtc:{error_count:,missed_read_count:,missed_write_count:}}");
+	cr_assert_str_eq(
+		shape + common,
+		",rtc:{error_count:,missed_read_count:,missed_write_count:}"
+		",vsock:{activate_fails:,cfg_fails:,rx_queue_event_fails:,tx_queue_event_fails:,"
+		"ev_queue_event_fails:,muxer_event_fails:,conn_event_fails:,rx_queue_event_count:,"
+		"tx_queue_event_count:,rx_bytes_count:,tx_bytes_count:,rx_packets_count:,"
+		"tx_packets_count:,conns_added:,conns_killed:,conns_removed:,killq_resync:,"
+		"tx_flush_fails:,tx_write_fails:,rx_read_fails:},"
+		"entropy:{activate_fails:,entropy_event_fails:,entropy_event_count:,entropy_bytes:,"
+		"host_rng_fails:,entropy_rate_limiter_throttled:,rate_limiter_event_count:},"
+		"interrupts:{triggers:,config_updates:}}");
 }
 
 static void count_all(void *first, size_t len)

@@ -415,6 +415,15 @@ int schema_expect_object(const char *name, const struct json_value *json, struct
 	return expect_object(name, json, err) < 0 ? json_fault(err, json->doc) : 0;
 }
 
+int schema_expect_list(const struct json_value *json, struct error *err)
+{
+	if (json_is_array(json->json)) {
+		return 0;
+	}
+	unexpected(json, "type", types[SCHEMA_LIST].expected, err);
+	return json_fault(err, json->doc);
+}
+
 int schema_missing(const char *name, const struct json_value *json, struct error *err)
 {
 	missing(name, json, err);

@@ -120,9 +120,10 @@ MUST_CHECK int schema_decode(const struct schema *schema, const struct json_valu
 #define SCHEMA_ALL UINT64_MAX
 MUST_CHECK json_t *schema_encode(const struct schema *schema, const void *in, uint64_t fields);
 
-/* The two faults that an object without a table of its own can have: not an object, no `name`. */
+/* The faults that a value without a table of its own can have: no object, no list, no `name`. */
 MUST_CHECK int schema_expect_object(const char *name, const struct json_value *json,
 				    struct error *err);
+MUST_CHECK int schema_expect_list(const struct json_value *json, struct error *err);
 COLD int schema_missing(const char *name, const struct json_value *json, struct error *err);
 
 /* Frees the strings and lists of *out and leaves NULLs behind. */

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of vmm/devmgr_virtio.c: a machine with one device of each kind, and with too many. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "devices/virtio/mmio.h"
+#include "tests/fake/arch_fake.h"
+#include "tests/fake/kvm_fake.h"
+#include "tests/lib/capture.h"
+#include "vmm/base/bytes.h"
+#include "vmm/devmgr.h"
+
+enum {
+	CALLS_MAX = 64,
+	DRIVES_MAX = 16
+};
+
+static struct timeline timeline;
+static struct metrics metrics;
+static struct vm vm;
+static struct console console;
+static struct evloop loop;
+static struct boot_info boot;
+static struct cmdline cmdline;
+static struct devmgr devmgr;
+static struct drive drives[DRIVES_MAX];
+static struct net_interface net;
+static struct vm_config config;
+static unsigned fds;
+
+static struct kvm_irqfd irqfds[CALLS_MAX];
+static unsigned irqfd_count;
+static struct kvm_ioeventfd ioeventfds[CALLS_MAX];
+static unsigned ioeventfd_count;
+
+static int see_irqfd(int fd, unsigned long request, void *arg)
+{
+	(void)fd;
+	(void)request;
+	memcpy(&irqfds[irqfd_count++ % CALLS_MAX], arg, sizeof(irqfds[0]));
+	return 0;
+}
+
+static int see_ioeventfd(int fd, unsigned long request, void *arg)
+{
+	(void)fd;
+	(void)request;
+	memcpy(&ioeventfds[ioeventfd_count++ % CALLS_MAX], arg, sizeof(ioeventfds[0]));
+	return 0;
+}
+
+/* One of each, as the API would have left them. */
+static void set_up(void)
+{
+	static char root_id[] = "root";
+	static char data_id[] = "data";
+	static char uuid[] = "0eaa91a0-01";
+	static char eth_id[] = "eth0";
+	static char uds_path[] = "v.sock";
+	struct error err = {0};
+	int ends[2];
+
+	capture_log(LOG_INFO);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	drives[0] = (struct drive){
+		.config = {.drive_id = root_id, .is_root_device = true, .is_read_only = true},
+		.file = {.fd = file_of("", 0), .sectors = 8},
+	};
+	drives[1] = (struct drive){
+		.config = {.drive_id = data_id, .partuuid = uuid},
+		.file = {.fd = file_of("", 0), .sectors = 8},
+	};
+	net = (struct net_interface){.config = {.iface_id = eth_id}, .tap = ends[0]};
+	config = (struct vm_config){
+		.drives = drives,
+		.drive_count = 2,
+		.nets = &net,
+		.net_count = 1,
+		.vsock = {.config = {.guest_cid = 3, .uds_path = uds_path}, .listener = ends[1]},
+		.has_entropy = true,
+		.has_balloon = true,
+	};
+	cr_assert_eq(evloop_init(&loop, &err), 0);
+	kvm_fake_script(KVM_IRQFD, see_irqfd);
+	kvm_fake_script(KVM_IOEVENTFD, see_ioeventfd);
+	fds = kvm_fake_open_fds();
+}
+
+TestSuite(devmgr_virtio, .init = set_up, .timeout = 10);
+
+static int attach(struct error *err)
+{
+	struct vm_params params = {
+		.machine = {.vcpu_count = 1}, .mem_len = MIB, .timeline = &timeline};
+
+	error_clear(err);
+	devmgr = (struct devmgr){.vm = &vm, .loop = &loop, .console = &console};
+	boot = (struct boot_info){0};
+	cr_assert(vm_init(&vm, &params, err) == 0, "%s", err->msg);
+	vm.metrics = &metrics;
+	cr_assert(cmdline_init(&cmdline, "quiet", err) == 0);
+	irqfd_count = 0;
+	ioeventfd_count = 0;
+	return devmgr_attach_virtio(&devmgr, &config, &cmdline, &boot, err);
+}
+
+static void end(void)
+{
+	devmgr_destroy(&devmgr);
+	vm_destroy(&vm);
+	cr_expect(metrics.sources == NULL, "a source of metrics is left");
+	cr_expect_eq(kvm_fake_open_fds(), fds, "a descriptor leaks");
+}
+
+static uint32_t read_register(uint64_t addr)
+{
+	uint8_t bytes[4] = {0};
+
+	cr_assert(bus_read(&vm.mmio, addr, bytes, sizeof(bytes)), "%#llx",
+		  (unsigned long long)addr);
+	return load_le32(bytes);
+}
+
+Test(devmgr_virtio, each_device_has_its_place_in_the_known_order)
+{
+	static const enum virtio_type types[] = {VIRTIO_TYPE_BALLOON, VIRTIO_TYPE_BLOCK,
+						 VIRTIO_TYPE_BLOCK,   VIRTIO_TYPE_NET,
+						 VIRTIO_TYPE_VSOCK,   VIRTIO_TYPE_RNG};
+	struct error err = {0};
+	unsigned at = 0;
+
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	cr_assert_eq(boot.dev_count, ARRAY_COUNT(types));
+	cr_assert_eq(irqfd_count, ARRAY_COUNT(types));
+	for (unsigned i = 0; i < ARRAY_COUNT(types); i++) {
+		uint64_t base = 0xd0000000 + i * 0x1000;
+
+		cr_expect(boot.devs[i].kind == PLATFORM_VIRTIO_MMIO && boot.devs[i].base == base);
+		cr_expect_eq(boot.devs[i].gsi, (int)(16 + i));
+		cr_expect_eq(irqfds[i].gsi, 16 + i);
+		cr_expect_eq(read_register(base), 0x74726976);
+		cr_expect_eq(read_register(base + 8), (uint32_t)types[i], "device %u", i);
+		/* A notification of each queue, by its number. */
+		for (unsigned queue = 0; queue < devmgr.slots[i].virtio->queue_count; queue++) {
+			const struct kvm_ioeventfd *event = &ioeventfds[at++];
+
+			cr_expect_eq(event->addr, base + VIRTIO_MMIO_QUEUE_NOTIFY);
+			cr_expect_eq(event->datamatch, queue);
+			cr_expect_eq(event->fd, devmgr.slots[i].virtio->queues[queue].kick.fd);
+		}
+	}
+	cr_expect_eq(at, ioeventfd_count);
+	cr_expect_str_eq(cmdline.kernel,
+			 "quiet fake.virtio=16 root=/dev/vda ro fake.virtio=17 fake.virtio=18 "
+			 "fake.virtio=19 fake.virtio=20 fake.virtio=21",
+			 "%s", cmdline.kernel);
+	end();
+}
+
+Test(devmgr_virtio, a_root_partition_is_named_by_its_uuid)
+{
+	struct error err = {0};
+
+	drives[0].config.partuuid = drives[1].config.partuuid;
+	drives[0].config.is_read_only = false;
+	config.has_balloon = false;
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	cr_expect_not_null(strstr(cmdline.kernel, "quiet root=PARTUUID=0eaa91a0-01 rw fake."), "%s",
+			   cmdline.kernel);
+	end();
+}
+
+Test(devmgr_virtio, a_drive_that_is_no_root_adds_no_root)
+{
+	struct error err = {0};
+
+	drives[0].config.is_root_device = false;
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	cr_expect_null(strstr(cmdline.kernel, "root="));
+	end();
+}
+
+Test(devmgr_virtio, devices_are_found_by_their_place_in_the_configuration)
+{
+	struct error err = {0};
+
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	cr_expect_str_eq(blk_virtio(devmgr_blk(&devmgr, 0))->id, "root");
+	cr_expect_str_eq(blk_virtio(devmgr_blk(&devmgr, 1))->id, "data");
+	cr_expect_null(devmgr_blk(&devmgr, 2));
+	cr_expect_str_eq(net_virtio(devmgr_net(&devmgr, 0))->id, "eth0");
+	cr_expect_null(devmgr_net(&devmgr, 1));
+	cr_expect_not_null(devmgr_balloon(&devmgr));
+	devmgr_drain(&devmgr);
+	devmgr_resume(&devmgr);
+	end();
+	cr_expect_null(devmgr_balloon(&devmgr));
+}
+
+static unsigned count_sources(const struct metric_group *group, const char *name)
+{
+	unsigned count = 0;
+
+	for (struct metric_source *at = metrics.sources; at != NULL; at = at->next) {
+		count += at->group == group &&
+			 (name == NULL ? at->name == NULL
+				       : at->name != NULL && strcmp(at->name, name) == 0);
+	}
+	return count;
+}
+
+Test(devmgr_virtio, drives_and_interfaces_count_under_their_names)
+{
+	static char odd[] = "a\"b.\xc3\xa9";
+	static char long_id[100];
+	struct error err = {0};
+
+	memset(long_id, 'x', 62);
+	memcpy(long_id + 62, "\xc3\xa9", 3);
+	drives[1].config.drive_id = odd;
+	net.config.iface_id = long_id;
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	cr_expect_eq(count_sources(&blk_metric_group, "root"), 1);
+	cr_expect_eq(count_sources(&blk_metric_group, "a_b_\xc3\xa9"), 1);
+	/* Cut, but not within a character. */
+	long_id[62] = '\0';
+	cr_expect_eq(count_sources(&net_metric_group, long_id), 1);
+	cr_expect_eq(count_sources(&balloon_metric_group, NULL), 1);
+	cr_expect_eq(count_sources(&vsock_metric_group, NULL), 1);
+	cr_expect_eq(count_sources(&rng_metric_group, NULL), 1);
+	cr_expect_eq(count_sources(&interrupt_metric_group, NULL), 6);
+	end();
+}
+
+Test(devmgr_virtio, each_ioctl_may_fail)
+{
+	static const unsigned long requests[] = {KVM_IRQFD, KVM_IOEVENTFD};
+	struct error err = {0};
+
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	unsigned counts[] = {irqfd_count, ioeventfd_count};
+
+	end();
+	for (size_t i = 0; i < ARRAY_COUNT(requests); i++) {
+		for (unsigned nth = 1; nth <= counts[i]; nth++) {
+			kvm_fake_fail(requests[i], nth, EPERM);
+			cr_expect(attach(&err) == -1, "%zu, %u", i, nth);
+			cr_expect_eq(err.sys, EPERM);
+			cr_expect_eq(strncmp(err.msg, "Cannot attach the ", 18), 0, "%s", err.msg);
+			end();
+		}
+		kvm_fake_fail(requests[i], 0, 0);
+	}
+	kvm_fake_fail(KVM_IRQFD, 3, EPERM);
+	cr_expect(attach(&err) == -1);
+	cr_expect_eq(strncmp(err.msg, "Cannot attach the drive data: ", 30), 0, "%s", err.msg);
+	end();
+}
+
+Test(devmgr_virtio, more_devices_than_interrupts_are_refused_before_any_is_made)
+{
+	struct error err = {0};
+
+	config.drive_count = ARCH_FAKE_VIRTIO_SLOTS - 4;
+	for (size_t i = 2; i < DRIVES_MAX; i++) {
+		drives[i] = drives[1];
+	}
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	end();
+	config.drive_count++;
+	cr_assert(attach(&err) == -1);
+	cr_expect_str_eq(err.msg, "9 devices are configured, but this machine has interrupts for 8 "
+				  "only");
+	cr_expect_eq(irqfd_count, 0);
+	end();
+}
+
+Test(devmgr_virtio, a_root_that_does_not_fit_the_command_line_is_told)
+{
+	static char uuid[ARCH_CMDLINE_MAX];
+	struct error err = {0};
+
+	memset(uuid, 'u', sizeof(uuid) - 1);
+	drives[0].config.partuuid = uuid;
+	cr_assert(attach(&err) == -1);
+	cr_expect_eq(err.kind, ERR_TOO_LARGE, "%s", err.msg);
+	end();
+}
+
+Test(devmgr_virtio, a_machine_without_devices_has_none)
+{
+	struct error err = {0};
+
+	config = (struct vm_config){0};
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	cr_expect(boot.dev_count == 0 && vm.mmio.count == 0 && devmgr.slots == NULL);
+	end();
+	end();
+}
