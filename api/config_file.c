@@ -6,17 +6,22 @@
  * One table has every key that Firecracker knows, in the order in which it applies them, whatever
  * their order in the file. Keys without a function belong to resources that this build lacks:
  * null and [] ask for nothing and pass, anything else is refused before any key is applied, since
- * a microVM that silently lacks its disk is worse than none. Keys outside the table are ignored
+ * a microVM that silently lacks its memory is worse than none. Keys outside the table are ignored
  * [compat].
  */
 #include "api/config_file.h"
 
 #include <string.h>
 
+#include "api/res_balloon.h"
 #include "api/res_boot_source.h"
+#include "api/res_drives.h"
+#include "api/res_entropy.h"
 #include "api/res_logger.h"
 #include "api/res_machine_config.h"
 #include "api/res_metrics.h"
+#include "api/res_network_interfaces.h"
+#include "api/res_vsock.h"
 #include "api/resource.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
@@ -33,20 +38,21 @@ static const struct key {
 	const char *name;
 	resource_fn put;
 	enum schema_need need;
+	bool is_list;
 } keys[] = {
-	{"logger", res_logger_put, SCHEMA_OPTIONAL},
-	{"metrics", res_metrics_put, SCHEMA_OPTIONAL},
-	{"machine-config", res_machine_config_put, SCHEMA_OPTIONAL},
-	{"cpu-config", NULL, SCHEMA_OPTIONAL},
-	{"boot-source", res_boot_source_put, SCHEMA_REQUIRED},
-	{"drives", NULL, SCHEMA_OPTIONAL},
-	{"network-interfaces", NULL, SCHEMA_OPTIONAL},
-	{"vsock", NULL, SCHEMA_OPTIONAL},
-	{"balloon", NULL, SCHEMA_OPTIONAL},
-	{"mmds-config", NULL, SCHEMA_OPTIONAL},
-	{"entropy", NULL, SCHEMA_OPTIONAL},
-	{"pmem", NULL, SCHEMA_OPTIONAL},
-	{"memory-hotplug", NULL, SCHEMA_OPTIONAL},
+	{"logger", res_logger_put, SCHEMA_OPTIONAL, false},
+	{"metrics", res_metrics_put, SCHEMA_OPTIONAL, false},
+	{"machine-config", res_machine_config_put, SCHEMA_OPTIONAL, false},
+	{"cpu-config", NULL, SCHEMA_OPTIONAL, false},
+	{"boot-source", res_boot_source_put, SCHEMA_REQUIRED, false},
+	{"drives", res_drives_put, SCHEMA_REQUIRED, true},
+	{"network-interfaces", res_network_interfaces_put, SCHEMA_DEFAULTED, true},
+	{"vsock", res_vsock_put, SCHEMA_OPTIONAL, false},
+	{"balloon", res_balloon_put, SCHEMA_OPTIONAL, false},
+	{"mmds-config", NULL, SCHEMA_OPTIONAL, false},
+	{"entropy", res_entropy_put, SCHEMA_OPTIONAL, false},
+	{"pmem", NULL, SCHEMA_OPTIONAL, true},
+	{"memory-hotplug", NULL, SCHEMA_OPTIONAL, false},
 };
 
 enum {
@@ -73,6 +79,28 @@ static bool asks_for_nothing(const json_t *json)
 	       (json_is_array(json) && json_array_size(json) == 0);
 }
 
+/* Applies call->json, or what it lists. */
+static int put_key(const struct key *key, struct resource_call *call, struct error *err)
+{
+	const struct json_value *list = call->json;
+	struct json_value element = {0};
+
+	if (!key->is_list) {
+		return key->put(call, err);
+	}
+	if (schema_expect_list(list, err) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < json_array_size(list->json); i++) {
+		element = json_element(list, i, i > 0 ? &element : NULL);
+		call->json = &element;
+		if (key->put(call, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
 static int apply(const struct json_value *root, action_fn execute, void *arg, struct error *err)
 {
 	struct json_value values[KEY_COUNT] = {0};
@@ -94,10 +122,10 @@ static int apply(const struct json_value *root, action_fn execute, void *arg, st
 	}
 	for (size_t i = 0; i < KEY_COUNT; i++) {
 		bool is_given = values[i].json != NULL &&
-				(keys[i].need == SCHEMA_REQUIRED || !json_is_null(values[i].json));
+				(keys[i].need != SCHEMA_OPTIONAL || !json_is_null(values[i].json));
 		struct resource_call call = {.execute = execute, .arg = arg, .json = &values[i]};
 
-		if (keys[i].put != NULL && is_given && keys[i].put(&call, err) < 0) {
+		if (keys[i].put != NULL && is_given && put_key(&keys[i], &call, err) < 0) {
 			return -1;
 		}
 	}

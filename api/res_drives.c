@@ -4,75 +4,87 @@
 
 #include "api/rate_limiter.h"
 
-enum cache_type {
-	CACHE_UNSAFE,
-	CACHE_WRITEBACK
-};
-
-enum io_engine {
-	IO_ENGINE_SYNC,
-	IO_ENGINE_ASYNC
-};
-
-struct body {
-	char *drive_id;
-	char *partuuid;
-	bool is_root_device;
-	enum cache_type cache_type;
-	bool is_read_only;
-	char *path_on_host;
-	struct limiter_config rate_limiter;
-	bool has_rate_limiter;
-	enum io_engine io_engine;
-	char *socket;
-};
-
-struct patch_body {
-	char *drive_id;
-	char *path_on_host;
-	struct limiter_config rate_limiter;
-	bool has_rate_limiter;
-};
-
-static const char lacking[] = "virtio block devices";
+/* In the order of enum blk_cache_type and enum blk_io_engine. */
 static const char *const cache_type_names[] = {"Unsafe", "Writeback", NULL};
 static const char *const io_engine_names[] = {"Sync", "Async", NULL};
 
-static const struct schema_field fields[] = {
-	SCHEMA_FIELD(struct body, drive_id, SCHEMA_REQUIRED),
-	SCHEMA_FIELD(struct body, partuuid, SCHEMA_OPTIONAL),
-	SCHEMA_FIELD(struct body, is_root_device, SCHEMA_REQUIRED),
-	SCHEMA_ENUM_FIELD(struct body, cache_type, SCHEMA_DEFAULTED, cache_type_names),
-	SCHEMA_FIELD(struct body, is_read_only, SCHEMA_OPTIONAL),
-	SCHEMA_FIELD(struct body, path_on_host, SCHEMA_OPTIONAL),
-	SCHEMA_OBJECT_FIELD(struct body, rate_limiter, SCHEMA_OPTIONAL, &rate_limiter_schema),
-	SCHEMA_ENUM_FIELD(struct body, io_engine, SCHEMA_OPTIONAL, io_engine_names),
-	SCHEMA_FIELD(struct body, socket, SCHEMA_OPTIONAL),
+enum field {
+	FIELD_DRIVE_ID,
+	FIELD_PARTUUID,
+	FIELD_IS_ROOT_DEVICE,
+	FIELD_CACHE_TYPE,
+	FIELD_IS_READ_ONLY,
+	FIELD_PATH_ON_HOST,
+	FIELD_RATE_LIMITER,
+	FIELD_IO_ENGINE,
+	FIELD_SOCKET,
+	FIELD_NUM_QUEUES,
+	FIELD_COUNT
 };
 
-const struct schema res_drives_schema = SCHEMA("BlockDeviceConfig", struct body, fields);
+static const struct schema_field fields[FIELD_COUNT] = {
+	[FIELD_DRIVE_ID] = SCHEMA_FIELD(struct blk_config, drive_id, SCHEMA_REQUIRED),
+	[FIELD_PARTUUID] = SCHEMA_FIELD(struct blk_config, partuuid, SCHEMA_OPTIONAL),
+	[FIELD_IS_ROOT_DEVICE] = SCHEMA_FIELD(struct blk_config, is_root_device, SCHEMA_REQUIRED),
+	[FIELD_CACHE_TYPE] = SCHEMA_ENUM_FIELD(struct blk_config, cache_type, SCHEMA_DEFAULTED,
+					       cache_type_names),
+	[FIELD_IS_READ_ONLY] = SCHEMA_FIELD(struct blk_config, is_read_only, SCHEMA_OPTIONAL),
+	[FIELD_PATH_ON_HOST] = SCHEMA_FIELD(struct blk_config, path_on_host, SCHEMA_OPTIONAL),
+	[FIELD_RATE_LIMITER] = SCHEMA_OBJECT_FIELD(struct blk_config, rate_limiter, SCHEMA_OPTIONAL,
+						   &rate_limiter_schema),
+	[FIELD_IO_ENGINE] =
+		SCHEMA_ENUM_FIELD(struct blk_config, io_engine, SCHEMA_OPTIONAL, io_engine_names),
+	[FIELD_SOCKET] = SCHEMA_FIELD(struct blk_config, socket, SCHEMA_OPTIONAL),
+	[FIELD_NUM_QUEUES] = SCHEMA_FIELD(struct blk_config, num_queues, SCHEMA_OPTIONAL),
+};
+
+const struct schema res_drives_schema = SCHEMA("BlockDeviceConfig", struct blk_config, fields);
 
 static const struct schema_field patch_fields[] = {
-	SCHEMA_FIELD(struct patch_body, drive_id, SCHEMA_REQUIRED),
-	SCHEMA_FIELD(struct patch_body, path_on_host, SCHEMA_OPTIONAL),
-	SCHEMA_OBJECT_FIELD(struct patch_body, rate_limiter, SCHEMA_OPTIONAL, &rate_limiter_schema),
+	SCHEMA_FIELD(struct drive_update, drive_id, SCHEMA_REQUIRED),
+	SCHEMA_FIELD(struct drive_update, path_on_host, SCHEMA_OPTIONAL),
+	SCHEMA_OBJECT_FIELD(struct drive_update, rate_limiter, SCHEMA_OPTIONAL,
+			    &rate_limiter_schema),
 };
 
 const struct schema res_drives_patch_schema =
-	SCHEMA("BlockDeviceUpdateConfig", struct patch_body, patch_fields);
+	SCHEMA("BlockDeviceUpdateConfig", struct drive_update, patch_fields);
 
 int res_drives_put(struct resource_call *call, struct error *err)
 {
-	return resource_refuse(call, &res_drives_schema, resource_check_id, lacking, err);
+	struct action action = {.kind = ACTION_PUT_DRIVE};
+	uint64_t present;
+
+	if (schema_decode(&res_drives_schema, call->json, &action.drive, &present, err) < 0 ||
+	    resource_check_id(call, &action.drive, err) < 0 ||
+	    resource_execute(call, &action, err) < 0) {
+		schema_free(&res_drives_schema, &action.drive);
+		return -1;
+	}
+	return 0;
 }
 
 int res_drives_patch(struct resource_call *call, struct error *err)
 {
-	return resource_refuse(call, &res_drives_patch_schema, resource_check_id, lacking, err);
+	struct action action = {.kind = ACTION_PATCH_DRIVE};
+	uint64_t present;
+	int result = schema_decode(&res_drives_patch_schema, call->json, &action.drive_update,
+				   &present, err);
+
+	if (result == 0) {
+		result = resource_check_id(call, &action.drive_update, err);
+	}
+	if (result == 0) {
+		result = resource_execute(call, &action, err);
+	}
+	schema_free(&res_drives_patch_schema, &action.drive_update);
+	return result;
 }
 
-int res_drives_delete(struct resource_call *call, struct error *err)
+json_t *res_drives_encode(const struct blk_config *drive)
 {
-	(void)call;
-	return resource_lacks(lacking, err);
+	/* What Firecracker does not know is shown only where it was given [compat]. */
+	uint64_t hidden = drive->num_queues == 0 ? UINT64_C(1) << FIELD_NUM_QUEUES : 0;
+
+	return schema_encode(&res_drives_schema, drive, SCHEMA_ALL & ~hidden);
 }

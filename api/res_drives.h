@@ -8,9 +8,13 @@
 extern const struct schema res_drives_schema;
 extern const struct schema res_drives_patch_schema;
 
-/* This build lacks the device: valid requests are refused. */
+/* PUT: the file is opened now; a drive of the same id is replaced. Also one of the file's list. */
 MUST_CHECK int res_drives_put(struct resource_call *call, struct error *err);
+
+/* PATCH: file, then limits, of a running machine's drive. */
 MUST_CHECK int res_drives_patch(struct resource_call *call, struct error *err);
-MUST_CHECK int res_drives_delete(struct resource_call *call, struct error *err);
+
+/* How GET /vm/config shows it; NULL if memory is short. */
+MUST_CHECK json_t *res_drives_encode(const struct blk_config *drive);
 
 #endif

@@ -4,18 +4,19 @@
 
 #include "api/rate_limiter.h"
 
-struct body {
-	struct limiter_config rate_limiter;
-	bool has_rate_limiter;
-};
-
 static const struct schema_field fields[] = {
-	SCHEMA_OBJECT_FIELD(struct body, rate_limiter, SCHEMA_OPTIONAL, &rate_limiter_schema),
+	SCHEMA_OBJECT_FIELD(struct rng_config, rate_limiter, SCHEMA_OPTIONAL, &rate_limiter_schema),
 };
 
-const struct schema res_entropy_schema = SCHEMA("EntropyDeviceConfig", struct body, fields);
+const struct schema res_entropy_schema = SCHEMA("EntropyDeviceConfig", struct rng_config, fields);
 
 int res_entropy_put(struct resource_call *call, struct error *err)
 {
-	return resource_refuse(call, &res_entropy_schema, NULL, "a virtio entropy device", err);
+	struct action action = {.kind = ACTION_PUT_ENTROPY};
+	uint64_t present;
+
+	if (schema_decode(&res_entropy_schema, call->json, &action.entropy, &present, err) < 0) {
+		return -1;
+	}
+	return resource_execute(call, &action, err);
 }

@@ -7,7 +7,7 @@
 
 extern const struct schema res_entropy_schema;
 
-/* This build lacks the device: valid requests are refused. */
+/* PUT: the machine has the device, with these limits. */
 MUST_CHECK int res_entropy_put(struct resource_call *call, struct error *err);
 
 #endif

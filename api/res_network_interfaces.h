@@ -8,9 +8,11 @@
 extern const struct schema res_network_interfaces_schema;
 extern const struct schema res_network_interfaces_patch_schema;
 
-/* This build lacks the device: valid requests are refused. */
+/* PUT: the TAP is opened now; an interface of the same id is replaced. Also one of the file's list.
+ */
 MUST_CHECK int res_network_interfaces_put(struct resource_call *call, struct error *err);
+
+/* PATCH: the limits of a running machine's interface. */
 MUST_CHECK int res_network_interfaces_patch(struct resource_call *call, struct error *err);
-MUST_CHECK int res_network_interfaces_delete(struct resource_call *call, struct error *err);
 
 #endif

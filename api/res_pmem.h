@@ -11,6 +11,5 @@ extern const struct schema res_pmem_patch_schema;
 /* This build lacks the device: valid requests are refused. */
 MUST_CHECK int res_pmem_put(struct resource_call *call, struct error *err);
 MUST_CHECK int res_pmem_patch(struct resource_call *call, struct error *err);
-MUST_CHECK int res_pmem_delete(struct resource_call *call, struct error *err);
 
 #endif

@@ -7,7 +7,10 @@
 
 extern const struct schema res_vsock_schema;
 
-/* This build lacks the device: valid requests are refused. */
+/* PUT: the socket is made now; that of the device before is removed. */
 MUST_CHECK int res_vsock_put(struct resource_call *call, struct error *err);
+
+/* How GET /vm/config shows it; NULL if memory is short. */
+MUST_CHECK json_t *res_vsock_encode(const struct vsock_config *vsock);
 
 #endif

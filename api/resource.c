@@ -16,11 +16,18 @@ int resource_check_id(const struct resource_call *call, const void *body, struct
 {
 	const char *id = *(const char *const *)body;
 
-	if (strcmp(call->path.second, id) != 0) {
+	if (call->path.second != NULL && strcmp(call->path.second, id) != 0) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "The id from the path does not match the id from the body!");
 	}
 	return 0;
+}
+
+int resource_unplug(struct resource_call *call, struct error *err)
+{
+	struct action action = {.kind = ACTION_UNPLUG};
+
+	return resource_execute(call, &action, err);
 }
 
 int resource_reply(struct resource_call *call, json_t *object, struct error *err)

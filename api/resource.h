@@ -41,11 +41,17 @@ typedef int (*resource_fn)(struct resource_call *call, struct error *err);
 MUST_CHECK int resource_execute(const struct resource_call *call, struct action *action,
 				struct error *err);
 
-/* The id in the path must be that in the body, which `body`'s first member points to. */
+/*
+ * The id in the path must be that in the body, which `body`'s first member points to. In a
+ * configuration file there is no path.
+ */
 typedef int (*resource_id_fn)(const struct resource_call *call, const void *body,
 			      struct error *err);
 MUST_CHECK int resource_check_id(const struct resource_call *call, const void *body,
 				 struct error *err);
+
+/* DELETE of any device. */
+MUST_CHECK int resource_unplug(struct resource_call *call, struct error *err);
 
 /* Answers with `object`; fails if that is NULL, as schema_encode says that memory is short. */
 MUST_CHECK int resource_reply(struct resource_call *call, json_t *object, struct error *err);

@@ -134,8 +134,9 @@ enum {
 const struct route router_routes[] = {
 	{HTTP_GET, NONE, {"", ANY, ANY}, res_instance_get, GETS(instance_info)},
 	{HTTP_GET, NONE, {"balloon", "", ANY}, res_balloon_get, UNCOUNTED},
-	{HTTP_GET, NONE, {"balloon", "statistics", ANY}, res_balloon_get, UNCOUNTED},
-	{HTTP_GET, NONE, {"balloon", "hinting", "status"}, res_balloon_get, UNCOUNTED},
+	{HTTP_GET, NONE, {"balloon", "statistics", ANY}, res_balloon_statistics_get, UNCOUNTED},
+	{HTTP_GET, NONE, {"balloon", "hinting", "status"},
+	 res_balloon_hinting_status_get, UNCOUNTED},
 	{HTTP_GET, NONE | ROUTE_UNKNOWN, {"balloon", "hinting", ANY},
 	 refuse_get_hinting, UNCOUNTED},
 	{HTTP_GET, NONE | ROUTE_UNKNOWN, {"balloon", ANY, ANY}, refuse_get_balloon, UNCOUNTED},
@@ -184,10 +185,9 @@ const struct route router_routes[] = {
 	{HTTP_PATCH, JSON, {"vm", ANY, ANY}, res_vm_patch, UNCOUNTED},
 	{HTTP_PATCH, JSON, {"hotplug", "memory", ANY}, res_hotplug_patch, PATCHES(hotplug_memory)},
 
-	{HTTP_DELETE, NONE, {"drives", ID, ANY}, res_drives_delete, UNCOUNTED},
-	{HTTP_DELETE, NONE, {"pmem", ID, ANY}, res_pmem_delete, UNCOUNTED},
-	{HTTP_DELETE, NONE, {"network-interfaces", ID, ANY},
-	 res_network_interfaces_delete, UNCOUNTED},
+	{HTTP_DELETE, NONE, {"drives", ID, ANY}, resource_unplug, UNCOUNTED},
+	{HTTP_DELETE, NONE, {"pmem", ID, ANY}, resource_unplug, UNCOUNTED},
+	{HTTP_DELETE, NONE, {"network-interfaces", ID, ANY}, resource_unplug, UNCOUNTED},
 };
 // clang-format on
 

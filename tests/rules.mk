@@ -75,7 +75,7 @@ unit: $(B)/unit-arch ## build and run the unit tests of ARCH
 
 # --- the API's description: against the tables that the code has ---
 
-$(B)/api_dump: $(call objects,tests/api/dump.c $(API_SRC) $(BASE_SRC))
+$(B)/api_dump: $(call objects,tests/api/dump.c $(API_SRC) $(DEVICE_SRC) $(BASE_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(LDFLAGS) -pie -o $@ $^ $(LDLIBS)
 
@@ -138,7 +138,7 @@ build/fuzz/%: tests/fuzz/fuzz_%.c $(UNIT_LIB_SRC) $(BASE_SRC) $(DEVICE_SRC) $(AP
 	@clang $(FUZZ_FLAGS) -I. -I$(if $(call fuzz_arch,$*),arch/$(call fuzz_arch,$*),tests/fake) \
 		-D_GNU_SOURCE -o $@ $< $(FUZZ_BASE_SRC) \
 		$(if $(call fuzz_arch,$*),$(FUZZ_ARCH_SRC_$(call fuzz_arch,$*)), \
-		$(DEVICE_SRC) $(API_SRC) vmm/config.c tests/fake/arch_fake.c $(UNIT_LIB_SRC)) \
+		$(DEVICE_SRC) $(API_SRC) $(wildcard vmm/config*.c) tests/fake/arch_fake.c $(UNIT_LIB_SRC)) \
 		-ljansson -l:liburing.a $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
 
 fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus

@@ -1,14 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fuzzes the configuration file: JSON, the field tables and the checks of the configuration. What
- * would create the files that an input names, wherever they are, is not done: log and metrics.
+ * would open or create the files that an input names, wherever they are, is not done: log, metrics
+ * and the devices that have one.
  */
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "api/config_file.h"
+#include "api/res_drives.h"
+#include "api/res_network_interfaces.h"
+#include "api/res_vsock.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+/* What the machine would keep. */
+static void drop(struct action *action)
+{
+	if (action->kind == ACTION_PUT_METRICS) {
+		free(action->metrics.metrics_path);
+		free(action->metrics.properties);
+	} else if (action->kind == ACTION_PUT_DRIVE) {
+		schema_free(&res_drives_schema, &action->drive);
+	} else if (action->kind == ACTION_PUT_NET) {
+		schema_free(&res_network_interfaces_schema, &action->net);
+	} else if (action->kind == ACTION_PUT_VSOCK) {
+		schema_free(&res_vsock_schema, &action->vsock);
+	}
+}
 
 static int execute(void *arg, struct action *action, struct error *err)
 {
@@ -18,10 +37,13 @@ static int execute(void *arg, struct action *action, struct error *err)
 	if (action->kind == ACTION_PUT_BOOT_SOURCE) {
 		return vm_config_put_boot_source(arg, &action->boot_source, err);
 	}
-	if (action->kind == ACTION_PUT_METRICS) {
-		free(action->metrics.metrics_path);
-		free(action->metrics.properties);
+	if (action->kind == ACTION_PUT_BALLOON) {
+		return vm_config_put_balloon(arg, &action->balloon, err);
 	}
+	if (action->kind == ACTION_PUT_ENTROPY) {
+		vm_config_put_entropy(arg, &action->entropy);
+	}
+	drop(action);
 	return 0;
 }
 

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/res_drives.h"
+#include "api/res_network_interfaces.h"
+#include "api/res_vsock.h"
 #include "api/router.h"
 #include "vmm/base/log.h"
 
@@ -25,6 +28,12 @@ static void drop(struct action *action)
 	} else if (action->kind == ACTION_PUT_METRICS) {
 		free(action->metrics.metrics_path);
 		free(action->metrics.properties);
+	} else if (action->kind == ACTION_PUT_DRIVE) {
+		schema_free(&res_drives_schema, &action->drive);
+	} else if (action->kind == ACTION_PUT_NET) {
+		schema_free(&res_network_interfaces_schema, &action->net);
+	} else if (action->kind == ACTION_PUT_VSOCK) {
+		schema_free(&res_vsock_schema, &action->vsock);
 	}
 }
 

@@ -14,7 +14,8 @@
 #include "vmm/controller.h"
 
 /* A kernel that is always there: this is about the file that names it. */
-#define BOOT "\"boot-source\":{\"kernel_image_path\":\"/proc/self/exe\"}"
+#define KERNEL "\"boot-source\":{\"kernel_image_path\":\"/proc/self/exe\"}"
+#define BOOT KERNEL ",\"drives\":[]"
 #define FAILED "Configuration for VMM from one single json failed: "
 
 Test(config_file, all_that_this_build_has_is_applied)
@@ -50,7 +51,30 @@ Test(config_file, all_that_this_build_has_is_applied)
 	controller_destroy(&controller);
 }
 
-Test(config_file, a_boot_source_is_enough)
+Test(config_file, devices_are_applied_in_order)
+{
+	static const char text[] =
+		"{\"entropy\":{},\"balloon\":{\"amount_mib\":9,\"deflate_on_oom\":true},\"drives\":"
+		"["
+		"{\"drive_id\":\"a.b\",\"is_root_device\":false,\"path_on_host\":\"/proc/self/"
+		"exe\","
+		"\"is_read_only\":true},{\"drive_id\":\"r\",\"is_root_device\":true,"
+		"\"path_on_host\":\"/proc/self/exe\",\"is_read_only\":true}]," KERNEL "}";
+	struct controller controller = {0};
+	struct error err = {0};
+
+	controller_init(&controller);
+	cr_assert_eq(config_file_parse(text, strlen(text), controller_execute, &controller, &err),
+		     0, "%s", err.msg);
+	cr_assert_eq(controller.config.drive_count, 2);
+	cr_expect_str_eq(controller.config.drives[0].config.drive_id, "r");
+	cr_expect_str_eq(controller.config.drives[1].config.drive_id, "a.b");
+	cr_expect(controller.config.has_entropy && controller.config.has_balloon);
+	cr_expect_eq(controller.config.balloon.amount_mib, 9);
+	controller_destroy(&controller);
+}
+
+Test(config_file, kernel_and_drives_are_enough)
 {
 	static const char text[] = "{" BOOT ",\"machine-config\":null,\"logger\":null}";
 	struct controller controller = {0};
@@ -78,30 +102,47 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 		{"{}", FAILED "Invalid JSON: missing field `boot-source` at line 1 column 2"},
 		{"[]", FAILED "Invalid JSON: invalid type: sequence, expected struct VmmConfig at "
 			      "line 1 column 0"},
-		{"{\"boot-source\":null}",
+		{"{\"drives\":[],\"boot-source\":null}",
 		 FAILED "Invalid JSON: invalid type: null, expected struct BootSourceConfig at "
-			"line 1 column 19"},
-		{"{\"boot-source\":{}}",
-		 FAILED "Invalid JSON: missing field `kernel_image_path` at line 1 column 17"},
-		{"{" BOOT "," BOOT "}",
+			"line 1 column 31"},
+		{"{\"drives\":[],\"boot-source\":{}}",
+		 FAILED "Invalid JSON: missing field `kernel_image_path` at line 1 column 29"},
+		{"{" KERNEL "," KERNEL "}",
 		 FAILED "Invalid JSON: duplicate field `boot-source` at line 1 column 67"},
-		{"{\"boot-source\":{\"kernel_image_path\":\"/no/such\"}}",
+		{"{\"drives\":[],\"boot-source\":{\"kernel_image_path\":\"/no/such\"}}",
 		 FAILED "Boot source error: The kernel file cannot be opened: No such file or "
 			"directory (os error 2)"},
-		{"{" BOOT ",\"drives\":[{}]}", LACKING("drives")},
-		{"{" BOOT ",\"network-interfaces\":[{}]}", LACKING("network-interfaces")},
-		{"{" BOOT ",\"vsock\":{}}", LACKING("vsock")},
-		{"{" BOOT ",\"balloon\":{}}", LACKING("balloon")},
-		{"{" BOOT ",\"entropy\":{}}", LACKING("entropy")},
 		{"{" BOOT ",\"mmds-config\":{}}", LACKING("mmds-config")},
 		{"{" BOOT ",\"pmem\":[1]}", LACKING("pmem")},
 		{"{" BOOT ",\"memory-hotplug\":{}}", LACKING("memory-hotplug")},
 		{"{" BOOT ",\"cpu-config\":\"x.json\"}", LACKING("cpu-config")},
+		{"{" KERNEL "}", FAILED "Invalid JSON: missing field `drives` at line 1 column 54"},
+		{"{" KERNEL ",\"drives\":null}", FAILED
+		 "Invalid JSON: invalid type: null, expected a sequence at line 1 column 67"},
+		{"{" KERNEL ",\"drives\":[{}]}",
+		 FAILED "Invalid JSON: missing field `drive_id` at line 1 column 66"},
+		{"{" KERNEL ",\"drives\":[{\"drive_id\":\"a\",\"is_root_device\":true}]}",
+		 FAILED "Drive config error: Unable to create the virtio block device: Invalid "
+			"block config."},
+		{"{" BOOT ",\"network-interfaces\":{}}",
+		 FAILED "Invalid JSON: invalid type: map, expected a sequence at line 1 column 87"},
+		{"{" BOOT ",\"network-interfaces\":[1]}",
+		 FAILED "Invalid JSON: invalid type: integer `1`, expected struct "
+			"NetworkInterfaceConfig at line 1 column 89"},
+		{"{" BOOT ",\"vsock\":{}}",
+		 FAILED "Invalid JSON: missing field `guest_cid` at line 1 column 76"},
+		{"{" BOOT ",\"balloon\":{\"amount_mib\":129,\"deflate_on_oom\":true}}",
+		 FAILED "Balloon config error: Amount of pages requested is too large."},
+		{"{" BOOT ",\"entropy\":{\"a\":1}}",
+		 FAILED "Invalid JSON: unknown field `a`, expected `rate_limiter` at line 1 column "
+			"80"},
 		/* Applied in Firecracker's order, whatever that of the file. */
-		{"{\"boot-source\":{},\"machine-config\":{\"vcpu_count\":0,\"mem_size_mib\":1},"
+		{"{\"drives\":[],\"boot-source\":{},\"machine-config\":{\"vcpu_count\":0,\"mem_"
+		 "size_mib\":1},"
 		 "\"logger\":{\"level\":\"loud\"}}",
 		 FAILED "Invalid JSON: Invalid LevelFilter: loud"},
-		{"{\"boot-source\":{},\"machine-config\":{\"vcpu_count\":1,\"mem_size_mib\":0}}",
+		{"{\"drives\":[],\"boot-source\":{},\"machine-config\":{\"vcpu_count\":1,\"mem_"
+		 "size_mib\":0}}",
 		 FAILED "Machine config error: The memory size (MiB) is either 0, or not a "
 			"multiple of the configured page size."},
 	};
@@ -124,7 +165,8 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 Test(config_file, keys_reach_any_machine_in_order)
 {
 	static const char text[] = "{" BOOT ",\"metrics\":{\"metrics_path\":\"m\"}}";
-	static const char only[] = "{\"boot-source\":{},\"metrics\":{\"metrics_path\":\"m\"}}";
+	static const char only[] =
+		"{\"drives\":[],\"boot-source\":{},\"metrics\":{\"metrics_path\":\"m\"}}";
 	struct api_fake fake = {0};
 	struct error err = {0};
 
@@ -141,7 +183,7 @@ Test(config_file, keys_reach_any_machine_in_order)
 
 Test(config_file, nothing_is_applied_when_a_key_is_refused)
 {
-	static const char text[] = "{" BOOT ",\"logger\":{\"level\":\"Off\"},\"vsock\":{}}";
+	static const char text[] = "{" BOOT ",\"logger\":{\"level\":\"Off\"},\"pmem\":[{}]}";
 	struct controller controller = {0};
 	struct error err = {0};
 

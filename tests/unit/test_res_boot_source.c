@@ -4,16 +4,8 @@
 #include <string.h>
 
 #include "api/res_boot_source.h"
-#include "tests/fake/api_fake.h"
+#include "tests/lib/resource_put.h"
 #include "vmm/base/bytes.h"
-#include "vmm/controller.h"
-
-static int put(const char *text, struct controller *controller, struct error *err)
-{
-	struct resource_call call = {.execute = controller_execute, .arg = controller};
-
-	return api_fake_call(res_boot_source_put, &call, text, err);
-}
 
 Test(res_boot_source, all_three_fields_reach_the_configuration)
 {
@@ -21,18 +13,21 @@ Test(res_boot_source, all_three_fields_reach_the_configuration)
 	struct error err = {0};
 
 	controller_init(&controller);
-	cr_assert_eq(put("{\"kernel_image_path\":\"/proc/self/exe\",\"initrd_path\":"
-			 "\"/proc/self/exe\",\"boot_args\":\"a=b\"}",
-			 &controller, &err),
+	cr_assert_eq(controller_put(res_boot_source_put,
+				    "{\"kernel_image_path\":\"/proc/self/exe\",\"initrd_path\":"
+				    "\"/proc/self/exe\",\"boot_args\":\"a=b\"}",
+				    &controller, &err),
 		     0, "%s", err.msg);
 	cr_expect_str_eq(controller.config.boot_source.kernel_image_path, "/proc/self/exe");
 	cr_expect_str_eq(controller.config.boot_source.initrd_path, "/proc/self/exe");
 	cr_expect_str_eq(controller.config.boot_source.boot_args, "a=b");
 
-	cr_assert_eq(put("{\"kernel_image_path\":\"/proc/self/exe\",\"initrd_path\":null,"
-			 "\"boot_args\":null}",
-			 &controller, &err),
-		     0, "%s", err.msg);
+	cr_assert_eq(
+		controller_put(res_boot_source_put,
+			       "{\"kernel_image_path\":\"/proc/self/exe\",\"initrd_path\":null,"
+			       "\"boot_args\":null}",
+			       &controller, &err),
+		0, "%s", err.msg);
 	cr_expect_null(controller.config.boot_source.initrd_path);
 	cr_expect_null(controller.config.boot_source.boot_args);
 	controller_destroy(&controller);
@@ -61,7 +56,8 @@ Test(res_boot_source, faults_leave_the_boot_source_as_it_was)
 		struct error err = {0};
 
 		controller_init(&controller);
-		cr_expect_eq(put(cases[i].text, &controller, &err), -1, "%s", cases[i].text);
+		cr_expect_eq(controller_put(res_boot_source_put, cases[i].text, &controller, &err),
+			     -1, "%s", cases[i].text);
 		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
 		cr_expect_null(controller.config.boot_source.kernel_image_path);
 		controller_destroy(&controller);

@@ -12,12 +12,7 @@
 
 #define LACKS(what) "This build of squib does not have " what " yet."
 #define BAD "An error occurred when deserializing the json body of a request: "
-#define BLOCK LACKS("virtio block devices")
 #define PMEM LACKS("virtio pmem devices")
-#define NET LACKS("virtio network devices")
-#define VSOCK LACKS("a virtio socket device")
-#define BALLOON LACKS("a virtio balloon device")
-#define ENTROPY LACKS("a virtio entropy device")
 #define MEMORY LACKS("a virtio memory device")
 #define MMDS LACKS("a metadata service")
 #define SNAPSHOT LACKS("snapshots")
@@ -55,130 +50,32 @@ static void check(const char *arch, const struct refusal *cases, size_t count)
 	api_fake_destroy(&fake);
 }
 
-Test(res_lacking, drives)
-{
-	static const struct refusal cases[] = {
-		{"PUT /drives/a",
-		 "{\"drive_id\":\"a\",\"partuuid\":\"p\",\"is_root_device\":true,\"cache_type\":"
-		 "\"Writeback\",\"is_read_only\":null,\"path_on_host\":\"f\",\"rate_"
-		 "limiter\":" LIMITER ",\"io_engine\":\"Async\",\"socket\":null}",
-		 BLOCK},
-		{"PUT /drives/a", "{\"drive_id\":\"b\",\"is_root_device\":true}", MISMATCH},
-		{"PUT /drives/a", "{\"drive_id\":\"a\"}",
-		 BAD "missing field `is_root_device` at line 1 column 16."},
-		{"PUT /drives/a", "{\"is_root_device\":false}",
-		 BAD "missing field `drive_id` at line 1 column 24."},
-		{"PUT /drives/a", "{\"id\":1}",
-		 BAD "unknown field `id`, expected one of `drive_id`, `partuuid`, "
-		     "`is_root_device`, `cache_type`, `is_read_only`, `path_on_host`, "
-		     "`rate_limiter`, `io_engine`, `socket` at line 1 column 5."},
-		{"PUT /drives/a", "{\"cache_type\":\"Safe\"}",
-		 BAD "unknown variant `Safe`, expected `Unsafe` or `Writeback` at line 1 column "
-		     "20."},
-		{"PUT /drives/a", "{\"io_engine\":\"io_uring\"}",
-		 BAD "unknown variant `io_uring`, expected `Sync` or `Async` at line 1 column "
-		     "23."},
-		{"PUT /drives/a", "{\"rate_limiter\":{\"iops\":1}}",
-		 BAD "unknown field `iops`, expected `bandwidth` or `ops` at line 1 column 23."},
-		{"PATCH /drives/a",
-		 "{\"drive_id\":\"a\",\"path_on_host\":\"p\",\"rate_limiter\":" LIMITER "}", BLOCK},
-		{"PATCH /drives/a", "{\"drive_id\":\"A\"}", MISMATCH},
-		{"PATCH /drives/a", "{\"drive_id\":\"a\",\"is_read_only\":true}",
-		 BAD "unknown field `is_read_only`, expected one of `drive_id`, `path_on_host`, "
-		     "`rate_limiter` at line 1 column 30."},
-		{"DELETE /drives/a", NULL, BLOCK},
-	};
-
-	check("x86_64", cases, ARRAY_COUNT(cases));
-}
-
 Test(res_lacking, pmem)
 {
 	static const struct refusal cases[] = {
-		{"PUT /pmem/a",
-		 "{\"id\":\"a\",\"path_on_host\":\"p\",\"root_device\":true,\"read_only\":true,"
-		 "\"rate_limiter\":" LIMITER "}",
-		 PMEM},
 		{"PUT /pmem/a", "{\"id\":\"b\",\"path_on_host\":\"p\"}", MISMATCH},
 		{"PUT /pmem/a", "{\"id\":\"a\"}",
 		 BAD "missing field `path_on_host` at line 1 column 10."},
 		{"PATCH /pmem/a", "{\"id\":\"a\",\"rate_limiter\":" LIMITER "}", PMEM},
 		{"PATCH /pmem/a", "{\"id\":\"b\"}", MISMATCH},
 		{"PATCH /pmem/a", "{}", BAD "missing field `id` at line 1 column 2."},
-		{"DELETE /pmem/a", NULL, PMEM},
 	};
 
 	check("x86_64", cases, ARRAY_COUNT(cases));
 }
 
-Test(res_lacking, network_interfaces)
+Test(res_lacking, a_pmem_device_is_the_machines_to_refuse)
 {
-	static const struct refusal cases[] = {
-		{"PUT /network-interfaces/a",
-		 "{\"iface_id\":\"a\",\"host_dev_name\":\"tap0\",\"guest_mac\":\"06:00:00:00:00:"
-		 "01\",\"mtu\":1500,\"rx_rate_limiter\":" LIMITER ",\"tx_rate_limiter\":" LIMITER
-		 "}",
-		 NET},
-		{"PUT /network-interfaces/a", "{\"iface_id\":\"b\",\"host_dev_name\":\"t\"}",
-		 "The id from the path [a] does not match the id from the body [b]!"},
-		{"PUT /network-interfaces/a", "{\"mtu\":65536}",
-		 BAD "invalid value: integer `65536`, expected u16 at line 1 column 12."},
-		{"PUT /network-interfaces/a", "{\"iface_id\":\"a\"}",
-		 BAD "missing field `host_dev_name` at line 1 column 16."},
-		{"PATCH /network-interfaces/a",
-		 "{\"iface_id\":\"a\",\"rx_rate_limiter\":" LIMITER ",\"tx_rate_limiter\":null}",
-		 NET},
-		{"PATCH /network-interfaces/a", "{\"iface_id\":\"\"}",
-		 "The id from the path [a] does not match the id from the body []!"},
-		{"DELETE /network-interfaces/a", NULL, NET},
-	};
+	struct api_fake fake = {.fault = "PCI is not enabled"};
+	struct http_response response = api_fake_request(
+		&fake, "PUT /pmem/a",
+		"{\"id\":\"a\",\"path_on_host\":\"p\",\"root_device\":true,\"read_only\":true,"
+		"\"rate_limiter\":" LIMITER "}");
 
-	check("x86_64", cases, ARRAY_COUNT(cases));
-}
-
-Test(res_lacking, vsock_and_entropy)
-{
-	static const struct refusal cases[] = {
-		{"PUT /vsock", "{\"vsock_id\":\"v\",\"guest_cid\":3,\"uds_path\":\"u\"}", VSOCK},
-		{"PUT /vsock", "{\"guest_cid\":3}",
-		 BAD "missing field `uds_path` at line 1 column 15."},
-		{"PUT /vsock", "{\"guest_cid\":4294967296}",
-		 BAD "invalid value: integer `4294967296`, expected u32 at line 1 column 23."},
-		{"PUT /entropy", "{}", ENTROPY},
-		{"PUT /entropy", "{\"rate_limiter\":" LIMITER "}", ENTROPY},
-		{"PUT /entropy", "{\"rate_limiter\":{\"ops\":{\"size\":1}}}",
-		 BAD "missing field `refill_time` at line 1 column 33."},
-	};
-
-	check("x86_64", cases, ARRAY_COUNT(cases));
-}
-
-Test(res_lacking, balloon)
-{
-	static const struct refusal cases[] = {
-		{"GET /balloon", NULL, BALLOON},
-		{"GET /balloon/statistics", NULL, BALLOON},
-		{"GET /balloon/hinting/status", NULL, BALLOON},
-		{"PUT /balloon",
-		 "{\"amount_mib\":1,\"deflate_on_oom\":true,\"stats_polling_interval_s\":65535,"
-		 "\"free_page_hinting\":true,\"free_page_reporting\":true}",
-		 BALLOON},
-		{"PUT /balloon", "{\"amount_mib\":1}",
-		 BAD "missing field `deflate_on_oom` at line 1 column 16."},
-		{"PATCH /balloon", "{\"amount_mib\":-1}",
-		 BAD "invalid value: integer `-1`, expected u32 at line 1 column 16."},
-		{"PATCH /balloon", "{\"amount_mib\":1}", BALLOON},
-		{"PATCH /balloon/statistics", "{\"stats_polling_interval_s\":1}", BALLOON},
-		{"PATCH /balloon/statistics", "{}",
-		 BAD "missing field `stats_polling_interval_s` at line 1 column 2."},
-		{"PATCH /balloon/hinting/start", NULL, BALLOON},
-		{"PATCH /balloon/hinting/start", "{\"acknowledge_on_stop\":false,\"x\":1}",
-		 BALLOON},
-		{"PATCH /balloon/hinting/stop", NULL, BALLOON},
-		{"PATCH /balloon/hinting/stop", "{", BALLOON},
-	};
-
-	check("x86_64", cases, ARRAY_COUNT(cases));
+	cr_expect_eq(response.status, 400);
+	cr_expect_str_eq(response.body, "{\"fault_message\":\"PCI is not enabled\"}");
+	cr_expect_eq(fake.count, 1);
+	free(response.body);
 }
 
 Test(res_lacking, hotplug)

@@ -8,17 +8,15 @@
 #include <unistd.h>
 
 #include "api/res_logger.h"
-#include "tests/fake/api_fake.h"
+#include "tests/lib/resource_put.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
-#include "vmm/controller.h"
 
 static int put(const char *text, struct error *err)
 {
 	struct controller controller = {0};
-	struct resource_call call = {.execute = controller_execute, .arg = &controller};
 
-	return api_fake_call(res_logger_put, &call, text, err);
+	return controller_put(res_logger_put, text, &controller, err);
 }
 
 Test(res_logger, the_level_falls_back_to_info)

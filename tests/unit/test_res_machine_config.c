@@ -4,16 +4,8 @@
 #include <string.h>
 
 #include "api/res_machine_config.h"
-#include "tests/fake/api_fake.h"
+#include "tests/lib/resource_put.h"
 #include "vmm/base/bytes.h"
-#include "vmm/controller.h"
-
-static int put(const char *text, struct controller *controller, struct error *err)
-{
-	struct resource_call call = {.execute = controller_execute, .arg = controller};
-
-	return api_fake_call(res_machine_config_put, &call, text, err);
-}
 
 Test(res_machine_config, a_put_resets_what_it_leaves_out)
 {
@@ -21,9 +13,10 @@ Test(res_machine_config, a_put_resets_what_it_leaves_out)
 	struct error err = {0};
 
 	controller_init(&controller);
-	cr_assert_eq(put("{\"vcpu_count\":4,\"mem_size_mib\":512,\"smt\":true,"
-			 "\"huge_pages\":\"2M\",\"track_dirty_pages\":true}",
-			 &controller, &err),
+	cr_assert_eq(controller_put(res_machine_config_put,
+				    "{\"vcpu_count\":4,\"mem_size_mib\":512,\"smt\":true,"
+				    "\"huge_pages\":\"2M\",\"track_dirty_pages\":true}",
+				    &controller, &err),
 		     0, "%s", err.msg);
 	cr_expect_eq(controller.config.machine.vcpu_count, 4);
 	cr_expect_eq(controller.config.machine.mem_size_mib, 512);
@@ -31,8 +24,9 @@ Test(res_machine_config, a_put_resets_what_it_leaves_out)
 	cr_expect(controller.config.machine.track_dirty_pages);
 	cr_expect_eq(controller.config.machine.huge_pages, HUGE_PAGES_2M);
 
-	cr_assert_eq(put("{\"mem_size_mib\":64,\"vcpu_count\":1,\"cpu_template\":null}",
-			 &controller, &err),
+	cr_assert_eq(controller_put(res_machine_config_put,
+				    "{\"mem_size_mib\":64,\"vcpu_count\":1,\"cpu_template\":null}",
+				    &controller, &err),
 		     0, "%s", err.msg);
 	cr_expect_eq(controller.config.machine.vcpu_count, 1);
 	cr_expect_eq(controller.config.machine.mem_size_mib, 64);
@@ -81,7 +75,9 @@ Test(res_machine_config, faults_leave_the_machine_as_it_was)
 		struct error err = {0};
 
 		controller_init(&controller);
-		cr_expect_eq(put(cases[i].text, &controller, &err), -1, "%s", cases[i].text);
+		cr_expect_eq(
+			controller_put(res_machine_config_put, cases[i].text, &controller, &err),
+			-1, "%s", cases[i].text);
 		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
 		cr_expect_eq(controller.config.machine.mem_size_mib, 128);
 		controller_destroy(&controller);

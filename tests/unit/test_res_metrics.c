@@ -3,15 +3,8 @@
 #include <criterion/criterion.h>
 
 #include "api/res_metrics.h"
-#include "tests/fake/api_fake.h"
+#include "tests/lib/resource_put.h"
 #include "vmm/base/bytes.h"
-
-static int put(const char *text, struct api_fake *fake, struct error *err)
-{
-	struct resource_call call = {.execute = api_fake_execute, .arg = fake};
-
-	return api_fake_call(res_metrics_put, &call, text, err);
-}
 
 Test(res_metrics, all_fields_reach_the_machine)
 {
@@ -19,16 +12,18 @@ Test(res_metrics, all_fields_reach_the_machine)
 	struct error err = {0};
 
 	api_fake_init(&fake);
-	cr_assert_eq(put("{\"metrics_path\":\"m\",\"emit_id\":true,\"properties\": {\"b\" : "
-			 "\"2\", \"a\":\"1\"}, \"unknown\":1}",
-			 &fake, &err),
+	cr_assert_eq(fake_put(res_metrics_put,
+			      "{\"metrics_path\":\"m\",\"emit_id\":true,\"properties\": {\"b\" : "
+			      "\"2\", \"a\":\"1\"}, \"unknown\":1}",
+			      &fake, &err),
 		     0, "%s", err.msg);
 	cr_assert_eq(fake.asked.kind, ACTION_PUT_METRICS);
 	cr_expect_str_eq(fake.asked.metrics.metrics_path, "m");
 	cr_expect(fake.asked.metrics.emit_id);
 	cr_expect_str_eq(fake.asked.metrics.properties, "{\"b\":\"2\",\"a\":\"1\"}");
 
-	cr_assert_eq(put("{\"metrics_path\":\"m\"}", &fake, &err), 0, "%s", err.msg);
+	cr_assert_eq(fake_put(res_metrics_put, "{\"metrics_path\":\"m\"}", &fake, &err), 0, "%s",
+		     err.msg);
 	cr_expect_not(fake.asked.metrics.emit_id);
 	cr_expect_null(fake.asked.metrics.properties);
 	api_fake_destroy(&fake);
@@ -54,7 +49,8 @@ Test(res_metrics, faults_do_not_reach_the_machine)
 		struct error err = {0};
 
 		api_fake_init(&fake);
-		cr_expect_eq(put(cases[i].text, &fake, &err), -1, "%s", cases[i].text);
+		cr_expect_eq(fake_put(res_metrics_put, cases[i].text, &fake, &err), -1, "%s",
+			     cases[i].text);
 		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
 		cr_expect_eq(fake.count, 0);
 		api_fake_destroy(&fake);

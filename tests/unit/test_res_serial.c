@@ -3,15 +3,8 @@
 #include <criterion/criterion.h>
 
 #include "api/res_serial.h"
-#include "tests/fake/api_fake.h"
+#include "tests/lib/resource_put.h"
 #include "vmm/base/bytes.h"
-
-static int put(const char *text, struct api_fake *fake, struct error *err)
-{
-	struct resource_call call = {.execute = api_fake_execute, .arg = fake};
-
-	return api_fake_call(res_serial_put, &call, text, err);
-}
 
 Test(res_serial, path_and_limit_reach_the_machine)
 {
@@ -19,9 +12,10 @@ Test(res_serial, path_and_limit_reach_the_machine)
 	struct error err = {0};
 
 	api_fake_init(&fake);
-	cr_assert_eq(put("{\"serial_out_path\":\"out\",\"rate_limiter\":{\"size\":1,"
-			 "\"one_time_burst\":2,\"refill_time\":3,\"unknown\":4}}",
-			 &fake, &err),
+	cr_assert_eq(fake_put(res_serial_put,
+			      "{\"serial_out_path\":\"out\",\"rate_limiter\":{\"size\":1,"
+			      "\"one_time_burst\":2,\"refill_time\":3,\"unknown\":4}}",
+			      &fake, &err),
 		     0, "%s", err.msg);
 	cr_assert_eq(fake.asked.kind, ACTION_PUT_SERIAL);
 	cr_expect_str_eq(fake.asked.serial.serial_out_path, "out");
@@ -29,7 +23,8 @@ Test(res_serial, path_and_limit_reach_the_machine)
 	cr_expect_eq(fake.asked.serial.rate_limiter.one_time_burst, 2);
 	cr_expect_eq(fake.asked.serial.rate_limiter.refill_time_ms, 3);
 
-	cr_assert_eq(put("{\"rate_limiter\":null}", &fake, &err), 0, "%s", err.msg);
+	cr_assert_eq(fake_put(res_serial_put, "{\"rate_limiter\":null}", &fake, &err), 0, "%s",
+		     err.msg);
 	cr_expect_null(fake.asked.serial.serial_out_path);
 	cr_expect_eq(fake.asked.serial.rate_limiter.size, 0);
 	api_fake_destroy(&fake);
@@ -56,7 +51,8 @@ Test(res_serial, faults_do_not_reach_the_machine)
 		struct error err = {0};
 
 		api_fake_init(&fake);
-		cr_expect_eq(put(cases[i].text, &fake, &err), -1, "%s", cases[i].text);
+		cr_expect_eq(fake_put(res_serial_put, cases[i].text, &fake, &err), -1, "%s",
+			     cases[i].text);
 		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
 		cr_expect_eq(fake.count, 0);
 		api_fake_destroy(&fake);

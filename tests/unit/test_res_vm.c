@@ -59,3 +59,53 @@ Test(res_vm, the_configuration_has_what_was_put)
 	json_decref(call.reply);
 	api_fake_destroy(&fake);
 }
+
+Test(res_vm, devices_are_told_as_they_are)
+{
+	struct api_fake fake = {0};
+	struct resource_call call = {.execute = api_fake_execute, .arg = &fake};
+	struct error err = {0};
+
+	api_fake_init(&fake);
+	fake.config.drives = calloc(1, sizeof(struct drive));
+	fake.config.drives[0] = (struct drive){
+		.config = {.drive_id = strdup("a"), .path_on_host = strdup("p")}, .file.fd = -1};
+	fake.config.drive_count = 1;
+	fake.config.nets = calloc(1, sizeof(struct net_interface));
+	fake.config.nets[0] = (struct net_interface){
+		.config = {.iface_id = strdup("e"), .host_dev_name = strdup("t"), .mtu = 1500},
+		.tap = -1};
+	fake.config.net_count = 1;
+	fake.config.vsock.config = (struct vsock_config){.guest_cid = 3, .uds_path = strdup("v")};
+	fake.config.has_entropy = true;
+	fake.config.entropy = (struct rng_config){
+		.has_rate_limiter = true,
+		.rate_limiter = {.ops = {.size = 1, .refill_time_ms = 2}, .has_ops = true}};
+	fake.config.has_balloon = true;
+	cr_assert_eq(res_vm_config_get(&call, &err), 0, "%s", err.msg);
+
+	char *text = json_dumps(call.reply, JSON_COMPACT);
+
+	cr_expect_str_eq(
+		text,
+		"{\"balloon\":{\"amount_mib\":0,\"deflate_on_oom\":false,"
+		"\"stats_polling_interval_s\":0,\"free_page_hinting\":false,"
+		"\"free_page_reporting\":false},\"drives\":[{\"drive_id\":\"a\",\"partuuid\":null,"
+		"\"is_root_device\":false,\"cache_type\":\"Unsafe\",\"is_read_only\":false,"
+		"\"path_on_host\":\"p\",\"rate_limiter\":null,\"io_engine\":\"Sync\",\"socket\":"
+		"null}],"
+		"\"boot-source\":{\"kernel_image_path\":\"\",\"initrd_path\":null,\"boot_args\":"
+		"null},"
+		"\"cpu-config\":null,\"logger\":null,\"machine-config\":{\"vcpu_count\":1,"
+		"\"mem_size_mib\":128,\"smt\":false,\"track_dirty_pages\":false,\"huge_pages\":"
+		"\"None\"},\"metrics\":null,\"mmds-config\":null,\"network-interfaces\":[{"
+		"\"iface_id\":\"e\",\"host_dev_name\":\"t\",\"guest_mac\":null,\"mtu\":1500,"
+		"\"rx_rate_limiter\":null,\"tx_rate_limiter\":null}],\"vsock\":{\"guest_cid\":3,"
+		"\"uds_path\":\"v\"},\"entropy\":{\"rate_limiter\":{\"bandwidth\":null,\"ops\":{"
+		"\"size\":1,\"one_time_burst\":null,\"refill_time\":2}}},\"pmem\":[],"
+		"\"memory-hotplug\":null}",
+		"%s", text);
+	free(text);
+	json_decref(call.reply);
+	api_fake_destroy(&fake);
+}
