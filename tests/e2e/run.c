@@ -189,7 +189,8 @@ static bool write_config(struct run *run, char *path)
 		"{\"boot-source\": {\"kernel_image_path\": \"%s\"%s, \"boot_args\": "
 		"\"console=ttyS0 "
 		"reboot=k panic=1 nomodule i8042.noaux i8042.nomux i8042.dumbkbd%s%s%s%s%s\"}, "
-		"\"machine-config\": {\"vcpu_count\": %u, \"mem_size_mib\": %u, \"smt\": %s}}\n",
+		"\"drives\": [], \"machine-config\": {\"vcpu_count\": %u, \"mem_size_mib\": %u, "
+		"\"smt\": %s}}\n",
 		kernel, initrd, test->boot_args != NULL ? " " : "",
 		test->boot_args != NULL ? test->boot_args : "", script,
 		test->end != NULL ? " squib.end=" : "", test->end != NULL ? test->end : "",
