@@ -1,52 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In place of the C library's allocator in the test program, in front of it. */
+/* Counts allocations while it is asked to. */
 #include "tests/fake/alloc_guard.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
-static _Thread_local bool is_counting;
-static _Thread_local unsigned count;
+static _Atomic bool is_guarding;
+static _Atomic unsigned count;
+static void *_Atomic first_caller;
+
+static void note(void *caller)
+{
+	if (atomic_load_explicit(&is_guarding, memory_order_relaxed) &&
+	    atomic_fetch_add(&count, 1) == 0) {
+		atomic_store(&first_caller, caller);
+	}
+}
 
 void alloc_guard_begin(void)
 {
-	count = 0;
-	is_counting = true;
+	atomic_store(&count, 0);
+	atomic_store(&is_guarding, true);
 }
 
 unsigned alloc_guard_end(void)
 {
-	is_counting = false;
-	return count;
+	atomic_store(&is_guarding, false);
+	unsigned counted = atomic_load(&count);
+
+	if (counted > 0) {
+		/* The table of symbols is a debugger's: gdb -batch -ex "info symbol ..." */
+		fprintf(stderr, "alloc_guard: %u allocations, the first returns to %p\n", counted,
+			atomic_load(&first_caller));
+	}
+	return counted;
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* The linker's names [ld --wrap]. NOLINTBEGIN(bugprone-reserved-identifier) */
 
-/* glibc's own names [glibc malloc/malloc.c]. */
-void *__libc_malloc(size_t len);
-void *__libc_calloc(size_t members, size_t len);
-void *__libc_realloc(void *old, size_t len);
+#define WRAP(result, name, params, ...)                                                            \
+	result __real_##name params;                                                               \
+	result __wrap_##name params;                                                               \
+	result __wrap_##name params                                                                \
+	{                                                                                          \
+		note(__builtin_return_address(0));                                                 \
+		return __real_##name(__VA_ARGS__);                                                 \
+	}
 
-void *malloc(size_t len);
-void *calloc(size_t members, size_t len);
-void *realloc(void *old, size_t len);
+WRAP(void *, malloc, (size_t size), size)
+WRAP(void *, calloc, (size_t members, size_t size), members, size)
+WRAP(void *, realloc, (void *block, size_t size), block, size)
+WRAP(void *, reallocarray, (void *block, size_t members, size_t size), block, members, size)
+WRAP(void *, aligned_alloc, (size_t align, size_t size), align, size)
+WRAP(int, posix_memalign, (void **block, size_t align, size_t size), block, align, size)
+WRAP(char *, strdup, (const char *text), text)
+WRAP(char *, strndup, (const char *text, size_t len), text, len)
 
-void *malloc(size_t len)
-{
-	count += is_counting;
-	return __libc_malloc(len);
-}
-
-void *calloc(size_t members, size_t len)
-{
-	count += is_counting;
-	return __libc_calloc(members, len);
-}
-
-void *realloc(void *old, size_t len)
-{
-	count += is_counting;
-	return __libc_realloc(old, len);
-}
-
-#endif
+/* NOLINTEND(bugprone-reserved-identifier) */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The balloon as a device: what it offers, its configuration, and what the API may ask. */
 #include <criterion/criterion.h>
+#include <string.h>
 #include <pthread.h>
 
 #include "tests/fake/alloc_guard.h"
-#include "tests/lib/balloon_bed.h"
+#include "tests/unit/balloon_bed.h"
 
 TestSuite(balloon, .fini = tear_down);
 
@@ -23,7 +24,7 @@ Test(balloon, offers_what_it_is_configured_to)
 		{{.free_page_hinting = true}, 1 << 3, 3},
 		{{.free_page_reporting = true}, 1 << 5, 3},
 		{{.free_page_hinting = true, .free_page_reporting = true}, 1 << 3 | 1 << 5, 4},
-		{with_all, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5, 5},
+		{{3, true, 1, true, true}, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5, 5},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <unistd.h>
 
-#include "tests/lib/balloon_bed.h"
+#include "tests/unit/balloon_bed.h"
 
 TestSuite(balloon_steps, .fini = tear_down);
 

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "devices/virtio/virtio.h"
+#include "tests/fake/alloc_guard.h"
 #include "tests/lib/capture.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
 
 #define EVENT_IDX (UINT64_C(1) << 29)
 #define INDIRECT_DESC (UINT64_C(1) << 28)
@@ -177,6 +179,30 @@ Test(virtio, a_notification_reaches_its_queue_alone)
 	vdriver_write(&driver, 0x50, QUEUES);
 	vdriver_write(&driver, 0x50, UINT32_MAX);
 	cr_assert(vdriver_run(&driver) == 0);
+}
+
+Test(virtio, nothing_is_allocated_between_kick_and_interrupt)
+{
+	AUTO_FREE char *seen = NULL;
+
+	cr_assert(vdriver_start(&driver, &copier.dev, EVENT_IDX | INDIRECT_DESC));
+	vdriver_run(&driver);
+	for (unsigned i = 0; i < 50; i++) {
+		const struct vbuf bufs[] = {{"x", 1, 0}, {NULL, 4096, VBUF_WRITABLE}};
+
+		vdriver_add(&driver, i % QUEUES, bufs, 2);
+		alloc_guard_begin();
+		vdriver_kick(&driver, i % QUEUES);
+		vdriver_run(&driver);
+		cr_assert(alloc_guard_end() == 0);
+		struct vring_used used;
+
+		cr_assert(vdriver_used(&driver, i % QUEUES, &used));
+	}
+	/* The guard does see what there is. */
+	alloc_guard_begin();
+	seen = strdup("seen");
+	cr_assert(alloc_guard_end() == 1 && seen != NULL);
 }
 
 Test(virtio, a_requeued_queue_has_its_turn_after_others)

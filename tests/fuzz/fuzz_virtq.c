@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fuzzes virtqueues: an input is the bytes of guest memory around the rings, and a program of what
+ * the device does and the guest changes meanwhile. Besides the sanitizers' checks, every chain must
+ * keep its promises, and our own indexes must not follow the guest's.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/virtio/virtq.h"
+#include "vmm/base/bytes.h"
+
+#define MEM_LEN (UINT64_C(64) << 10) /* of each of two regions with a gap between them */
+#define SECOND_AT (UINT64_C(128) << 10)
+#define FEATURES (UINT64_C(1) << 28 | UINT64_C(1) << 29)
+
+enum {
+	HEAD_LEN = 16,
+	STEPS_MAX = 512,
+	IOV_MAX_TRIED = 8,
+};
+
+enum action {
+	ACT_POP,
+	ACT_PUSH,
+	ACT_UNDO,
+	ACT_PUBLISH,
+	ACT_ARM,
+	ACT_DISARM,
+	ACT_WRITE, /* by the guest: address and 8 bytes follow */
+	ACT_STOP,
+	ACTIONS
+};
+
+struct machine {
+	struct gmem *mem;
+	struct virtq vq;
+	struct virtq_chain chain;
+	bool has_chain;
+	bool is_undoable;
+	uint16_t popped;
+};
+
+struct input {
+	const uint8_t *data;
+	size_t size;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool is_true)
+{
+	if (!is_true) {
+		abort();
+	}
+}
+
+static uint64_t take(struct input *input, size_t len)
+{
+	uint8_t bytes[8] = {0};
+
+	len = min_u64(len, input->size);
+	memcpy(bytes, input->data, len);
+	input->data += len;
+	input->size -= len;
+	return load_le64(bytes);
+}
+
+static void check_bytes(struct machine *machine, enum virtq_side side, uint32_t side_len)
+{
+	uint8_t data[64];
+	uint32_t len = (uint32_t)min_u64(side_len, sizeof(data));
+	struct iovec list[VIRTQ_IOV_MAX];
+	struct virtq_iov iov = {.iov = list, .cap = VIRTQ_IOV_MAX};
+	struct virtq_span all = {side, 0, side_len};
+	uint64_t total = 0;
+
+	if (side == VIRTQ_READABLE) {
+		check(virtq_chain_read(machine->mem, &machine->chain, side_len - len, data, len) ==
+		      0);
+		check(virtq_chain_read(machine->mem, &machine->chain, side_len, data, 1) < 0);
+	} else {
+		memset(data, 0, sizeof(data));
+		check(virtq_chain_write(machine->mem, &machine->chain, side_len - len, data, len) ==
+		      0);
+		check(virtq_chain_write(machine->mem, &machine->chain, side_len, data, 1) < 0);
+	}
+	check(virtq_chain_iov(machine->mem, &machine->chain, all, &iov) == 0);
+	for (size_t i = 0; i < iov.count; i++) {
+		total += list[i].iov_len;
+	}
+	check(total == side_len);
+	all.len++;
+	check(side_len == UINT32_MAX ||
+	      virtq_chain_iov(machine->mem, &machine->chain, all, &iov) < 0);
+	iov.cap = IOV_MAX_TRIED;
+	iov.count = IOV_MAX_TRIED - 1;
+	all.len = side_len;
+	(void)!virtq_chain_iov(machine->mem, &machine->chain, all, &iov);
+	check(iov.count <= IOV_MAX_TRIED);
+}
+
+static void check_chain(struct machine *machine)
+{
+	const struct virtq_chain *chain = &machine->chain;
+	uint64_t read_len = 0;
+	uint64_t write_len = 0;
+
+	check(chain->head < machine->vq.size && chain->count > 0);
+	check(chain->count <= VIRTQ_CHAIN_MAX && chain->readable <= chain->count);
+	for (unsigned i = 0; i < chain->count; i++) {
+		check(chain->segs[i].len > 0);
+		check(gmem_contains(machine->mem, chain->segs[i].gpa, chain->segs[i].len));
+		*(i < chain->readable ? &read_len : &write_len) += chain->segs[i].len;
+	}
+	check(read_len == chain->read_len && write_len == chain->write_len);
+	check_bytes(machine, VIRTQ_READABLE, chain->read_len);
+	check_bytes(machine, VIRTQ_WRITABLE, chain->write_len);
+}
+
+static void pop(struct machine *machine)
+{
+	uint16_t before = machine->vq.next_avail;
+	uint16_t pending = virtq_pending(&machine->vq);
+	enum virtq_result result = virtq_pop(&machine->vq, &machine->chain);
+	bool is_taken = result == VIRTQ_OK || result == VIRTQ_BAD;
+
+	check((uint16_t)(machine->vq.next_avail - before) == is_taken);
+	check(pending <= machine->vq.size && (pending > 0 || !is_taken));
+	check(result != VIRTQ_EMPTY || pending == 0);
+	machine->has_chain = is_taken;
+	machine->is_undoable = is_taken;
+	if (result == VIRTQ_OK) {
+		check_chain(machine);
+	} else if (result == VIRTQ_BAD) {
+		check(machine->chain.head < machine->vq.size && machine->chain.count == 0);
+	}
+}
+
+static void act(struct machine *machine, struct input *input)
+{
+	struct virtq *vq = &machine->vq;
+
+	switch ((enum action)(take(input, 1) % ACTIONS)) {
+	case ACT_POP:
+		pop(machine);
+		break;
+	case ACT_PUSH:
+		if (machine->has_chain) {
+			uint16_t before = vq->next_used;
+
+			virtq_push(vq, machine->chain.head, machine->chain.write_len);
+			check(vq->size == 0 || vq->next_used == (uint16_t)(before + 1));
+			machine->has_chain = false;
+			machine->is_undoable = false;
+		}
+		break;
+	case ACT_UNDO:
+		if (machine->is_undoable) {
+			virtq_undo_pop(vq);
+			machine->has_chain = false;
+			machine->is_undoable = false;
+		}
+		break;
+	case ACT_PUBLISH: {
+		bool is_new = vq->next_used != vq->published;
+		bool is_wanted = virtq_publish(vq);
+
+		check((is_new || !is_wanted) && vq->published == vq->next_used);
+		break;
+	}
+	case ACT_ARM:
+		(void)!virtq_arm_kick(vq);
+		break;
+	case ACT_DISARM:
+		virtq_disarm_kick(vq);
+		break;
+	case ACT_WRITE: {
+		gpa_t gpa = GPA(take(input, 2));
+		uint64_t value = take(input, 8);
+
+		(void)!gmem_write(machine->mem, gpa, &value, sizeof(value));
+		break;
+	}
+	case ACT_STOP:
+	case ACTIONS:
+		virtq_stop(vq);
+		check(virtq_pop(vq, &machine->chain) == VIRTQ_EMPTY);
+		machine->has_chain = false;
+		machine->is_undoable = false;
+		break;
+	}
+}
+
+/*
+ * 16 bytes of where the rings are, how long the program is and at which index to start; the
+ * program; and the rest is what lies in the first region.
+ */
+static bool start(struct machine *machine, struct input *input, struct input *program)
+{
+	struct error err = {0};
+	struct virtq_config config = {.size = (uint16_t)(1u << take(input, 1) % 10)};
+	uint64_t features = take(input, 1) << 28 & FEATURES;
+
+	config.desc = GPA(take(input, 3));
+	config.avail = GPA(take(input, 3));
+	config.used = GPA(take(input, 3));
+	uint16_t index = (uint16_t)take(input, 2);
+	size_t len = min_u64(take(input, 2), input->size);
+
+	*program = (struct input){input->data, len};
+	input->data += len;
+	input->size -= len;
+	if (gmem_write(machine->mem, GPA(0), input->data, min_u64(input->size, MEM_LEN)) < 0) {
+		abort();
+	}
+	if (virtq_start(&machine->vq, &config, machine->mem, features, &err) < 0) {
+		check(err.kind == ERR_GUEST && machine->vq.size == 0);
+		return false;
+	}
+	machine->vq.next_avail = index;
+	machine->vq.next_used = index;
+	machine->vq.published = index;
+	return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct gmem_range ranges[] = {{GPA(0), MEM_LEN}, {GPA(SECOND_AT), MEM_LEN}};
+	static struct machine machine;
+	struct input input = {data, size};
+	struct input program = {0};
+	struct error err = {0};
+
+	if (size < HEAD_LEN) {
+		return 0;
+	}
+	memset(&machine, 0, sizeof(machine));
+	check(gmem_new(ranges, ARRAY_COUNT(ranges), GMEM_ANON, &machine.mem, &err) == 0);
+	if (start(&machine, &input, &program)) {
+		for (unsigned i = 0; i < STEPS_MAX && program.size > 0; i++) {
+			act(&machine, &program);
+		}
+	}
+	gmem_free(machine.mem);
+	return 0;
+}
