@@ -31,9 +31,13 @@ $(B)/fake/%.o: %.c
 	@echo "  CC      $@"
 	@$(CC) $(filter-out -Iarch/%,$(CPPFLAGS)) -Itests/fake $(CFLAGS) -c -o $@ $<
 
+# What tests/fake/alloc_guard.c counts.
+ALLOCATORS := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup
+ALLOC_GUARD := $(ALLOCATORS:%=-Wl,--wrap=%)
+
 $(B)/unit: $(patsubst %.c,$(B)/fake/%.o,$(UNIT_SRC))
 	@echo "  LD      $@"
-	@$(CC) $(UNIT_LDFLAGS) -o $@ $^ $(UNIT_LIBS) $(LDLIBS)
+	@$(CC) $(UNIT_LDFLAGS) $(ALLOC_GUARD) -o $@ $^ $(UNIT_LIBS) $(LDLIBS)
 
 # The units run on this host. Where ARCH is another one, its code is compiled for the host as well:
 # it is C, and all that it wants of the other machine is KVM's types, which are in the kernel
