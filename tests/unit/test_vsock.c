@@ -466,6 +466,23 @@ Test(vsock, the_host_waits_for_a_guest_without_buffers)
 	close(client);
 }
 
+Test(vsock, a_buffer_for_which_there_is_nothing_after_all_is_not_lost)
+{
+	static uint8_t data[BUFFER_LEN - VSOCK_HEADER_LEN];
+	uint32_t host_port;
+
+	offer(4, BUFFER_LEN);
+	int client = open_client(&host_port);
+
+	for (unsigned i = 0; i < 20; i++) {
+		/* It fills a buffer, so there may be more. */
+		cr_assert_eq(send(client, data, sizeof(data), 0), sizeof(data));
+		vdriver_run(&driver);
+		cr_assert_eq(expect(VSOCK_OP_RW).len, sizeof(data));
+	}
+	close(client);
+}
+
 Test(vsock, a_guest_that_takes_no_answers_waits_itself)
 {
 	unsigned resets = 0;
@@ -584,8 +601,11 @@ Test(vsock, a_broken_queue_closes_connections_until_the_driver_resets)
 		cr_assert(vdriver_status(&driver) & VIRTIO_STATUS_NEEDS_RESET);
 		cr_expect(is_closed(client) || errno == ECONNRESET, "queue %u", queue);
 		close(client);
+		uint64_t added = metric_get(&vsock_metrics(vsock)->conns_added);
+
 		client = connect_client("CONNECT 52\n");
 		cr_assert_eq(vdriver_run(&driver), 0);
+		cr_expect_eq(metric_get(&vsock_metrics(vsock)->conns_added), added);
 		close(client);
 		cr_assert(vdriver_start(&driver, vsock_virtio(vsock), IN_ORDER));
 		vdriver_run(&driver);
