@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "arch/boot.h"
 #include "vmm/base/bytes.h"
@@ -80,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct error err = {0};
 	AUTO_FD fd = memfd_create("kernel", MFD_CLOEXEC);
 
-	check(fd >= 0 && write_full(fd, data, len, &err) == 0);
+	check(fd >= 0 && write(fd, data, len) == (ssize_t)len);
 	check(gmem_new(&ram, 1, GMEM_ANON, &mem, &err) == 0);
 	boot_kernel(mem, fd, data, len);
 	gmem_free(mem);

@@ -4,14 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/lib/capture.h"
@@ -152,65 +149,6 @@ Test(fd, pread_full_reads_exactly_or_fails)
 			cr_expect(memcmp(buf, &"abcdef"[cases[i].offset % 7], cases[i].len) == 0);
 		}
 	}
-}
-
-static uint8_t sent[MIB];
-static uint8_t received[MIB + 1];
-
-static void *read_slowly(void *arg)
-{
-	const int *fd = arg;
-	size_t total = 0;
-	ssize_t got;
-
-	while ((got = read(*fd, received + total, min_u64(1000, sizeof(received) - total))) > 0) {
-		total += (size_t)got;
-	}
-	return (void *)total; // NOLINT
-}
-
-static void do_nothing(int signo)
-{
-	(void)signo;
-}
-
-/* Signals cut writes that wait for the reader short, or end them before the first byte. */
-static void send_signals(void)
-{
-	struct sigaction action = {.sa_handler = do_nothing};
-	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
-	struct itimerspec often = {.it_interval = {.tv_nsec = 100000},
-				   .it_value = {.tv_nsec = 100000}};
-	timer_t timer;
-
-	sigaction(SIGUSR1, &action, NULL);
-	cr_assert(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-	timer_settime(timer, 0, &often, NULL);
-}
-
-Test(fd, write_full_writes_all_in_spite_of_short_writes, .timeout = 10)
-{
-	int ends[2];
-	pthread_t reader;
-	sigset_t signals;
-	void *total;
-	struct error err = {0};
-
-	for (size_t i = 0; i < sizeof(sent); i++) {
-		sent[i] = (uint8_t)(i * 7 + i / 251);
-	}
-	cr_assert(pipe(ends) == 0);
-	sigfillset(&signals);
-	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	pthread_create(&reader, NULL, read_slowly, &ends[0]);
-	pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
-	send_signals();
-	cr_assert(write_full(ends[1], sent, sizeof(sent), &err) == 0, "%s", err.msg);
-	close(ends[1]);
-	pthread_join(reader, &total);
-	cr_assert((size_t)total == sizeof(sent) && memcmp(sent, received, sizeof(sent)) == 0);
-	cr_assert(write_full(ends[0], "x", 1, &err) == -1);
-	cr_assert(err.sys == EBADF);
 }
 
 Test(fd, read_file_gives_text_with_nul)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors that close themselves, whole reads and writes. */
+/* Descriptors that close themselves, whole reads. */
 #include "vmm/base/fd.h"
 
 #include <errno.h>
@@ -97,25 +97,6 @@ int pread_full(int fd, void *buf, size_t len, uint64_t offset, struct error *err
 		next += got;
 		len -= (size_t)got;
 		offset += (uint64_t)got;
-	}
-	return 0;
-}
-
-int write_full(int fd, const void *buf, size_t len, struct error *err)
-{
-	const uint8_t *next = buf;
-
-	while (len > 0) {
-		ssize_t put = write(fd, next, len);
-
-		if (put < 0 && errno == EINTR) {
-			continue;
-		}
-		if (put < 0) {
-			return error_sys(err, "Cannot write %zu bytes", len);
-		}
-		next += put;
-		len -= (size_t)put;
 	}
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors and heap blocks that close themselves, and whole reads and writes. */
+/* Descriptors and heap blocks that close themselves, and whole reads. */
 #ifndef VMM_BASE_FD_H
 #define VMM_BASE_FD_H
 
@@ -48,9 +48,6 @@ MUST_CHECK int pread_full(int fd, void *buf, size_t len, uint64_t offset, struct
  * of ours becomes somebody's standard output. First thing in a process.
  */
 MUST_CHECK int fd_open_standard(struct error *err);
-
-/* Writes all of `buf`, retrying EINTR and short writes. */
-MUST_CHECK int write_full(int fd, const void *buf, size_t len, struct error *err);
 
 /*
  * Reads the whole of a file of at most `limit` bytes into a fresh NUL-terminated heap block, which
