@@ -266,7 +266,8 @@ static void *start_and_reset(void *arg)
 			vdriver_start(&driver, balloon_virtio(balloon), 1 << 1 | 1 << 3 | 1 << 5));
 		memset(next_desc, 0, sizeof(next_desc));
 		for (unsigned j = 0; j < 10; j++) {
-			offer_list(INFLATE, LIST + j * PAGE, pfns, ARRAY_COUNT(pfns));
+			/* Not at LIST, where offer_cmd writes. */
+			offer_list(INFLATE, LIST + (j + 1) * PAGE, pfns, ARRAY_COUNT(pfns));
 			offer_range(4, PAGES, PAGE);
 		}
 		offer_stats(stats, 1);
