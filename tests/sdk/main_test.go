@@ -326,18 +326,25 @@ func TestRefusalsReachTheCallerWithTheirMessage(t *testing.T) {
 	}
 }
 
-func TestADriveIsRefusedAsLongAsThereAreNone(t *testing.T) {
+func TestADriveGoesOnWithAnotherFile(t *testing.T) {
 	needKVM(t)
-	disk := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {
-		t.Fatal(err)
+	disks := [2]string{}
+	for i := range disks {
+		disks[i] = filepath.Join(t.TempDir(), "disk")
+		if err := os.WriteFile(disks[i], make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	v := newVM(t, func(config *firecracker.Config) {
-		config.Drives = firecracker.NewDrivesBuilder(disk).Build()
+		config.Drives = firecracker.NewDrivesBuilder(disks[0]).Build()
 	})
-	err := v.Start(v.ctx)
-	if err == nil || !strings.Contains(err.Error(), "This build of squib does not have") {
-		t.Fatalf("Start with a drive: %v", err)
+	v.start(t)
+	if err := v.UpdateGuestDrive(v.ctx, "root_drive", disks[1]); err != nil {
+		t.Fatalf("UpdateGuestDrive: %v", err)
+	}
+	err := v.UpdateGuestDrive(v.ctx, "root_drive", disks[1]+".none")
+	if err == nil || !strings.Contains(err.Error(), "Error manipulating the backing file: No such file or directory (os error 2)") {
+		t.Fatalf("UpdateGuestDrive with a file that is not there: %v", err)
 	}
 }
 

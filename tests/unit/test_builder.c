@@ -56,6 +56,7 @@ static void setup(void)
 	capture_log(LOG_INFO);
 	cr_assert(evloop_init(&loop, &err) == 0);
 	vm_config_init(&config);
+	config.has_entropy = true;
 	config.machine.vcpu_count = 2;
 	config.boot_source = (struct boot_source_config){
 		.kernel_image_path = kernel_path,
@@ -100,7 +101,7 @@ static void expect_success(const char *what)
 Test(builder, builds_all_of_a_machine, .init = setup, .timeout = 10)
 {
 	struct error err = {0};
-	char text[64];
+	char text[80];
 	unsigned fds = kvm_fake_open_fds();
 	unsigned tasks = threads();
 
@@ -112,10 +113,12 @@ Test(builder, builds_all_of_a_machine, .init = setup, .timeout = 10)
 	cr_assert(gmem_read(mem, GPA(MIB + 4096), text, 10) == 0);
 	cr_assert(memcmp(text, "the initrd", 10) == 0);
 	cr_assert(gmem_read(mem, GPA(0x20000), text, sizeof(text)) == 0);
-	cr_assert_str_eq(text, "console=ttyS0 quiet pci=off fake.serial -- init args");
+	cr_assert_str_eq(text,
+			 "console=ttyS0 quiet pci=off fake.virtio=16 fake.serial -- init args");
 	cr_assert(kvm_fake_last(KVM_SET_USER_MEMORY_REGION) < kvm_fake_first(KVM_CREATE_IRQCHIP));
 	cr_assert(kvm_fake_last(KVM_SET_USER_MEMORY_REGION) < kvm_fake_first(KVM_CREATE_VCPU));
 	cr_assert(kvm_fake_last(KVM_CREATE_VCPU) < kvm_fake_first(KVM_IRQFD));
+	cr_assert(kvm_fake_last(KVM_CREATE_VCPU) < kvm_fake_first(KVM_IOEVENTFD));
 	cr_assert(kvm_fake_count(KVM_RUN) == 0, "a vCPU runs already");
 	for (int mark = TIMELINE_VM; mark <= TIMELINE_DEVICES; mark++) {
 		cr_assert(timeline.at_ns[mark] > 0, "mark %d", mark);
@@ -129,13 +132,13 @@ Test(builder, builds_all_of_a_machine, .init = setup, .timeout = 10)
 Test(builder, takes_the_default_command_line, .init = setup, .timeout = 10)
 {
 	struct error err = {0};
-	char text[64];
+	char text[80];
 
 	config.boot_source.boot_args = NULL;
 	config.boot_source.initrd_fd = -1;
 	cr_assert(builder_build(&microvm, &params, &err) == 0, "%s", err.msg);
 	cr_assert(gmem_read(microvm.vm.mem, GPA(0x20000), text, sizeof(text)) == 0);
-	cr_assert_str_eq(text, "reboot=k panic=1 pci=off");
+	cr_assert_str_eq(text, "reboot=k panic=1 pci=off fake.virtio=16");
 	cr_assert(microvm.devmgr.serial == NULL);
 	microvm_destroy(&microvm);
 }
