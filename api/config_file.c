@@ -79,22 +79,24 @@ static bool asks_for_nothing(const json_t *json)
 	       (json_is_array(json) && json_array_size(json) == 0);
 }
 
-/* Applies call->json, or what it lists. */
-static int put_key(const struct key *key, struct resource_call *call, struct error *err)
+/* Applies a key's value, or what it lists. */
+static int put_key(const struct key *key, const struct json_value *value,
+		   const struct resource_call *machine, struct error *err)
 {
-	const struct json_value *list = call->json;
+	struct resource_call call = *machine;
 	struct json_value element = {0};
 
 	if (!key->is_list) {
-		return key->put(call, err);
+		call.json = value;
+		return key->put(&call, err);
 	}
-	if (schema_expect_list(list, err) < 0) {
+	if (schema_expect_list(value, err) < 0) {
 		return -1;
 	}
-	for (size_t i = 0; i < json_array_size(list->json); i++) {
-		element = json_element(list, i, i > 0 ? &element : NULL);
-		call->json = &element;
-		if (key->put(call, err) < 0) {
+	for (size_t i = 0; i < json_array_size(value->json); i++) {
+		element = json_element(value, i, i > 0 ? &element : NULL);
+		call.json = &element;
+		if (key->put(&call, err) < 0) {
 			return -1;
 		}
 	}
@@ -123,9 +125,10 @@ static int apply(const struct json_value *root, action_fn execute, void *arg, st
 	for (size_t i = 0; i < KEY_COUNT; i++) {
 		bool is_given = values[i].json != NULL &&
 				(keys[i].need != SCHEMA_OPTIONAL || !json_is_null(values[i].json));
-		struct resource_call call = {.execute = execute, .arg = arg, .json = &values[i]};
+		struct resource_call machine = {.execute = execute, .arg = arg};
 
-		if (keys[i].put != NULL && is_given && put_key(&keys[i], &call, err) < 0) {
+		if (keys[i].put != NULL && is_given &&
+		    put_key(&keys[i], &values[i], &machine, err) < 0) {
 			return -1;
 		}
 	}

@@ -152,12 +152,15 @@ static void name_source(struct virtio_slot *slot, const char *id)
 {
 	size_t len = 0;
 
-	for (; id[len] != '\0' && len < sizeof(slot->name) - 1; len++) {
+	for (; len < sizeof(slot->name) - 1 && id[len] != '\0'; len++) {
 		char c = id[len];
 		bool is_plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
 				(c >= 'a' && c <= 'z') || (unsigned char)c >= 0x80;
 
-		slot->name[len] = is_plain ? c : '_';
+		if (!is_plain) {
+			c = '_';
+		}
+		slot->name[len] = c;
 	}
 	/* Not within a character. */
 	while (len > 0 && ((unsigned char)id[len] & 0xc0) == 0x80) {
