@@ -58,14 +58,17 @@ VMM_SRC := $(filter-out vmm/main.c,$(wildcard vmm/*.c))
 DEVICE_SRC := $(wildcard devices/*.c devices/*/*.c)
 API_SRC := $(wildcard api/*.c)
 ARCH_SRC := $(wildcard arch/$(ARCH)/*.c)
-SQUIB_SRC := vmm/main.c $(BASE_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) $(ARCH_SRC)
+SQUIB_SRC := vmm/main.c $(BASE_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) $(ARCH_SRC) seccomp/filter.c
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+# seccomp/rules.mk makes them: the compiled filters, and the names of system calls.
+FILTER_DATA := $(B)/seccomp/embed.o $(B)/seccomp/syscalls.o
 
 .PHONY: all clean help
 all: $(B)/squib ## build squib for ARCH (x86_64 or aarch64), with COMPILER (gcc or clang)
 
-$(B)/squib: $(call objects,$(SQUIB_SRC))
+$(B)/squib: $(call objects,$(SQUIB_SRC)) $(FILTER_DATA)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -74,6 +77,7 @@ $(B)/obj/%.o: %.c
 	@echo "  CC      $@"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
+include seccomp/rules.mk
 include tools/rules.mk
 include tests/guest/rules.mk
 include tests/bench/rules.mk

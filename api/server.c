@@ -67,6 +67,8 @@ struct api_server {
 	uint64_t payload_max;
 	http_handler handler;
 	void *arg;
+	void (*confine)(void *arg);
+	void *confine_arg;
 	/* the maker's thread only */
 	pthread_t thread;
 	bool has_thread;
@@ -310,6 +312,9 @@ static void *server_main(void *arg)
 
 	pthread_setname_np(pthread_self(), THREAD_NAME);
 	log_set_thread(THREAD_NAME);
+	if (server->confine != NULL) {
+		server->confine(server->confine_arg);
+	}
 	log_info("API server started.");
 	while (!server->loop.is_stopping) {
 		int timeout_ms = server->is_accept_paused ? ACCEPT_RETRY_MS : -1;
@@ -418,6 +423,8 @@ int api_server_new(const struct api_server_config *config, struct api_server **o
 	server->payload_max = config->payload_max;
 	server->handler = config->handler;
 	server->arg = config->arg;
+	server->confine = config->confine;
+	server->confine_arg = config->confine_arg;
 	server->listener = (struct ev_source){.fd = -1, .fn = on_client};
 	server->stop = (struct ev_source){.fd = -1, .fn = on_stop};
 	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {

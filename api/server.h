@@ -18,6 +18,8 @@ struct api_server_config {
 	uint64_t payload_max; /* bytes of a request's body */
 	http_handler handler; /* called on the server's thread, one request at a time */
 	void *arg;
+	void (*confine)(void *arg); /* called first on the server's thread; NULL: nothing to do */
+	void *confine_arg;
 };
 
 struct api_server;

@@ -7,7 +7,8 @@
 FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
 # What the units and the fuzzers share; the others of tests/lib drive the real binary.
 UNIT_LIB_SRC := $(filter-out tests/lib/api_client.c tests/lib/testbed.c,$(wildcard tests/lib/*.c))
-UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(UNIT_LIB_SRC) $(CTL_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
+UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(wildcard seccomp/*.c) \
+	$(UNIT_LIB_SRC) $(CTL_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
 UNIT_ARCH_SRC := $(wildcard tests/unit/$(ARCH)/*.c) $(FAKE_KVM) $(ARCH_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
@@ -21,6 +22,7 @@ CPPFLAGS += -isystem tests/tsan
 else
 UNIT_LIBS := -lcriterion
 endif
+UNIT_LIBS += -lseccomp
 
 # Without --gc-sections: criterion finds its tests by a section that nothing refers to.
 UNIT_LDFLAGS := -pie $(LDFLAGS)

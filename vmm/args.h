@@ -32,6 +32,7 @@ struct args {
 	const char *metrics_path;
 	bool boot_timer;
 	bool no_seccomp;
+	const char *seccomp_filter;
 	const char *log_path;
 	const char *module;
 	enum log_level level;

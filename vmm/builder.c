@@ -27,6 +27,7 @@ static int build_vm(struct build *build, struct error *err)
 		.backing = backing[machine->huge_pages],
 		.timeline = build->params->timeline,
 		.metrics = build->params->metrics,
+		.filters = build->params->filters,
 	};
 
 	if (!mul_u64(machine->mem_size_mib, MIB, &params.mem_len)) {

@@ -21,9 +21,10 @@ struct microvm {
 
 struct builder_params {
 	const struct vm_config *config;
-	struct evloop *loop;	   /* outlives the microvm */
-	struct timeline *timeline; /* the same */
-	struct metrics *metrics;   /* the same; NULL: nobody asks for counts */
+	struct evloop *loop;		  /* outlives the microvm */
+	struct timeline *timeline;	  /* the same */
+	struct metrics *metrics;	  /* the same; NULL: nobody asks for counts */
+	const struct filter_set *filters; /* the same; NULL: none */
 	bool has_boot_timer;
 };
 

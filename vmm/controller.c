@@ -108,6 +108,7 @@ static int start(struct controller *controller, struct action *action, struct er
 		.loop = controller->loop,
 		.timeline = controller->timeline,
 		.metrics = &controller->telemetry->metrics,
+		.filters = controller->filters,
 		.has_boot_timer = controller->has_boot_timer,
 	};
 
@@ -118,7 +119,9 @@ static int start(struct controller *controller, struct action *action, struct er
 	}
 	controller->end = (struct ev_source){.fd = microvm->vm.end_event, .fn = on_end};
 	if (ev_add(controller->loop, &controller->end, EPOLLIN, err) < 0 ||
-	    telemetry_start(controller->telemetry, controller->loop, err) < 0) {
+	    telemetry_start(controller->telemetry, controller->loop, err) < 0 ||
+	    /* Last, so that it need not allow what only building takes. */
+	    filter_install(controller->filters, FILTER_VMM, err) < 0) {
 		ev_del(controller->loop, &controller->end);
 		microvm_destroy(microvm);
 		return -1;

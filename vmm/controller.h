@@ -15,10 +15,11 @@
 
 /* All on the VMM thread. */
 struct controller {
-	struct evloop *loop;	     /* outlives the controller */
-	struct timeline *timeline;   /* the same */
-	const char *id;		     /* the same */
-	struct telemetry *telemetry; /* the same */
+	struct evloop *loop;		  /* outlives the controller */
+	struct timeline *timeline;	  /* the same */
+	const char *id;			  /* the same */
+	struct telemetry *telemetry;	  /* the same */
+	const struct filter_set *filters; /* the same; NULL: none */
 	bool has_boot_timer;
 	enum vm_state state;
 	struct vm_config config;
@@ -26,7 +27,7 @@ struct controller {
 	struct ev_source end; /* the guest ended */
 };
 
-/* The caller has set the first five fields; the rest is zeroed. */
+/* The caller has set the first six fields; the rest is zeroed. */
 void controller_init(struct controller *controller);
 
 /* Ends the guest, if any, and frees everything. A zeroed one is fine. */

@@ -13,6 +13,7 @@
 #include "api/router.h"
 #include "api/server.h"
 #include "arch/arch.h"
+#include "seccomp/filter.h"
 #include "vmm/args.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/evloop.h"
@@ -30,6 +31,7 @@ struct process {
 	struct args args;
 	struct timeline timeline;
 	struct telemetry telemetry;
+	struct filter_set filters;
 	struct evloop loop;
 	struct controller controller;
 	struct ev_source requests; /* SIGUSR1 */
@@ -106,6 +108,32 @@ static int ask(void *arg, struct action *action, struct error *err)
 	return letter.result;
 }
 
+/* Read before any thread starts, so that a file that is no good is told like any other argument. */
+static int load_filters(struct process *process, struct error *err)
+{
+	const char *path = process->args.seccomp_filter;
+	int result = 0;
+
+	if (path != NULL) {
+		result = filter_set_load(path, &process->filters, err);
+	} else if (!process->args.no_seccomp) {
+		result = filter_set_default(&process->filters, err);
+	}
+	return result < 0 ? error_wrap(err, "Seccomp error") : 0;
+}
+
+static void confine_api(void *arg)
+{
+	const struct process *process = arg;
+	struct error err = {0};
+
+	if (filter_install(&process->filters, FILTER_API, &err) < 0) {
+		/* Nobody may talk to a thread that is not held in. */
+		log_error("%s", err.msg);
+		_exit(EXIT_CODE_PANIC);
+	}
+}
+
 static int start_api(struct process *process, struct error *err)
 {
 	struct api_server_config config = {
@@ -113,6 +141,8 @@ static int start_api(struct process *process, struct error *err)
 		.payload_max = process->args.api_payload_max,
 		.handler = router_handle,
 		.arg = &process->router,
+		.confine = confine_api,
+		.confine_arg = process,
 	};
 
 	process->router = (struct router){
@@ -196,12 +226,14 @@ static int run(struct process *process, struct error *err)
 	controller->timeline = &process->timeline;
 	controller->id = process->args.id;
 	controller->telemetry = &process->telemetry;
+	controller->filters = &process->filters;
 	controller->has_boot_timer = process->args.boot_timer;
 	controller_init(controller);
 	process->requests.fn = on_request;
 	if (signals_open_requests(&process->requests.fd, err) < 0 ||
 	    ev_add(&process->loop, &process->requests, EPOLLIN, err) < 0 ||
-	    configure_metrics(process, err) < 0 || check_metadata(process, err) < 0 ||
+	    configure_metrics(process, err) < 0 || load_filters(process, err) < 0 ||
+	    check_metadata(process, err) < 0 ||
 	    (!process->args.no_api && start_api(process, err) < 0) ||
 	    boot_from_file(process, err) < 0 || evloop_run(&process->loop, err) < 0) {
 		return -1;
@@ -228,6 +260,7 @@ static void destroy(struct process *process)
 	telemetry_destroy(&process->telemetry);
 	fd_close(&process->requests.fd);
 	evloop_destroy(&process->loop);
+	filter_set_free(&process->filters);
 }
 
 int main(int argc, char **argv)

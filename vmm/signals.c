@@ -16,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "seccomp/filter.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
 #include "vmm/console.h"
@@ -90,6 +91,9 @@ static void on_fatal(int signo, siginfo_t *info, void *context)
 	if (signo == SIGSYS) {
 		log_error("Shutting down VM after intercepting a bad syscall (%d).",
 			  info->si_syscall);
+		log_error(
+			"The seccomp filter of this thread does not allow %s; see docs/seccomp.md.",
+			filter_syscall_name(info->si_syscall));
 	} else if (fatal->exit_code != 0) {
 		log_error("Shutting down VM after intercepting signal %d, code %d", signo,
 			  info->si_code);

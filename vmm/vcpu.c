@@ -292,10 +292,16 @@ static void *vcpu_main(void *arg)
 {
 	struct vcpu *vcpu = arg;
 	bool is_first_run = vcpu->index == 0;
+	struct error err = {0};
 
 	unblock_kick();
 	pthread_setname_np(pthread_self(), vcpu->name);
 	log_set_thread(vcpu->name);
+	if (filter_install(vcpu->vm->filters, FILTER_VCPU, &err) < 0) {
+		/* Then the guest has ended before it began: no instruction of it runs unfiltered.
+		 */
+		stop(vcpu, "%s", err.msg);
+	}
 	while (wait_until_wanted(vcpu)) {
 		if (is_first_run) {
 			timeline_set(vcpu->vm->timeline, TIMELINE_RUN);

@@ -70,7 +70,8 @@ int vm_init(struct vm *vm, const struct vm_params *params, struct error *err)
 			  .want = VM_PARK,
 			  .machine = params->machine,
 			  .timeline = params->timeline,
-			  .metrics = params->metrics};
+			  .metrics = params->metrics,
+			  .filters = params->filters};
 
 	if (init_sync(vm, err) < 0 || kvm_open(&vm->kvm_fd, err) < 0 ||
 	    arch_check_host(vm->kvm_fd, err) < 0 ||

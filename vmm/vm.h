@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "arch/arch.h"
+#include "seccomp/filter.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 #include "vmm/base/gmem.h"
@@ -43,9 +44,10 @@ struct vm {
 	struct bus mmio;
 	struct bus pio;
 	struct vcpu vcpus[ARCH_VCPUS_MAX];
-	struct timeline *timeline; /* the creator's */
-	struct metrics *metrics;   /* the same; NULL: nobody asks for counts */
-	int end_event;		   /* eventfd, readable once the guest has ended */
+	struct timeline *timeline;	  /* the creator's */
+	struct metrics *metrics;	  /* the same; NULL: nobody asks for counts */
+	const struct filter_set *filters; /* the same; NULL: none */
+	int end_event;			  /* eventfd, readable once the guest has ended */
 	/* shared */
 	_Atomic int end;		/* enum vm_end; the first end wins */
 	char end_reason[ERROR_MSG_LEN]; /* by the winner, before end_event is written */
@@ -60,8 +62,9 @@ struct vm_params {
 	struct arch_machine machine;
 	uint64_t mem_len; /* bytes, a multiple of 1 MiB */
 	enum gmem_backing backing;
-	struct timeline *timeline; /* outlives the VM */
-	struct metrics *metrics;   /* the same; may be NULL */
+	struct timeline *timeline;	  /* outlives the VM */
+	struct metrics *metrics;	  /* the same; may be NULL */
+	const struct filter_set *filters; /* of the vCPU threads, the same */
 };
 
 /*

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The compiled filters of the monitor's threads: read from a file or built in, and installed. */
+#ifndef SECCOMP_FILTER_H
+#define SECCOMP_FILTER_H
+
+#include <linux/filter.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+/* The threads that have a filter each; the order is that of the file. */
+enum filter_thread {
+	FILTER_VMM,
+	FILTER_API,
+	FILTER_VCPU,
+	FILTER_THREADS
+};
+
+enum {
+	FILTER_INSTRUCTIONS_MAX =
+		4096,		  /* of one filter: what the kernel takes [linux BPF_MAXINSNS] */
+	FILTER_FILE_MAX = 100000, /* bytes [compat] */
+	FILTER_MAGIC_LEN = 8,
+};
+
+/* "vmm", "api", "vcpu": what policies call them. */
+extern const char *const filter_thread_names[FILTER_THREADS];
+
+/*
+ * The file: this header, then the instructions of the three programs, one after the other, in the
+ * byte order of the machine. Written by tools/seccompiler.
+ */
+struct filter_header {
+	char magic[FILTER_MAGIC_LEN];
+	uint32_t arch;			 /* AUDIT_ARCH_... [linux audit.h] */
+	uint32_t counts[FILTER_THREADS]; /* of instructions */
+};
+
+extern const char filter_magic[FILTER_MAGIC_LEN];
+
+/* One program per thread; all NULL: no filters. Programs point into `owned` or constants. */
+struct filter_set {
+	struct sock_fprog programs[FILTER_THREADS];
+	void *owned; /* heap; NULL: constants */
+};
+
+/* The filters that the binary carries. */
+MUST_CHECK int filter_set_default(struct filter_set *set, struct error *err);
+
+/* The filters of a file, which must be for this architecture and have all three, none empty. */
+MUST_CHECK int filter_set_load(const char *path, struct filter_set *set, struct error *err);
+
+/* Reads the `len` bytes of a file, which outlive *set. */
+MUST_CHECK int filter_set_parse(const void *bytes, size_t len, struct filter_set *set,
+				struct error *err);
+
+/* Programs that are installed stay so. A zeroed one is fine. */
+void filter_set_free(struct filter_set *set);
+
+/*
+ * Holds the calling thread in from now on, by the program for `thread`; also forbids it to gain
+ * privileges by exec. Without filters (or a set: NULL) nothing happens.
+ */
+MUST_CHECK int filter_install(const struct filter_set *set, enum filter_thread thread,
+			      struct error *err);
+
+/* The name of a system call of this architecture, or "an unknown system call". */
+const char *filter_syscall_name(int number);
+
+#endif
