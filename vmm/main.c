@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* squib's process: arguments, log, configuration, one machine, the event loop, an exit code. */
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -263,6 +266,17 @@ static void destroy(struct process *process)
 	filter_set_free(&process->filters);
 }
 
+static void prepare_libraries(void)
+{
+	size_t seed;
+
+	/* Two threads allocate, seldom: a heap each would cost pages, and system calls to grow. */
+	mallopt(M_ARENA_MAX, 1);
+	/* Else jansson opens /dev/urandom at the first object, on a thread that may not. */
+	memcpy(&seed, (const void *)getauxval(AT_RANDOM), sizeof(seed));
+	json_object_seed(seed);
+}
+
 int main(int argc, char **argv)
 {
 	/* Static, so that the pages of its buffers cost nothing until they are used. */
@@ -271,6 +285,7 @@ int main(int argc, char **argv)
 	struct error err = {0};
 
 	timeline_set(&process->timeline, TIMELINE_MAIN);
+	prepare_libraries();
 	if (fd_open_standard(&err) < 0) {
 		return fail(&err, EXIT_CODE_INTERNAL);
 	}
