@@ -37,7 +37,7 @@ $(B)/fake/%.o: %.c
 ALLOCATORS := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup
 ALLOC_GUARD := $(ALLOCATORS:%=-Wl,--wrap=%)
 
-$(B)/unit: $(patsubst %.c,$(B)/fake/%.o,$(UNIT_SRC))
+$(B)/unit: $(patsubst %.c,$(B)/fake/%.o,$(UNIT_SRC)) $(FILTER_DATA)
 	@echo "  LD      $@"
 	@$(CC) $(UNIT_LDFLAGS) $(ALLOC_GUARD) -o $@ $^ $(UNIT_LIBS) $(LDLIBS)
 
