@@ -95,10 +95,9 @@ static uint64_t load64(const void *ring, size_t offset)
 
 /* --- start and stop --- */
 
-static int map_ring(struct gmem *mem, gpa_t gpa, uint64_t len, uint64_t align, void **ring)
+static void *map_ring(struct gmem *mem, gpa_t gpa, uint64_t len, uint64_t align)
 {
-	*ring = is_aligned(gpa.v, align) ? gmem_ring_map(mem, gpa, len) : NULL;
-	return *ring != NULL ? 0 : -1;
+	return is_aligned(gpa.v, align) ? gmem_ring_map(mem, gpa, len) : NULL;
 }
 
 static int bad_ring(const char *name, gpa_t gpa, struct error *err)
@@ -118,7 +117,6 @@ int virtq_start(struct virtq *vq, const struct virtq_config *config, struct gmem
 		.has_indirect = (features >> FEATURE_INDIRECT_DESC & 1) != 0,
 	};
 	uint64_t size = config->size;
-	void *desc = NULL;
 
 	if (size == 0 || size > VIRTQ_SIZE_MAX || (size & (size - 1)) != 0) {
 		return error_set(err, ERR_GUEST,
@@ -129,16 +127,18 @@ int virtq_start(struct virtq *vq, const struct virtq_config *config, struct gmem
 	uint64_t avail_len = RING_ENTRIES + size * AVAIL_ENTRY_LEN + sizeof(uint16_t);
 	uint64_t used_len = RING_ENTRIES + size * USED_ENTRY_LEN + sizeof(uint16_t);
 
-	if (map_ring(mem, config->desc, size * DESC_LEN, 16, &desc) < 0) {
+	started.desc = map_ring(mem, config->desc, size * DESC_LEN, 16);
+	if (started.desc == NULL) {
 		return bad_ring("descriptor table", config->desc, err);
 	}
-	if (map_ring(mem, config->avail, avail_len, 2, &started.avail) < 0) {
+	started.avail = map_ring(mem, config->avail, avail_len, 2);
+	if (started.avail == NULL) {
 		return bad_ring("available ring", config->avail, err);
 	}
-	if (map_ring(mem, config->used, used_len, 4, &started.used) < 0) {
+	started.used = map_ring(mem, config->used, used_len, 4);
+	if (started.used == NULL) {
 		return bad_ring("used ring", config->used, err);
 	}
-	started.desc = desc;
 	*vq = started;
 	return 0;
 }
@@ -176,7 +176,7 @@ static bool add_segment(const struct gmem *mem, struct virtq_chain *chain, const
 	bool is_writable = (desc->flags & DESC_WRITE) != 0;
 	uint32_t *sum = is_writable ? &chain->write_len : &chain->read_len;
 
-	if (desc->len == 0 || chain->count == VIRTQ_CHAIN_MAX ||
+	if (desc->len == 0 || chain->count >= VIRTQ_CHAIN_MAX ||
 	    (!is_writable && chain->readable < chain->count) ||
 	    __builtin_add_overflow(*sum, desc->len, sum) ||
 	    !gmem_contains(mem, GPA(desc->addr), desc->len)) {
@@ -185,7 +185,7 @@ static bool add_segment(const struct gmem *mem, struct virtq_chain *chain, const
 	chain->segs[chain->count] = (struct virtq_seg){.gpa = GPA(desc->addr), .len = desc->len};
 	chain->count++;
 	if (!is_writable) {
-		chain->readable++;
+		chain->readable = chain->count;
 	}
 	return true;
 }
@@ -201,7 +201,7 @@ enum {
 static bool walk_indirect(const struct gmem *mem, struct virtq_chain *chain,
 			  const struct desc *table)
 {
-	struct desc window[WINDOW_LEN];
+	struct desc window[WINDOW_LEN] = {0};
 	uint32_t table_count = table->len / DESC_LEN;
 	uint32_t first = 0;
 	uint32_t count = 0; /* in the window, from entry `first` on */
@@ -470,7 +470,7 @@ static bool add_iovec(struct virtq_iov *iov, size_t first, const struct iovec *p
 	if (iov->count > first) {
 		struct iovec *last = &iov->iov[iov->count - 1];
 
-		if ((uint8_t *)last->iov_base + last->iov_len == (uint8_t *)part->iov_base) {
+		if ((uintptr_t)last->iov_base + last->iov_len == (uintptr_t)part->iov_base) {
 			last->iov_len += part->iov_len;
 			return true;
 		}
@@ -493,7 +493,7 @@ int virtq_chain_iov(struct gmem *mem, const struct virtq_chain *chain, struct vi
 	}
 	for (struct virtq_seg part = cursor_next(&cursor); part.len > 0;
 	     part = cursor_next(&cursor)) {
-		struct iovec parts[GMEM_REGIONS_MAX];
+		struct iovec parts[GMEM_REGIONS_MAX] = {0};
 		size_t count = 0;
 
 		if (gmem_iov(mem, part.gpa, part.len, parts, GMEM_REGIONS_MAX, &count) < 0) {
