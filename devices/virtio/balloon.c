@@ -216,6 +216,7 @@ static int init(struct balloon *balloon, const struct dev_env *env,
 	bool has_stats = config->stats_polling_interval_s > 0;
 	const struct virtio_params params = {
 		.ops = &ops,
+		.activate_fails = &balloon->metrics.activate_fails,
 		.id = "balloon", /* [compat] */
 		.features = (uint64_t)has_stats << F_STATS_VQ |
 			    (uint64_t)config->deflate_on_oom << F_DEFLATE_ON_OOM |

@@ -556,6 +556,7 @@ static int build(struct blk *blk, const struct dev_env *env, const struct blk_co
 	unsigned queue_count = config->num_queues > 0 ? config->num_queues : 1;
 	const struct virtio_params params = {
 		.ops = &ops,
+		.activate_fails = &blk->metrics.activate_fails,
 		.id = config->drive_id,
 		.features = features(config, queue_count),
 		.queue_count = queue_count,

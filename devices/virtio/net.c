@@ -579,7 +579,6 @@ static int activate(struct virtio_dev *dev, struct error *err)
 	uint32_t offloads = acked_offloads(net);
 
 	if (offloads != 0 && net->tap.ops->set_offloads(net->tap.fd, offloads, err) < 0) {
-		metric_add(&net->metrics.activate_fails, 1);
 		return error_wrap(err, "Setting tap interface offload flags failed");
 	}
 	net->offloads = offloads;
@@ -654,6 +653,7 @@ static int attach(struct net *net, const struct dev_env *env, const struct net_c
 {
 	struct virtio_params params = {
 		.ops = &ops,
+		.activate_fails = &net->metrics.activate_fails,
 		.id = config->iface_id,
 		.features = offered_features(net),
 		.queue_count = QUEUES,

@@ -189,8 +189,9 @@ static const struct virtio_ops ops = {
 static int init(struct rng *rng, const struct dev_env *env, const struct rng_config *config,
 		struct error *err)
 {
-	static const struct virtio_params params = {
+	const struct virtio_params params = {
 		.ops = &ops,
+		.activate_fails = &rng->metrics.activate_fails,
 		.id = "rng", /* [compat] */
 		.queue_count = QUEUES,
 	};

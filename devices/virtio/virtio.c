@@ -116,6 +116,7 @@ int virtio_init(struct virtio_dev *dev, const struct dev_env *env,
 		.clock = env->clock,
 		.offered = params->features | VIRTIO_FEATURES_ALWAYS,
 		.config_len = min_u64(params->config_len, VIRTIO_CONFIG_MAX),
+		.activate_fails = params->activate_fails,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	snprintf(dev->id, sizeof(dev->id), "%s", params->id);
@@ -228,6 +229,9 @@ void virtio_activate(struct virtio_dev *dev)
 	    (dev->ops->activate != NULL && dev->ops->activate(dev, &err) < 0)) {
 		log_guest_warn("Cannot activate %s device %s: %s", dev->ops->name, dev->id,
 			       err.msg);
+		if (dev->activate_fails != NULL) {
+			metric_add(dev->activate_fails, 1);
+		}
 		need_reset(dev);
 		return;
 	}

@@ -24,8 +24,7 @@
 #include "vmm/base/evloop.h"
 #include "vmm/base/metric.h"
 
-/* Device types [virtio-1.2 §5]. */
-enum virtio_type {
+enum virtio_type { /* [virtio-1.2 §5] */
 	VIRTIO_TYPE_NET = 1,
 	VIRTIO_TYPE_BLOCK = 2,
 	VIRTIO_TYPE_RNG = 4,
@@ -89,6 +88,7 @@ struct virtio_dev {
 	struct virtio_queue *queues;
 	unsigned queue_count;
 	size_t config_len;
+	struct metric *activate_fails;
 	/* under the lock */
 	pthread_mutex_t lock;
 	uint8_t config[VIRTIO_CONFIG_MAX];
@@ -108,6 +108,7 @@ struct virtio_params {
 	uint64_t features; /* of the device; VERSION_1, EVENT_IDX and INDIRECT_DESC come with it */
 	unsigned queue_count;
 	size_t config_len;
+	struct metric *activate_fails; /* the device's, as long as it lives */
 };
 
 /*

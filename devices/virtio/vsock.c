@@ -354,6 +354,7 @@ static int build(struct vsock *vsock, const struct dev_env *env, const struct vs
 {
 	const struct virtio_params params = {
 		.ops = &ops,
+		.activate_fails = &vsock->metrics.activate_fails,
 		.id = "vsock",
 		.features = UINT64_C(1) << FEATURE_IN_ORDER,
 		.queue_count = QUEUES,

@@ -87,6 +87,8 @@ static const struct virtio_ops ops = {
 	.reset = reset,
 };
 
+static struct metric activate_fails;
+
 static void set_up(void)
 {
 	const struct virtio_params params = {
@@ -95,9 +97,11 @@ static void set_up(void)
 		.features = OWN_FEATURE,
 		.queue_count = QUEUES,
 		.config_len = CONFIG_LEN,
+		.activate_fails = &activate_fails,
 	};
 	struct error err = {0};
 
+	activate_fails = (struct metric){0};
 	vdriver_init(&driver);
 	cr_assert(virtio_init(&copier.dev, vdriver_env(&driver), &params, &err) == 0, "%s",
 		  err.msg);
@@ -295,6 +299,7 @@ Test(virtio, a_failed_activation_asks_for_a_reset)
 		cr_expect(!vdriver_finish(&driver), "case %zu", i);
 		cr_expect(vdriver_status(&driver) == (0x0f | NEEDS_RESET), "case %zu", i);
 		cr_expect(vdriver_interrupts(&driver) == 1, "case %zu", i);
+		cr_expect(metric_get(&activate_fails) == i + 1, "case %zu", i);
 		cr_expect(strstr(captured(log), cases[i].sentence) != NULL, "case %zu: %s", i,
 			  captured(log));
 		vdriver_add(&driver, 0, &(struct vbuf){"x", 1, 0}, 1);
