@@ -16,7 +16,7 @@ vmm/main.c    vmm/ devices/ arch/ seccomp/ api/
 vmm/          vmm/ devices/ arch/ seccomp/
 api/          api/ vmm/
 tests/        tests/ vmm/ devices/ arch/ seccomp/ api/ tools/
-tools/        tools/ tests/guest/ vmm/base/ vmm/version.h arch/
+tools/        tools/ tests/guest/ vmm/base/ vmm/version.h arch/ seccomp/
 '
 
 # Includes without a folder are a file beside, or the architecture's own by -Iarch/$(ARCH).
