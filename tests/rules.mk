@@ -99,6 +99,21 @@ $(B)/e2e: $(call objects,$(wildcard tests/e2e/*.c) $(TEST_LIB_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
 
+# --- devices under Linux and under payloads: the guest's tools, the runner ---
+
+# As little as a program can be that runs in the guest and in the nested machine.
+$(B)/gt: $(call objects,$(wildcard tests/guest_tools/*.c))
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -s -o $@ $^
+
+$(B)/devices_test: $(call objects,$(wildcard tests/devices/*.c) $(TEST_LIB_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+.PHONY: devices
+devices: all $(B)/gt $(B)/devices_test guests $(B)/kvm_probe ## test the devices of ARCH under Linux (T=part of a name)
+	@tests/devices/run_all $(ARCH) $(T)
+
 # --- the API from outside: vectors of requests and answers, and clients that mean no good ---
 
 $(B)/api_vectors: $(call objects,$(addprefix tests/api/,run.c script.c text.c metrics.c) $(TEST_LIB_SRC))

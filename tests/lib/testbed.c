@@ -75,6 +75,7 @@ int exit_of(int wait_status)
 bool squib_init(struct squib *squib)
 {
 	squib->pid = 0;
+	squib->in = -1;
 	snprintf(squib->dir, sizeof(squib->dir), "/tmp/squib-test-XXXXXX");
 	return mkdtemp(squib->dir) != NULL;
 }
@@ -92,7 +93,7 @@ static void exec_squib(const struct squib *squib, const char *const *args)
 	if (chdir(squib->dir) < 0 || (out = open("out", O_WRONLY | O_CREAT | O_APPEND, 0600)) < 0) {
 		_exit(127);
 	}
-	dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
+	dup2(squib->in >= 0 ? squib->in : open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
 	close(out);

@@ -43,6 +43,7 @@ int exit_of(int wait_status);
 struct squib {
 	char dir[PATH_LEN];
 	pid_t pid; /* 0: not running */
+	int in;	   /* its standard input at its start; -1: /dev/null */
 };
 
 /* Makes the directory. */

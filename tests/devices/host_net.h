@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host's end of TAPs. */
+#ifndef TESTS_DEVICES_HOST_NET_H
+#define TESTS_DEVICES_HOST_NET_H
+
+#include "tests/devices/machine.h"
+
+/* This process and its children get a network namespace of their own. */
+bool host_net_isolate(struct machine *machine);
+
+/* Gives the interface an address of 24 bits and a MTU, and switches it on. */
+bool host_net_up(struct machine *machine, const char *name, const char *address, int mtu);
+
+#endif

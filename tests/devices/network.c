@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Interfaces on TAPs, by name and by descriptor, virtio sockets and entropy under Linux. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/devices/host_net.h"
+#include "tests/devices/machine.h"
+
+static bool interface_request(int fd, unsigned long request, struct ifreq *ifr, const char *name)
+{
+	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", name);
+	return ioctl(fd, request, ifr) == 0;
+}
+
+bool host_net_up(struct machine *machine, const char *name, const char *address, int mtu)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = {0};
+	struct sockaddr_in *in = (struct sockaddr_in *)&ifr.ifr_addr;
+	bool ok;
+
+	in->sin_family = AF_INET;
+	inet_pton(AF_INET, address, &in->sin_addr);
+	ok = interface_request(fd, SIOCSIFADDR, &ifr, name);
+	inet_pton(AF_INET, "255.255.255.0", &in->sin_addr);
+	ok = ok && interface_request(fd, SIOCSIFNETMASK, &ifr, name);
+	ifr = (struct ifreq){.ifr_mtu = mtu};
+	ok = ok && interface_request(fd, SIOCSIFMTU, &ifr, name);
+	ifr = (struct ifreq){.ifr_flags = IFF_UP | IFF_RUNNING};
+	ok = ok && interface_request(fd, SIOCSIFFLAGS, &ifr, name);
+	int sys = errno;
+
+	close(fd);
+	return ok || machine_fail(machine, "cannot set up %s: %s", name, strerror(sys));
+}
+
+bool host_net_isolate(struct machine *machine)
+{
+	return unshare(CLONE_NEWNET) == 0 ||
+	       machine_fail(machine, "no network namespace: %s", strerror(errno));
+}
+
+/* A TAP that squib inherits. */
+static int open_tap(struct machine *machine, const char *name)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int fd = open("/dev/net/tun", O_RDWR);
+
+	if (fd >= 0 && !interface_request(fd, TUNSETIFF, &ifr, name)) {
+		close(fd);
+		fd = -1;
+	}
+	if (fd < 0) {
+		machine_fail(machine, "cannot make the TAP %s: %s", name, strerror(errno));
+	}
+	return fd;
+}
+
+static bool check_addresses(struct machine *machine)
+{
+	return machine_expect(machine, "ok: eth0 06:00:ac:10:00:02 mtu 1400", NULL) &&
+	       machine_expect(machine, "ok: eth1 ", NULL) && machine_meet(machine, "addresses") &&
+	       host_net_up(machine, "tap0", "10.1.0.1", 1400) &&
+	       host_net_up(machine, "tap1", "10.2.0.1", 9000) && machine_go_on(machine) &&
+	       machine_expect(machine, "ok: pings", NULL);
+}
+
+static bool transfer(struct machine *machine)
+{
+	/* Three rounds of 4 and 2 connections, then 2 after eth0 was bound again. */
+	pid_t by_name = machine_spawn(machine, "serve tcp:10.1.0.1:5000 14");
+	pid_t by_fd = machine_spawn(machine, "serve tcp:10.2.0.1:5000 6");
+
+	return machine_expect(machine, "ok: transfers with offloads", NULL) &&
+	       machine_expect(machine, "ok: transfers without the guest's offloads", NULL) &&
+	       machine_meet(machine, "host's offloads off") &&
+	       machine_run(machine, "offload tap0 off") &&
+	       machine_run(machine, "offload tap1 off") && machine_go_on(machine) &&
+	       machine_expect(machine, "ok: transfers without offloads", NULL) &&
+	       machine_meet(machine, "serving tcp") && machine_run(machine, "offload tap0 on") &&
+	       machine_run(machine, "send tcp:10.1.0.2:5001 512 512 4") && machine_go_on(machine) &&
+	       machine_expect(machine, "ok: eth0 and eth1 were unbound and bound", NULL) &&
+	       machine_reap(machine, by_name, "serve tap0") &&
+	       machine_reap(machine, by_fd, "serve tap1");
+}
+
+static bool try_vsock(struct machine *machine, const pid_t served[2], pid_t served_later)
+{
+	return machine_expect(machine, "ok: vsock to the host", NULL) &&
+	       machine_reap(machine, served[0], "serve 7000") &&
+	       machine_reap(machine, served[1], "serve 7001") &&
+	       machine_meet(machine, "serving vsock") &&
+	       machine_run(machine, "send uds:v.sock:7002 1024 1024 3") && machine_go_on(machine) &&
+	       machine_meet(machine, "serving vsock 100 times") &&
+	       machine_run(machine, "send uds:v.sock:7003 2 2 100") && machine_go_on(machine) &&
+	       machine_expect(machine, "ok: vsock was unbound and bound", NULL) &&
+	       machine_reap(machine, served_later, "serve 7004");
+}
+
+static bool configure(struct machine *machine, int tap1)
+{
+	char root[PATH_LEN];
+
+	snprintf(root, sizeof(root), "%.400s/rootfs.ext4", env("DEVICES_DIR"));
+	const struct guest guest = {
+		.vcpus = 2, .mem_mib = 192, .script = "/tests/network.sh", .root = root};
+
+	return machine_configure(machine, &guest) &&
+	       machine_api(machine, 204, "PUT", "/network-interfaces/eth0",
+			   "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\", \"guest_mac\": "
+			   "\"06:00:AC:10:00:02\", \"mtu\": 1400}") &&
+	       machine_api(machine, 204, "PUT", "/network-interfaces/eth1",
+			   "{\"iface_id\": \"eth1\", \"host_dev_name\": \"fd:%d\", \"mtu\": 9000}",
+			   tap1) &&
+	       machine_api(machine, 204, "PUT", "/vsock",
+			   "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
+	       machine_api(machine, 204, "PUT", "/entropy", "{}");
+}
+
+static bool run_network(struct machine *machine)
+{
+	int tap1 = host_net_isolate(machine) ? open_tap(machine, "tap1") : -1;
+	bool ok = tap1 >= 0 && configure(machine, tap1);
+
+	if (tap1 >= 0) {
+		/* squib has its own. */
+		close(tap1);
+	}
+	const pid_t served[2] = {machine_spawn(machine, "serve unix:v.sock_7000 3"),
+				 machine_spawn(machine, "serve unix:v.sock_7001 100")};
+	pid_t served_later = machine_spawn(machine, "serve unix:v.sock_7004 2");
+
+	return ok && machine_start(machine) && check_addresses(machine) && transfer(machine) &&
+	       try_vsock(machine, served, served_later) &&
+	       machine_expect(machine, "ok: entropy", NULL) &&
+	       machine_expect(machine, "network: done", NULL) && machine_ends(machine);
+}
+
+const struct device_test network_tests[] = {
+	{"network: two TAPs, offloads, MTU, vsock, entropy, unbind", run_network, 200},
+	{NULL, NULL, 0},
+};

@@ -1,0 +1,23 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The balloon of a guest with 256 MiB; the host looks at the monitor's memory at each meeting. vdb
+# is 96 MiB of holes, to fill the page cache with.
+#
+# shellcheck shell=dash
+. /tests/lib.sh
+
+must gt eat 128 1
+meet "eaten and freed"
+
+dd if=/dev/vdb of=/dev/null bs=1M 2>/dev/null
+meet "page cache filled"
+free_kib() { awk '/^MemAvailable/ { print $2 }' /proc/meminfo; }
+meet "inflated, $(free_kib) KiB available"
+# More than the balloon leaves: it must give way.
+must gt eat 150 1
+meet "eaten under pressure"
+meet "deflated"
+rebind virtio_balloon "$(devices_of virtio_balloon)"
+meet "unbound and bound"
+must gt eat 64 0
+echo "balloon: done"

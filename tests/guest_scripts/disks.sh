@@ -1,0 +1,69 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Disks: vda the read-only root, vdb Sync, vdc Async, vdd to be replaced, vde slow, vdf removed and
+# bound again under load.
+#
+# shellcheck shell=dash
+. /tests/lib.sh
+
+[ "$(blockdev --getro /dev/vda)" = 1 ] || wrong "the root disk is not read-only"
+must_fail dd if=/dev/zero of=/dev/vda bs=512 count=1
+must_fail touch /new
+ok "read-only root"
+
+ok "queues $(ls /sys/block/vdb/mq | wc -l) $(ls /sys/block/vdc/mq | wc -l)"
+ok "cache $(cat /sys/block/vdb/queue/write_cache), $(cat /sys/block/vdc/queue/write_cache)"
+[ -n "$(cat /sys/block/vdb/serial)" ] || wrong "vdb has no serial number"
+
+must gt disk /dev/vdb 16 2 "$1"
+must gt disk /dev/vdc 16 2 "$1"
+ok "random I/O"
+
+# The host looks at the files: written through, then with a hole in place of the discarded half.
+for disk in vdb vdc; do
+	must gt pattern write /dev/$disk 0 8192 11
+	meet "$disk written"
+	if [ "$(cat /sys/block/$disk/queue/discard_max_bytes)" -gt 0 ]; then
+		must blkdiscard -o 0 -l 4194304 /dev/$disk
+		echo 3 >/proc/sys/vm/drop_caches
+		must gt pattern check /dev/$disk 4096 4096 11
+		dd if=/dev/$disk bs=64k count=64 2>/dev/null | tr -d '\0' | head -c 1 | grep -q . &&
+			wrong "discarded sectors are not zeros"
+		meet "$disk discarded"
+	else
+		meet "$disk takes no discards"
+	fi
+done
+
+# Another file, larger: the capacity changes, the content is that one's.
+must gt pattern check /dev/vdd 0 1024 21
+old=$(blockdev --getsz /dev/vdd)
+meet "old file, $old sectors"
+changed() { [ "$(blockdev --getsz /dev/vdd)" != "$old" ]; }
+wait_for 20 changed
+echo 3 >/proc/sys/vm/drop_caches
+must gt pattern check /dev/vdd 0 4096 22
+must gt disk /dev/vdd 8 2 100
+ok "new file, $(blockdev --getsz /dev/vdd) sectors"
+
+# Bytes, then operations, then neither.
+ms_of() { gt timed "$@" | tr -dc '0-9'; }
+ok "bytes limited: $(ms_of read /dev/vde 3072 64) ms"
+meet "operations"
+ok "operations limited: $(ms_of write /dev/vde 240 4) ms"
+meet "no limits"
+ok "not limited: $(ms_of read /dev/vde 3072 64) ms"
+
+# While it is read, and while it idles.
+device=$(device_of /sys/block/vdf)
+for round in 1 2 3; do
+	must gt pattern write /dev/vdf 0 1024 "3$round"
+	[ $round = 3 ] || dd if=/dev/vdf of=/dev/null bs=64k iflag=direct 2>/dev/null &
+	rebind virtio_blk "$device"
+	wait
+	wait_for 10 test -b /dev/vdf
+	must gt pattern check /dev/vdf 0 1024 "3$round"
+	must gt disk /dev/vdf 8 2 60
+done
+ok "unbound and bound"
+echo "disks: done"

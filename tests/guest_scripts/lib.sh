@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# lib.sh: what the guest's scripts share. The host reads the console: a line with "WRONG:" fails the
+# test at once, "ok: NAME" and "ready: NAME" are what it waits for.
+#
+# shellcheck shell=dash
+
+wrong() { echo "WRONG: $*"; exit 1; }
+ok() { echo "ok: $*"; }
+
+# must COMMAND...: ends the script where the command fails; its own words are on the console.
+must() { "$@" || wrong "failed: $*"; }
+must_fail() { ! "$@" 2>/dev/null || wrong "succeeded: $*"; }
+
+# meet NAME: tells the host, and waits until it types a line.
+meet() {
+	echo "ready: $1"
+	read -r _
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+	left=$(($1 * 10))
+	shift
+	until "$@" 2>/dev/null; do
+		left=$((left - 1))
+		[ $left -gt 0 ] || wrong "timed out: $*"
+		usleep 100000
+	done
+}
+
+# devices_of DRIVER: the names of its devices, as virtio3.
+devices_of() { (cd "/sys/bus/virtio/drivers/$1" && echo virtio*); }
+
+# device_of /sys/class/net/eth0: the name of the virtio device below.
+device_of() { basename "$(readlink -f "$1/device")"; }
+
+# rebind DRIVER DEVICE
+rebind() {
+	must sh -c "echo $2 >/sys/bus/virtio/drivers/$1/unbind"
+	[ ! -e "/sys/bus/virtio/drivers/$1/$2" ] || wrong "$2 is still bound"
+	must sh -c "echo $2 >/sys/bus/virtio/drivers/$1/bind"
+	[ -e "/sys/bus/virtio/drivers/$1/$2" ] || wrong "$2 is not bound again"
+}
