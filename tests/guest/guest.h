@@ -45,6 +45,9 @@ void serial_out(unsigned reg, uint8_t value);
 /* Output with as few exits as the architecture can: one for many bytes on x86_64. */
 void serial_write(const char *text, size_t len);
 
+/* The first window of virtio-mmio devices; the others follow. */
+extern const uint64_t virtio_window;
+
 /* Where a device is, or where none is, for payloads that try everything. */
 struct window {
 	const char *name;
@@ -86,5 +89,10 @@ unsigned cpus_start(void);
 
 /* How many run by now, this one included. */
 unsigned cpus_running(void);
+
+/* A payload's own, if it wants: what its second vCPU does then, of two at most. Never returns. */
+void guest_secondary(void) __attribute__((weak));
+
+void memory_barrier(void);
 
 #endif

@@ -3,7 +3,7 @@
 # Each .c in tests/guest/ or tests/guest/$(ARCH)/ is a payload but for the runtime; first.S stands
 # alone.
 
-GUEST_RUNTIME := tests/guest/runtime.c tests/guest/$(ARCH)/platform.c tests/guest/$(ARCH)/start.S
+GUEST_RUNTIME := tests/guest/runtime.c tests/guest/virtio.c tests/guest/$(ARCH)/platform.c tests/guest/$(ARCH)/start.S
 GUEST_PAYLOADS := $(filter-out $(GUEST_RUNTIME),$(wildcard tests/guest/*.c tests/guest/$(ARCH)/*.c))
 GUEST_OBJECTS := $(addprefix $(B)/,$(addsuffix .o,$(basename $(GUEST_RUNTIME))))
 GUEST_NAMES := $(basename $(notdir $(GUEST_PAYLOADS))) first

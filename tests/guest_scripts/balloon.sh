@@ -3,7 +3,7 @@
 # The balloon of a guest with 256 MiB; the host looks at the monitor's memory at each meeting. vdb
 # is 96 MiB of holes, to fill the page cache with.
 #
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC1091,SC2012
 . /tests/lib.sh
 
 must gt eat 128 1

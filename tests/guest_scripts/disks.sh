@@ -3,7 +3,7 @@
 # Disks: vda the read-only root, vdb Sync, vdc Async, vdd to be replaced, vde slow, vdf removed and
 # bound again under load.
 #
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC1091,SC2012
 . /tests/lib.sh
 
 [ "$(blockdev --getro /dev/vda)" = 1 ] || wrong "the root disk is not read-only"

@@ -2,7 +2,7 @@
 # lib.sh: what the guest's scripts share. The host reads the console: a line with "WRONG:" fails the
 # test at once, "ok: NAME" and "ready: NAME" are what it waits for.
 #
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC1091,SC2012
 
 wrong() { echo "WRONG: $*"; exit 1; }
 ok() { echo "ok: $*"; }

@@ -3,7 +3,7 @@
 # Many devices at once: many.sh DISKS INTERFACES. Every disk but the first begins with its number,
 # every one is read and written at the same time; every interface is there; so are the rest.
 #
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC1091,SC2012
 . /tests/lib.sh
 
 count() { ls -d "/sys/bus/virtio/drivers/$1"/virtio* | wc -l; }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # eth0 on a TAP by name (10.1.0.x), eth1 on one by descriptor (10.2.0.x), vsock, entropy.
 #
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC1091,SC2012
 . /tests/lib.sh
 
 up() {

@@ -17,6 +17,7 @@ enum {
 };
 
 uint64_t boot_info;
+const uint64_t virtio_window = 0x40003000;
 
 /* Indexed by what start.S hands to secondaries. */
 volatile uint8_t secondary_runs[CPUS_MAX];
@@ -130,6 +131,11 @@ size_t ram_ranges(struct ram_range *ranges, size_t cap)
 volatile uint64_t *map_word(uint64_t address)
 {
 	return (volatile uint64_t *)address;
+}
+
+void memory_barrier(void)
+{
+	__asm__ volatile("dmb sy" : : : "memory");
 }
 
 void cpu_idle(void)

@@ -30,6 +30,13 @@ secondary:
 	add x1, x1, :lo12:secondary_runs
 	mov w2, #1
 	strb w2, [x1, x0]
+	.weak guest_secondary
+	ldr x3, =guest_secondary
+	cbz x3, 2f
+	adrp x1, secondary_stack_end
+	add x1, x1, :lo12:secondary_stack_end
+	mov sp, x1
+	br x3
 2:	wfi
 	b 2b
 
@@ -37,3 +44,5 @@ secondary:
 	.balign 16
 	.skip 0x4000
 stack_end:
+	.skip 0x4000
+secondary_stack_end:

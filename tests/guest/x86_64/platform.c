@@ -20,6 +20,7 @@ enum {
 };
 
 uint64_t boot_info;
+const uint64_t virtio_window = 0xc0001000;
 
 const struct window windows[] = {
 	{"serial", true, true, 1, 4, SERIAL, 8},
@@ -130,6 +131,11 @@ volatile uint64_t *map_word(uint64_t address)
 	return (volatile uint64_t *)(window | (address & (PAGE_2M_LEN - 1)));
 }
 
+void memory_barrier(void)
+{
+	__asm__ volatile("lock addl $0, (%%rsp)" : : : "memory", "cc");
+}
+
 void cpu_idle(void)
 {
 	__asm__ volatile("hlt");
@@ -165,6 +171,9 @@ unsigned cpus_start(void)
 {
 	const uint64_t icr = 0xfee00300;
 	extern const uint8_t secondary[], secondary_end[];
+	extern uint16_t secondary_goes_on;
+
+	secondary_goes_on = guest_secondary != NULL;
 
 	for (size_t i = 0; i < (size_t)(secondary_end - secondary); i++) {
 		memory_write(SIPI_PAGE + i, 1, secondary[i]);

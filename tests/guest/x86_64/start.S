@@ -8,6 +8,7 @@
 	.set PAGE_TABLE, 0x3	/* present, writable */
 	.set PAGE_2M, 0x83	/* the same, a leaf */
 	.set CR0_PG, 1 << 31
+	.set CR0_PE, 1
 	.set CR4_PAE, 1 << 5
 	.set MSR_EFER, 0xc0000080
 	.set EFER_LME, 1 << 8
@@ -73,18 +74,50 @@ start64:
 
 	/*
 	 * Where secondaries start: copied to the page of the SIPI vector, in real mode. Each counts
-	 * itself and stops.
+	 * itself and stops, or goes straight to 64-bit mode and guest_secondary.
 	 */
 	.code16
-	.globl secondary, secondary_count, secondary_end
+	.globl secondary, secondary_count, secondary_end, secondary_goes_on
 secondary:
 	lock incw %cs:secondary_count - secondary
+	cmpw $0, %cs:secondary_goes_on - secondary
+	jne 5f
 4:	hlt
 	jmp 4b
+5:	movl %cr4, %eax
+	orl $CR4_PAE, %eax
+	movl %eax, %cr4
+	movl $pml4, %eax
+	movl %eax, %cr3
+	movl $MSR_EFER, %ecx
+	xorl %edx, %edx
+	movl $EFER_LME, %eax
+	wrmsr
+	lgdtl %cs:secondary_gdt_pointer - secondary
+	movl %cr0, %eax
+	orl $CR0_PG | CR0_PE, %eax
+	movl %eax, %cr0
+	ljmpl $8, $secondary64
 	.balign 2
 secondary_count:
 	.word 0
+secondary_goes_on:
+	.word 0
+secondary_gdt_pointer:
+	.word gdt_end - gdt - 1
+	.long gdt
 secondary_end:
+
+	.code64
+	.weak guest_secondary
+secondary64:
+	movl $16, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	movl $secondary_stack_end, %esp
+	xorl %ebp, %ebp
+	call guest_secondary
 
 	.data
 	.balign 8
@@ -108,3 +141,5 @@ directories:
 	.skip 4 * 0x1000
 	.skip 0x4000
 stack_end:
+	.skip 0x4000
+secondary_stack_end:
