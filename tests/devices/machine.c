@@ -47,6 +47,7 @@ bool machine_init(struct machine *machine, unsigned timeout_s)
 {
 	*machine = (struct machine){
 		.api = -1, .typing = -1, .deadline_ms = now_ms() + timeout_s * 1000ull};
+	snprintf(machine->root, sizeof(machine->root), "%.400s/rootfs.ext4", env("DEVICES_DIR"));
 	return squib_init(&machine->squib) || machine_fail(machine, "no directory");
 }
 
@@ -134,6 +135,7 @@ static bool start_squib(struct machine *machine)
 	machine_path(machine, "log", path);
 	unlink(path);
 	machine->matched = 0;
+	machine->status = -1;
 	if (pipe2(typing, O_CLOEXEC) < 0) {
 		return machine_fail(machine, "no pipe");
 	}
@@ -211,12 +213,13 @@ bool machine_start(struct machine *machine)
 
 bool machine_ends(struct machine *machine)
 {
-	int status = -1;
-
-	if (!squib_wait(&machine->squib, PATIENCE_MS, &status)) {
+	/* Or it was seen to end while the console was waited for. */
+	if (machine->squib.pid != 0 &&
+	    !squib_wait(&machine->squib, PATIENCE_MS, &machine->status)) {
 		return machine_fail(machine, "squib does not end");
 	}
-	return status == 0 || machine_fail(machine, "squib's exit status is %d", status);
+	return machine->status == 0 ||
+	       machine_fail(machine, "squib's exit status is %d", machine->status);
 }
 
 /* --- the console --- */
@@ -262,8 +265,6 @@ static bool find(struct machine *machine, const char *text, char rest[MESSAGE_LE
 
 bool machine_expect(struct machine *machine, const char *text, char rest[MESSAGE_LEN])
 {
-	int status = -1;
-
 	while (!find(machine, text, rest)) {
 		if (machine->failure[0] != '\0') {
 			return false;
@@ -271,10 +272,10 @@ bool machine_expect(struct machine *machine, const char *text, char rest[MESSAGE
 		if (now_ms() > machine->deadline_ms) {
 			return machine_fail(machine, "timed out waiting for \"%s\"", text);
 		}
-		if (machine->squib.pid == 0 || squib_wait(&machine->squib, 50, &status)) {
+		if (machine->squib.pid == 0 || squib_wait(&machine->squib, 50, &machine->status)) {
 			return find(machine, text, rest) ||
-			       machine_fail(machine, "squib ended (%d) without \"%s\"", status,
-					    text);
+			       machine_fail(machine, "squib ended (%d) without \"%s\"",
+					    machine->status, text);
 		}
 	}
 	return true;

@@ -18,8 +18,10 @@ enum {
 /* Everything returns false after a failure, with the first one's words in `failure`. */
 struct machine {
 	struct squib squib;
+	char root[PATH_LEN]; /* the disk to boot from, which is not to be written */
 	int api;
 	int typing;	/* the console's input */
+	int status;	/* of squib, once it ended */
 	size_t matched; /* of the console */
 	uint64_t deadline_ms;
 	char failure[MESSAGE_LEN];

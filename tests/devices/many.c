@@ -54,14 +54,13 @@ static bool put_others(struct machine *machine)
 static bool run_many(struct machine *machine)
 {
 	unsigned disks = is_x86() ? DISKS_X86_64 : DISKS_AARCH64;
-	char root[PATH_LEN];
 	char script[64];
 	char text[64];
 
-	snprintf(root, sizeof(root), "%.400s/rootfs.ext4", env("DEVICES_DIR"));
 	snprintf(script, sizeof(script), "/tests/many.sh %u %u", disks + 1, INTERFACES);
 	snprintf(text, sizeof(text), "ok: %u disks", disks);
-	const struct guest guest = {.vcpus = 2, .mem_mib = 192, .script = script, .root = root};
+	const struct guest guest = {
+		.vcpus = 2, .mem_mib = 192, .script = script, .root = machine->root};
 
 	if (!host_net_isolate(machine) || !machine_configure(machine, &guest) ||
 	    !put_disks(machine, disks) || !put_others(machine) || !machine_start(machine) ||
@@ -76,6 +75,6 @@ static bool run_many(struct machine *machine)
 }
 
 const struct device_test many_tests[] = {
-	{"many: 17 devices on x86_64, 30 on aarch64", run_many, 120},
+	{"many: 17 devices on x86_64, 30 on aarch64", run_many, 300},
 	{NULL, NULL, 0},
 };

@@ -90,11 +90,11 @@ static bool inflate(struct machine *machine, long mib)
 
 static bool start(struct machine *machine)
 {
-	char root[PATH_LEN];
 
-	snprintf(root, sizeof(root), "%.400s/rootfs.ext4", env("DEVICES_DIR"));
-	const struct guest guest = {
-		.vcpus = 1, .mem_mib = MEM_MIB, .script = "/tests/balloon.sh", .root = root};
+	const struct guest guest = {.vcpus = 1,
+				    .mem_mib = MEM_MIB,
+				    .script = "/tests/balloon.sh",
+				    .root = machine->root};
 
 	return machine_configure(machine, &guest) && machine_make_disk(machine, "vdb", 96) &&
 	       machine_api(machine, 204, "PUT", "/drives/vdb",
@@ -133,6 +133,6 @@ static bool run_balloon(struct machine *machine)
 }
 
 const struct device_test memory_tests[] = {
-	{"balloon: inflate, deflate, pressure, statistics, reporting, unbind", run_balloon, 200},
+	{"balloon: inflate, deflate, pressure, statistics, reporting, unbind", run_balloon, 300},
 	{NULL, NULL, 0},
 };

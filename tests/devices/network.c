@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Interfaces on TAPs, by name and by descriptor, virtio sockets and entropy under Linux. */
+/* Interfaces on TAPs, by name and by descriptor; virtio sockets; entropy; under Linux. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -94,59 +94,61 @@ static bool transfer(struct machine *machine)
 	       machine_reap(machine, by_fd, "serve tap1");
 }
 
-static bool try_vsock(struct machine *machine, const pid_t served[2], pid_t served_later)
-{
-	return machine_expect(machine, "ok: vsock to the host", NULL) &&
-	       machine_reap(machine, served[0], "serve 7000") &&
-	       machine_reap(machine, served[1], "serve 7001") &&
-	       machine_meet(machine, "serving vsock") &&
-	       machine_run(machine, "send uds:v.sock:7002 1024 1024 3") && machine_go_on(machine) &&
-	       machine_meet(machine, "serving vsock 100 times") &&
-	       machine_run(machine, "send uds:v.sock:7003 2 2 100") && machine_go_on(machine) &&
-	       machine_expect(machine, "ok: vsock was unbound and bound", NULL) &&
-	       machine_reap(machine, served_later, "serve 7004");
-}
-
-static bool configure(struct machine *machine, int tap1)
-{
-	char root[PATH_LEN];
-
-	snprintf(root, sizeof(root), "%.400s/rootfs.ext4", env("DEVICES_DIR"));
-	const struct guest guest = {
-		.vcpus = 2, .mem_mib = 192, .script = "/tests/network.sh", .root = root};
-
-	return machine_configure(machine, &guest) &&
-	       machine_api(machine, 204, "PUT", "/network-interfaces/eth0",
-			   "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\", \"guest_mac\": "
-			   "\"06:00:AC:10:00:02\", \"mtu\": 1400}") &&
-	       machine_api(machine, 204, "PUT", "/network-interfaces/eth1",
-			   "{\"iface_id\": \"eth1\", \"host_dev_name\": \"fd:%d\", \"mtu\": 9000}",
-			   tap1) &&
-	       machine_api(machine, 204, "PUT", "/vsock",
-			   "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
-	       machine_api(machine, 204, "PUT", "/entropy", "{}");
-}
-
 static bool run_network(struct machine *machine)
 {
 	int tap1 = host_net_isolate(machine) ? open_tap(machine, "tap1") : -1;
-	bool ok = tap1 >= 0 && configure(machine, tap1);
+	const struct guest guest = {
+		.vcpus = 2, .mem_mib = 192, .script = "/tests/network.sh", .root = machine->root};
+	bool ok =
+		tap1 >= 0 && machine_configure(machine, &guest) &&
+		machine_api(machine, 204, "PUT", "/network-interfaces/eth0",
+			    "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\", \"guest_mac\": "
+			    "\"06:00:AC:10:00:02\", \"mtu\": 1400}") &&
+		machine_api(machine, 204, "PUT", "/network-interfaces/eth1",
+			    "{\"iface_id\": \"eth1\", \"host_dev_name\": \"fd:%d\", \"mtu\": 9000}",
+			    tap1);
 
 	if (tap1 >= 0) {
 		/* squib has its own. */
 		close(tap1);
 	}
-	const pid_t served[2] = {machine_spawn(machine, "serve unix:v.sock_7000 3"),
-				 machine_spawn(machine, "serve unix:v.sock_7001 100")};
-	pid_t served_later = machine_spawn(machine, "serve unix:v.sock_7004 2");
-
 	return ok && machine_start(machine) && check_addresses(machine) && transfer(machine) &&
-	       try_vsock(machine, served, served_later) &&
-	       machine_expect(machine, "ok: entropy", NULL) &&
 	       machine_expect(machine, "network: done", NULL) && machine_ends(machine);
 }
 
+static bool try_vsock(struct machine *machine)
+{
+	pid_t few = machine_spawn(machine, "serve unix:v.sock_7000 3");
+	pid_t many = machine_spawn(machine, "serve unix:v.sock_7001 100");
+	pid_t later = machine_spawn(machine, "serve unix:v.sock_7004 2");
+
+	return machine_expect(machine, "ok: vsock to the host", NULL) &&
+	       machine_reap(machine, few, "serve 7000") &&
+	       machine_reap(machine, many, "serve 7001") &&
+	       machine_meet(machine, "serving vsock") &&
+	       machine_run(machine, "send uds:v.sock:7002 1024 1024 3") && machine_go_on(machine) &&
+	       machine_meet(machine, "serving vsock 100 times") &&
+	       machine_run(machine, "send uds:v.sock:7003 2 2 100") && machine_go_on(machine) &&
+	       machine_expect(machine, "ok: vsock was unbound and bound", NULL) &&
+	       machine_reap(machine, later, "serve 7004");
+}
+
+static bool run_sockets(struct machine *machine)
+{
+	const struct guest guest = {
+		.vcpus = 2, .mem_mib = 192, .script = "/tests/sockets.sh", .root = machine->root};
+
+	return machine_configure(machine, &guest) &&
+	       machine_api(machine, 204, "PUT", "/vsock",
+			   "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
+	       machine_api(machine, 204, "PUT", "/entropy", "{}") && machine_start(machine) &&
+	       try_vsock(machine) && machine_expect(machine, "ok: entropy", NULL) &&
+	       machine_expect(machine, "sockets: done", NULL) && machine_ends(machine);
+}
+
 const struct device_test network_tests[] = {
-	{"network: two TAPs, offloads, MTU, vsock, entropy, unbind", run_network, 200},
+	{"network: two TAPs, offloads, MTU, unbind", run_network, 300},
+	{"sockets: vsock both ways, 100 connections, half-close, unbind; entropy", run_sockets,
+	 300},
 	{NULL, NULL, 0},
 };

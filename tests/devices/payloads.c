@@ -105,9 +105,9 @@ static bool run_race(struct machine *machine)
 }
 
 const struct device_test payload_tests[] = {
-	{"payload registers: every register, width and state", run_registers, 120},
-	{"payload rings: anywhere, with anything in them, Sync", run_rings, 120},
-	{"payload rings: anywhere, with anything in them, Async", run_rings_async, 120},
-	{"payload race: a second vCPU changes what the device reads", run_race, 120},
+	{"payload registers: every register, width and state", run_registers, 300},
+	{"payload rings: anywhere, with anything in them, Sync", run_rings, 300},
+	{"payload rings: anywhere, with anything in them, Async", run_rings_async, 300},
+	{"payload race: a second vCPU changes what the device reads", run_race, 300},
 	{NULL, NULL, 0},
 };

@@ -220,7 +220,6 @@ int cmd_serve(int argc, char **argv)
 	}
 	printf("serve: ready\n");
 	count = count < CONNECTIONS_MAX ? count : CONNECTIONS_MAX;
-	limit_patience(fd);
 	for (uint64_t i = 0; i < count; i++) {
 		connections[i].fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 		if (connections[i].fd < 0) {
