@@ -24,6 +24,16 @@ $(B)/squibctl: $(call objects,tools/squibctl.c $(CTL_SRC) $(BASE_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# --- jailer ---
+
+JAILER_SRC := $(filter-out tools/jailer/main.c,$(wildcard tools/jailer/*.c))
+JAILER_BASE_SRC := vmm/base/error.c vmm/base/fd.c
+
+all: $(B)/jailer
+$(B)/jailer: $(call objects,tools/jailer/main.c $(JAILER_SRC) $(JAILER_BASE_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ -lcap
+
 # --- installation ---
 
 PREFIX ?= /usr/local
