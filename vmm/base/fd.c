@@ -103,16 +103,13 @@ int pread_full(int fd, void *buf, size_t len, uint64_t offset, struct error *err
 
 int fd_open_standard(struct error *err)
 {
-	int fd;
-
-	/* open(2) takes the lowest free number. */
-	do {
-		fd = open("/dev/null", O_RDWR);
-		if (fd < 0) {
+	/* Usually all are open, and there need not be a /dev/null: a jail has none. */
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		/* open(2) takes the lowest free number: this one. */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) {
 			return error_sys(err, "Cannot open /dev/null");
 		}
-	} while (fd <= STDERR_FILENO);
-	close(fd);
+	}
 	return 0;
 }
 
