@@ -8,7 +8,7 @@ FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
 # What the units and the fuzzers share; the others of tests/lib drive the real binary.
 UNIT_LIB_SRC := $(filter-out tests/lib/api_client.c tests/lib/testbed.c,$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(wildcard seccomp/*.c) \
-	$(UNIT_LIB_SRC) $(CTL_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
+	$(UNIT_LIB_SRC) $(CTL_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
 UNIT_ARCH_SRC := $(wildcard tests/unit/$(ARCH)/*.c) $(FAKE_KVM) $(ARCH_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
@@ -39,7 +39,7 @@ ALLOC_GUARD := $(ALLOCATORS:%=-Wl,--wrap=%)
 
 $(B)/unit: $(patsubst %.c,$(B)/fake/%.o,$(UNIT_SRC)) $(FILTER_DATA)
 	@echo "  LD      $@"
-	@$(CC) $(UNIT_LDFLAGS) $(ALLOC_GUARD) -o $@ $^ $(UNIT_LIBS) $(LDLIBS)
+	@$(CC) $(UNIT_LDFLAGS) $(ALLOC_GUARD) -o $@ $^ $(UNIT_LIBS) $(LDLIBS) -lcap
 
 # The units run on this host. Where ARCH is another one, its code is compiled for the host as well:
 # it is C, and all that it wants of the other machine is KVM's types, which are in the kernel
@@ -124,6 +124,12 @@ $(B)/api_hostile: $(call objects,tests/api/hostile.c $(TEST_LIB_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
 
+# --- the jailer: a static program to jail ---
+
+$(B)/jailer_probe: $(call objects,tests/jailer/probe.c)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
 .PHONY: test unit e2e api guest-files fuzz lint format
 guest-files: ## prepare guest kernel, root file system and stock kernel of ARCH
 	@tools/guest_kernel $(ARCH)
@@ -167,7 +173,7 @@ fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from it
 
 # --- static checks ---
 
-LINT_SRC := $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'tools/ctl_*.c' tools/squibctl.c)
+LINT_SRC := $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'tools/ctl_*.c' tools/squibctl.c 'tools/jailer/*.c')
 LINT_ARCH_SRC := $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c')
 SHELL_SRC := $(shell git grep -lI --untracked '^\#!.*sh' -- tools tests .ci)
 
