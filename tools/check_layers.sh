@@ -16,6 +16,7 @@ vmm/main.c    vmm/ devices/ arch/ seccomp/ api/
 vmm/          vmm/ devices/ arch/ seccomp/
 api/          api/ vmm/
 tests/        tests/ vmm/ devices/ arch/ seccomp/ api/ tools/
+tools/jailer/ tools/jailer/ vmm/base/ vmm/version.h
 tools/        tools/ tests/guest/ vmm/base/ vmm/version.h arch/ seccomp/
 '
 

@@ -13,3 +13,15 @@ bench: ## measure the start; writes build/bench/boot.txt and boot.svg
 	@tools/setup build guest bench
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/bench/boot $(B)/bench/bare_kvm
 	@tests/bench/run $(ARCH)
+
+# --- the jailer ---
+
+$(B)/bench/jailer: $(call objects,tests/bench/jailer.c)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+.PHONY: bench-jailer
+bench-jailer: all $(B)/bench/jailer ## measure what a jail costs beside a bare start, as root
+	@mkdir -p build/bench
+	@$(B)/bench/jailer $(B)/jailer $(B)/squib | tee build/bench/jailer.txt

@@ -158,11 +158,12 @@ Test(jailer_beneath, a_file_replaces_plain_files_and_nothing_else)
 Test(jailer_beneath, a_new_file_replaces_nothing)
 {
 	for (enum planted kind = LINK_TO_FILE; kind <= PLAIN; kind++) {
+		struct beneath_owner owner = {.uid = getuid(), .gid = getgid()};
 		struct error err = {0};
-		AUTO_FD fd = -1;
 
 		plant(kind, "in/f");
-		cr_expect_eq(beneath_new_file(&in, "f", 0600, &fd, &err), -1, "object %d", kind);
+		cr_expect_eq(beneath_new_file(&in, "f", "text", owner, &err), -1, "object %d",
+			     kind);
 		cr_expect_eq(strncmp(err.msg, "Failed to open file in/f: ", 26), 0, "%s", err.msg);
 		expect_host_untouched(kind);
 		cr_assert_eq(remove("in/f"), 0);

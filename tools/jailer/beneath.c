@@ -32,7 +32,8 @@
 enum {
 	DIR_MODE_MADE = 0755,
 	DIR_MODE_TAKEN = 0700,
-	DEVICE_MODE = 0600
+	DEVICE_MODE = 0600,
+	FILE_MODE = 0644
 };
 
 void beneath_close(struct beneath_dir *dir)
@@ -144,20 +145,29 @@ int beneath_give(const struct beneath_dir *dir, struct beneath_owner owner, stru
 	return own_dir(dir, owner, err);
 }
 
-int beneath_new_file(const struct beneath_dir *dir, const char *name, mode_t mode, int *fd,
-		     struct error *err)
+int beneath_new_file(const struct beneath_dir *dir, const char *name, const char *text,
+		     struct beneath_owner owner, struct error *err)
 {
 	struct beneath_dir file;
+	size_t len = strlen(text);
 
-	*fd = open_beneath(dir->fd, name, O_WRONLY | O_CREAT | O_EXCL, mode);
-	if (*fd < 0) {
-		int saved = errno;
+	if (name_dir(&file, dir, name, err) < 0) {
+		return -1;
+	}
+	AUTO_FD fd = open_beneath(dir->fd, name, O_WRONLY | O_CREAT | O_EXCL, FILE_MODE);
 
-		if (name_dir(&file, dir, name, err) < 0) {
-			return -1;
-		}
-		errno = saved;
+	if (fd < 0) {
 		return error_sys(err, "Failed to open file %s", file.path);
+	}
+	ssize_t put = write(fd, text, len);
+
+	if (put != (ssize_t)len) {
+		/* A small write is short only where there is no room. */
+		errno = put < 0 ? errno : ENOSPC;
+		return error_sys(err, "Failed to write to %s", file.path);
+	}
+	if (fchown(fd, owner.uid, owner.gid) < 0) {
+		return error_sys(err, "Failed to change owner for %s", file.path);
 	}
 	return 0;
 }

@@ -46,13 +46,13 @@ MUST_CHECK int beneath_take(const struct beneath_dir *dir, struct error *err);
 MUST_CHECK int beneath_give(const struct beneath_dir *dir, struct beneath_owner owner,
 			    struct error *err);
 
-/* Makes a file that was not there, opened for writing. */
-MUST_CHECK int beneath_new_file(const struct beneath_dir *dir, const char *name, mode_t mode,
-				int *fd, struct error *err);
+/* Makes a file that was not there, with this text and mode 0644. */
+MUST_CHECK int beneath_new_file(const struct beneath_dir *dir, const char *name, const char *text,
+				struct beneath_owner owner, struct error *err);
 
 /*
- * The same, but a plain file with one name may be there, and is removed: [compat] upstream
- * overwrites it. Anything else is refused.
+ * Makes a file, opened for writing. A plain one with one name may be there, and is removed:
+ * [compat] upstream overwrites it. Anything else is refused.
  */
 MUST_CHECK int beneath_replace_file(const struct beneath_dir *dir, const char *name, mode_t mode,
 				    int *fd, struct error *err);

@@ -313,14 +313,8 @@ static int apply_v1(const struct cgroup_setting *setting, struct descent *way, c
 static int apply_v2(const struct cgroup_setting *setting, struct descent *way, const char *leaf,
 		    struct error *err)
 {
-	char controllers[LINE_LEN_MAX];
 	char file[NAME_MAX + 1];
 
-	if (!read_line(way->mount, "cgroup.controllers", controllers) ||
-	    !has_word(controllers, " ", setting->file, setting->controller_len)) {
-		return error_set(err, ERR_NOT_SUPPORTED, "Controller %.*s is unavailable",
-				 (int)setting->controller_len, setting->file);
-	}
 	way->step = hand_down;
 	way->arg = setting;
 	if (descend(way, err) < 0) {
@@ -328,6 +322,21 @@ static int apply_v2(const struct cgroup_setting *setting, struct descent *way, c
 	}
 	(void)!snprintf(file, sizeof(file), "%.*s", (int)setting->file_len, setting->file);
 	return write_line(leaf, file, setting->value, err);
+}
+
+/* Version 1 has told by its mount point. */
+static int check_controller(const struct cgroup_config *config, const char *mount,
+			    const struct cgroup_setting *setting, struct error *err)
+{
+	char controllers[LINE_LEN_MAX];
+
+	if (config->version == 2 &&
+	    (!read_line(mount, "cgroup.controllers", controllers) ||
+	     !has_word(controllers, " ", setting->file, setting->controller_len))) {
+		return error_set(err, ERR_NOT_SUPPORTED, "Controller %.*s is unavailable",
+				 (int)setting->controller_len, setting->file);
+	}
+	return 0;
 }
 
 /* The jail's cgroup for one setting, made if it isn't there yet, and the setting written. */
@@ -442,7 +451,12 @@ int cgroup_setup(const struct cgroup_config *config, const char *mounts, const c
 	}
 	for (size_t i = 0; i < config->setting_count; i++) {
 		if (find_again(config, mounts, i, found, err) < 0 ||
-		    apply(config, found[i], below, &config->settings[i], err) < 0) {
+		    check_controller(config, found[i], &config->settings[i], err) < 0) {
+			return -1;
+		}
+	}
+	for (size_t i = 0; i < config->setting_count; i++) {
+		if (apply(config, found[i], below, &config->settings[i], err) < 0) {
 			return -1;
 		}
 	}

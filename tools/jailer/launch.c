@@ -33,7 +33,6 @@
 #include "vmm/base/fd.h"
 
 enum {
-	PID_FILE_MODE = 0644,
 	NUMBER_LEN = 24,
 	OWN_ARGS_MAX = 10 /* of the program, beside the user's */
 };
@@ -131,19 +130,14 @@ static int write_pid(const struct launch *launch, pid_t pid, struct error *err)
 	struct beneath_owner owner = {.uid = launch->args->uid, .gid = launch->args->gid};
 	char name[NAME_MAX + 1];
 	char text[NUMBER_LEN];
-	AUTO_FD fd = -1;
 
-	int name_len = snprintf(name, sizeof(name), "%s.pid", launch->exec_name);
-	int len = snprintf(text, sizeof(text), "%d", pid);
-
-	if (name_len >= (int)sizeof(name)) {
+	(void)!snprintf(text, sizeof(text), "%d", pid);
+	if (snprintf(name, sizeof(name), "%s.pid", launch->exec_name) >= (int)sizeof(name)) {
 		return error_set(err, ERR_TOO_LARGE, "The program's name is too long");
 	}
-	if (beneath_new_file(launch->root, name, PID_FILE_MODE, &fd, err) < 0) {
+	/* The owner of the file is root: the program can't make others signal a foreign process. */
+	if (beneath_new_file(launch->root, name, text, (struct beneath_owner){0}, err) < 0) {
 		return -1;
-	}
-	if (write_full(fd, text, (size_t)len, err) < 0) {
-		return error_wrap(err, "Failed to write to /%s", name);
 	}
 	return beneath_give(launch->root, owner, err);
 }

@@ -24,8 +24,7 @@ enum {
 
 enum {
 	CACHE_INDEX_MAX = 7, /* arm64 knows 7 levels, with data and instructions apart at one */
-	SYSFS_VALUE_MAX = 4096,
-	FILE_MODE = 0644
+	SYSFS_VALUE_MAX = 4096
 };
 
 #define CPU_DIR "sys/devices/system/cpu/cpu0"
@@ -147,22 +146,12 @@ static int copy_value(const char *source, const struct beneath_dir *dir, const c
 		      struct beneath_owner owner, struct error *err)
 {
 	AUTO_FREE char *text = NULL;
-	AUTO_FD fd = -1;
 	size_t len;
 
 	if (read_file(source, "The host's file", SYSFS_VALUE_MAX, &text, &len, err) < 0) {
 		return -1;
 	}
-	if (beneath_new_file(dir, name, FILE_MODE, &fd, err) < 0) {
-		return -1;
-	}
-	if (write_full(fd, text, len, err) < 0) {
-		return error_wrap(err, "Failed to write to %s/%s", dir->path, name);
-	}
-	if (fchown(fd, owner.uid, owner.gid) < 0) {
-		return error_sys(err, "Failed to change owner for %s/%s", dir->path, name);
-	}
-	return 0;
+	return beneath_new_file(dir, name, text, owner, err);
 }
 
 /* Files that the host lacks are left out. */
