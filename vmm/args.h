@@ -33,6 +33,9 @@ struct args {
 	bool boot_timer;
 	bool no_seccomp;
 	const char *seccomp_filter;
+	bool landlock;
+	bool check_sandbox;
+	bool check_sandbox_json;
 	const char *log_path;
 	const char *module;
 	enum log_level level;

@@ -28,6 +28,7 @@ static int build_vm(struct build *build, struct error *err)
 		.timeline = build->params->timeline,
 		.metrics = build->params->metrics,
 		.filters = build->params->filters,
+		.landlock = build->params->landlock,
 	};
 
 	if (!mul_u64(machine->mem_size_mib, MIB, &params.mem_len)) {

@@ -25,6 +25,7 @@ struct builder_params {
 	struct timeline *timeline;	  /* the same */
 	struct metrics *metrics;	  /* the same; NULL: nobody asks for counts */
 	const struct filter_set *filters; /* the same; NULL: none */
+	const struct landlock *landlock;  /* the same */
 	bool has_boot_timer;
 };
 

@@ -109,6 +109,7 @@ static int start(struct controller *controller, struct action *action, struct er
 		.timeline = controller->timeline,
 		.metrics = &controller->telemetry->metrics,
 		.filters = controller->filters,
+		.landlock = controller->landlock,
 		.has_boot_timer = controller->has_boot_timer,
 	};
 
@@ -120,7 +121,8 @@ static int start(struct controller *controller, struct action *action, struct er
 	controller->end = (struct ev_source){.fd = microvm->vm.end_event, .fn = on_end};
 	if (ev_add(controller->loop, &controller->end, EPOLLIN, err) < 0 ||
 	    telemetry_start(controller->telemetry, controller->loop, err) < 0 ||
-	    /* Last, so that it need not allow what only building takes. */
+	    /* Last, so that they need not allow what only building takes. */
+	    landlock_confine_to_drives(controller->landlock, &controller->config, err) < 0 ||
 	    filter_install(controller->filters, FILTER_VMM, err) < 0) {
 		ev_del(controller->loop, &controller->end);
 		microvm_destroy(microvm);

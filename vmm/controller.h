@@ -20,6 +20,7 @@ struct controller {
 	const char *id;			  /* the same */
 	struct telemetry *telemetry;	  /* the same */
 	const struct filter_set *filters; /* the same; NULL: none */
+	const struct landlock *landlock;  /* the same */
 	bool has_boot_timer;
 	enum vm_state state;
 	struct vm_config config;
@@ -27,7 +28,7 @@ struct controller {
 	struct ev_source end; /* the guest ended */
 };
 
-/* The caller has set the first six fields; the rest is zeroed. */
+/* The caller has set the fields up to has_boot_timer; the rest is zeroed. */
 void controller_init(struct controller *controller);
 
 /* Ends the guest, if any, and frees everything. A zeroed one is fine. */

@@ -3,6 +3,7 @@
  * it. */
 #include "vmm/device_actions.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,7 +51,8 @@ int device_put_balloon(struct controller *controller, struct action *action, str
 
 /* --- Drives --- */
 
-static int change_file(struct drive *drive, struct blk *blk, const char *path, struct error *err)
+static int change_file(struct drive *drive, struct blk *blk, const char *path, bool is_confined,
+		       struct error *err)
 {
 	AUTO_FREE char *kept = strdup(path);
 	struct blk_file file = {.fd = -1};
@@ -60,6 +62,10 @@ static int change_file(struct drive *drive, struct blk *blk, const char *path, s
 	}
 	if (blk_file_open(path, drive->config.is_read_only, &file, err) < 0) {
 		metric_add(&blk_metrics(blk)->update_fails, 1);
+		if (err->sys == EACCES && is_confined) {
+			error_wrap(err, "With --landlock, a drive goes on only with files of a "
+					"directory that the machine started with");
+		}
 		return error_wrap(err, "Block: Virtio backend error");
 	}
 	if (blk_set_file(blk, &file, err) < 0) {
@@ -92,8 +98,10 @@ static int update_drive(struct controller *controller, const struct drive_update
 		return error_set(err, ERR_BAD_REQUEST,
 				 "Block: Running method expected different backend.");
 	}
+	bool is_confined = controller->landlock != NULL && controller->landlock->abi != 0;
+
 	if (update->path_on_host != NULL &&
-	    change_file(drive, blk, update->path_on_host, err) < 0) {
+	    change_file(drive, blk, update->path_on_host, is_confined, err) < 0) {
 		return -1;
 	}
 	if (update->has_rate_limiter) {

@@ -26,6 +26,8 @@
 #include "vmm/base/mailbox.h"
 #include "vmm/controller.h"
 #include "vmm/exitcode.h"
+#include "vmm/landlock.h"
+#include "vmm/sandbox.h"
 #include "vmm/signals.h"
 #include "vmm/version.h"
 
@@ -35,6 +37,7 @@ struct process {
 	struct timeline timeline;
 	struct telemetry telemetry;
 	struct filter_set filters;
+	struct landlock landlock;
 	struct evloop loop;
 	struct controller controller;
 	struct ev_source requests; /* SIGUSR1 */
@@ -130,7 +133,8 @@ static void confine_api(void *arg)
 	const struct process *process = arg;
 	struct error err = {0};
 
-	if (filter_install(&process->filters, FILTER_API, &err) < 0) {
+	if (landlock_confine(&process->landlock, &err) < 0 ||
+	    filter_install(&process->filters, FILTER_API, &err) < 0) {
 		/* Nobody may talk to a thread that is not held in. */
 		log_error("%s", err.msg);
 		_exit(EXIT_CODE_PANIC);
@@ -230,12 +234,14 @@ static int run(struct process *process, struct error *err)
 	controller->id = process->args.id;
 	controller->telemetry = &process->telemetry;
 	controller->filters = &process->filters;
+	controller->landlock = &process->landlock;
 	controller->has_boot_timer = process->args.boot_timer;
 	controller_init(controller);
 	process->requests.fn = on_request;
 	if (signals_open_requests(&process->requests.fd, err) < 0 ||
 	    ev_add(&process->loop, &process->requests, EPOLLIN, err) < 0 ||
 	    configure_metrics(process, err) < 0 || load_filters(process, err) < 0 ||
+	    (process->args.landlock && landlock_init(&process->landlock, err) < 0) ||
 	    check_metadata(process, err) < 0 ||
 	    (!process->args.no_api && start_api(process, err) < 0) ||
 	    boot_from_file(process, err) < 0 || evloop_run(&process->loop, err) < 0) {
@@ -252,6 +258,30 @@ static enum exit_code fail(const struct error *err, enum exit_code code)
 	return code;
 }
 
+/* Instead of a run: what would hold it in, with these arguments. */
+static enum exit_code check_sandbox(struct process *process)
+{
+	static struct sandbox sandbox;
+	struct sandbox_plan plan = {
+		.filters = &process->filters,
+		.filters_path = process->args.seccomp_filter,
+		.landlock = process->args.landlock,
+	};
+	struct error err = {0};
+
+	if (load_filters(process, &err) < 0) {
+		return fail(&err, EXIT_CODE_GENERIC);
+	}
+	sandbox_collect(&plan, &sandbox);
+	filter_set_free(&process->filters);
+	if (!process->args.check_sandbox_json) {
+		sandbox_print_table(&sandbox, stdout);
+	} else if (sandbox_print_json(&sandbox, stdout, &err) < 0) {
+		return fail(&err, EXIT_CODE_GENERIC);
+	}
+	return sandbox_is_closed(&sandbox) ? EXIT_CODE_OK : EXIT_CODE_GENERIC;
+}
+
 static void destroy(struct process *process)
 {
 	mailbox_close(&process->mailbox);
@@ -264,6 +294,7 @@ static void destroy(struct process *process)
 	fd_close(&process->requests.fd);
 	evloop_destroy(&process->loop);
 	filter_set_free(&process->filters);
+	landlock_destroy(&process->landlock);
 }
 
 static void prepare_libraries(void)
@@ -299,6 +330,9 @@ int main(int argc, char **argv)
 	if (process->args.action == ARGS_VERSION) {
 		args_print_version(stdout, argv[0]);
 		return EXIT_CODE_OK;
+	}
+	if (process->args.check_sandbox || process->args.check_sandbox_json) {
+		return check_sandbox(process);
 	}
 	timeline_set_exec(&process->timeline, process->args.start_time_us);
 	process->requests.fd = -1;

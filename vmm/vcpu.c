@@ -297,7 +297,8 @@ static void *vcpu_main(void *arg)
 	unblock_kick();
 	pthread_setname_np(pthread_self(), vcpu->name);
 	log_set_thread(vcpu->name);
-	if (filter_install(vcpu->vm->filters, FILTER_VCPU, &err) < 0) {
+	if (landlock_confine(vcpu->vm->landlock, &err) < 0 ||
+	    filter_install(vcpu->vm->filters, FILTER_VCPU, &err) < 0) {
 		/* Then the guest has ended before it began: no instruction of it runs unfiltered.
 		 */
 		stop(vcpu, "%s", err.msg);

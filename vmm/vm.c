@@ -71,7 +71,8 @@ int vm_init(struct vm *vm, const struct vm_params *params, struct error *err)
 			  .machine = params->machine,
 			  .timeline = params->timeline,
 			  .metrics = params->metrics,
-			  .filters = params->filters};
+			  .filters = params->filters,
+			  .landlock = params->landlock};
 
 	if (init_sync(vm, err) < 0 || kvm_open(&vm->kvm_fd, err) < 0 ||
 	    arch_check_host(vm->kvm_fd, err) < 0 ||

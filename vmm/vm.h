@@ -14,6 +14,7 @@
 #include "vmm/base/gmem.h"
 #include "vmm/base/metrics.h"
 #include "vmm/bus.h"
+#include "vmm/landlock.h"
 #include "vmm/timeline.h"
 #include "vmm/vcpu.h"
 
@@ -47,6 +48,7 @@ struct vm {
 	struct timeline *timeline;	  /* the creator's */
 	struct metrics *metrics;	  /* the same; NULL: nobody asks for counts */
 	const struct filter_set *filters; /* the same; NULL: none */
+	const struct landlock *landlock;  /* the same */
 	int end_event;			  /* eventfd, readable once the guest has ended */
 	/* shared */
 	_Atomic int end;		/* enum vm_end; the first end wins */
@@ -65,6 +67,7 @@ struct vm_params {
 	struct timeline *timeline;	  /* outlives the VM */
 	struct metrics *metrics;	  /* the same; may be NULL */
 	const struct filter_set *filters; /* of the vCPU threads, the same */
+	const struct landlock *landlock;  /* the same */
 };
 
 /*
