@@ -279,6 +279,10 @@ static enum exit_code check_sandbox(struct process *process)
 	} else if (sandbox_print_json(&sandbox, stdout, &err) < 0) {
 		return fail(&err, EXIT_CODE_GENERIC);
 	}
+	if (fflush(stdout) != 0) {
+		error_sys(&err, "Cannot write to standard output");
+		return fail(&err, EXIT_CODE_GENERIC);
+	}
 	return sandbox_is_closed(&sandbox) ? EXIT_CODE_OK : EXIT_CODE_GENERIC;
 }
 

@@ -597,7 +597,8 @@ bool sandbox_is_closed(const struct sandbox *sandbox)
 	for (size_t i = 0; i < sandbox->count; i++) {
 		const struct sandbox_row *row = &sandbox->rows[i];
 
-		if (row->decides && row->verdict != SANDBOX_OK) {
+		if (row->decides &&
+		    (row->verdict == SANDBOX_OPEN || row->verdict == SANDBOX_MISSING)) {
 			return false;
 		}
 	}

@@ -44,7 +44,8 @@ Test(args, a_plain_run_has_the_defaults)
 	cr_expect_null(args.log_path);
 	cr_expect_null(args.module);
 	cr_expect_not(args.boot_timer || args.no_seccomp || args.show_level ||
-		      args.show_log_origin);
+		      args.show_log_origin || args.landlock || args.check_sandbox ||
+		      args.check_sandbox_json);
 	cr_expect_eq(args.start_time_us, 0);
 }
 
@@ -56,6 +57,8 @@ Test(args, each_value_lands_in_its_member)
 				    "a-Z9",
 				    "--boot-timer",
 				    "--no-seccomp",
+				    "--landlock",
+				    "--check-sandbox-json",
 				    "--log-path",
 				    "log",
 				    "--level",
@@ -78,6 +81,7 @@ Test(args, each_value_lands_in_its_member)
 		     err.msg);
 	cr_expect_str_eq(args.id, "a-Z9");
 	cr_expect(args.boot_timer && args.no_seccomp && args.show_level && args.show_log_origin);
+	cr_expect(args.landlock && args.check_sandbox_json && !args.check_sandbox);
 	cr_expect_str_eq(args.log_path, "log");
 	cr_expect_eq(args.level, LOG_WARN);
 	cr_expect_str_eq(args.module, "vmm/");
@@ -137,6 +141,10 @@ Test(args, faults_have_firecrackers_words_and_exit_codes)
 		 EXIT_CODE_ARGUMENTS,
 		 PARSING("Argument 'seccomp-filter' cannot be used together with argument "
 			 "'no-seccomp'.")},
+		{{"squib", "--check-sandbox-json", "--check-sandbox"},
+		 EXIT_CODE_ARGUMENTS,
+		 PARSING("Argument 'check-sandbox-json' cannot be used together with argument "
+			 "'check-sandbox'.")},
 		{{"squib", RUN, "--enable-pci"},
 		 EXIT_CODE_ARGUMENTS,
 		 "This build of squib has no PCI transport yet: leave out --enable-pci"},
