@@ -6,7 +6,8 @@
  *
  *   process [FLAGS]       a fresh squib in a fresh directory, --api-sock there; "none": only that
  *   again [FLAGS]         a fresh squib in the same directory
- *   needs KIND            what follows needs this KVM, or is skipped: none, payload or linux
+ *   needs KIND            what follows needs this KVM, or is skipped: none, payload or linux;
+ *                         with KIND landlock, besides, a kernel that has Landlock
  *   arch NAME             what follows is for x86_64, aarch64 or any
  *
  *   PUT /path BODY        a request; so are GET, PATCH, DELETE; without BODY it has none

@@ -3,12 +3,14 @@
 #include "tests/api/script.h"
 
 #include <ctype.h>
+#include <linux/landlock.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/lib/api_client.h"
@@ -95,6 +97,10 @@ static bool do_on(struct script *script, const char *rest)
 
 static bool do_needs(struct script *script, const char *rest)
 {
+	if (strcmp(rest, "landlock") == 0) {
+		script->needs_landlock = true;
+		return true;
+	}
 	script->needs = strcmp(rest, "payload") == 0 ? KVM_PAYLOAD
 			: strcmp(rest, "linux") == 0 ? KVM_LINUX
 						     : KVM_NONE;
@@ -462,6 +468,10 @@ const char *script_why_skipped(const struct script *script)
 {
 	static const char *const names[] = {"none", "kvm-payload", "kvm-linux"};
 
+	if (script->needs_landlock &&
+	    syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < 1) {
+		return "landlock";
+	}
 	return env_kvm_kind() < script->needs ? names[script->needs] : NULL;
 }
 

@@ -20,6 +20,7 @@ struct script {
 	bool is_open; /* the directory exists */
 	/* what the rest of the file asks for */
 	enum kvm_kind needs;
+	bool needs_landlock;
 	char arch[16];		      /* "any" for all */
 	int connections[CONNECTIONS]; /* -1: closed */
 	unsigned current;

@@ -68,6 +68,16 @@ const struct guest_test guest_tests[] = {
 			  SAYS("squib-guest: exit 0")},
 	},
 	{
+		.name = "our kernel boots with threads that Landlock confines",
+		.needs = KVM_LINUX,
+		.kernel = OWN_KERNEL,
+		.vcpus = 2,
+		.flags = "--landlock",
+		.run = "nproc",
+		.end = "reboot",
+		.steps = {INIT, SAYS("\n2\r"), SAYS("squib-guest: exit 0")},
+	},
+	{
 		.name = "an ELF kernel with a PVH note is entered by PVH",
 		.needs = KVM_LINUX,
 		.arch = X86_64,
