@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stands in for squib in a test, and writes down which system calls its filters let through.
+ *
+ * Theory of operation. The filters of $TRACE_FILTERS are the real ones, except that what they allow
+ * stops in the tracer (SECCOMP_RET_TRACE), with the thread's number as data: see make_filters. The
+ * process that the test started becomes squib itself, so that its pid, its signals and its exit
+ * status are what the test expects; the tracer is its child. Each call is written to
+ * $TRACE_SAMPLES once, with its arguments, as it first happens.
+ *
+ * What squib does seldom is provoked: with $TRACE_FAULT, see there.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	SEEN_BITS = 18,
+	SEEN_MAX = 1 << SEEN_BITS,
+	THREADS = 3, /* kinds of them: vmm, api, vcpu */
+	FIRST_WORDS = 24,
+};
+
+/* What was written, by a hash of it. */
+static uint64_t seen[SEEN_MAX];
+static size_t seen_count;
+
+/* The first thread of each kind that made a call; the kind's number is the trace's data, from 1. */
+static pid_t first_of[THREADS + 1];
+
+/* $TRACE_FAULT: what is to happen. */
+static struct {
+	int signo; /* sent to the thread of kind `thread` when the VMM writes metrics ... */
+	unsigned thread;
+	unsigned line;	/* ... for the time with this number, from 1 */
+	unsigned lines; /* seen up to now */
+} fault;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "tracer: %s: %s\n", what, strerror(errno));
+	_exit(126);
+}
+
+static const char *need_env(const char *name)
+{
+	const char *value = getenv(name);
+
+	if (value == NULL) {
+		fprintf(stderr, "tracer: %s is not set\n", name);
+		_exit(126);
+	}
+	return value;
+}
+
+static uint64_t hash(const struct __ptrace_syscall_info *info)
+{
+	uint64_t value = info->seccomp.nr * 4 + info->seccomp.ret_data;
+
+	for (int i = 0; i < 6; i++) {
+		value = (value ^ info->seccomp.args[i]) * UINT64_C(0x9e3779b97f4a7c15);
+		value ^= value >> 29;
+	}
+	return value | 1;
+}
+
+static bool is_new(uint64_t key)
+{
+	size_t i = key >> (64 - SEEN_BITS);
+
+	while (seen[i] != 0 && seen[i] != key) {
+		i = (i + 1) % SEEN_MAX;
+	}
+	if (seen[i] == key || seen_count == SEEN_MAX / 2) {
+		return false;
+	}
+	seen[i] = key;
+	seen_count++;
+	return true;
+}
+
+static void record(int out, const struct __ptrace_syscall_info *info)
+{
+	const uint64_t *args = (const uint64_t *)info->seccomp.args;
+	char line[200];
+
+	if (!is_new(hash(info))) {
+		return;
+	}
+	int len = snprintf(line, sizeof(line), "%u %llu %llx %llx %llx %llx %llx %llx\n",
+			   info->seccomp.ret_data, (unsigned long long)info->seccomp.nr,
+			   (unsigned long long)args[0], (unsigned long long)args[1],
+			   (unsigned long long)args[2], (unsigned long long)args[3],
+			   (unsigned long long)args[4], (unsigned long long)args[5]);
+
+	/* One write a line: several tracers append to one file. */
+	if (write(out, line, (size_t)len) != len) {
+		die("the samples cannot be written");
+	}
+}
+
+/* --- provoked faults --- */
+
+static bool is_metrics_line(pid_t thread, const struct __ptrace_syscall_info *info)
+{
+	static const char begin[] = "{\"utc_timestamp_ms\":";
+	char text[FIRST_WORDS] = "";
+
+	if (info->seccomp.nr != SYS_write) {
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(text); i += sizeof(long)) {
+		errno = 0;
+		long word = ptrace(PTRACE_PEEKDATA, thread, info->seccomp.args[1] + i, NULL);
+
+		if (errno != 0) {
+			return false;
+		}
+		memcpy(text + i, &word, sizeof(word));
+	}
+	return memcmp(text, begin, sizeof(begin) - 1) == 0;
+}
+
+/*
+ * The VMM thread is about to write metrics, hence has them locked: a thread that now gets a fatal
+ * signal must wait before its last words.
+ */
+static void provoke(pid_t process, pid_t thread, const struct __ptrace_syscall_info *info)
+{
+	if (fault.signo == 0 || info->seccomp.ret_data != 1 || !is_metrics_line(thread, info) ||
+	    ++fault.lines != fault.line || first_of[fault.thread] == 0) {
+		return;
+	}
+	syscall(SYS_tgkill, process, first_of[fault.thread], fault.signo);
+	/* So long does the write take. */
+	usleep(100000);
+}
+
+/* "signal:SIGNO:KIND:LINE", or "nomem": KVM_RUN fails for lack of memory. */
+static bool read_fault(void)
+{
+	const char *text = getenv("TRACE_FAULT");
+
+	if (text == NULL || strcmp(text, "nomem") == 0) {
+		return text != NULL;
+	}
+	if (sscanf(text, "signal:%d:%u:%u", &fault.signo, &fault.thread, &fault.line) != 3 ||
+	    fault.thread > THREADS) {
+		fprintf(stderr, "tracer: TRACE_FAULT=%s?\n", text);
+		_exit(126);
+	}
+	return false;
+}
+
+/* A filter before all others, of which the strictest decides. */
+static void forbid_memory(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_RUN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
+		die("no filter");
+	}
+}
+
+/* --- the tracer --- */
+
+static void on_call(pid_t process, pid_t thread, int out)
+{
+	struct __ptrace_syscall_info info;
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) <= 0 ||
+	    info.op != PTRACE_SYSCALL_INFO_SECCOMP || info.seccomp.ret_data > THREADS) {
+		return;
+	}
+	if (first_of[info.seccomp.ret_data] == 0) {
+		first_of[info.seccomp.ret_data] = thread;
+	}
+	record(out, &info);
+	provoke(process, thread, &info);
+}
+
+static void trace(pid_t process, int out)
+{
+	int status;
+	pid_t thread;
+
+	while ((thread = waitpid(-1, &status, __WALL)) > 0) {
+		int signo = WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
+		int event = status >> 16;
+
+		if (!WIFSTOPPED(status)) {
+			continue;
+		}
+		if (event == PTRACE_EVENT_SECCOMP) {
+			on_call(process, thread, out);
+		} else if (event == PTRACE_EVENT_STOP && signo != SIGTRAP) {
+			/* Stopped as by a shell: until SIGCONT. */
+			ptrace(PTRACE_LISTEN, thread, NULL, NULL);
+			continue;
+		}
+		ptrace(PTRACE_CONT, thread, NULL, event == 0 ? (long)signo : 0L);
+	}
+}
+
+/* Attaches to its parent, and tells it by the pipe. */
+static void be_tracer(pid_t process, int ready, int out)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		dup2(null, fd);
+	}
+	/* What the test waits for the end of must not stay open here. */
+	for (int fd = STDERR_FILENO + 1; fd < 1024; fd++) {
+		if (fd != ready && fd != out) {
+			close(fd);
+		}
+	}
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	if (ptrace(PTRACE_SEIZE, process, NULL,
+		   PTRACE_O_TRACESECCOMP | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK) < 0) {
+		_exit(126);
+	}
+	(void)!write(ready, "", 1);
+	close(ready);
+	trace(process, out);
+	_exit(0);
+}
+
+static bool has_own_filters(char **argv)
+{
+	for (char **arg = argv; *arg != NULL; arg++) {
+		if (strcmp(*arg, "--no-seccomp") == 0 || strcmp(*arg, "--seccomp-filter") == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void start_tracer(void)
+{
+	int out = open(need_env("TRACE_SAMPLES"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	pid_t process = getpid();
+	int ready[2];
+	char byte;
+
+	if (out < 0) {
+		die(getenv("TRACE_SAMPLES"));
+	}
+	if (pipe2(ready, O_CLOEXEC) < 0) {
+		die("no pipe");
+	}
+	/* Where only ancestors may trace. */
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+	if (fork() == 0) {
+		be_tracer(process, ready[1], out);
+	}
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) != 1) {
+		die("the tracer cannot attach");
+	}
+	close(ready[0]);
+	close(out);
+}
+
+int main(int argc, char **argv)
+{
+	const char *squib = need_env("TRACE_SQUIB");
+	char **args = calloc((size_t)argc + 3, sizeof(*args));
+
+	if (args == NULL) {
+		die("no memory");
+	}
+	memcpy(args, argv, (size_t)argc * sizeof(*args));
+	if (!has_own_filters(argv)) {
+		args[argc++] = "--seccomp-filter";
+		args[argc] = (char *)need_env("TRACE_FILTERS");
+		bool lacks_memory = read_fault();
+
+		start_tracer();
+		if (lacks_memory) {
+			forbid_memory();
+		}
+	}
+	execv(squib, args);
+	die(squib);
+}

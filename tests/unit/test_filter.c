@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of seccomp/filter.c. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "seccomp/filter.h"
+#include "tests/lib/bpf.h"
+#include "vmm/base/bytes.h"
+
+extern const uint32_t seccomp_audit_arch; /* seccomp/rules.mk */
+
+static const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+
+/* A file of three filters. */
+struct file {
+	struct filter_header header;
+	struct sock_filter code[6];
+};
+
+static struct file good_file(void)
+{
+	struct file file = {.header = {.arch = seccomp_audit_arch, .counts = {1, 2, 3}}};
+
+	memcpy(file.header.magic, filter_magic, sizeof(file.header.magic));
+	for (size_t i = 0; i < ARRAY_COUNT(file.code); i++) {
+		file.code[i] = allow;
+		file.code[i].k -= (uint32_t)i;
+	}
+	return file;
+}
+
+Test(filter, a_file_has_three_programs_one_after_the_other)
+{
+	struct file file = good_file();
+	struct filter_set set;
+	struct error err = {0};
+
+	cr_assert(filter_set_parse(&file, sizeof(file), &set, &err) == 0, "%s", err.msg);
+	for (int i = 0, next = 0; i < FILTER_THREADS; next += ++i) {
+		cr_expect(set.programs[i].len == i + 1 &&
+			  set.programs[i].filter == &file.code[next]);
+	}
+	filter_set_free(&set);
+}
+
+Test(filter, a_file_that_is_not_whole_is_refused)
+{
+	static const struct {
+		size_t offset; /* of a 32-bit word that becomes `value`; SIZE_MAX: none */
+		uint32_t value;
+		int longer; /* the file, in bytes */
+		const char *msg;
+	} cases[] = {
+		{0, 0, 0, "it does not begin as seccompiler's output does"},
+		{4, 0x32707062, 0, "it does not begin as seccompiler's output does"},
+		{8, 0x12345678, 0, "it is for another architecture (0x12345678)"},
+		{12, 0, 0, "the filter `vmm` has 0 instructions; 1 to 4096 must be there"},
+		{16, 0, 0, "the filter `api` has 0 instructions; 1 to 4096 must be there"},
+		{20, 4, 0, "the filter `vcpu` has 4 instructions; 1 to 4096 must be there"},
+		{16, 6, 0, "the filter `api` has 6 instructions; 1 to 4096 must be there"},
+		{12, 4097, 0, "the filter `vmm` has 4097 instructions; 1 to 4096 must be there"},
+		{12, UINT32_MAX, 0,
+		 "the filter `vmm` has 4294967295 instructions; 1 to 4096 must be there"},
+		{20, 2, 0, "8 bytes follow after its last filter"},
+		{SIZE_MAX, 0, 1, "1 bytes follow after its last filter"},
+		{SIZE_MAX, 0, -1, "the filter `vcpu` has 3 instructions; 1 to 4096 must be there"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct file file[2] = {good_file()};
+		struct filter_set set;
+		struct error err = {0};
+
+		if (cases[i].offset != SIZE_MAX) {
+			memcpy((char *)file + cases[i].offset, &cases[i].value, 4);
+		}
+		cr_expect(filter_set_parse(file, sizeof(*file) + (size_t)cases[i].longer, &set,
+					   &err) < 0,
+			  "case %zu is taken", i);
+		cr_expect_str_eq(err.msg, cases[i].msg, "case %zu: %s", i, err.msg);
+	}
+}
+
+Test(filter, a_file_that_ends_early_is_refused_wherever_it_ends)
+{
+	struct file file = good_file();
+
+	for (size_t len = 0; len < sizeof(file); len++) {
+		/* Without slack behind it, for AddressSanitizer. */
+		char *bytes = malloc(len + 1);
+		struct filter_set set;
+		struct error err = {0};
+
+		memcpy(bytes, &file, len);
+		cr_expect(filter_set_parse(bytes, len, &set, &err) < 0, "%zu bytes are taken", len);
+		if (len < sizeof(struct filter_header)) {
+			cr_expect_str_eq(err.msg, "it is shorter than its header");
+		}
+		free(bytes);
+	}
+}
+
+static void load(size_t len, struct filter_set *set, struct error *err, int *result)
+{
+	struct file file = good_file();
+	int fd = memfd_create("filter", MFD_CLOEXEC);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	cr_assert(write(fd, &file, sizeof(file)) == sizeof(file) && ftruncate(fd, (off_t)len) == 0);
+	*result = filter_set_load(path, set, err);
+	close(fd);
+}
+
+Test(filter, a_file_is_loaded_by_its_path)
+{
+	struct filter_set set;
+	struct error err = {0};
+	int result;
+
+	load(sizeof(struct file), &set, &err, &result);
+	cr_assert(result == 0, "%s", err.msg);
+	cr_expect(set.owned != NULL && set.programs[FILTER_VCPU].len == 3);
+	filter_set_free(&set);
+	cr_expect(set.owned == NULL && set.programs[FILTER_VCPU].filter == NULL);
+	filter_set_free(&set);
+}
+
+Test(filter, a_file_that_cannot_be_loaded_leaves_an_empty_set)
+{
+	struct filter_set set;
+	struct error err = {0};
+	int result;
+
+	load(sizeof(struct file) - 1, &set, &err, &result);
+	cr_expect(result < 0 && set.owned == NULL && set.programs[FILTER_VMM].filter == NULL);
+	cr_expect(strncmp(err.msg, "Filter deserialization failed: /proc/self/fd/", 45) == 0, "%s",
+		  err.msg);
+	err = (struct error){0};
+	load(FILTER_FILE_MAX + 1, &set, &err, &result);
+	cr_expect(result < 0 && set.owned == NULL, "a file of more than 100000 bytes is taken");
+	err = (struct error){0};
+	cr_expect(filter_set_load("/nonexistent", &set, &err) < 0 && set.owned == NULL);
+	cr_expect(strstr(err.msg, "No such file or directory (os error 2)") != NULL, "%s", err.msg);
+}
+
+/* --- the filters that the binary carries --- */
+
+static uint32_t ask(const struct filter_set *set, enum filter_thread thread, int number)
+{
+	struct seccomp_data call = {.nr = number, .arch = seccomp_audit_arch};
+	uint32_t result = 0;
+
+	cr_assert(bpf_run(set->programs[thread].filter, set->programs[thread].len, &call, &result));
+	return result;
+}
+
+Test(filter, the_built_in_filters_trap_what_no_monitor_needs)
+{
+	static const int never[] = {SYS_execve,
+				    SYS_execveat,
+				    SYS_clone,
+				    SYS_clone3,
+				    SYS_ptrace,
+				    SYS_mprotect,
+				    SYS_process_vm_writev,
+				    SYS_kill,
+				    SYS_bpf,
+				    SYS_mount,
+				    SYS_unshare,
+				    SYS_setns,
+				    SYS_chroot,
+				    SYS_setuid,
+				    SYS_prctl,
+				    SYS_seccomp,
+				    SYS_unlinkat,
+				    SYS_memfd_create,
+				    SYS_userfaultfd,
+				    SYS_keyctl};
+	struct filter_set set;
+	struct error err = {0};
+
+	cr_assert(filter_set_default(&set, &err) == 0, "%s", err.msg);
+	for (int thread = 0; thread < FILTER_THREADS; thread++) {
+		for (size_t i = 0; i < ARRAY_COUNT(never); i++) {
+			cr_expect_eq(ask(&set, (enum filter_thread)thread, never[i]),
+				     SECCOMP_RET_TRAP, "%s may %s", filter_thread_names[thread],
+				     filter_syscall_name(never[i]));
+		}
+		cr_expect_eq(ask(&set, (enum filter_thread)thread, SYS_exit_group),
+			     SECCOMP_RET_ALLOW);
+	}
+	cr_expect_eq(ask(&set, FILTER_VMM, SYS_preadv), SECCOMP_RET_ALLOW);
+	cr_expect_eq(ask(&set, FILTER_API, SYS_preadv), SECCOMP_RET_TRAP);
+	cr_expect_eq(ask(&set, FILTER_VCPU, SYS_preadv), SECCOMP_RET_TRAP);
+	/* Not by other flags, nor as memory that can be executed. */
+	cr_expect_eq(ask(&set, FILTER_VMM, SYS_openat), SECCOMP_RET_TRAP);
+	cr_expect_eq(ask(&set, FILTER_VCPU, SYS_openat), SECCOMP_RET_TRAP);
+}
+
+/* --- installing --- */
+
+/* Runs `fn` in a process of its own, held in by `code` as the filter `thread`; its wait status. */
+static int confined(const struct sock_filter *code, unsigned short len, enum filter_thread thread,
+		    void (*fn)(void))
+{
+	struct filter_set set = {0};
+	pid_t child = fork();
+	int status = 0;
+
+	set.programs[thread] = (struct sock_fprog){len, (struct sock_filter *)code};
+	if (child == 0) {
+		const struct rlimit none = {0};
+		struct error err = {0};
+
+		setrlimit(RLIMIT_CORE, &none);
+		if (filter_install(&set, thread, &err) < 0) {
+			_exit(99);
+		}
+		fn();
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	return status;
+}
+
+/* Traps getppid, allows all else. */
+static const struct sock_filter no_getppid[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+static void call_getppid(void)
+{
+	(void)getppid();
+}
+
+static void call_getpgrp(void)
+{
+	(void)getpgrp();
+}
+
+static void need_no_new_privs(void)
+{
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) {
+		_exit(1);
+	}
+}
+
+Test(filter, an_installed_filter_raises_sigsys, .timeout = 20)
+{
+	int status = confined(no_getppid, ARRAY_COUNT(no_getppid), FILTER_API, call_getppid);
+
+	cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "%#x", status);
+	status = confined(no_getppid, ARRAY_COUNT(no_getppid), FILTER_API, call_getpgrp);
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%#x", status);
+	status = confined(no_getppid, ARRAY_COUNT(no_getppid), FILTER_VMM, need_no_new_privs);
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%#x", status);
+}
+
+Test(filter, a_program_that_the_kernel_refuses_is_an_error, .timeout = 20)
+{
+	static const struct sock_filter endless[] = {BPF_JUMP(BPF_JMP | BPF_JA, 5, 0, 0)};
+	int status = confined(endless, 1, FILTER_VCPU, call_getpgrp);
+
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 99, "%#x", status);
+}
+
+Test(filter, without_filters_nothing_is_installed)
+{
+	struct filter_set none = {0};
+	struct error err = {0};
+
+	cr_expect(filter_install(NULL, FILTER_VMM, &err) == 0);
+	cr_expect(filter_install(&none, FILTER_VMM, &err) == 0);
+	cr_expect(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0);
+	cr_expect(prctl(PR_GET_SECCOMP) == 0);
+}
+
+/* --- names --- */
+
+Test(filter, system_calls_have_names)
+{
+	static const struct {
+		int number;
+		const char *name;
+	} cases[] = {
+		{SYS_read, "read"},
+		{SYS_ioctl, "ioctl"},
+		{SYS_exit_group, "exit_group"},
+		{SYS_io_uring_enter, "io_uring_enter"},
+		{SYS_openat2, "openat2"},
+		{-1, "an unknown system call"},
+		{INT32_MIN, "an unknown system call"},
+		{400, "an unknown system call"}, /* a gap on every architecture */
+		{100000, "an unknown system call"},
+		{INT32_MAX, "an unknown system call"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		cr_expect_str_eq(filter_syscall_name(cases[i].number), cases[i].name, "%d is %s",
+				 cases[i].number, filter_syscall_name(cases[i].number));
+	}
+}
