@@ -72,10 +72,7 @@ bool arch_virtio_slot(size_t index, struct platform_dev *dev)
 
 int arch_check_host(int kvm, struct error *err)
 {
-	static const struct {
-		int cap;
-		const char *name;
-	} needed[] = {
+	static const struct kvm_cap needed[] = {
 		{KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
 		{KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
 		{KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
@@ -85,15 +82,7 @@ int arch_check_host(int kvm, struct error *err)
 		{KVM_CAP_ONE_REG, "KVM_CAP_ONE_REG"},
 	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(needed); i++) {
-		if (kvm_check_extension(kvm, needed[i].cap) == 0) {
-			return error_set(err, ERR_NOT_SUPPORTED,
-					 "The KVM of this host lacks %s, which squib needs; use "
-					 "Linux 5.10 or newer",
-					 needed[i].name);
-		}
-	}
-	return 0;
+	return kvm_check_caps(kvm, needed, ARRAY_COUNT(needed), err);
 }
 
 /*

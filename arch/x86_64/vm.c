@@ -14,10 +14,7 @@ const char arch_name[] = "x86_64";
 const char arch_cmdline_default[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux "
 				    "i8042.nomux i8042.dumbkbd swiotlb=noforce";
 
-static const struct {
-	int cap;
-	const char *name;
-} required_caps[] = {
+static const struct kvm_cap required_caps[] = {
 	{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
 	{KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
 	{KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
@@ -36,15 +33,7 @@ static const struct {
 
 int arch_check_host(int kvm, struct error *err)
 {
-	for (size_t i = 0; i < ARRAY_COUNT(required_caps); i++) {
-		if (kvm_check_extension(kvm, required_caps[i].cap) <= 0) {
-			return error_set(err, ERR_NOT_SUPPORTED,
-					 "The host's KVM lacks %s, which squib needs; a newer host "
-					 "kernel has it",
-					 required_caps[i].name);
-		}
-	}
-	return 0;
+	return kvm_check_caps(kvm, required_caps, ARRAY_COUNT(required_caps), err);
 }
 
 size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])

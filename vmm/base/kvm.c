@@ -78,6 +78,19 @@ int kvm_check_extension(int fd, int cap)
 	return value > 0 ? value : 0;
 }
 
+int kvm_check_caps(int kvm, const struct kvm_cap *caps, size_t count, struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (kvm_check_extension(kvm, caps[i].cap) <= 0) {
+			return error_set(err, ERR_NOT_SUPPORTED,
+					 "The KVM of this host lacks %s, which squib needs; use "
+					 "Linux 5.10 or newer",
+					 caps[i].name);
+		}
+	}
+	return 0;
+}
+
 int kvm_create_vm(int kvm, unsigned long type, int *vm, struct error *err)
 {
 	struct timespec pause = {.tv_nsec = 1000};

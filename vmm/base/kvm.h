@@ -34,6 +34,14 @@ MUST_CHECK int kvm_open(int *kvm, struct error *err);
 /* KVM_CHECK_EXTENSION [4.4] on the system or VM descriptor: 0 where unknown or absent. */
 int kvm_check_extension(int fd, int cap);
 
+struct kvm_cap {
+	int cap;
+	const char *name;
+};
+
+/* All of `caps` are there; the sentence names the first that is missing. */
+MUST_CHECK int kvm_check_caps(int kvm, const struct kvm_cap *caps, size_t count, struct error *err);
+
 /* KVM_CREATE_VM [4.2], retried when a signal or a passing lack of memory interrupts it. */
 MUST_CHECK int kvm_create_vm(int kvm, unsigned long type, int *vm, struct error *err);
 
