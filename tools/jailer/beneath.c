@@ -57,14 +57,14 @@ static int open_beneath(int dir, const char *name, uint64_t flags, mode_t mode)
 	return fd;
 }
 
-/* dir->path = <parent's path>/<name> */
-static int name_dir(struct beneath_dir *dir, const struct beneath_dir *parent, const char *name,
-		    struct error *err)
+/* path = <parent's path>/<name> */
+static int join(char path[PATH_MAX], const struct beneath_dir *parent, const char *name,
+		struct error *err)
 {
 	const char *above = strcmp(parent->path, "/") == 0 ? "" : parent->path;
-	int len = snprintf(dir->path, sizeof(dir->path), "%s/%s", above, name);
+	int len = snprintf(path, PATH_MAX, "%s/%s", above, name);
 
-	if (len < 0 || len >= (int)sizeof(dir->path)) {
+	if (len < 0 || len >= PATH_MAX) {
 		return error_set(err, ERR_TOO_LARGE, "The path is too long: %.100s...", above);
 	}
 	return 0;
@@ -83,7 +83,7 @@ int beneath_open(const char *path, struct beneath_dir *dir, struct error *err)
 static int enter_part(const struct beneath_dir *parent, const char *part, struct beneath_dir *dir,
 		      struct error *err)
 {
-	if (name_dir(dir, parent, part, err) < 0) {
+	if (join(dir->path, parent, part, err) < 0) {
 		return -1;
 	}
 	if (mkdirat(parent->fd, part, DIR_MODE_MADE) < 0 && errno != EEXIST) {
@@ -148,26 +148,26 @@ int beneath_give(const struct beneath_dir *dir, struct beneath_owner owner, stru
 int beneath_new_file(const struct beneath_dir *dir, const char *name, const char *text,
 		     struct beneath_owner owner, struct error *err)
 {
-	struct beneath_dir file;
+	char path[PATH_MAX];
 	size_t len = strlen(text);
 
-	if (name_dir(&file, dir, name, err) < 0) {
+	if (join(path, dir, name, err) < 0) {
 		return -1;
 	}
 	AUTO_FD fd = open_beneath(dir->fd, name, O_WRONLY | O_CREAT | O_EXCL, FILE_MODE);
 
 	if (fd < 0) {
-		return error_sys(err, "Failed to open file %s", file.path);
+		return error_sys(err, "Failed to open file %s", path);
 	}
 	ssize_t put = write(fd, text, len);
 
 	if (put != (ssize_t)len) {
 		/* A small write is short only where there is no room. */
 		errno = put < 0 ? errno : ENOSPC;
-		return error_sys(err, "Failed to write to %s", file.path);
+		return error_sys(err, "Failed to write to %s", path);
 	}
 	if (fchown(fd, owner.uid, owner.gid) < 0) {
-		return error_sys(err, "Failed to change owner for %s", file.path);
+		return error_sys(err, "Failed to change owner for %s", path);
 	}
 	return 0;
 }
@@ -195,25 +195,25 @@ static int check_replaced(const struct stat *st, const char *path, struct error 
 int beneath_replace_file(const struct beneath_dir *dir, const char *name, mode_t mode, int *fd,
 			 struct error *err)
 {
-	struct beneath_dir file;
+	char path[PATH_MAX];
 	struct stat st;
 
-	if (name_dir(&file, dir, name, err) < 0) {
+	if (join(path, dir, name, err) < 0) {
 		return -1;
 	}
 	if (fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		if (check_replaced(&st, file.path, err) < 0) {
+		if (check_replaced(&st, path, err) < 0) {
 			return -1;
 		}
 		if (unlinkat(dir->fd, name, 0) < 0) {
-			return error_sys(err, "Failed to open %s", file.path);
+			return error_sys(err, "Failed to open %s", path);
 		}
 	} else if (errno != ENOENT) {
-		return error_sys(err, "Cannot get metadata for a file: %s", file.path);
+		return error_sys(err, "Cannot get metadata for a file: %s", path);
 	}
 	*fd = open_beneath(dir->fd, name, O_WRONLY | O_CREAT | O_EXCL, mode);
 	if (*fd < 0) {
-		return error_sys(err, "Failed to open %s", file.path);
+		return error_sys(err, "Failed to open %s", path);
 	}
 	return 0;
 }
@@ -221,26 +221,26 @@ int beneath_replace_file(const struct beneath_dir *dir, const char *name, mode_t
 int beneath_new_device(const struct beneath_dir *dir, const char *name, dev_t device,
 		       struct beneath_owner owner, struct error *err)
 {
-	struct beneath_dir node;
+	char path[PATH_MAX];
 	struct stat st;
 
-	if (name_dir(&node, dir, name, err) < 0) {
+	if (join(path, dir, name, err) < 0) {
 		return -1;
 	}
 	if (mknodat(dir->fd, name, S_IFCHR | DEVICE_MODE, device) < 0) {
-		return error_sys(err, "Failed to create %s via mknod inside the jail", node.path);
+		return error_sys(err, "Failed to create %s via mknod inside the jail", path);
 	}
 	AUTO_FD fd = open_beneath(dir->fd, name, O_PATH, 0);
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		return error_sys(err, "Failed to open %s", node.path);
+		return error_sys(err, "Failed to open %s", path);
 	}
 	if (!S_ISCHR(st.st_mode) || st.st_rdev != device || st.st_nlink != 1) {
 		return error_set(err, ERR_BAD_STATE, "%s was replaced while the jail was made",
-				 node.path);
+				 path);
 	}
 	if (fchownat(fd, "", owner.uid, owner.gid, AT_EMPTY_PATH) < 0) {
-		return error_sys(err, "Failed to change owner for %s", node.path);
+		return error_sys(err, "Failed to change owner for %s", path);
 	}
 	return 0;
 }

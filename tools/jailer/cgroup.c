@@ -208,7 +208,7 @@ static int make_child(const char *dir, const char *child, const void *arg, struc
 	return 0;
 }
 
-/* Where the cgroups of `version` with this controller (NULL: any) are mounted. */
+/* Where cgroups are mounted: version 1 those with the setting's controller; version 2: NULL. */
 static int find_mount(const struct cgroup_config *config, const char *mounts,
 		      const struct cgroup_setting *setting, char dir[PATH_MAX], struct error *err)
 {
@@ -227,7 +227,7 @@ static int find_mount(const struct cgroup_config *config, const char *mounts,
 			continue;
 		}
 		has_type = true;
-		is_found = config->version == 2 ||
+		is_found = setting == NULL ||
 			   has_word(entry.mnt_opts, ",", setting->file, setting->controller_len);
 		if (is_found && join(dir, entry.mnt_dir, "", err) < 0) {
 			endmntent(table);
@@ -240,7 +240,7 @@ static int find_mount(const struct cgroup_config *config, const char *mounts,
 			err, ERR_NOT_SUPPORTED,
 			"Hierarchy not found: No hierarchy found for this cgroup version.");
 	}
-	if (!is_found) {
+	if (!is_found && setting != NULL) {
 		return error_set(err, ERR_NOT_SUPPORTED, "Controller %.*s is unavailable",
 				 (int)setting->controller_len, setting->file);
 	}
@@ -409,7 +409,7 @@ static int find_again(const struct cgroup_config *config, const char *mounts, si
 			return 0;
 		}
 	}
-	return find_mount(config, mounts, setting, found[i], err);
+	return find_mount(config, mounts, config->version == 1 ? setting : NULL, found[i], err);
 }
 
 /* Each hierarchy once: controllers may share one. */

@@ -36,8 +36,8 @@ struct jail {
 	struct jail_args args;
 	struct exec_file exec;
 	char base[PATH_MAX];
-	int uffd_minor; /* -1: the host has no such device */
-	struct launch launch;
+	int uffd_minor;	      /* -1: the host has no such device */
+	struct launch launch; /* its times, mask and device */
 };
 
 /* Leaves nothing of the caller's but three descriptors, arguments and umask. */
@@ -147,10 +147,12 @@ static int run(struct jail *jail, struct error *err)
 	    populate_dirs(&root, owner, jail->uffd_minor, err) < 0) {
 		return -1;
 	}
-	jail->launch.args = args;
-	jail->launch.exec_name = jail->exec.name;
-	jail->launch.root = &root;
-	return launch_run(&jail->launch, err);
+	struct launch launch = jail->launch;
+
+	launch.args = args;
+	launch.exec_name = jail->exec.name;
+	launch.root = &root;
+	return launch_run(&launch, err);
 }
 
 int main(int argc, char *argv[])
