@@ -5,7 +5,8 @@
  *
  * Jailed with the argument `wait` it goes on until /stop is there, half a minute at most. Outside,
  * `probe socket PATH` makes a socket for the tests to plant, and `probe as UID PROGRAM ARG...` runs
- * a program as somebody else, for which small systems lack a tool.
+ * a program as somebody else, for which small systems lack a tool. `probe swap ROOT FILE DIR` makes
+ * links to the host's file and directory in a jail's root, over and over, until it is killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "vmm/base/attr.h"
 #include "vmm/base/bytes.h"
 
 extern char **environ;
@@ -51,6 +53,32 @@ static int run_as(uid_t uid, char *argv[])
 	}
 	perror(argv[0]);
 	return EXIT_FAILURE;
+}
+
+/* Whatever of this fails, the jailer was in between. */
+static NORETURN void swap(const char *root, const char *file, const char *dir)
+{
+	static const char *const dirs[] = {"dev", "dev/net", "run", "sys"};
+	static const char *const files[] = {"jailer_probe", "jailer_probe.pid", "dev/kvm",
+					    "dev/net/tun", "dev/urandom"};
+	int fd = open(root, O_RDONLY | O_DIRECTORY);
+
+	for (;;) {
+		for (size_t i = 0; i < ARRAY_COUNT(dirs); i++) {
+			(void)!renameat(fd, dirs[i], fd, "aside");
+			(void)!symlinkat(dir, fd, dirs[i]);
+			(void)!unlinkat(fd, dirs[i], 0);
+			(void)!mkdirat(fd, dirs[i], 0777);
+			(void)!unlinkat(fd, "aside", AT_REMOVEDIR);
+		}
+		for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
+			(void)!unlinkat(fd, files[i], 0);
+			(void)!symlinkat(file, fd, files[i]);
+			(void)!unlinkat(fd, files[i], 0);
+			(void)!linkat(AT_FDCWD, file, fd, files[i], 0);
+			(void)!unlinkat(fd, files[i], 0);
+		}
+	}
 }
 
 static const char *outcome(int status)
@@ -145,6 +173,9 @@ int main(int argc, char *argv[])
 	}
 	if (argc > 3 && strcmp(argv[1], "as") == 0) {
 		return run_as((uid_t)atoi(argv[2]), argv + 3);
+	}
+	if (argc == 5 && strcmp(argv[1], "swap") == 0) {
+		swap(argv[2], argv[3], argv[4]);
 	}
 	FILE *out = fopen("/report.part", "we");
 
