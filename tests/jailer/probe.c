@@ -6,7 +6,8 @@
  * Jailed with the argument `wait` it goes on until /stop is there, half a minute at most. Outside,
  * `probe socket PATH` makes a socket for the tests to plant, and `probe as UID PROGRAM ARG...` runs
  * a program as somebody else, for which small systems lack a tool. `probe swap ROOT FILE DIR` makes
- * links to the host's file and directory in a jail's root, over and over, until it is killed.
+ * links to the host's file and directory ("": none) in a jail's root, over and over, until it is
+ * killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -64,19 +65,18 @@ static NORETURN void swap(const char *root, const char *file, const char *dir)
 	int fd = open(root, O_RDONLY | O_DIRECTORY);
 
 	for (;;) {
-		for (size_t i = 0; i < ARRAY_COUNT(dirs); i++) {
+		for (size_t i = 0; dir[0] != '\0' && i < ARRAY_COUNT(dirs); i++) {
 			(void)!renameat(fd, dirs[i], fd, "aside");
 			(void)!symlinkat(dir, fd, dirs[i]);
 			(void)!unlinkat(fd, dirs[i], 0);
 			(void)!mkdirat(fd, dirs[i], 0777);
 			(void)!unlinkat(fd, "aside", AT_REMOVEDIR);
 		}
+		/* What the jailer has just made is another name of the host's file now. */
 		for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
-			(void)!unlinkat(fd, files[i], 0);
-			(void)!symlinkat(file, fd, files[i]);
-			(void)!unlinkat(fd, files[i], 0);
-			(void)!linkat(AT_FDCWD, file, fd, files[i], 0);
-			(void)!unlinkat(fd, files[i], 0);
+			if (unlinkat(fd, files[i], 0) == 0) {
+				(void)!linkat(AT_FDCWD, file, fd, files[i], 0);
+			}
 		}
 	}
 }
