@@ -53,11 +53,13 @@ static bool collect_in_child(bool (*change)(void))
 	pid_t child = fork();
 
 	if (child == 0) {
-		if (!change()) {
-			_exit(1);
+		bool is_changed = change();
+
+		if (is_changed) {
+			sandbox_collect(&plan, sandbox);
 		}
-		sandbox_collect(&plan, sandbox);
-		_exit(0);
+		/* A sanitizer would look for leaks at _exit, and can't without /proc or ptrace. */
+		syscall(SYS_exit_group, is_changed ? 0 : 1);
 	}
 	cr_assert(waitpid(child, &status, 0) == child && WIFEXITED(status), "%#x", status);
 	return WEXITSTATUS(status) == 0;
@@ -83,7 +85,8 @@ static bool set_not_dumpable(void)
 static bool set_limits(void)
 {
 	static const int resources[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_CORE};
-	static const rlim_t values[] = {2048, 1 << 20, 1ull << 40, 0};
+	static const rlim_t values[] = {2048, 1 << 20, 1ull << 50,
+					0}; /* sanitizers map terabytes */
 	bool is_set = true;
 
 	for (size_t i = 0; i < ARRAY_COUNT(resources); i++) {
@@ -175,7 +178,7 @@ Test(sandbox, what_is_closed_is_seen)
 		{set_not_dumpable, "dumpable", SANDBOX_OK, "no"},
 		{set_limits, "limit of descriptors", SANDBOX_OK, "2048"},
 		{set_limits, "limit of file size", SANDBOX_OK, "1048576"},
-		{set_limits, "limit of address space", SANDBOX_OK, "1099511627776"},
+		{set_limits, "limit of address space", SANDBOX_OK, "1125899906842624"},
 		{set_limits, "limit of core files", SANDBOX_OK, "0"},
 		{set_soft_limit_only, "limit of descriptors", SANDBOX_OPEN, NULL},
 		{clear_environment, "environment", SANDBOX_OK, "0 variables"},
