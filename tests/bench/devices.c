@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs monitors in turn, each with a guest that measures its devices, and notes the results.
+ *
+ * usage: devices -t TAP -u UNIX_PATH [-n ROUNDS] -- NAME COMMAND... [-- NAME COMMAND...]
+ *
+ * Output: a line per row and round, "NAME ROW COUNT NANOSECONDS VCPU_NS OTHER_NS", separated by
+ * tabs: what the guest's clock said the row took, and what the monitor's vCPU threads and its other
+ * threads spent meanwhile. The guest's program is tests/bench/guest/.
+ *
+ * UNIX_PATH is where the monitor listens for the host's connections to its virtio sockets; it is
+ * removed before each run.
+ */
+#include "tests/bench/devices.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/bench/guest/operations.h"
+
+enum {
+	COMMANDS_MAX = 8,
+	OUTPUT_MAX = 1 << 16,
+	TIMEOUT_S = 300,
+};
+
+struct command {
+	const char *name;
+	char **args; /* NULL at their end */
+};
+
+struct run {
+	const struct command *command;
+	const char *unix_path;
+	pid_t pid;
+	int out;
+	bool is_done;
+	struct cpu_time begin;
+	size_t len;
+	size_t at; /* of the first byte that was not looked at */
+	char output[OUTPUT_MAX];
+};
+
+void die(const char *format, ...)
+{
+	int sys = errno;
+	va_list args;
+
+	va_start(args, format);
+	fprintf(stderr, "devices: ");
+	vfprintf(stderr, format, args);
+	fprintf(stderr, " (%s)\n", strerror(sys));
+	va_end(args);
+	exit(EXIT_FAILURE);
+}
+
+static void start(struct run *run)
+{
+	int out[2];
+
+	(void)unlink(run->unix_path);
+	if (pipe2(out, O_CLOEXEC) < 0) {
+		die("pipe");
+	}
+	fflush(stdout);
+	run->pid = fork();
+	if (run->pid < 0) {
+		die("fork");
+	}
+	if (run->pid == 0) {
+		dup2(open("/dev/null", O_RDWR | O_CLOEXEC), STDIN_FILENO);
+		dup2(out[1], STDOUT_FILENO);
+		dup2(out[1], STDERR_FILENO);
+		execv(run->command->args[0], run->command->args);
+		die("%s", run->command->args[0]);
+	}
+	close(out[1]);
+	run->out = out[0];
+}
+
+static void take_line(struct run *run, const char *line)
+{
+	const char *word = strstr(line, "bench: ");
+
+	if (word == NULL) {
+		return;
+	}
+	word += strlen("bench: ");
+	if (strncmp(word, "begin ", 6) == 0) {
+		fprintf(stderr, "%s: %s\n", run->command->name, word + 6);
+		run->begin = cpu_time_of(run->pid);
+	} else if (strncmp(word, "end ", 4) == 0) {
+		struct cpu_time end = cpu_time_of(run->pid);
+
+		printf("%s\t%s\t%llu\t%llu\n", run->command->name, word + 4,
+		       (unsigned long long)(end.vcpus - run->begin.vcpus),
+		       (unsigned long long)(end.others - run->begin.others));
+	} else if (strcmp(word, "done") == 0) {
+		run->is_done = true;
+	}
+}
+
+static void take_lines(struct run *run)
+{
+	char *end;
+
+	while ((end = strchr(run->output + run->at, '\n')) != NULL) {
+		*end = '\0';
+		end[end > run->output && end[-1] == '\r' ? -1 : 0] = '\0';
+		take_line(run, run->output + run->at);
+		run->at = (size_t)(end - run->output) + 1;
+	}
+}
+
+/* Reads until the end of the output. */
+static void watch(struct run *run)
+{
+	struct pollfd poll_out = {.fd = run->out, .events = POLLIN};
+
+	while (poll(&poll_out, 1, TIMEOUT_S * 1000) == 1) {
+		size_t room = OUTPUT_MAX - 1 - run->len;
+		ssize_t got = read(run->out, run->output + run->len, room);
+
+		if (got <= 0) {
+			return;
+		}
+		run->len += (size_t)got;
+		run->output[run->len] = '\0';
+		take_lines(run);
+	}
+	fprintf(stderr, "devices: %s did not end within %d s\n", run->command->name, TIMEOUT_S);
+	kill(run->pid, SIGKILL);
+}
+
+static void measure(struct run *run)
+{
+	int status = 0;
+
+	run->len = 0;
+	run->at = 0;
+	run->is_done = false;
+	start(run);
+	watch(run);
+	waitpid(run->pid, &status, 0);
+	close(run->out);
+	if (status != 0 || !run->is_done) {
+		fprintf(stderr, "devices: %s ended with status %#x and said:\n", run->command->name,
+			status);
+		for (size_t i = 0; i < run->len; i++) {
+			fputc(run->output[i] == '\0' ? '\n' : run->output[i], stderr);
+		}
+		exit(EXIT_FAILURE);
+	}
+}
+
+static unsigned parse_commands(int argc, char **argv, struct command *commands)
+{
+	unsigned count = 0;
+
+	while (optind + 1 < argc && count < COMMANDS_MAX) {
+		commands[count++] = (struct command){argv[optind], argv + optind + 1};
+		while (optind < argc && strcmp(argv[optind], "--") != 0) {
+			optind++;
+		}
+		if (optind < argc) {
+			argv[optind++] = NULL;
+		}
+	}
+	return count;
+}
+
+int main(int argc, char **argv)
+{
+	static struct run run;
+	struct command commands[COMMANDS_MAX];
+	unsigned rounds = 1;
+	const char *tap = NULL;
+	int option;
+
+	while ((option = getopt(argc, argv, "+n:t:u:")) != -1) {
+		switch (option) {
+		case 'n':
+			rounds = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 't':
+			tap = optarg;
+			break;
+		case 'u':
+			run.unix_path = optarg;
+			break;
+		default:
+			return EXIT_FAILURE;
+		}
+	}
+	unsigned count = parse_commands(argc, argv, commands);
+	char peer_path[96];
+
+	if (count == 0 || tap == NULL || run.unix_path == NULL) {
+		fprintf(stderr, "usage: see the head of tests/bench/devices.c\n");
+		return EXIT_FAILURE;
+	}
+	snprintf(peer_path, sizeof(peer_path), "%s_%d", run.unix_path, OPS_PORT);
+	pid_t peer = peer_start(tap, peer_path);
+
+	for (unsigned round = 0; round < rounds; round++) {
+		for (unsigned i = 0; i < count; i++) {
+			run.command = &commands[i];
+			measure(&run);
+		}
+	}
+	kill(peer, SIGKILL);
+	return EXIT_SUCCESS;
+}
