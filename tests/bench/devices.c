@@ -2,14 +2,14 @@
 /*
  * Runs monitors in turn, each with a guest that measures its devices, and notes the results.
  *
- * usage: devices -t TAP -u UNIX_PATH [-n ROUNDS] -- NAME COMMAND... [-- NAME COMMAND...]
+ * usage: devices [-t TAP -u UNIX_PATH] [-n ROUNDS] -- NAME COMMAND... [-- NAME COMMAND...]
  *
  * Output: a line per row and round, "NAME ROW COUNT NANOSECONDS VCPU_NS OTHER_NS", separated by
  * tabs: what the guest's clock said the row took, and what the monitor's vCPU threads and its other
  * threads spent meanwhile. The guest's program is tests/bench/guest/.
  *
- * UNIX_PATH is where the monitor listens for the host's connections to its virtio sockets; it is
- * removed before each run.
+ * With -t and -u there is a peer for the guest's sockets. UNIX_PATH is where the monitor listens
+ * for the host's connections to its virtio sockets; it is removed before each run.
  */
 #include "tests/bench/devices.h"
 
@@ -67,7 +67,9 @@ static void start(struct run *run)
 {
 	int out[2];
 
-	(void)unlink(run->unix_path);
+	if (run->unix_path != NULL) {
+		(void)unlink(run->unix_path);
+	}
 	if (pipe2(out, O_CLOEXEC) < 0) {
 		die("pipe");
 	}
@@ -202,21 +204,26 @@ int main(int argc, char **argv)
 		}
 	}
 	unsigned count = parse_commands(argc, argv, commands);
-	char peer_path[96];
+	pid_t peer = -1;
 
-	if (count == 0 || tap == NULL || run.unix_path == NULL) {
+	if (count == 0 || (tap == NULL) != (run.unix_path == NULL)) {
 		fprintf(stderr, "usage: see the head of tests/bench/devices.c\n");
 		return EXIT_FAILURE;
 	}
-	snprintf(peer_path, sizeof(peer_path), "%s_%d", run.unix_path, OPS_PORT);
-	pid_t peer = peer_start(tap, peer_path);
+	if (tap != NULL) {
+		char path[96];
 
+		snprintf(path, sizeof(path), "%s_%d", run.unix_path, OPS_PORT);
+		peer = peer_start(tap, path);
+	}
 	for (unsigned round = 0; round < rounds; round++) {
 		for (unsigned i = 0; i < count; i++) {
 			run.command = &commands[i];
 			measure(&run);
 		}
 	}
-	kill(peer, SIGKILL);
+	if (peer > 0) {
+		kill(peer, SIGKILL);
+	}
 	return EXIT_SUCCESS;
 }

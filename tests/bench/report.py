@@ -224,4 +224,5 @@ def main():
         draw(os.path.join(where, "boot.svg"), charts)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -33,3 +33,8 @@ $(B)/bench/operations: $(call objects,$(wildcard tests/bench/guest/*.c))
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -s -o $@ $^ -l:liburing.a
+
+$(B)/bench/bare_disk: $(call objects,tests/bench/bare_disk.c)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^

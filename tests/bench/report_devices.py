@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the report of the devices: report_devices.py DIR SVG DOCUMENT.
+
+Reads DIR/devices.tsv (tests/bench/devices_count) and DIR/native.tsv (tests/bench/devices_native),
+either of which may be missing. Prints the tables, leaves them in DIR/devices.txt, puts them in place
+of the first code block after DOCUMENT's heading "Current figures", and draws SVG.
+"""
+import os
+import re
+import sys
+
+import report
+
+# A guest's rows under each pair of commands: heading, colour, squib's, the peer's, pattern of rows.
+PARTS = [
+    ("block, Sync engine", "a", "squib Sync", "QEMU threads", r"read|write"),
+    ("block, Async engine", "b", "squib Async", "QEMU io_uring", r"read|write"),
+    ("network", "c", "squib Sync", "QEMU threads", r"net "),
+    ("vsock", "d", "squib Sync", "QEMU threads", r"vsock "),
+]
+
+
+def load(path):
+    """{name: {row: [(total, vcpu, others) per operation, ...]}}, in instructions."""
+    found = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                name, row, count, *times = line.rstrip("\n").split("\t")
+                values = tuple(int(t) / int(count) for t in times)
+                found.setdefault(name, {}).setdefault(row, []).append(values)
+    return found
+
+
+def thousands(value):
+    return f"{value / 1000:.1f}"
+
+
+def table_counted(data):
+    """Lines of the table, and [(class, label, per cent of the peer)] for the picture."""
+    lines = ["Thousands of instructions per operation, of the whole machine and of the monitor's own threads",
+             "(less is better; the ratio is squib to QEMU)", "",
+             f"{'':32}{'whole machine':>24}{'':>4}{'monitor':>22}",
+             f"{'operation':32}{'squib':>8}{'QEMU':>8}{'ratio':>8}{'':>4}{'squib':>8}{'QEMU':>8}{'ratio':>8}"]
+    bars = []
+    for heading, cls, ours, theirs, pattern in PARTS:
+        lines += ["", heading]
+        for row, runs in data.get(ours, {}).items():
+            if not re.match(pattern, row):
+                continue
+            total, _, others = min(runs)
+            text = f"  {row:30}{thousands(total):>8}"
+            if row not in data.get(theirs, {}):
+                lines.append(f"{text}{'-':>8}{'-':>8}{'':>4}{thousands(others):>8}{'-':>8}{'-':>8}")
+                continue
+            peer, _, peer_others = min(data[theirs][row])
+            lines.append(f"{text}{thousands(peer):>8}{total / peer:>8.2f}{'':>4}"
+                         f"{thousands(others):>8}{thousands(peer_others):>8}{others / peer_others:>8.2f}")
+            engine = heading.partition(", ")[2].partition(" ")[0]
+            bars.append((cls, heading, f"{row}, {engine}" if engine else row, 100 * total / peer))
+    spread = max((max(runs)[0] / min(runs)[0] - 1 for rows in data.values() for runs in rows.values()), default=0)
+    lines += ["", f"Largest difference between rounds: {100 * spread:.1f} %"]
+    return lines, bars
+
+
+def table_native(path):
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as lines:
+        rows = [line.rstrip("\n").split("\t") for line in lines]
+    lines = ["", "", "Microseconds of processor time per operation, on this host's /dev/kvm; bare: the same calls in a loop",
+             "", f"{'operation':32}{'squib':>8}{'bare':>8}{'over':>8}"]
+    for row, squib_ns, bare_ns in rows:
+        ours, bare = int(squib_ns) / 1000, int(bare_ns) / 1000
+        lines.append(f"{row:32}{ours:>8.2f}{bare:>8.2f}{ours - bare:>8.2f}")
+    return lines
+
+
+def draw(path, bars):
+    report.LEFT, report.BAR, report.GAP = 260, 18, 6
+    report.draw(path, [("Instructions per operation, per cent of QEMU's microvm (100)", "per cent; less is better",
+                        [(label, [(cls, heading, value)]) for cls, heading, label, value in bars])])
+
+
+def put_into(document, lines):
+    with open(document, encoding="utf-8") as file:
+        text = file.read()
+    head, mark, rest = text.partition("## Current figures")
+    before, _, rest = rest.partition("```\n")
+    _, _, after = rest.partition("```\n")
+    with open(document, "w", encoding="utf-8") as file:
+        file.write(head + mark + before + "```\n" + "\n".join(lines) + "\n```\n" + after)
+
+
+def main():
+    where, svg, document = sys.argv[1:4]
+    data = load(os.path.join(where, "devices.tsv"))
+    lines, bars = table_counted(data) if data else ([], [])
+    lines += table_native(os.path.join(where, "native.tsv"))
+    with open(os.path.join(where, "devices.txt"), "w", encoding="utf-8") as out:
+        out.write("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    put_into(document, lines)
+    if bars:
+        draw(svg, bars)
+
+
+main()
