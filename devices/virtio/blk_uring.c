@@ -24,17 +24,14 @@
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 
 #include "devices/virtio/blk_sync.h"
 #include "vmm/base/bytes.h"
-#include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
 struct blk_uring {
 	/* immutable */
 	bool has_ring;
-	int event_fd;
 	struct iovec (
 		*iovs)[VIRTQ_IOV_MAX]; /* per slot; pages that no request needs are not used */
 	/* under the owner's lock */
@@ -78,7 +75,6 @@ static int set_up_ring(struct blk_uring *uring)
 	}
 	uring->has_ring = true;
 	rc = io_uring_register_files(&uring->ring, files, ARRAY_COUNT(files));
-	rc = rc < 0 ? rc : io_uring_register_eventfd(&uring->ring, uring->event_fd);
 	rc = rc < 0 ? rc : restrict_ring(&uring->ring);
 	return rc < 0 ? rc : io_uring_enable_rings(&uring->ring);
 }
@@ -88,7 +84,6 @@ int blk_uring_new(int fd, struct blk_uring **out, struct error *err)
 	struct blk_uring *uring = calloc(1, sizeof(*uring));
 
 	if (uring != NULL) {
-		uring->event_fd = -1;
 		uring->iovs = calloc(BLK_URING_ENTRIES, sizeof(*uring->iovs));
 	}
 	if (uring == NULL || uring->iovs == NULL) {
@@ -100,12 +95,6 @@ int blk_uring_new(int fd, struct blk_uring **out, struct error *err)
 		uring->free[uring->free_count++] = (uint8_t)i;
 	}
 	uring->fd = fd;
-	uring->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (uring->event_fd < 0) {
-		error_sys(err, "Cannot create an eventfd for the Async engine");
-		blk_uring_free(uring);
-		return -1;
-	}
 	int rc = set_up_ring(uring);
 
 	if (rc < 0) {
@@ -126,14 +115,13 @@ void blk_uring_free(struct blk_uring *uring)
 		blk_uring_abandon(uring);
 		io_uring_queue_exit(&uring->ring);
 	}
-	fd_close(&uring->event_fd);
 	free(uring->iovs);
 	free(uring);
 }
 
 int blk_uring_event_fd(const struct blk_uring *uring)
 {
-	return uring->event_fd;
+	return uring->ring.ring_fd;
 }
 
 struct blk_io *blk_uring_slot(struct blk_uring *uring)

@@ -24,8 +24,8 @@ MUST_CHECK int blk_uring_new(int fd, struct blk_uring **out, struct error *err);
 void blk_uring_free(struct blk_uring *uring); /* abandons what is in flight; NULL is fine */
 
 /*
- * Readable from the first completion on and never read, since every completion is an edge of its
- * own (EPOLLET).
+ * For an event loop: readable while there are completions to reap. Those that were reaped on the
+ * way (most reads of cached data) wake nobody, which an eventfd would do.
  */
 int blk_uring_event_fd(const struct blk_uring *uring);
 
