@@ -24,20 +24,19 @@ static void measure(int fd, char *data, unsigned depth, size_t len, bool is_writ
 {
 	unsigned count = len == LEN_MAX ? 1024 : 4096;
 	const char *name = is_write ? "write" : "read";
-	static size_t place;
+	static unsigned number;
 
 	printf("bench: begin %s %zu KiB, depth %u\n", name, len >> 10, depth);
 	usleep(SETTLE_US);
 	for (unsigned i = 0; i < count; i++) {
 		struct iovec iov = {data + i % depth * LEN_MAX, len};
-		ssize_t done = is_write ? pwritev(fd, &iov, 1, (off_t)place)
-					: preadv(fd, &iov, 1, (off_t)place);
+		off_t at = (off_t)((number++ * 7 + 3) % (DISK_LEN / len) * len);
+		ssize_t done = is_write ? pwritev(fd, &iov, 1, at) : preadv(fd, &iov, 1, at);
 
 		if (done != (ssize_t)len) {
 			perror("bench: failed");
 			exit(EXIT_FAILURE);
 		}
-		place = (place + len) % DISK_LEN;
 	}
 	printf("bench: end %s %zu KiB, depth %u\t%u\t0\n", name, len >> 10, depth, count);
 	usleep(SETTLE_US);

@@ -38,3 +38,9 @@ $(B)/bench/bare_disk: $(call objects,tests/bench/bare_disk.c)
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+.PHONY: bench-devices
+bench-devices: ## measure the devices; writes docs/benchmarks-devices.md and docs/device-benchmark.svg
+	@tools/setup build guest bench
+	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(addprefix $(B)/bench/,devices operations bare_disk)
+	@tests/bench/devices_run $(ARCH)

@@ -11,11 +11,6 @@
 #include "tests/guest/guest.h"
 
 enum {
-#ifdef __x86_64__
-	WINDOW = 0xc0001000,
-#else
-	WINDOW = 0x40003000,
-#endif
 	REG_DEVICE_ID = 0x08,
 	REG_DRIVER_FEATURES = 0x20,
 	REG_DRIVER_FEATURES_SEL = 0x24,
@@ -42,6 +37,20 @@ enum {
 	SECTOR = 512,
 	LEN_MAX = 128 << 10,
 	SETTLE = 100000, /* reads of memory: tens of milliseconds on an interpreting KVM */
+};
+
+/* Where squib has its first virtio device, and where QEMU's microvm has any. */
+static const struct {
+	uint64_t base;
+	unsigned step;
+	unsigned count;
+} places[] = {
+#ifdef __x86_64__
+	{0xc0001000, 0x1000, 1},
+	{0xfeb00000, 0x200, 24},
+#else
+	{0x40003000, 0x1000, 1},
+#endif
 };
 
 struct request {
@@ -71,11 +80,25 @@ static volatile struct {
 } rings __attribute__((aligned(0x1000)));
 
 static volatile struct request requests[DEPTH_MAX];
+static uint64_t window_base;
 static uint8_t data[DEPTH_MAX][LEN_MAX] __attribute__((aligned(0x1000)));
 
 static void write_reg(unsigned reg, uint32_t value)
 {
-	memory_write(WINDOW + reg, 4, value);
+	memory_write(window_base + reg, 4, value);
+}
+
+static bool find_device(void)
+{
+	for (size_t i = 0; i < COUNT_OF(places); i++) {
+		for (unsigned j = 0; j < places[i].count; j++) {
+			window_base = places[i].base + (uint64_t)j * places[i].step;
+			if (memory_read(window_base + REG_DEVICE_ID, 4) == DEVICE_BLOCK) {
+				return true;
+			}
+		}
+	}
+	return false;
 }
 
 static void start_device(void)
@@ -114,14 +137,15 @@ static void prepare(unsigned depth, uint32_t len, bool is_write)
 
 static bool transfer(unsigned depth, uint32_t len, unsigned count)
 {
-	static unsigned place;
+	static unsigned number;
+	unsigned count_of_places = DISK_LEN / len;
 	uint16_t idx = rings.avail.idx;
 
 	for (unsigned done = 0; done < count; done += depth) {
 		for (unsigned i = 0; i < depth; i++) {
-			requests[i].sector = place / SECTOR;
+			/* Far apart: nothing to merge. */
+			requests[i].sector = (number++ * 7 + 3) % count_of_places * (len / SECTOR);
 			requests[i].status = 0xff;
-			place = (place + len) % DISK_LEN;
 			rings.avail.ring[idx++ % QUEUE_SIZE] = (uint16_t)(3 * i);
 		}
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -175,7 +199,7 @@ static bool measure(unsigned depth, uint32_t len, bool is_write)
 
 void guest_main(void)
 {
-	bool ok = memory_read(WINDOW + REG_DEVICE_ID, 4) == DEVICE_BLOCK;
+	bool ok = find_device();
 
 	if (ok) {
 		start_device();
