@@ -3,10 +3,15 @@
  * Receive buffers of the network device: chains taken from the queue before their frame is there.
  *
  * Theory of operation. How long a frame is, only the read tells, so it is read into all buffers
- * that the longest one may need. They are held here as a queue of chains, whose iovecs lie in a row
- * in `iov`: one readv takes them as they are. What a frame did not need stays for the next one, and
- * goes out of the front as frames are delivered. When the row reaches the end of `iov`, it moves to
- * the beginning: rare with the few segments per chain that drivers use, and at most 16 KiB.
+ * that the longest one may need. They are held here as a queue of chains, whose memory lies in a
+ * row of iovecs in `iov`: one readv takes them as they are. What a frame did not need stays for the
+ * next one, and goes out of the front as frames are delivered. When the row reaches the end of
+ * `iov`, it moves to the beginning: rare with the few segments per chain that drivers use, and at
+ * most 16 KiB.
+ *
+ * Drivers cut their buffers out of larger pieces of memory, so that a chain often begins where the
+ * one before it ends; then they share an iovec. The kernel copies and checks each iovec in each
+ * readv, which for a short frame would cost more than the frame.
  *
  * A read that fills the buffers to the last byte could have been cut off. One byte of ours behind
  * them tells: it is reached only by frames that don't fit.
@@ -51,6 +56,39 @@ static gpa_t find_byte(const struct virtq_chain *chain, uint32_t offset)
 	return GPA(chain->segs[i].gpa.v + offset);
 }
 
+/* The chain's iovecs are at the end of the row: the first joins the last one before if they touch.
+ */
+static void append(struct net_rx *rx, size_t count)
+{
+	struct iovec *added = rx->iov + rx->iov_end;
+
+	if (rx->iov_end > rx->iov_first) {
+		struct iovec *last = added - 1;
+
+		if ((uintptr_t)last->iov_base + last->iov_len == (uintptr_t)added->iov_base) {
+			last->iov_len += added->iov_len;
+			count--;
+			memmove(added, added + 1, count * sizeof(*added));
+		}
+	}
+	rx->iov_end += count;
+}
+
+/* Takes `len` bytes off the front of the row. */
+static void drop_front(struct net_rx *rx, uint64_t len)
+{
+	rx->len -= len;
+	while (len > 0) {
+		struct iovec *front = &rx->iov[rx->iov_first];
+		uint64_t part = min_u64(len, front->iov_len);
+
+		front->iov_base = (uint8_t *)front->iov_base + part;
+		front->iov_len -= part;
+		rx->iov_first += front->iov_len == 0;
+		len -= part;
+	}
+}
+
 bool net_rx_add(struct net_rx *rx, struct gmem *mem, const struct virtq_chain *chain)
 {
 	struct virtq_span span = {.side = VIRTQ_WRITABLE, .len = chain->write_len};
@@ -71,13 +109,12 @@ bool net_rx_add(struct net_rx *rx, struct gmem *mem, const struct virtq_chain *c
 	}
 	*chain_at(rx, rx->count) = (struct net_rx_chain){
 		.head = chain->head,
-		.iov_count = (uint16_t)added.count,
 		.len = chain->write_len,
 		.num_buffers = {find_byte(chain, NUM_BUFFERS), find_byte(chain, NUM_BUFFERS + 1)},
 	};
 	rx->count++;
 	rx->len += chain->write_len;
-	rx->iov_end += added.count;
+	append(rx, added.count);
 	return true;
 }
 
@@ -117,6 +154,7 @@ static void complete_header(struct net_rx *rx, struct gmem *mem, unsigned chains
 void net_rx_deliver(struct net_rx *rx, struct gmem *mem, struct virtq *vq, uint32_t len)
 {
 	unsigned chains = count_chains(rx, len);
+	uint64_t taken = 0;
 
 	complete_header(rx, mem, chains);
 	for (unsigned i = 0; i < chains; i++) {
@@ -125,11 +163,11 @@ void net_rx_deliver(struct net_rx *rx, struct gmem *mem, struct virtq *vq, uint3
 
 		virtq_push(vq, chain->head, written);
 		len -= written;
-		rx->len -= chain->len;
-		rx->iov_first += chain->iov_count;
+		taken += chain->len;
 		rx->first = (rx->first + 1) % VIRTQ_SIZE_MAX;
 		rx->count--;
 	}
+	drop_front(rx, taken);
 	if (rx->count == 0) {
 		net_rx_clear(rx);
 	}

@@ -20,8 +20,7 @@ enum {
 /* A chain that was popped and has no frame yet. */
 struct net_rx_chain {
 	uint16_t head;
-	uint16_t iov_count;
-	uint32_t len; /* bytes that the iovecs have */
+	uint32_t len; /* bytes of memory */
 	/* Where the header's num_buffers is: its two bytes may be in different segments. */
 	gpa_t num_buffers[2];
 };
@@ -33,7 +32,7 @@ struct net_rx {
 	unsigned count;
 	uint64_t len; /* of all chains */
 	struct iovec iov[NET_IOV_MAX];
-	size_t iov_first; /* those of the first chain, followed by the others' */
+	size_t iov_first; /* the memory of all chains in turn, `len` bytes of it */
 	size_t iov_end;
 	uint8_t surplus; /* takes what is beyond the buffers */
 };

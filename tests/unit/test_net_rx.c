@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "devices/virtio/net_rx.h"
 #include "tests/unit/net_rig.h"
 #include "vmm/base/bytes.h"
 
@@ -454,4 +455,48 @@ Test(net_rx, a_tap_that_is_gone_lets_the_loop_rest)
 	cr_assert_gt(count_of(&rig.metrics->tap_read_fails), 0);
 	vdriver_notify(driver, RX);
 	vdriver_run(driver);
+}
+
+Test(net_rx, buffers_that_touch_share_an_iovec)
+{
+	enum {
+		BUFFER = 1536,
+		BUFFERS = 40,
+		GAP_AT = 20, /* from here on they are a page further */
+	};
+	const struct gmem_range range = {GPA(0), 1 << 20};
+	static struct net_rx rx;
+	static struct virtq_chain chain;
+	struct virtq vq = {0};
+	struct gmem *mem = NULL;
+	struct error err = {0};
+	size_t count;
+
+	cr_assert_eq(gmem_new(&range, 1, GMEM_ANON, &mem, &err), 0, "%s", err.msg);
+	for (unsigned i = 0; i < BUFFERS; i++) {
+		uint64_t gpa = (uint64_t)i * BUFFER + (i >= GAP_AT ? 4096 : 0);
+
+		chain.head = (uint16_t)i;
+		chain.count = 1;
+		chain.write_len = BUFFER;
+		chain.segs[0] = (struct virtq_seg){GPA(gpa), BUFFER};
+		cr_assert(net_rx_add(&rx, mem, &chain));
+	}
+	const struct iovec *iov = net_rx_iov(&rx, &count);
+	const uint8_t *first = iov[0].iov_base;
+
+	cr_assert_eq(count, 3, "%zu, with the one for the surplus", count);
+	cr_assert_eq(iov[0].iov_len, GAP_AT * BUFFER);
+	/* One frame takes two buffers, others the rest up to the gap, and one beyond it. */
+	net_rx_deliver(&rx, mem, &vq, BUFFER + 1);
+	iov = net_rx_iov(&rx, &count);
+	cr_assert_eq(iov[0].iov_base, first + 2 * BUFFER);
+	cr_assert_eq(iov[0].iov_len, (GAP_AT - 2) * BUFFER);
+	net_rx_deliver(&rx, mem, &vq, (GAP_AT - 2) * BUFFER + 1);
+	iov = net_rx_iov(&rx, &count);
+	cr_assert_eq(count, 2);
+	cr_assert_eq(iov[0].iov_base, first + (GAP_AT + 1) * BUFFER + 4096);
+	cr_assert_eq(iov[0].iov_len, (BUFFERS - GAP_AT - 1) * BUFFER);
+	net_rx_clear(&rx);
+	gmem_free(mem);
 }
