@@ -499,3 +499,38 @@ Test(blk_flight, more_of_them_than_there_are_slots_are_done_too)
 	cr_assert_eq(done, 250, "%u", done);
 	blk_guest_destroy(&guest);
 }
+
+Test(blk_flight, what_was_reaped_wakes_nobody)
+{
+	uint8_t data[LEN];
+	int ends[2];
+	struct blk_uring *uring = NULL;
+	struct error err = {0};
+	enum blk_progress progress;
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	cr_assert_eq(blk_uring_new(ends[0], &uring, &err), 0, "%s", err.msg);
+	struct pollfd event = {.fd = blk_uring_event_fd(uring), .events = POLLIN};
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct blk_io *io = blk_uring_slot(uring);
+
+		io->op = BLK_OP_READ;
+		io->iov[0] = (struct iovec){data, sizeof(data)};
+		io->iov_count = 1;
+		io->offset = 0;
+		io->len = sizeof(data);
+		cr_assert_eq(blk_io_start(io), BLK_IO_MORE);
+		blk_uring_queue(uring, io);
+		cr_assert_null(blk_uring_reap(uring, &progress));
+		cr_assert_eq(poll(&event, 1, 0), 0, "nothing has ended");
+		cr_assert_eq(write(ends[1], data, sizeof(data)), sizeof(data));
+		cr_assert_eq(poll(&event, 1, -1), 1);
+		cr_assert_eq(blk_uring_reap(uring, &progress), io);
+		cr_assert_eq(progress, BLK_IO_DONE);
+		cr_assert_eq(poll(&event, 1, 0), 0, "all is reaped");
+	}
+	blk_uring_free(uring);
+	close(ends[0]);
+	close(ends[1]);
+}
