@@ -2,13 +2,13 @@
 /*
  * Runs monitors in turn, each with a guest that measures its devices, and notes the results.
  *
- * usage: devices [-t TAP -u UNIX_PATH] [-n ROUNDS] -- NAME COMMAND... [-- NAME COMMAND...]
+ * usage: devices [-k] [-t TAP -u UNIX_PATH] [-n ROUNDS] -- NAME COMMAND... [-- NAME COMMAND...]
  *
  * Output: a line per row and round, "NAME ROW COUNT NANOSECONDS VCPU_NS OTHER_NS", separated by
  * tabs: what the guest's clock said the row took, and what the monitor's vCPU threads and its other
  * threads spent meanwhile. The guest's program is tests/bench/guest/.
  *
- * A monitor is killed when its guest says that it is done, as not all of them could end otherwise.
+ * With -k a monitor is killed when its guest says that it is done: for guests that can't end it.
  * With -t and -u there is a peer for the guest's sockets. UNIX_PATH is where the monitor listens
  * for the host's connections to its virtio sockets; it is removed before each run.
  */
@@ -31,7 +31,7 @@
 enum {
 	COMMANDS_MAX = 8,
 	OUTPUT_MAX = 1 << 16,
-	TIMEOUT_S = 300,
+	TIMEOUT_S = 60,
 };
 
 struct command {
@@ -45,6 +45,7 @@ struct run {
 	pid_t pid;
 	int out;
 	bool is_done;
+	bool is_killed; /* when it is done */
 	struct cpu_time begin;
 	size_t len;
 	size_t at; /* of the first byte that was not looked at */
@@ -109,7 +110,9 @@ static void take_line(struct run *run, const char *line)
 		       (unsigned long long)(end.others - run->begin.others));
 	} else if (strcmp(word, "done") == 0) {
 		run->is_done = true;
-		kill(run->pid, SIGKILL);
+		if (run->is_killed) {
+			kill(run->pid, SIGKILL);
+		}
 	} else if (strncmp(word, "failed", 6) == 0) {
 		kill(run->pid, SIGKILL);
 	}
@@ -192,8 +195,11 @@ int main(int argc, char **argv)
 	const char *tap = NULL;
 	int option;
 
-	while ((option = getopt(argc, argv, "+n:t:u:")) != -1) {
+	while ((option = getopt(argc, argv, "+kn:t:u:")) != -1) {
 		switch (option) {
+		case 'k':
+			run.is_killed = true;
+			break;
 		case 'n':
 			rounds = (unsigned)strtoul(optarg, NULL, 10);
 			break;
