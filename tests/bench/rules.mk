@@ -17,9 +17,6 @@ bench: ## measure the start; writes build/bench/boot.txt and boot.svg
 # --- the jailer ---
 
 $(B)/bench/jailer: $(call objects,tests/bench/jailer.c)
-# --- devices ---
-
-$(B)/bench/devices: $(call objects,tests/bench/devices.c tests/bench/devices_cpu.c tests/bench/devices_peer.c)
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
@@ -28,16 +25,21 @@ $(B)/bench/devices: $(call objects,tests/bench/devices.c tests/bench/devices_cpu
 bench-jailer: all $(B)/bench/jailer ## measure what a jail costs beside a bare start, as root
 	@mkdir -p build/bench
 	@$(B)/bench/jailer $(B)/jailer $(B)/squib | tee build/bench/jailer.txt
+
+# --- devices ---
+
+$(B)/bench/devices: $(call objects,tests/bench/devices.c tests/bench/devices_cpu.c tests/bench/devices_peer.c)
+$(B)/bench/bare_disk: $(call objects,tests/bench/bare_disk.c)
+$(B)/bench/devices $(B)/bench/bare_disk:
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
 # It is part of the guest's initrd, so what only debuggers read goes.
 $(B)/bench/operations: $(call objects,$(wildcard tests/bench/guest/*.c))
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -s -o $@ $^ -l:liburing.a
-
-$(B)/bench/bare_disk: $(call objects,tests/bench/bare_disk.c)
-	@mkdir -p $(@D)
-	@echo "  LD      $@"
-	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 .PHONY: bench-devices
 bench-devices: ## measure the devices; writes docs/benchmarks-devices.md and docs/device-benchmark.svg
