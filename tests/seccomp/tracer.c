@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -42,12 +43,24 @@ static size_t seen_count;
 /* The first thread of each kind that made a call; the kind's number is the trace's data, from 1. */
 static pid_t first_of[THREADS + 1];
 
-/* $TRACE_FAULT: what is to happen. */
+/*
+ * $TRACE_FAULT: what is to happen.
+ *
+ *   signal:SIGNO:KIND:LINE  when the VMM thread is about to write this line of metrics (from 1),
+ *                           hence has them locked, the thread of this kind gets the signal; the
+ *                           VMM goes on when that thread waits for the lock, or has ended
+ *   pause                   the VMM is disturbed while it waits for a vCPU that does not park
+ *   nomem                   KVM_RUN fails for lack of memory; the vCPU is disturbed while it waits
+ */
 static struct {
-	int signo; /* sent to the thread of kind `thread` when the VMM writes metrics ... */
-	unsigned thread;
-	unsigned line;	/* ... for the time with this number, from 1 */
+	int signo;
+	unsigned kind;
+	unsigned line;
 	unsigned lines; /* seen up to now */
+	bool is_pause;
+	bool is_nomem;
+	pid_t held; /* a thread that is kept stopped */
+	int held_signo;
 } fault;
 
 static void die(const char *what)
@@ -135,35 +148,78 @@ static bool is_metrics_line(pid_t thread, const struct __ptrace_syscall_info *in
 	return memcmp(text, begin, sizeof(begin) - 1) == 0;
 }
 
-/*
- * The VMM thread is about to write metrics, hence has them locked: a thread that now gets a fatal
- * signal must wait before its last words.
- */
-static void provoke(pid_t process, pid_t thread, const struct __ptrace_syscall_info *info)
+/* While the thread sleeps in the call that it now enters: it is to go on with restart_syscall. */
+static void disturb(pid_t process, pid_t thread)
 {
-	if (fault.signo == 0 || info->seccomp.ret_data != 1 || !is_metrics_line(thread, info) ||
-	    ++fault.lines != fault.line || first_of[fault.thread] == 0) {
-		return;
-	}
-	syscall(SYS_tgkill, process, first_of[fault.thread], fault.signo);
-	/* So long does the write take. */
-	usleep(100000);
+	ptrace(PTRACE_CONT, thread, NULL, NULL);
+	usleep(1500);
+	syscall(SYS_tgkill, process, thread, SIGWINCH);
 }
 
-/* "signal:SIGNO:KIND:LINE", or "nomem": KVM_RUN fails for lack of memory. */
-static bool read_fault(void)
+static void release(void)
+{
+	ptrace(PTRACE_CONT, fault.held, NULL, (long)fault.held_signo);
+	fault.held = 0;
+}
+
+/* true: the thread is not to be continued as usual. */
+static bool provoke(pid_t process, pid_t thread, const struct __ptrace_syscall_info *info)
+{
+	unsigned kind = info->seccomp.ret_data;
+
+	if ((fault.is_pause && kind == 1 && info->seccomp.nr == SYS_futex &&
+	     info->seccomp.args[1] == FUTEX_WAIT_BITSET_PRIVATE) ||
+	    (fault.is_nomem && kind == 3 && info->seccomp.nr == SYS_clock_nanosleep)) {
+		disturb(process, thread);
+		return true;
+	}
+	if (fault.held != 0 && ((fault.is_pause && info->seccomp.nr == SYS_restart_syscall) ||
+				(fault.signo != 0 && info->seccomp.nr == SYS_clock_nanosleep))) {
+		release();
+	}
+	if (fault.signo == 0 || kind != 1 || !is_metrics_line(thread, info) ||
+	    ++fault.lines != fault.line) {
+		return false;
+	}
+	syscall(SYS_tgkill, process, first_of[fault.kind], fault.signo);
+	fault.held = fault.kind == 1 ? 0 : thread;
+	fault.held_signo = 0;
+	return fault.held != 0;
+}
+
+/* The same for a signal. */
+static bool provoke_by_signal(pid_t thread, int *signo)
+{
+	if (fault.is_pause && *signo == SIGRTMIN && fault.held == 0 && thread != first_of[1]) {
+		fault.held = thread;
+		fault.held_signo = *signo;
+		return true;
+	}
+	if (*signo == SIGWINCH) {
+		*signo = 0;
+	}
+	/* Which is survived: nobody will wait for the lock. */
+	if (*signo == SIGPIPE && fault.held != 0) {
+		release();
+	}
+	return false;
+}
+
+static void read_fault(void)
 {
 	const char *text = getenv("TRACE_FAULT");
 
-	if (text == NULL || strcmp(text, "nomem") == 0) {
-		return text != NULL;
+	if (text == NULL) {
+		return;
 	}
-	if (sscanf(text, "signal:%d:%u:%u", &fault.signo, &fault.thread, &fault.line) != 3 ||
-	    fault.thread > THREADS) {
+	fault.is_pause = strcmp(text, "pause") == 0;
+	fault.is_nomem = strcmp(text, "nomem") == 0;
+	if (!fault.is_pause && !fault.is_nomem &&
+	    (sscanf(text, "signal:%d:%u:%u", &fault.signo, &fault.kind, &fault.line) != 3 ||
+	     fault.kind > THREADS)) {
 		fprintf(stderr, "tracer: TRACE_FAULT=%s?\n", text);
 		_exit(126);
 	}
-	return false;
 }
 
 /* A filter before all others, of which the strictest decides. */
@@ -187,19 +243,40 @@ static void forbid_memory(void)
 
 /* --- the tracer --- */
 
-static void on_call(pid_t process, pid_t thread, int out)
+static bool on_call(pid_t process, pid_t thread, int out)
 {
 	struct __ptrace_syscall_info info;
 
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) <= 0 ||
 	    info.op != PTRACE_SYSCALL_INFO_SECCOMP || info.seccomp.ret_data > THREADS) {
-		return;
+		return false;
 	}
 	if (first_of[info.seccomp.ret_data] == 0) {
 		first_of[info.seccomp.ret_data] = thread;
 	}
 	record(out, &info);
-	provoke(process, thread, &info);
+	return provoke(process, thread, &info);
+}
+
+static void on_stop(pid_t process, pid_t thread, int status, int out)
+{
+	int signo = WSTOPSIG(status);
+	int event = status >> 16;
+
+	if (event == PTRACE_EVENT_SECCOMP && on_call(process, thread, out)) {
+		return;
+	}
+	if (event == PTRACE_EVENT_STOP && signo != SIGTRAP) {
+		/* Stopped as by a shell: until SIGCONT. */
+		ptrace(PTRACE_LISTEN, thread, NULL, NULL);
+		return;
+	}
+	if (event != 0) {
+		signo = 0;
+	} else if (provoke_by_signal(thread, &signo)) {
+		return;
+	}
+	ptrace(PTRACE_CONT, thread, NULL, (long)signo);
 }
 
 static void trace(pid_t process, int out)
@@ -208,20 +285,9 @@ static void trace(pid_t process, int out)
 	pid_t thread;
 
 	while ((thread = waitpid(-1, &status, __WALL)) > 0) {
-		int signo = WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
-		int event = status >> 16;
-
-		if (!WIFSTOPPED(status)) {
-			continue;
+		if (WIFSTOPPED(status)) {
+			on_stop(process, thread, status, out);
 		}
-		if (event == PTRACE_EVENT_SECCOMP) {
-			on_call(process, thread, out);
-		} else if (event == PTRACE_EVENT_STOP && signo != SIGTRAP) {
-			/* Stopped as by a shell: until SIGCONT. */
-			ptrace(PTRACE_LISTEN, thread, NULL, NULL);
-			continue;
-		}
-		ptrace(PTRACE_CONT, thread, NULL, event == 0 ? (long)signo : 0L);
 	}
 }
 
@@ -299,10 +365,9 @@ int main(int argc, char **argv)
 	if (!has_own_filters(argv)) {
 		args[argc++] = "--seccomp-filter";
 		args[argc] = (char *)need_env("TRACE_FILTERS");
-		bool lacks_memory = read_fault();
-
+		read_fault();
 		start_tracer();
-		if (lacks_memory) {
+		if (fault.is_nomem) {
 			forbid_memory();
 		}
 	}
