@@ -114,6 +114,23 @@ $(B)/devices_test: $(call objects,$(wildcard tests/devices/*.c) $(TEST_LIB_SRC))
 devices: all $(B)/gt $(B)/devices_test guests $(B)/kvm_probe ## test the devices of ARCH under Linux (T=part of a name)
 	@tests/devices/run_all $(ARCH) $(T)
 
+# --- seccomp: what the filters allow is needed (tests/seccomp/needs_all) ---
+
+$(B)/seccomp_tracer: $(call objects,tests/seccomp/tracer.c)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+$(B)/seccomp_provoke: $(call objects,tests/seccomp/provoke.c $(TEST_LIB_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+# It judges samples of either architecture on this host.
+ifeq ($(ARCH),$(HOST_ARCH))
+$(B)/seccomp_needs: $(call objects,tests/seccomp/needs.c tests/lib/bpf.c seccomp/policy.c seccomp/compile.c seccomp/filter.c $(BASE_SRC)) $(FILTER_DATA)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp $(LDLIBS)
+endif
+
 # --- the API from outside: vectors of requests and answers, and clients that mean no good ---
 
 $(B)/api_vectors: $(call objects,$(addprefix tests/api/,run.c script.c text.c metrics.c) $(TEST_LIB_SRC))
@@ -158,14 +175,15 @@ fuzz_arch = $(or $(filter x86_64,$(findstring x86_64,$(1))),$(filter aarch64,$(f
 FUZZ_ARCH_SRC_x86_64 := $(wildcard arch/x86_64/*.c)
 FUZZ_ARCH_SRC_aarch64 := arch/aarch64/boot.c arch/aarch64/fdt.c arch/aarch64/cache.c
 FUZZ_BASE_SRC := $(wildcard vmm/base/*.c)
+FUZZ_SECCOMP_SRC := seccomp/policy.c seccomp/filter.c
 
-build/fuzz/%: tests/fuzz/fuzz_%.c $(UNIT_LIB_SRC) $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
+build/fuzz/%: tests/fuzz/fuzz_%.c $(UNIT_LIB_SRC) $(FUZZ_SECCOMP_SRC) $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
 	@mkdir -p $(@D)
 	@echo "  FUZZLD  $@"
 	@clang $(FUZZ_FLAGS) -I. -I$(if $(call fuzz_arch,$*),arch/$(call fuzz_arch,$*),tests/fake) \
 		-D_GNU_SOURCE -o $@ $< $(FUZZ_BASE_SRC) \
 		$(if $(call fuzz_arch,$*),$(FUZZ_ARCH_SRC_$(call fuzz_arch,$*)), \
-		$(DEVICE_SRC) $(API_SRC) $(wildcard vmm/config*.c) tests/fake/arch_fake.c $(UNIT_LIB_SRC)) \
+		$(DEVICE_SRC) $(API_SRC) $(wildcard vmm/config*.c) tests/fake/arch_fake.c $(UNIT_LIB_SRC) $(FUZZ_SECCOMP_SRC)) \
 		-ljansson -l:liburing.a $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
 
 fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus
@@ -173,7 +191,8 @@ fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from it
 
 # --- static checks ---
 
-LINT_SRC := $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'tools/ctl_*.c' tools/squibctl.c 'tools/jailer/*.c')
+LINT_SRC := $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'seccomp/*.c' 'tools/ctl_*.c' \
+	tools/squibctl.c tools/seccompiler.c 'tools/jailer/*.c')
 LINT_ARCH_SRC := $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c')
 SHELL_SRC := $(shell git grep -lI --untracked '^\#!.*sh' -- tools tests .ci)
 

@@ -356,7 +356,7 @@ static void start_tracer(void)
 int main(int argc, char **argv)
 {
 	const char *squib = need_env("TRACE_SQUIB");
-	char **args = calloc((size_t)argc + 3, sizeof(*args));
+	const char **args = calloc((size_t)argc + 3, sizeof(*args));
 
 	if (args == NULL) {
 		die("no memory");
@@ -364,13 +364,13 @@ int main(int argc, char **argv)
 	memcpy(args, argv, (size_t)argc * sizeof(*args));
 	if (!has_own_filters(argv)) {
 		args[argc++] = "--seccomp-filter";
-		args[argc] = (char *)need_env("TRACE_FILTERS");
+		args[argc] = need_env("TRACE_FILTERS");
 		read_fault();
 		start_tracer();
 		if (fault.is_nomem) {
 			forbid_memory();
 		}
 	}
-	execv(squib, args);
+	execv(squib, (char *const *)args);
 	die(squib);
 }
