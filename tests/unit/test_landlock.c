@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -62,8 +63,11 @@ static void tear_down(void)
 	vm_config_destroy(&config);
 	landlock_destroy(&landlock);
 	landlock_destroy(&landlock);
+	char command[64];
+
+	(void)!snprintf(command, sizeof(command), "rm -r %s", folder);
 	cr_expect_eq(chdir("/"), 0);
-	cr_expect_eq(system("rm -rf /tmp/squib-landlock-*"), 0);
+	cr_expect_eq(system(command), 0);
 }
 
 TestSuite(landlock, .init = set_up, .fini = tear_down, .timeout = 20);
@@ -81,7 +85,8 @@ static void in_child(const char *(*fn)(void))
 		if (wrong != NULL) {
 			(void)!snprintf(told, 4096, "%s: %s", wrong, strerror(errno));
 		}
-		_exit(0);
+		/* A sanitizer would look for leaks at _exit, and can't without /proc. */
+		syscall(SYS_exit_group, 0);
 	}
 	cr_assert(waitpid(child, &status, 0) == child && status == 0, "%#x", status);
 	cr_expect_str_eq(told, "", "%s", told);
