@@ -177,13 +177,14 @@ FUZZ_ARCH_SRC_aarch64 := arch/aarch64/boot.c arch/aarch64/fdt.c arch/aarch64/cac
 FUZZ_BASE_SRC := $(wildcard vmm/base/*.c)
 FUZZ_SECCOMP_SRC := seccomp/policy.c seccomp/filter.c
 
-build/fuzz/%: tests/fuzz/fuzz_%.c $(UNIT_LIB_SRC) $(FUZZ_SECCOMP_SRC) $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
+build/fuzz/%: tests/fuzz/fuzz_%.c $(UNIT_LIB_SRC) $(FUZZ_SECCOMP_SRC) $(FILTER_DATA) $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
 	@mkdir -p $(@D)
 	@echo "  FUZZLD  $@"
 	@clang $(FUZZ_FLAGS) -I. -I$(if $(call fuzz_arch,$*),arch/$(call fuzz_arch,$*),tests/fake) \
 		-D_GNU_SOURCE -o $@ $< $(FUZZ_BASE_SRC) \
 		$(if $(call fuzz_arch,$*),$(FUZZ_ARCH_SRC_$(call fuzz_arch,$*)), \
-		$(DEVICE_SRC) $(API_SRC) $(wildcard vmm/config*.c) tests/fake/arch_fake.c $(UNIT_LIB_SRC) $(FUZZ_SECCOMP_SRC)) \
+		$(if $(filter policy filter_file,$*),$(FUZZ_SECCOMP_SRC) $(FILTER_DATA), \
+		$(DEVICE_SRC) $(API_SRC) $(wildcard vmm/config*.c) tests/fake/arch_fake.c $(UNIT_LIB_SRC))) \
 		-ljansson -l:liburing.a $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
 
 fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus
@@ -200,6 +201,7 @@ SHELL_SRC := $(shell git grep -lI --untracked '^\#!.*sh' -- tools tests .ci)
 lint: ## format, layers, headers, sizes, clang-tidy, cppcheck, gcc's analyzer, shellcheck
 	@tools/check_layers.sh
 	@tools/check_limits.sh
+	@tools/check_policies.sh
 	@tools/check_headers.sh "$(CC)" $(ARCH)
 	@tools/check_headers.sh "clang --target=$(TRIPLE)" $(ARCH)
 	@clang-format --dry-run -Werror $$(git ls-files -co --exclude-standard '*.c' '*.h')

@@ -40,9 +40,9 @@ PREFIX ?= /usr/local
 SHARE := $(DESTDIR)$(PREFIX)/share
 
 .PHONY: install
-install: all ## install squib, squibctl, jailer, manual pages and completions (DESTDIR, PREFIX)
+install: all ## install squib, squibctl, jailer, seccompiler, manual pages and completions (DESTDIR, PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions
-	install -m 755 $(B)/squib $(B)/squibctl $(B)/jailer $(DESTDIR)$(PREFIX)/bin
-	install -m 644 docs/squib.1 docs/squibctl.1 docs/jailer.1 $(SHARE)/man/man1
+	install -m 755 $(B)/squib $(B)/squibctl $(B)/jailer build/$(HOST_ARCH)/seccompiler $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(addprefix docs/,squib.1 squibctl.1 jailer.1 seccompiler.1) $(SHARE)/man/man1
 	install -m 644 tools/completion/squib.bash $(SHARE)/bash-completion/completions/squib
 	install -m 644 tools/completion/squibctl.bash $(SHARE)/bash-completion/completions/squibctl

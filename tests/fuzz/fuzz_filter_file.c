@@ -1,25 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fuzzes the file of compiled filters: programs lie one after the other within it, to its end. */
-#include <linux/audit.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "seccomp/filter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-/* What the monitor's build makes. */
-extern const char seccomp_default_filters[];
-extern const char seccomp_default_filters_end[];
-extern const char seccomp_syscall_names[];
-extern const uint32_t seccomp_syscall_names_len;
-extern const uint32_t seccomp_audit_arch;
-
-const char seccomp_default_filters[1];
-const char seccomp_default_filters_end[1];
-const char seccomp_syscall_names[] = "read";
-const uint32_t seccomp_syscall_names_len = sizeof(seccomp_syscall_names);
-const uint32_t seccomp_audit_arch = AUDIT_ARCH_X86_64;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {

@@ -30,7 +30,6 @@ enum {
 };
 
 struct run {
-	char dir[PATH_LEN];
 	pid_t pid;
 	int master; /* of the terminal */
 	int out;
@@ -229,7 +228,10 @@ static bool crowd(struct run *run)
 	for (int i = 0; i < CLIENTS; i++) {
 		clients[i] = api_connect("api.sock", PATIENCE_MS);
 	}
-	bool ok = request(run, "GET", "/", NULL);
+	bool is_whole;
+	bool ok = api_receive(clients[CLIENTS - 1], run->answer, sizeof(run->answer), PATIENCE_MS,
+			      &is_whole) > 0 ||
+		  fail(run, "the last client is not refused");
 
 	for (int i = 0; i < CLIENTS; i++) {
 		close(clients[i]);
