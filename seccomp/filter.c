@@ -81,7 +81,8 @@ int filter_set_parse(const void *bytes, size_t len, struct filter_set *set, stru
 int filter_set_default(struct filter_set *set, struct error *err)
 {
 	return filter_set_parse(seccomp_default_filters,
-				(size_t)(seccomp_default_filters_end - seccomp_default_filters),
+				(uintptr_t)seccomp_default_filters_end -
+					(uintptr_t)seccomp_default_filters,
 				set, err);
 }
 

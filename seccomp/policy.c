@@ -99,7 +99,7 @@ static int read_action(json_t *filter, const char *name, const struct place *pla
 		}
 	}
 	for (size_t i = 0; i < ARRAY_COUNT(valued); i++) {
-		uint64_t value;
+		uint64_t value = 0;
 
 		if (is_single(json, valued[i].name)) {
 			action->kind = valued[i].kind;
@@ -147,7 +147,7 @@ static int read_arg(json_t *json, const struct place *place, struct policy_arg *
 {
 	static const char *const names[] = {"index", "type", "op", "val", "comment", NULL};
 	const char *type = json_string_value(json_object_get(json, "type"));
-	uint64_t index;
+	uint64_t index = 0;
 
 	if (!json_is_object(json)) {
 		return fault(err, place, "each of `args` must be an object");
