@@ -2,6 +2,7 @@
 /* Reads policies: an object of filters by thread, each with two actions and a list of rules. */
 #include "seccomp/policy.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,7 +188,7 @@ static int read_rule(json_t *json, const struct place *place, struct policy_rule
 	if (syscall == NULL || strlen(syscall) >= sizeof(rule->syscall)) {
 		return fault(err, place, "`syscall` must be the name of a system call");
 	}
-	strcpy(rule->syscall, syscall);
+	snprintf(rule->syscall, sizeof(rule->syscall), "%s", syscall);
 	if (args != NULL && (!json_is_array(args) || json_array_size(args) > POLICY_ARGS_MAX)) {
 		return fault(err, place, "`args` must be a list of at most %d conditions",
 			     POLICY_ARGS_MAX);
@@ -222,7 +223,7 @@ static int read_filter(const char *thread, json_t *json, struct policy_filter *f
 	if (strlen(thread) >= sizeof(filter->thread)) {
 		return fault(err, &place, "its name is too long");
 	}
-	strcpy(filter->thread, thread);
+	snprintf(filter->thread, sizeof(filter->thread), "%s", thread);
 	filter->rules = calloc(json_array_size(rules) + 1, sizeof(*filter->rules));
 	if (filter->rules == NULL) {
 		return error_sys(err, "Cannot hold the rules of filter `%s`", thread);
@@ -238,36 +239,39 @@ static int read_filter(const char *thread, json_t *json, struct policy_filter *f
 	return 0;
 }
 
+static int read_filters(json_t *root, struct policy *policy, struct error *err)
+{
+	const char *thread;
+	json_t *filter;
+
+	if (!json_is_object(root)) {
+		return error_set(err, ERR_BAD_REQUEST, "A policy must be an object of filters");
+	}
+	policy->filters = calloc(json_object_size(root) + 1, sizeof(*policy->filters));
+	if (policy->filters == NULL) {
+		return error_sys(err, "Cannot hold a policy");
+	}
+	json_object_foreach(root, thread, filter)
+	{
+		struct policy_filter *into = &policy->filters[policy->filter_count++];
+
+		if (read_filter(thread, filter, into, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
 int policy_parse(const char *text, size_t len, struct policy *policy, struct error *err)
 {
 	struct json_doc doc = {0};
-	const char *thread;
-	json_t *filter;
-	int result = 0;
 
 	*policy = (struct policy){0};
 	if (json_doc_load(text, len, "Invalid JSON", &doc, err) < 0) {
 		return -1;
 	}
-	if (!json_is_object(doc.root)) {
-		result = error_set(err, ERR_BAD_REQUEST, "A policy must be an object of filters");
-	} else {
-		policy->filters = calloc(json_object_size(doc.root) + 1, sizeof(*policy->filters));
-		if (policy->filters == NULL) {
-			result = error_sys(err, "Cannot hold a policy");
-		}
-	}
-	if (result == 0) {
-		json_object_foreach(doc.root, thread, filter)
-		{
-			struct policy_filter *into = &policy->filters[policy->filter_count++];
+	int result = read_filters(doc.root, policy, err);
 
-			result = read_filter(thread, filter, into, err);
-			if (result < 0) {
-				break;
-			}
-		}
-	}
 	json_doc_free(&doc);
 	return result;
 }
