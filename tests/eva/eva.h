@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the drivers of Frama-C's EVA share. A driver includes the module's .c file after this one
+ * and calls it with values of which nothing is known; guest memory answers anything, each time.
+ */
+#ifndef TESTS_EVA_EVA_H
+#define TESTS_EVA_EVA_H
+
+#include <__fc_builtin.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A volatile load is any value, but its address is checked. */
+#define __atomic_load_n(at, order) (*(volatile __typeof__(*(at)) *)(at))
+#define __atomic_store_n(at, value, order) (*(at) = (value))
+
+/* For unsigned numbers of one type; `sum` may be `a`. */
+#define __builtin_add_overflow(a, b, sum) (*(sum) = (a) + (b), *(sum) < (b))
+#define __builtin_mul_overflow(a, b, product)                                                      \
+	(*(product) = (a) * (b), (a) != 0 && *(product) / (a) != (b))
+
+static inline uint64_t any_u64(void)
+{
+	return Frama_C_unsigned_long_interval(0, UINT64_MAX);
+}
+
+static inline uint32_t any_u32(void)
+{
+	return Frama_C_unsigned_int_interval(0, UINT32_MAX);
+}
+
+static inline bool any_bool(void)
+{
+	return Frama_C_interval(0, 1) != 0;
+}
+
+#endif
