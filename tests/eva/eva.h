@@ -30,9 +30,29 @@ static inline uint32_t any_u32(void)
 	return Frama_C_unsigned_int_interval(0, UINT32_MAX);
 }
 
+/* From `low` to `high`, both included. */
+static inline uint64_t any_between(uint64_t low, uint64_t high)
+{
+	return Frama_C_unsigned_long_interval(low, high);
+}
+
 static inline bool any_bool(void)
 {
 	return Frama_C_interval(0, 1) != 0;
+}
+
+/* Makes any bytes of a buffer, all of which must be its owner's. */
+static inline void fill(void *buf, size_t len)
+{
+	Frama_C_make_unknown(buf, len);
+}
+
+/* Reads a result: an alarm if nobody has set it. */
+static volatile uint64_t kept;
+
+static inline void keep(uint64_t value)
+{
+	kept = value;
 }
 
 #endif

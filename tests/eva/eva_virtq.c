@@ -20,7 +20,7 @@ static struct iovec list[16];
 static void use_chain(void)
 {
 	uint32_t offset = any_u32();
-	size_t len = Frama_C_unsigned_long_interval(0, sizeof(buffer));
+	size_t len = any_between(0, sizeof(buffer));
 	struct virtq_span span = {any_bool() ? VIRTQ_READABLE : VIRTQ_WRITABLE, any_u32(),
 				  any_u32()};
 	struct virtq_iov iov = {.iov = list, .cap = 16};
@@ -41,6 +41,7 @@ static void use_queue(uint16_t size)
 	config.avail.v = any_u64();
 	config.used.v = any_u64();
 	ring_count = 0;
+	vq = (struct virtq){0};
 	if (virtq_start(&vq, &config, &guest, any_u64(), &err) < 0) {
 		return;
 	}
@@ -69,10 +70,27 @@ static void use_queue(uint16_t size)
 
 void main(void)
 {
+	/* Every size that there is, one after the other: what EVA knows of one is not mixed with another. */
+	/*@ widen_hints global:"all", 255, 256; */
 	use_queue(1);
+	/*@ slevel merge; */
 	use_queue(2);
+	/*@ slevel merge; */
+	use_queue(4);
+	/*@ slevel merge; */
+	use_queue(8);
+	/*@ slevel merge; */
 	use_queue(16);
+	/*@ slevel merge; */
+	use_queue(32);
+	/*@ slevel merge; */
+	use_queue(64);
+	/*@ slevel merge; */
+	use_queue(128);
+	/*@ slevel merge; */
 	use_queue(256);
+	/*@ slevel merge; */
 	use_queue(0);
-	use_queue((uint16_t)Frama_C_interval(VIRTQ_SIZE_MAX + 1, UINT16_MAX));
+	/*@ slevel merge; */
+	use_queue((uint16_t)any_between(VIRTQ_SIZE_MAX + 1, UINT16_MAX));
 }

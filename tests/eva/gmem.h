@@ -29,7 +29,7 @@ int gmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
 		return -1;
 	}
 	if (len > 0 && is_buffer_checked) {
-		Frama_C_make_unknown(buf, len);
+		fill(buf, len);
 	}
 	return 0;
 }
@@ -55,14 +55,14 @@ int gmem_iov(struct gmem *mem, gpa_t gpa, uint64_t len, struct iovec *iov, size_
 	if (cap == 0 || any_bool()) {
 		return -1;
 	}
-	size_t used = Frama_C_unsigned_long_interval(1, GMEM_REGIONS_MAX);
+	size_t used = any_between(1, GMEM_REGIONS_MAX);
 
 	if (used > cap) {
 		return -1;
 	}
 	for (size_t i = 0; i < cap; i++) {
 		iov[i].iov_base = somewhere;
-		iov[i].iov_len = Frama_C_unsigned_long_interval(1, len > 0 ? len : 1);
+		iov[i].iov_len = any_between(1, len > 0 ? len : 1);
 	}
 	*count = used;
 	return 0;
