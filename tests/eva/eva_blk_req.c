@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any header and ranges, of a chain of any lengths, for any disk below 2^54 sectors. */
+/*
+ * Any header and ranges, of a chain of any lengths, for any disk below 2^54 sectors.
+ *
+ * Options: -eva-precision 3 -eva-split-return full
+ */
 #include "tests/eva/eva.h"
 
 #include "devices/virtio/blk_req.c"

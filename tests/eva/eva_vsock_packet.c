@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any header; any line up to the longest, each of them as long as its buffer. */
+/*
+ * Any header; any line up to the longest, each of them as long as its buffer.
+ *
+ * Options: -eva-precision 8
+ */
 #include "tests/eva/eva.h"
 
 #include "devices/virtio/vsock_packet.c"
