@@ -119,7 +119,7 @@ struct blk_step blk_io_step(const struct blk_io *io)
 
 static void drop_front(struct blk_io *io, uint64_t done)
 {
-	while (done > 0) {
+	while (done > 0 && io->iov_next < io->iov_count) {
 		struct iovec *iov = &io->iov[io->iov_next];
 
 		if (done < iov->iov_len) {
