@@ -147,7 +147,7 @@ $(B)/jailer_probe: $(call objects,tests/jailer/probe.c)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
 
-.PHONY: test unit e2e api guest-files fuzz lint format
+.PHONY: test unit e2e api guest-files fuzz eva lint format
 guest-files: ## prepare guest kernel, root file system and stock kernel of ARCH
 	@tools/guest_kernel $(ARCH)
 	@tools/guest_image $(ARCH)
@@ -189,6 +189,13 @@ build/fuzz/%: tests/fuzz/fuzz_%.c $(UNIT_LIB_SRC) $(FUZZ_SECCOMP_SRC) $(FILTER_D
 
 fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus
 	@printf '%s\n' $(FUZZERS) | xargs -P $$(nproc) -I NAME tests/fuzz/run NAME $(FUZZ_SECONDS)
+
+# --- proofs: Frama-C's EVA over what guests and clients feed ---
+
+EVA := $(patsubst tests/eva/eva_%.c,%,$(wildcard tests/eva/eva_*.c))
+
+eva: ## show by Frama-C that the pure modules have no run-time errors
+	@printf '%s\n' $(EVA) | xargs -P $$(nproc) -n 1 tests/eva/run
 
 # --- static checks ---
 

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A device that uses a queue in any order, over rings that hold anything. */
+/*
+ * A device that uses a queue, of any size and at any indexes, over rings that hold anything, which
+ * is something else each time that they are looked at; gmem.h is the memory.
+ *
+ * Not shown is that a copy of a chain's bytes ends where its buffer does: that is a sum of lengths,
+ * and EVA relates no two numbers so. The copies' other accesses are checked.
+ */
 #include "tests/eva/gmem.h"
 
 #include "devices/virtio/virtq.c"
@@ -68,9 +74,21 @@ static void use_queue(uint16_t size)
 	virtq_stop(&vq);
 }
 
+static void use_stopped(void)
+{
+	vq = (struct virtq){0};
+	keep(virtq_pop(&vq, &chain));
+	keep(virtq_pending(&vq));
+	virtq_push(&vq, (uint16_t)any_u32(), any_u32());
+	keep(virtq_publish(&vq));
+	keep(virtq_arm_kick(&vq));
+	virtq_disarm_kick(&vq);
+}
+
 void main(void)
 {
-	/* Every size that there is, one after the other: what EVA knows of one is not mixed with another. */
+	/* Every size that there is, one after the other: what EVA knows of one is not mixed with
+	 * another. */
 	/*@ widen_hints global:"all", 255, 256; */
 	use_queue(1);
 	/*@ slevel merge; */
@@ -93,4 +111,5 @@ void main(void)
 	use_queue(0);
 	/*@ slevel merge; */
 	use_queue((uint16_t)any_between(VIRTQ_SIZE_MAX + 1, UINT16_MAX));
+	use_stopped();
 }
