@@ -213,15 +213,15 @@ lint: ## format, layers, headers, sizes, clang-tidy, cppcheck, gcc's analyzer, s
 	@tools/check_headers.sh "clang --target=$(TRIPLE)" $(ARCH)
 	@clang-format --dry-run -Werror $$(git ls-files -co --exclude-standard '*.c' '*.h')
 	@echo "format: ok"
-	@clang-tidy --quiet $(LINT_SRC) $(LINT_ARCH_SRC) -- --target=$(TRIPLE) -std=gnu17 $(CPPFLAGS) 2>&1 \
-		| grep -v 'warnings generated' ; test $${PIPESTATUS[0]} -eq 0
+	@printf '%s\n' $(LINT_SRC) $(LINT_ARCH_SRC) | xargs -P $$(nproc) -n 8 sh -c \
+		'clang-tidy --quiet "$$@" -- --target=$(TRIPLE) -std=gnu17 $(CPPFLAGS) 2>&1' tidy \
+		| grep -v 'warnings generated' ; test $${PIPESTATUS[1]} -eq 0
 	@echo "clang-tidy: ok"
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 		--suppress=missingIncludeSystem --suppress=memleak --suppress=resourceLeak -I. -Iarch/$(ARCH) $(LINT_SRC) $(LINT_ARCH_SRC)
 	@echo "cppcheck: ok"
-	@for file in $(LINT_SRC) $(LINT_ARCH_SRC); do \
-		$(CC) $(CPPFLAGS) -std=gnu17 -O1 -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null -MF /dev/null $$file || exit 1; \
-	done
+	@printf '%s\n' $(LINT_SRC) $(LINT_ARCH_SRC) | xargs -P $$(nproc) -n 1 \
+		$(CC) $(CPPFLAGS) -std=gnu17 -O1 -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null -MF /dev/null
 	@echo "analyzer: ok"
 	@shellcheck -x -P SCRIPTDIR $(SHELL_SRC)
 	@echo "shellcheck: ok"
