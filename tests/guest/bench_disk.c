@@ -39,19 +39,15 @@ enum {
 	SETTLE = 100000, /* reads of memory: tens of milliseconds on an interpreting KVM */
 };
 
-/* Where squib has its first virtio device, and where QEMU's microvm has any. */
-static const struct {
-	uint64_t base;
-	unsigned step;
-	unsigned count;
-} places[] = {
-#ifdef __x86_64__
-	{0xc0001000, 0x1000, 1},
-	{0xfeb00000, 0x200, 24},
-#else
-	{0x40003000, 0x1000, 1},
-#endif
+/*
+ * Where QEMU's microvm, an x86_64 machine, has its virtio devices; squib's first is at
+ * virtio_window. Elsewhere nothing or memory is there, in which no device's number is found.
+ */
+enum {
+	MICROVM_STEP = 0x200,
+	MICROVM_COUNT = 24,
 };
+static const uint64_t microvm_base = 0xfeb00000;
 
 struct request {
 	uint32_t type; /* 0: in, 1: out */
@@ -88,17 +84,20 @@ static void write_reg(unsigned reg, uint32_t value)
 	memory_write(window_base + reg, 4, value);
 }
 
+static bool is_device_at(uint64_t base)
+{
+	window_base = base;
+	return memory_read(base + REG_DEVICE_ID, 4) == DEVICE_BLOCK;
+}
+
 static bool find_device(void)
 {
-	for (size_t i = 0; i < COUNT_OF(places); i++) {
-		for (unsigned j = 0; j < places[i].count; j++) {
-			window_base = places[i].base + (uint64_t)j * places[i].step;
-			if (memory_read(window_base + REG_DEVICE_ID, 4) == DEVICE_BLOCK) {
-				return true;
-			}
-		}
+	bool is_found = is_device_at(virtio_window);
+
+	for (unsigned i = 0; i < MICROVM_COUNT && !is_found; i++) {
+		is_found = is_device_at(microvm_base + i * MICROVM_STEP);
 	}
-	return false;
+	return is_found;
 }
 
 static void start_device(void)
