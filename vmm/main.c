@@ -10,6 +10,7 @@
 #include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/config_file.h"
@@ -310,6 +311,8 @@ static void prepare_libraries(void)
 	/* Else jansson opens /dev/urandom at the first object, on a thread that may not. */
 	memcpy(&seed, (const void *)getauxval(AT_RANDOM), sizeof(seed));
 	json_object_seed(seed);
+	/* Else the first line of the log reads the time zone, whichever thread that is on. */
+	tzset();
 }
 
 int main(int argc, char **argv)

@@ -218,7 +218,7 @@ Test(jailer_beneath, a_device_replaces_nothing)
 	struct beneath_owner owner = {.uid = 1, .gid = 2};
 
 	if (geteuid() != 0) {
-		cr_skip("needs root");
+		cr_skip_test("needs root");
 	}
 	for (enum planted kind = LINK_TO_FILE; kind <= PLAIN; kind++) {
 		struct error err = {0};

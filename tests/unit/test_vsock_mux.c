@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/vsock_bed.h"
+#include "tests/unit/vsock_bed.h"
 #include "vmm/base/bytes.h"
 
 static struct bed bed;

@@ -3,8 +3,8 @@
  * A vsock multiplexer between the two ends of a test: a guest that sends and takes packets, without
  * queues, and Unix sockets in a directory of its own. Its clock stands still.
  */
-#ifndef TESTS_LIB_VSOCK_BED_H
-#define TESTS_LIB_VSOCK_BED_H
+#ifndef TESTS_UNIT_VSOCK_BED_H
+#define TESTS_UNIT_VSOCK_BED_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A vsock multiplexer between the two ends of a test. */
-#include "tests/lib/vsock_bed.h"
+#include "tests/unit/vsock_bed.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
