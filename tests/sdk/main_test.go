@@ -2,7 +2,7 @@
 
 // Package sdk drives squib with Firecracker's own Go SDK, unchanged but for the path of the binary.
 //
-// Environment: SQUIB (the binary), KERNEL and, for a Linux guest, INITRD.
+// Environment: SQUIB and JAILER (the binaries), KERNEL and, for a Linux guest, INITRD.
 package sdk
 
 import (
@@ -10,10 +10,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -388,5 +390,86 @@ func TestCtrlAltDelEndsALinuxGuest(t *testing.T) {
 	v.expectEnd(t, true)
 	if _, err := os.Stat(v.config.SocketPath); err == nil {
 		t.Errorf("the SDK left the socket behind")
+	}
+}
+
+// copyTo copies a file below dir, so that the SDK can link it into a jail that is there too.
+func copyTo(t *testing.T, dir, path string) string {
+	t.Helper()
+	if path == "" {
+		return ""
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(dir, filepath.Base(path))
+	if err := os.WriteFile(to, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func TestAMachineRunsInAJail(t *testing.T) {
+	needKVM(t)
+	if os.Getuid() != 0 {
+		t.Skip("the jailer wants root")
+	}
+	dir := t.TempDir()
+	console := &console{}
+	stdin, typist := io.Pipe()
+	defer typist.Close()
+	kernel := copyTo(t, dir, os.Getenv("KERNEL"))
+	disk := filepath.Join(dir, "disk")
+	if err := os.WriteFile(disk, make([]byte, 1<<16), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	machine, err := firecracker.NewMachine(ctx, firecracker.Config{
+		SocketPath:      "api.sock",
+		KernelImagePath: kernel,
+		InitrdPath:      copyTo(t, dir, os.Getenv("INITRD")),
+		KernelArgs:      "console=ttyS0 reboot=k panic=1",
+		Seccomp:         firecracker.SeccompConfig{Enabled: true},
+		// The SDK has no jail without a root drive.
+		Drives: []models.Drive{{
+			DriveID: firecracker.String("root"), PathOnHost: firecracker.String(disk),
+			IsRootDevice: firecracker.Bool(true), IsReadOnly: firecracker.Bool(true),
+		}},
+		MachineCfg: models.MachineConfiguration{
+			VcpuCount:  firecracker.Int64(1),
+			MemSizeMib: firecracker.Int64(128),
+		},
+		JailerCfg: &firecracker.JailerConfig{
+			ID: "sdk-jail", UID: firecracker.Int(12345), GID: firecracker.Int(12345),
+			// A node that no machine has: no cgroup of its.
+			NumaNode: firecracker.Int(4095), CgroupVersion: "2",
+			ExecFile: os.Getenv("SQUIB"), JailerBinary: os.Getenv("JAILER"), ChrootBaseDir: dir,
+			ChrootStrategy: firecracker.NewNaiveChrootStrategy(kernel),
+			Stdin:          stdin, Stdout: console, Stderr: console,
+		},
+	})
+	if err != nil {
+		t.Fatalf("NewMachine: %v", err)
+	}
+	defer machine.StopVMM()
+	if err := machine.Start(ctx); err != nil {
+		t.Fatalf("Start: %v\n%s", err, console)
+	}
+	console.expect(t, ready())
+	pid, err := machine.PID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"Uid:\t12345\t12345\t12345\t12345", "CapEff:\t0000000000000000",
+		"CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} {
+		if !strings.Contains(string(status), line) {
+			t.Errorf("no %q in its status:\n%s", line, status)
+		}
 	}
 }
