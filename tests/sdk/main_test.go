@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -410,11 +411,27 @@ func copyTo(t *testing.T, dir, path string) string {
 	return to
 }
 
+// needCgroup2 brings what the jailer looks for on machines whose init brings little.
+func needCgroup2(t *testing.T) {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), " cgroup2 ") {
+		return
+	}
+	if err := syscall.Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, ""); err != nil {
+		t.Skipf("no cgroups of version 2: %v", err)
+	}
+}
+
 func TestAMachineRunsInAJail(t *testing.T) {
 	needKVM(t)
 	if os.Getuid() != 0 {
 		t.Skip("the jailer wants root")
 	}
+	needCgroup2(t)
 	dir := t.TempDir()
 	console := &console{}
 	stdin, typist := io.Pipe()
