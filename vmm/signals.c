@@ -6,7 +6,9 @@
  * process with that code. Those by which a user or supervisor ends it keep their own meaning: the
  * handler gives the terminal back and raises the signal again with the default action, so that the
  * waiting parent sees the true cause. All of them are counted, and the last line of metrics is
- * written. Handlers run once (SA_RESETHAND): a fault inside one kills.
+ * written. A fault inside a handler kills, as its signal is blocked there. Several threads may meet
+ * their end at once, e.g. by the same gap in their filter: the first has the last words, the others
+ * wait for the process to end.
  */
 #include "vmm/signals.h"
 
@@ -50,6 +52,9 @@ static const struct fatal_signal {
 	{SIGABRT, 0, COUNTER(vmm.panic_count)},
 };
 
+/* Somebody is writing last words. */
+static atomic_flag is_ending = ATOMIC_FLAG_INIT;
+
 static const struct fatal_signal *find(int signo)
 {
 	size_t i = 0;
@@ -86,6 +91,9 @@ static void on_fatal(int signo, siginfo_t *info, void *context)
 	const struct fatal_signal *fatal = find(signo);
 
 	(void)context;
+	/* No system call is sure to be allowed here, so the wait is a busy one, of microseconds. */
+	while (fatal->exit_code != 0 && atomic_flag_test_and_set(&is_ending)) {
+	}
 	console_restore_terminal();
 	log_enter_handler();
 	if (signo == SIGSYS) {
@@ -143,7 +151,10 @@ int signals_setup(struct error *err)
 	sigset_t requests;
 
 	for (size_t i = 0; i < ARRAY_COUNT(fatal_signals); i++) {
-		if (install(fatal_signals[i].signo, on_fatal, (int)SA_RESETHAND, err) < 0) {
+		/* Raised again, those without an exit code of ours must find the default. */
+		int flags = fatal_signals[i].exit_code != 0 ? 0 : (int)SA_RESETHAND;
+
+		if (install(fatal_signals[i].signo, on_fatal, flags, err) < 0) {
 			return -1;
 		}
 	}
