@@ -68,9 +68,16 @@ FILTER_DATA := $(B)/seccomp/embed.o $(B)/seccomp/syscalls.o
 .PHONY: all clean help
 all: $(B)/squib ## build squib for ARCH (x86_64 or aarch64), with COMPILER (gcc or clang)
 
-$(B)/squib: $(call objects,$(SQUIB_SRC)) $(FILTER_DATA)
+# What lies where in its file decides how much of it a running squib has in memory. (The linker of
+# Debian 12 packs relocations for x86_64 alone.)
+ifeq ($(SAN),)
+LAYOUT := -Wl,-T,vmm/layout.ld
+LAYOUT += $(if $(filter x86_64,$(ARCH)),-Wl$(comma)-z$(comma)pack-relative-relocs)
+endif
+
+$(B)/squib: $(call objects,$(SQUIB_SRC)) $(FILTER_DATA) vmm/layout.ld
 	@echo "  LD      $@"
-	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) $(LAYOUT) -o $@ $(filter %.o,$^) $(LDLIBS)
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
