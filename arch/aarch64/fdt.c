@@ -4,7 +4,8 @@
  *
  * Theory of operation. libfdt's sequential functions append to one buffer. Their results are
  * gathered in the writer: after the first failure the rest do nothing, and the end reports it. The
- * buffer is larger than the largest machine's tree, so a failure is a bug or a lack of memory.
+ * buffer is larger than any tree of as many CPUs and devices, so a failure is a bug or a lack of
+ * memory; and not larger than need be, for libfdt clears it, and what is cleared stays resident.
  * Properties are those of the devicetree specification [dt-spec] and of Linux's bindings [dt-bind].
  */
 #include "arch/arch.h"
@@ -27,8 +28,9 @@ enum {
 };
 
 enum {
-	/* 128 devices and 32 CPUs of less than 256 bytes each, the command line, and some more */
-	BUFFER_LEN = 64 << 10,
+	/* A CPU with caches of its own or a device, and all that there is once. */
+	NODE_LEN_MAX = 320,
+	REST_LEN_MAX = (6 << 10) + ARCH_CMDLINE_MAX,
 	NAME_LEN = 32,
 	RNG_SEED_LEN = 64, /* [compat] */
 	APB_CLOCK_HZ = 24000000,
@@ -373,7 +375,8 @@ static void write_tree(struct writer *w, const struct arch_vm *vm, const struct 
 int arch_write_boot_info(const struct arch_vm *vm, struct gmem *mem, const struct boot_info *boot,
 			 struct error *err)
 {
-	AUTO_FREE void *buffer = malloc(BUFFER_LEN);
+	int len = REST_LEN_MAX + NODE_LEN_MAX * (int)(vm->vcpu_count + boot->dev_count);
+	AUTO_FREE void *buffer = malloc((size_t)len);
 	uint8_t seed[RNG_SEED_LEN];
 	gpa_t address = boot_fdt_address(boot);
 
@@ -383,7 +386,7 @@ int arch_write_boot_info(const struct arch_vm *vm, struct gmem *mem, const struc
 	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed)) {
 		return error_sys(err, "Cannot get random bytes for the guest's rng-seed");
 	}
-	struct writer w = {.fdt = buffer, .status = fdt_create(buffer, BUFFER_LEN)};
+	struct writer w = {.fdt = buffer, .status = fdt_create(buffer, len)};
 
 	if (w.status == 0) {
 		w.status = fdt_finish_reservemap(buffer);
