@@ -92,96 +92,116 @@ Test(args, each_value_lands_in_its_member)
 
 #define ID_64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
+static const struct {
+	const char *argv[ARGV_MAX];
+	enum exit_code exit_code;
+	const char *msg;
+} faults[] = {
+	{{"squib", "--foo"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Found argument 'foo' which wasn't expected, or isn't valid in this "
+		 "context.")},
+	{{"squib", "-x"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Found argument '-x' which wasn't expected, or isn't valid in this "
+		 "context.")},
+	{{"squib", ""},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Found argument '' which wasn't expected, or isn't valid in this "
+		 "context.")},
+	{{"squib", "--id=a"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Found argument 'id=a' which wasn't expected, or isn't valid in this "
+		 "context.")},
+	{{"squib", "--no-api", "stray"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Found argument 'stray' which wasn't expected, or isn't valid in this "
+		 "context.")},
+	{{"squib", "--no-api"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Argument 'config-file' required, but not found.")},
+	{{"squib", "--no-api", "--", "--config-file", "c"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Argument 'config-file' required, but not found.")},
+	{{"squib", "--config-file"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("The argument 'config-file' requires a value, but none was supplied.")},
+	{{"squib", "--config-file", "--no-api"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("The argument 'config-file' requires a value, but none was supplied.")},
+	{{"squib", RUN, "--no-api"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("The argument 'no-api' was provided more than once.")},
+	{{"squib", RUN, "--config-file", "d"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("The argument 'config-file' was provided more than once.")},
+	{{"squib", RUN, "--seccomp-filter", "f", "--no-seccomp"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Argument 'seccomp-filter' cannot be used together with argument "
+		 "'no-seccomp'.")},
+	{{"squib", "--check-sandbox-json", "--check-sandbox"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Argument 'check-sandbox-json' cannot be used together with argument "
+		 "'check-sandbox'.")},
+	{{"squib", RUN, "--enable-pci"},
+	 EXIT_CODE_ARGUMENTS,
+	 "This build of squib has no PCI transport yet: leave out --enable-pci"},
+	{{"squib", "--describe-snapshot", "f"},
+	 EXIT_CODE_ARGUMENTS,
+	 "This build of squib has no snapshots yet: leave out --describe-snapshot"},
+	{{"squib", RUN, "--id", "", "--snapshot-version", "--enable-pci"},
+	 EXIT_CODE_ARGUMENTS,
+	 "This build of squib has no PCI transport yet: leave out --enable-pci"},
+	{{"squib", "--no-api", "--seccomp-filter", "f", "--no-seccomp"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Argument 'config-file' required, but not found.")},
+	{{"squib", RUN, "--level", "loud", "--start-time-us", "x", "--id", "_"},
+	 EXIT_CODE_PANIC,
+	 "Invalid instance ID: Invalid char (_) at position 0"},
+	{{"squib", RUN, "--start-time-us", "x", "--level", "loud"},
+	 EXIT_CODE_BAD_CONFIGURATION,
+	 "Invalid value for logger level: loud.Possible values: [Error, Warning, Info, "
+	 "Debug]"},
+	{{"squib", RUN, "--mmds-size-limit", ""},
+	 EXIT_CODE_PANIC,
+	 "'mmds-size-limit' parameter expected to be of 'u64' type."},
+	{{"squib", RUN, "--http-api-max-payload-size", "+1"},
+	 EXIT_CODE_PANIC,
+	 "'http-api-max-payload-size' parameter expected to be of 'u64' type."},
+	{{"squib", RUN, "--id", ""},
+	 EXIT_CODE_PANIC,
+	 "Invalid instance ID: Invalid len (0);  the length must be between 1 and 64"},
+	{{"squib", RUN, "--id", ID_64 "x"},
+	 EXIT_CODE_PANIC,
+	 "Invalid instance ID: Invalid len (65);  the length must be between 1 and 64"},
+	{{"squib", RUN, "--id", "12_3aa"},
+	 EXIT_CODE_PANIC,
+	 "Invalid instance ID: Invalid char (_) at position 2"},
+	{{"squib", RUN, "--level", "loud"},
+	 EXIT_CODE_BAD_CONFIGURATION,
+	 "Invalid value for logger level: loud.Possible values: [Error, Warning, Info, "
+	 "Debug]"},
+	{{"squib", RUN, "--start-time-us", "-1"},
+	 EXIT_CODE_PANIC,
+	 "'start-time-us' parameter expected to be of 'u64' type."},
+	{{"squib", RUN, "--parent-cpu-time-us", "1x"},
+	 EXIT_CODE_PANIC,
+	 "'parent-cpu-time-us' parameter expected to be of 'u64' type."},
+	{{"squib", RUN, "--start-time-cpu-us", "18446744073709551616"},
+	 EXIT_CODE_PANIC,
+	 "'start-time-cpu-us' parameter expected to be of 'u64' type."},
+};
+
 Test(args, faults_have_firecrackers_words_and_exit_codes)
 {
-	static const struct {
-		const char *argv[ARGV_MAX];
-		enum exit_code exit_code;
-		const char *msg;
-	} cases[] = {
-		{{"squib", "--foo"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("Found argument 'foo' which wasn't expected, or isn't valid in this "
-			 "context.")},
-		{{"squib", "-x"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("Found argument '-x' which wasn't expected, or isn't valid in this "
-			 "context.")},
-		{{"squib", ""},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("Found argument '' which wasn't expected, or isn't valid in this "
-			 "context.")},
-		{{"squib", "--id=a"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("Found argument 'id=a' which wasn't expected, or isn't valid in this "
-			 "context.")},
-		{{"squib", "--no-api", "stray"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("Found argument 'stray' which wasn't expected, or isn't valid in this "
-			 "context.")},
-		{{"squib", "--no-api"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("Argument 'config-file' required, but not found.")},
-		{{"squib", "--no-api", "--", "--config-file", "c"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("Argument 'config-file' required, but not found.")},
-		{{"squib", "--config-file"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("The argument 'config-file' requires a value, but none was supplied.")},
-		{{"squib", "--config-file", "--no-api"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("The argument 'config-file' requires a value, but none was supplied.")},
-		{{"squib", RUN, "--no-api"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("The argument 'no-api' was provided more than once.")},
-		{{"squib", RUN, "--config-file", "d"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("The argument 'config-file' was provided more than once.")},
-		{{"squib", RUN, "--seccomp-filter", "f", "--no-seccomp"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("Argument 'seccomp-filter' cannot be used together with argument "
-			 "'no-seccomp'.")},
-		{{"squib", "--check-sandbox-json", "--check-sandbox"},
-		 EXIT_CODE_ARGUMENTS,
-		 PARSING("Argument 'check-sandbox-json' cannot be used together with argument "
-			 "'check-sandbox'.")},
-		{{"squib", RUN, "--enable-pci"},
-		 EXIT_CODE_ARGUMENTS,
-		 "This build of squib has no PCI transport yet: leave out --enable-pci"},
-		{{"squib", "--describe-snapshot", "f"},
-		 EXIT_CODE_ARGUMENTS,
-		 "This build of squib has no snapshots yet: leave out --describe-snapshot"},
-		{{"squib", RUN, "--id", ""},
-		 EXIT_CODE_PANIC,
-		 "Invalid instance ID: Invalid len (0);  the length must be between 1 and 64"},
-		{{"squib", RUN, "--id", ID_64 "x"},
-		 EXIT_CODE_PANIC,
-		 "Invalid instance ID: Invalid len (65);  the length must be between 1 and 64"},
-		{{"squib", RUN, "--id", "12_3aa"},
-		 EXIT_CODE_PANIC,
-		 "Invalid instance ID: Invalid char (_) at position 2"},
-		{{"squib", RUN, "--level", "loud"},
-		 EXIT_CODE_BAD_CONFIGURATION,
-		 "Invalid value for logger level: loud.Possible values: [Error, Warning, Info, "
-		 "Debug]"},
-		{{"squib", RUN, "--start-time-us", "-1"},
-		 EXIT_CODE_PANIC,
-		 "'start-time-us' parameter expected to be of 'u64' type."},
-		{{"squib", RUN, "--parent-cpu-time-us", "1x"},
-		 EXIT_CODE_PANIC,
-		 "'parent-cpu-time-us' parameter expected to be of 'u64' type."},
-		{{"squib", RUN, "--start-time-cpu-us", "18446744073709551616"},
-		 EXIT_CODE_PANIC,
-		 "'start-time-cpu-us' parameter expected to be of 'u64' type."},
-	};
-
-	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+	for (size_t i = 0; i < ARRAY_COUNT(faults); i++) {
 		struct args args;
 		struct error err = {0};
 
-		cr_expect_eq(parse(cases[i].argv, &args, &err), -1, "case %zu", i);
-		cr_expect_str_eq(err.msg, cases[i].msg, "case %zu: %s", i, err.msg);
-		cr_expect_eq(args.exit_code, cases[i].exit_code, "case %zu: %d", i, args.exit_code);
+		cr_expect_eq(parse(faults[i].argv, &args, &err), -1, "case %zu", i);
+		cr_expect_str_eq(err.msg, faults[i].msg, "case %zu: %s", i, err.msg);
+		cr_expect_eq(args.exit_code, faults[i].exit_code, "case %zu: %d", i,
+			     args.exit_code);
 	}
 }
 

@@ -125,6 +125,28 @@ Test(jailer_args, faults_have_upstreams_words)
 		{{NEEDED, "stray"},
 		 PARSING("Found argument 'stray' which wasn't expected, or isn't valid in this "
 			 "context.")},
+		{{NEEDED, "--cgroup", "cpu.shares=1", "--cgroup"},
+		 PARSING("The argument 'cgroup' requires a value, but none was supplied.")},
+		{{NEEDED, "-d"},
+		 PARSING("Found argument '-d' which wasn't expected, or isn't valid in this "
+			 "context.")},
+		{{NEEDED, "--netns=/ns"},
+		 PARSING("Found argument 'netns=/ns' which wasn't expected, or isn't valid in this "
+			 "context.")},
+		{{"jailer", "--id", "a", "--exec-file", "b", "--uid", "1", "--", "--gid", "1"},
+		 PARSING("Argument 'gid' required, but not found.")},
+		{{"jailer", "--gid", "y", "--cgroup", "z", "--uid", "x", "--id", "a", "--exec-file",
+		  "b"},
+		 "Invalid uid: x"},
+		{{NEEDED, "--resource-limit", "y", "--cgroup", "x.y=1", "--cgroup", "b"},
+		 "Invalid format for cgroups: b"},
+		{{NEEDED, "--resource-limit", "a=1", "--resource-limit", "b=2"},
+		 "Invalid resource argument: a"},
+		{{NEEDED, "--parent-cgroup", "/a"},
+		 "Parent cgroup path is invalid. Path should not be absolute or contain '..' or "
+		 "'.'"},
+		{{"jailer", "--id", "", "--exec-file", "b", "--uid", "1", "--gid", "1"},
+		 "Invalid instance ID: Invalid len (0);  the length must be between 1 and 64"},
 		{{"jailer", "--id", ID_64 "x", "--exec-file", "b", "--uid", "1", "--gid", "1"},
 		 "Invalid instance ID: Invalid len (65);  the length must be between 1 and 64"},
 		{{"jailer", "--id", "..", "--exec-file", "b", "--uid", "1", "--gid", "1"},
