@@ -27,7 +27,7 @@ $(B)/squibctl: $(call objects,tools/squibctl.c $(CTL_SRC) $(BASE_SRC))
 # --- jailer ---
 
 JAILER_SRC := $(filter-out tools/jailer/main.c,$(wildcard tools/jailer/*.c))
-JAILER_BASE_SRC := vmm/base/error.c vmm/base/fd.c
+JAILER_BASE_SRC := vmm/base/error.c vmm/base/fd.c vmm/base/flags.c
 
 all: $(B)/jailer
 $(B)/jailer: $(call objects,tools/jailer/main.c $(JAILER_SRC) $(JAILER_BASE_SRC))

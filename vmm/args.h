@@ -10,18 +10,13 @@
 
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
+#include "vmm/base/flags.h"
 #include "vmm/base/log.h"
 #include "vmm/exitcode.h"
 
-enum args_action {
-	ARGS_RUN,
-	ARGS_HELP,   /* args_print_help, then exit with 0 */
-	ARGS_VERSION /* args_print_version, then exit with 0 */
-};
-
 /* Strings are those of argv or constants. */
 struct args {
-	enum args_action action; /* unless ARGS_RUN, only the defaults are filled in */
+	enum flags_action action; /* unless FLAGS_RUN, nothing else is filled in */
 	const char *id;
 	const char *api_sock;
 	uint64_t api_payload_max; /* bytes */
@@ -48,37 +43,8 @@ struct args {
 	enum exit_code exit_code; /* after a failure: the status to exit with */
 };
 
-enum args_kind {
-	ARGS_SWITCH, /* bool */
-	ARGS_TEXT,   /* const char * */
-	ARGS_ID,     /* const char * */
-	ARGS_LEVEL,  /* enum log_level */
-	ARGS_U64,    /* uint64_t */
-};
-
-enum args_group {
-	ARGS_MACHINE,
-	ARGS_LOG,
-	ARGS_ISOLATION,
-	ARGS_INFO,
-	ARGS_GROUP_COUNT
-};
-
-struct args_flag {
-	const char *name;  /* without the dashes */
-	const char *value; /* what --help calls its value; NULL: it takes none */
-	const char *help;
-	enum args_group group;
-	enum args_kind kind;
-	size_t offset;		/* of its member in struct args; 0: none */
-	const char *by_default; /* the value where not given */
-	const char *requires;
-	const char *forbids;
-	const char *lacking; /* what this build lacks for it ("no PCI transport"); NULL: nothing */
-};
-
 /* The table of all flags, for --help and for tests that compare documents with it. */
-const struct args_flag *args_flags(size_t *count);
+const struct flag *args_flags(size_t *count);
 
 /*
  * Reads argv. Failures are in Firecracker's words [compat]; main prints them to the log and to

@@ -330,11 +330,11 @@ int main(int argc, char **argv)
 	if (args_parse(argc, argv, &process->args, &err) < 0) {
 		return fail(&err, process->args.exit_code);
 	}
-	if (process->args.action == ARGS_HELP) {
+	if (process->args.action == FLAGS_HELP) {
 		args_print_help(stdout);
 		return EXIT_CODE_OK;
 	}
-	if (process->args.action == ARGS_VERSION) {
+	if (process->args.action == FLAGS_VERSION) {
 		args_print_version(stdout, argv[0]);
 		return EXIT_CODE_OK;
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/flags_told.h"
 #include "vmm/args.h"
 #include "vmm/base/bytes.h"
 
@@ -36,7 +37,7 @@ Test(args, a_plain_run_has_the_defaults)
 	struct error err = {0};
 
 	cr_assert_eq(parse(argv, &args, &err), 0, "%s", err.msg);
-	cr_expect_eq(args.action, ARGS_RUN);
+	cr_expect_eq(args.action, FLAGS_RUN);
 	cr_expect_str_eq(args.id, "anonymous-instance");
 	cr_expect_str_eq(args.config_file, "c.json");
 	cr_expect(args.no_api);
@@ -232,21 +233,21 @@ Test(args, what_follows_two_dashes_is_left_alone)
 	struct error err = {0};
 
 	cr_assert_eq(parse(argv, &args, &err), 0, "%s", err.msg);
-	cr_expect_eq(args.action, ARGS_RUN);
+	cr_expect_eq(args.action, FLAGS_RUN);
 }
 
 Test(args, help_and_version_win_over_faults)
 {
 	static const struct {
 		const char *argv[ARGV_MAX];
-		enum args_action action;
+		enum flags_action action;
 	} cases[] = {
-		{{"squib", "--help"}, ARGS_HELP},
-		{{"squib", "-h"}, ARGS_HELP},
-		{{"squib", "--nonsense", "--help"}, ARGS_HELP},
-		{{"squib", "--version", "--help"}, ARGS_HELP},
-		{{"squib", "--version"}, ARGS_VERSION},
-		{{"squib", "--id", "--version"}, ARGS_VERSION},
+		{{"squib", "--help"}, FLAGS_HELP},
+		{{"squib", "-h"}, FLAGS_HELP},
+		{{"squib", "--nonsense", "--help"}, FLAGS_HELP},
+		{{"squib", "--version", "--help"}, FLAGS_HELP},
+		{{"squib", "--version"}, FLAGS_VERSION},
+		{{"squib", "--id", "--version"}, FLAGS_VERSION},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -260,33 +261,16 @@ Test(args, help_and_version_win_over_faults)
 
 Test(args, help_has_one_line_of_at_most_100_columns_per_flag)
 {
-	static char help[8192];
-	FILE *out = fmemopen(help, sizeof(help), "w");
 	size_t flag_count;
-	const struct args_flag *flags = args_flags(&flag_count);
+	const struct flag *flags = args_flags(&flag_count);
 
-	args_print_help(out);
-	cr_assert_eq(fclose(out), 0);
-
-	for (size_t i = 0; i < flag_count; i++) {
-		char line_start[64];
-
-		(void)!snprintf(line_start, sizeof(line_start), "\n  --%s ", flags[i].name);
-		char *line = strstr(help, line_start);
-
-		cr_assert_not_null(line, "%s", flags[i].name);
-		cr_expect_null(strstr(line + 1, line_start), "%s twice", flags[i].name);
-		cr_expect_not_null(strstr(line, flags[i].help));
-	}
-	for (char *line = strtok(help, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-		cr_expect_leq(strlen(line), 100, "%s", line);
-	}
+	expect_help_tells(flags, flag_count, args_print_help);
 }
 
 Test(args, each_flag_names_only_flags_that_exist)
 {
 	size_t count_of_flags;
-	const struct args_flag *flags = args_flags(&count_of_flags);
+	const struct flag *flags = args_flags(&count_of_flags);
 
 	for (size_t i = 0; i < count_of_flags; i++) {
 		const char *others[] = {flags[i].requires, flags[i].forbids};
@@ -325,51 +309,12 @@ Test(args, the_version_has_firecrackers_form_under_its_name)
 	}
 }
 
-/* The text of a file of the tree; tests run in its root. */
-static char *read_document(const char *path)
-{
-	FILE *in = fopen(path, "r");
-	char *text = NULL;
-	size_t size = 0;
-
-	cr_assert_not_null(in, "%s", path);
-	cr_assert_gt(getdelim(&text, &size, '\0', in), 0);
-	fclose(in);
-	return text;
-}
-
-/* As roff writes a flag: each dash as \-, so that it can be copied from the page. */
-static void write_flag(const char *name, char *out)
-{
-	out = stpcpy(out, "\\-\\-");
-	for (; *name != '\0'; name++) {
-		if (*name == '-') {
-			*out++ = '\\';
-		}
-		*out++ = *name;
-	}
-	*out = '\0';
-}
-
 Test(args, the_manual_page_has_every_flag_with_its_value)
 {
-	char *page = read_document("docs/squib.1");
 	size_t flag_count;
-	const struct args_flag *flags = args_flags(&flag_count);
+	const struct flag *flags = args_flags(&flag_count);
 
-	for (size_t i = 0; i < flag_count; i++) {
-		char flag[64];
-		char entry[128];
-
-		write_flag(flags[i].name, flag);
-		if (flags[i].value != NULL) {
-			snprintf(entry, sizeof(entry), "\n.BI %s \" %s\"\n", flag, flags[i].value);
-		} else {
-			snprintf(entry, sizeof(entry), "\n.B %s\n", flag);
-		}
-		cr_expect_not_null(strstr(page, entry), "docs/squib.1 lacks%s", entry);
-	}
-	free(page);
+	expect_page_tells(flags, flag_count, "docs/squib.1");
 }
 
 Test(args, the_manual_page_has_every_exit_code)
@@ -381,7 +326,7 @@ Test(args, the_manual_page_has_every_exit_code)
 		EXIT_CODE_ARGUMENTS, EXIT_CODE_SIGXCPU,	    EXIT_CODE_SIGHUP,
 		EXIT_CODE_SIGILL,
 	};
-	char *page = read_document("docs/squib.1");
+	char *page = document("docs/squib.1");
 
 	for (size_t i = 0; i < ARRAY_COUNT(codes); i++) {
 		char entry[32];

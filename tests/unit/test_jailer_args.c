@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of tools/jailer/args.c. */
 #include <criterion/criterion.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/flags_told.h"
 #include "tools/jailer/args.h"
 #include "vmm/base/bytes.h"
 
@@ -31,7 +31,7 @@ Test(jailer_args, what_is_required_suffices)
 	struct error err = {0};
 
 	cr_assert_eq(parse(argv, &args, &err), 0, "%s", err.msg);
-	cr_expect_eq(args.action, JAIL_RUN);
+	cr_expect_eq(args.action, FLAGS_RUN);
 	cr_expect_str_eq(args.id, "vm");
 	cr_expect_str_eq(args.exec_file, "squib");
 	cr_expect(args.uid == 1 && args.gid == 2);
@@ -94,7 +94,7 @@ Test(jailer_args, what_follows_two_dashes_is_the_programs)
 	struct error err = {0};
 
 	cr_assert_eq(parse(argv, &args, &err), 0, "%s", err.msg);
-	cr_expect_eq(args.action, JAIL_RUN);
+	cr_expect_eq(args.action, FLAGS_RUN);
 	cr_assert_eq(args.extra_count, 4);
 	cr_expect_str_eq(args.extra[0], "--help");
 	cr_expect_str_eq(args.extra[3], "--");
@@ -224,12 +224,12 @@ Test(jailer_args, help_and_version_win_over_faults)
 {
 	static const struct {
 		const char *argv[ARGV_MAX];
-		enum jail_action action;
+		enum flags_action action;
 	} cases[] = {
-		{{"jailer", "--help"}, JAIL_HELP},
-		{{"jailer", "-h", "--nonsense"}, JAIL_HELP},
-		{{"jailer", "--version", "--help"}, JAIL_HELP},
-		{{"jailer", "--id", "--version"}, JAIL_VERSION},
+		{{"jailer", "--help"}, FLAGS_HELP},
+		{{"jailer", "-h", "--nonsense"}, FLAGS_HELP},
+		{{"jailer", "--version", "--help"}, FLAGS_HELP},
+		{{"jailer", "--id", "--version"}, FLAGS_VERSION},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -241,59 +241,11 @@ Test(jailer_args, help_and_version_win_over_faults)
 	}
 }
 
-/* The text of a file of the tree; tests run in its root. */
-static char *read_document(const char *path)
-{
-	FILE *in = fopen(path, "r");
-	char *text = NULL;
-	size_t size = 0;
-
-	cr_assert_not_null(in, "%s", path);
-	cr_assert_gt(getdelim(&text, &size, '\0', in), 0);
-	(void)!fclose(in);
-	return text;
-}
-
-/* As roff writes a flag: each dash as \-, so that it can be copied from the page. */
-static void write_flag(const char *name, char *out)
-{
-	out = stpcpy(out, "\\-\\-");
-	for (; *name != '\0'; name++) {
-		if (*name == '-') {
-			*out++ = '\\';
-		}
-		*out++ = *name;
-	}
-	*out = '\0';
-}
-
 Test(jailer_args, help_and_the_manual_page_have_every_flag)
 {
-	static char help[8192];
-	FILE *out = fmemopen(help, sizeof(help), "w");
-	char *page = read_document("docs/jailer.1");
 	size_t flag_count;
-	const struct jail_flag *flags = jail_args_flags(&flag_count);
+	const struct flag *flags = jail_args_flags(&flag_count);
 
-	jail_args_print_help(out);
-	cr_assert_eq(fclose(out), 0);
-	for (size_t i = 0; i < flag_count; i++) {
-		char flag[64];
-		char entry[128];
-
-		(void)!snprintf(entry, sizeof(entry), "\n  --%s ", flags[i].name);
-		cr_expect_not_null(strstr(help, entry), "--help lacks %s", flags[i].name);
-		write_flag(flags[i].name, flag);
-		if (flags[i].value != NULL) {
-			(void)!snprintf(entry, sizeof(entry), "\n.BI %s \" %s\"\n", flag,
-					flags[i].value);
-		} else {
-			(void)!snprintf(entry, sizeof(entry), "\n.B %s\n", flag);
-		}
-		cr_expect_not_null(strstr(page, entry), "docs/jailer.1 lacks%s", entry);
-	}
-	free(page);
-	for (char *line = strtok(help, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-		cr_expect_leq(strlen(line), 100, "%s", line);
-	}
+	expect_help_tells(flags, flag_count, jail_args_print_help);
+	expect_page_tells(flags, flag_count, "docs/jailer.1");
 }

@@ -12,16 +12,11 @@
 #include "tools/jailer/cgroup.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
-
-enum jail_action {
-	JAIL_RUN,
-	JAIL_HELP,
-	JAIL_VERSION
-};
+#include "vmm/base/flags.h"
 
 /* Strings are those of argv or constants. */
 struct jail_args {
-	enum jail_action action; /* unless JAIL_RUN, nothing else is filled in */
+	enum flags_action action; /* unless FLAGS_RUN, nothing else is filled in */
 	const char *id;
 	const char *exec_file;
 	const char *chroot_base;
@@ -39,25 +34,8 @@ struct jail_args {
 	size_t extra_count;
 };
 
-enum jail_flag_kind {
-	JAIL_FLAG_SWITCH,
-	JAIL_FLAG_ONCE,
-	JAIL_FLAG_REPEATED
-};
-
-struct jail_flag {
-	const char *name;  /* without the dashes */
-	const char *value; /* what --help calls its value; NULL: it takes none */
-	const char *help;
-	const char *by_default;
-	enum jail_flag_kind kind;
-	bool is_required;
-	/* Puts the text of the value (NULL for a switch) into *args. */
-	int (*store)(const char *text, struct jail_args *args, struct error *err);
-};
-
 /* The table of all flags, for --help and for tests that compare documents with it. */
-const struct jail_flag *jail_args_flags(size_t *count);
+const struct flag *jail_args_flags(size_t *count);
 
 /*
  * Reads argv, whose last element is NULL. Failures are in upstream's words [compat].

@@ -168,11 +168,11 @@ int main(int argc, char *argv[])
 	if (sanitize(&err) < 0 || jail_args_parse(argc, argv, &jail.args, &err) < 0) {
 		goto fail;
 	}
-	if (jail.args.action == JAIL_HELP) {
+	if (jail.args.action == FLAGS_HELP) {
 		jail_args_print_help(stdout);
 		return EXIT_SUCCESS;
 	}
-	if (jail.args.action == JAIL_VERSION) {
+	if (jail.args.action == FLAGS_VERSION) {
 		printf("Jailer v%s\n\n", SQUIB_VERSION);
 		return EXIT_SUCCESS;
 	}

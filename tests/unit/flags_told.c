@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compares a table of flags with the texts that tell of it. */
+#include "tests/unit/flags_told.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/base/fd.h"
+
+char *document(const char *path)
+{
+	char *text = NULL;
+	size_t len;
+	struct error err = {0};
+
+	cr_assert_eq(read_file(path, path, 1 << 20, &text, &len, &err), 0, "%s", err.msg);
+	return text;
+}
+
+void expect_help_tells(const struct flag *flags, size_t count, void (*print_help)(FILE *out))
+{
+	static char help[8192];
+	FILE *out = fmemopen(help, sizeof(help), "w");
+
+	print_help(out);
+	cr_assert_eq(fclose(out), 0);
+	for (size_t i = 0; i < count; i++) {
+		char line_start[64];
+
+		(void)!snprintf(line_start, sizeof(line_start), "\n  --%s ", flags[i].name);
+		char *line = strstr(help, line_start);
+
+		cr_assert_not_null(line, "--help lacks %s", flags[i].name);
+		cr_expect_null(strstr(line + 1, line_start), "%s twice", flags[i].name);
+		cr_expect_not_null(strstr(line, flags[i].help));
+	}
+	for (char *line = strtok(help, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		cr_expect_leq(strlen(line), 100, "%s", line);
+	}
+}
+
+/* As roff writes a flag: each dash as \-, so that it can be copied from the page. */
+static void write_flag(const char *name, char *out)
+{
+	out = stpcpy(out, "\\-\\-");
+	for (; *name != '\0'; name++) {
+		if (*name == '-') {
+			*out++ = '\\';
+		}
+		*out++ = *name;
+	}
+	*out = '\0';
+}
+
+void expect_page_tells(const struct flag *flags, size_t count, const char *path)
+{
+	char *page = document(path);
+
+	for (size_t i = 0; i < count; i++) {
+		char flag[64];
+		char entry[128];
+
+		write_flag(flags[i].name, flag);
+		if (flags[i].value != NULL) {
+			(void)!snprintf(entry, sizeof(entry), "\n.BI %s \" %s\"\n", flag,
+					flags[i].value);
+		} else {
+			(void)!snprintf(entry, sizeof(entry), "\n.B %s\n", flag);
+		}
+		cr_expect_not_null(strstr(page, entry), "%s lacks%s", path, entry);
+	}
+	free(page);
+}
