@@ -136,11 +136,7 @@ Test(res_balloon, the_configuration_is_told)
 
 Test(res_balloon, faults_do_not_reach_the_machine)
 {
-	static const struct {
-		resource_fn fn;
-		const char *text;
-		const char *msg;
-	} cases[] = {
+	static const struct refusal cases[] = {
 		{res_balloon_put, "{\"amount_mib\":1}",
 		 "Bad: missing field `deflate_on_oom` at line 1 column 16"},
 		{res_balloon_patch, "{\"amount_mib\":-1}",
@@ -153,12 +149,5 @@ Test(res_balloon, faults_do_not_reach_the_machine)
 		 "Bad: invalid type: integer `1`, expected a boolean at line 1 column 24"},
 	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct api_fake fake = {0};
-		struct error err = {0};
-
-		cr_expect_eq(fake_put(cases[i].fn, cases[i].text, &fake, &err), -1);
-		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
-		cr_expect_eq(fake.count, 0);
-	}
+	expect_refusals(cases, ARRAY_COUNT(cases));
 }

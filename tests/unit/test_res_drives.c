@@ -85,11 +85,7 @@ Test(res_drives, a_patch_brings_a_file_and_limits)
 
 Test(res_drives, faults_do_not_reach_the_machine)
 {
-	static const struct {
-		resource_fn fn;
-		const char *text;
-		const char *msg;
-	} cases[] = {
+	static const struct refusal cases[] = {
 		{res_drives_put, "{\"drive_id\":\"b\",\"is_root_device\":true}",
 		 "The id from the path does not match the id from the body!"},
 		{res_drives_put, "{\"drive_id\":\"a\"}",
@@ -116,17 +112,7 @@ Test(res_drives, faults_do_not_reach_the_machine)
 		 "`rate_limiter` at line 1 column 30"},
 	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct api_fake fake = {0};
-		struct resource_call call = {
-			.execute = api_fake_execute, .arg = &fake, .path.second = "a"};
-		struct error err = {0};
-
-		cr_expect_eq(api_fake_call(cases[i].fn, &call, cases[i].text, &err), -1, "%s",
-			     cases[i].text);
-		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
-		cr_expect_eq(fake.count, 0);
-	}
+	expect_refusals(cases, ARRAY_COUNT(cases));
 }
 
 Test(res_drives, what_firecracker_does_not_know_is_shown_only_if_given)

@@ -118,29 +118,19 @@ Test(res_machine_config, a_patch_keeps_what_it_leaves_out)
 
 Test(res_machine_config, a_faulty_patch_does_not_reach_the_machine)
 {
-	static const struct {
-		const char *text;
-		const char *msg;
-	} cases[] = {
-		{"{}", "Empty PATCH request."},
-		{"{\"smt\":null,\"cpu_template\":null}", "Empty PATCH request."},
-		{"{\"vcpu_count\":2,\"mem_size_mib\":\"1\"}",
+	static const struct refusal cases[] = {
+		{res_machine_config_patch, "{}", "Empty PATCH request."},
+		{res_machine_config_patch, "{\"smt\":null,\"cpu_template\":null}",
+		 "Empty PATCH request."},
+		{res_machine_config_patch, "{\"vcpu_count\":2,\"mem_size_mib\":\"1\"}",
 		 "Bad: invalid type: string \"1\", expected usize at line 1 column 34"},
-		{"{\"cpu_template\":\"T2A\"}",
+		{res_machine_config_patch, "{\"cpu_template\":\"T2A\"}",
 		 "Machine config error: This build of squib has no CPU templates yet: leave out "
 		 "cpu_template `T2A`"},
-		{"[]", "Bad: invalid type: sequence, expected struct MachineConfigUpdate at line 1 "
-		       "column 0"},
+		{res_machine_config_patch, "[]",
+		 "Bad: invalid type: sequence, expected struct MachineConfigUpdate at line 1 "
+		 "column 0"},
 	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct api_fake fake = {0};
-		struct error err = {0};
-
-		api_fake_init(&fake);
-		cr_expect_eq(patch(cases[i].text, &fake, &err), -1, "%s", cases[i].text);
-		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
-		cr_expect_eq(fake.count, 0);
-		api_fake_destroy(&fake);
-	}
+	expect_refusals(cases, ARRAY_COUNT(cases));
 }

@@ -31,28 +31,15 @@ Test(res_metrics, all_fields_reach_the_machine)
 
 Test(res_metrics, faults_do_not_reach_the_machine)
 {
-	static const struct {
-		const char *text;
-		const char *msg;
-	} cases[] = {
-		{"{}", "Bad: missing field `metrics_path` at line 1 column 2"},
-		{"{\"emit_id\":null}",
+	static const struct refusal cases[] = {
+		{res_metrics_put, "{}", "Bad: missing field `metrics_path` at line 1 column 2"},
+		{res_metrics_put, "{\"emit_id\":null}",
 		 "Bad: invalid type: null, expected a boolean at line 1 column 15"},
-		{"{\"properties\":{\"a\":1}}",
+		{res_metrics_put, "{\"properties\":{\"a\":1}}",
 		 "Bad: invalid type: integer `1`, expected a string at line 1 column 20"},
-		{"{\"properties\":\"a\"}",
+		{res_metrics_put, "{\"properties\":\"a\"}",
 		 "Bad: invalid type: string \"a\", expected a map at line 1 column 17"},
 	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct api_fake fake = {0};
-		struct error err = {0};
-
-		api_fake_init(&fake);
-		cr_expect_eq(fake_put(res_metrics_put, cases[i].text, &fake, &err), -1, "%s",
-			     cases[i].text);
-		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
-		cr_expect_eq(fake.count, 0);
-		api_fake_destroy(&fake);
-	}
+	expect_refusals(cases, ARRAY_COUNT(cases));
 }

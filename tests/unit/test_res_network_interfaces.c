@@ -52,11 +52,7 @@ Test(res_network_interfaces, a_patch_brings_limits)
 
 Test(res_network_interfaces, faults_do_not_reach_the_machine)
 {
-	static const struct {
-		resource_fn fn;
-		const char *text;
-		const char *msg;
-	} cases[] = {
+	static const struct refusal cases[] = {
 		{res_network_interfaces_put, "{\"iface_id\":\"b\",\"host_dev_name\":\"t\"}",
 		 "The id from the path [a] does not match the id from the body [b]!"},
 		{res_network_interfaces_put, "{\"mtu\":65536}",
@@ -80,15 +76,5 @@ Test(res_network_interfaces, faults_do_not_reach_the_machine)
 		 "`tx_rate_limiter` at line 1 column 21"},
 	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct api_fake fake = {0};
-		struct resource_call call = {
-			.execute = api_fake_execute, .arg = &fake, .path.second = "a"};
-		struct error err = {0};
-
-		cr_expect_eq(api_fake_call(cases[i].fn, &call, cases[i].text, &err), -1, "%s",
-			     cases[i].text);
-		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
-		cr_expect_eq(fake.count, 0);
-	}
+	expect_refusals(cases, ARRAY_COUNT(cases));
 }

@@ -32,29 +32,16 @@ Test(res_serial, path_and_limit_reach_the_machine)
 
 Test(res_serial, faults_do_not_reach_the_machine)
 {
-	static const struct {
-		const char *text;
-		const char *msg;
-	} cases[] = {
-		{"{\"path\":\"x\"}",
+	static const struct refusal cases[] = {
+		{res_serial_put, "{\"path\":\"x\"}",
 		 "Bad: unknown field `path`, expected `serial_out_path` or `rate_limiter` at "
 		 "line 1 column 7"},
 		/* A bucket, not a limiter with two of them. */
-		{"{\"serial_out_path\":\"x\",\"rate_limiter\":{\"ops\":{}}}",
+		{res_serial_put, "{\"serial_out_path\":\"x\",\"rate_limiter\":{\"ops\":{}}}",
 		 "Bad: missing field `size` at line 1 column 48"},
-		{"{\"rate_limiter\":{\"size\":1,\"refill_time\":-1}}",
+		{res_serial_put, "{\"rate_limiter\":{\"size\":1,\"refill_time\":-1}}",
 		 "Bad: invalid value: integer `-1`, expected u64 at line 1 column 42"},
 	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct api_fake fake = {0};
-		struct error err = {0};
-
-		api_fake_init(&fake);
-		cr_expect_eq(fake_put(res_serial_put, cases[i].text, &fake, &err), -1, "%s",
-			     cases[i].text);
-		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
-		cr_expect_eq(fake.count, 0);
-		api_fake_destroy(&fake);
-	}
+	expect_refusals(cases, ARRAY_COUNT(cases));
 }

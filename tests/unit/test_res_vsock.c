@@ -50,24 +50,16 @@ Test(res_vsock, an_id_is_deprecated_and_never_told_again)
 
 Test(res_vsock, faults_do_not_reach_the_machine)
 {
-	static const struct {
-		const char *text;
-		const char *msg;
-	} cases[] = {
-		{"{\"guest_cid\":3}", "Bad: missing field `uds_path` at line 1 column 15"},
-		{"{\"uds_path\":\"u\"}", "Bad: missing field `guest_cid` at line 1 column 16"},
-		{"{\"guest_cid\":4294967296}",
+	static const struct refusal cases[] = {
+		{res_vsock_put, "{\"guest_cid\":3}",
+		 "Bad: missing field `uds_path` at line 1 column 15"},
+		{res_vsock_put, "{\"uds_path\":\"u\"}",
+		 "Bad: missing field `guest_cid` at line 1 column 16"},
+		{res_vsock_put, "{\"guest_cid\":4294967296}",
 		 "Bad: invalid value: integer `4294967296`, expected u32 at line 1 column 23"},
-		{"{\"uds_path\":null}",
+		{res_vsock_put, "{\"uds_path\":null}",
 		 "Bad: invalid type: null, expected a string at line 1 column 16"},
 	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct api_fake fake = {0};
-		struct error err = {0};
-
-		cr_expect_eq(fake_put(res_vsock_put, cases[i].text, &fake, &err), -1);
-		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
-		cr_expect_eq(fake.count, 0);
-	}
+	expect_refusals(cases, ARRAY_COUNT(cases));
 }
