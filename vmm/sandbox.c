@@ -442,7 +442,7 @@ static void check_limits(const struct sandbox_plan *plan, struct sandbox *sandbo
 		 RLIM_INFINITY - 1},
 		{"limit of address space", "how much memory it can ask for", RLIMIT_AS,
 		 RLIM_INFINITY - 1},
-		{"limit of core files", "one would hold the guest's memory", RLIMIT_CORE, 0},
+		{"limit of core files", "one would hold what devices have in hand", RLIMIT_CORE, 0},
 	};
 
 	(void)plan;

@@ -31,6 +31,17 @@ static const char *is_small(pid_t pid)
 	return own_kib < 3072 ? NULL : "the monitor has more than 3 MiB resident";
 }
 
+/* The guest of 64 MiB. */
+static const char *keeps_out_of_core_files(pid_t pid)
+{
+	long dumped;
+
+	if (proc_guest_mib(pid, 64, &dumped) != 64) {
+		return "the guest's memory is not found in smaps";
+	}
+	return dumped == 0 ? NULL : "core files would have the guest's memory";
+}
+
 #define INIT                                                                                       \
 	{                                                                                          \
 		EXPECT, "squib-guest: init reached", 0, NULL                                       \
@@ -368,6 +379,16 @@ const struct guest_test guest_tests[] = {
 		.kernel = PAYLOAD,
 		.payload = "echo",
 		.steps = {SAYS("echo: ready"), TYPE("hello q"), SAYS("hello q")},
+	},
+	{
+		.name = "payload echo: core files are without the guest's memory",
+		.needs = KVM_PAYLOAD,
+		.kernel = PAYLOAD,
+		.payload = "echo",
+		.mem_mib = 64,
+		.steps = {SAYS("echo: ready"),
+			  {CHECK, NULL, 0, keeps_out_of_core_files},
+			  TYPE("q")},
 	},
 	{
 		.name = "payload flood: output arrives whole",

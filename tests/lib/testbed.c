@@ -241,3 +241,33 @@ long proc_own_kib(pid_t pid, unsigned guest_mib)
 	}
 	return own_kib > 0 ? own_kib : -1;
 }
+
+long proc_guest_mib(pid_t pid, unsigned guest_mib, long *dumped)
+{
+	char path[64];
+	char line[512];
+	long mib = 0; /* of the mapping, 0 if it can't be read */
+	long all = 0;
+
+	*dumped = 0;
+	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
+	FILE *file = fopen(path, "re");
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		unsigned long begin;
+		unsigned long end;
+		char can_read;
+
+		if (sscanf(line, "%lx-%lx %c", &begin, &end, &can_read) == 3) {
+			mib = can_read == 'r' ? (long)((end - begin) >> 20) : 0;
+		} else if (strncmp(line, "VmFlags:", strlen("VmFlags:")) == 0 &&
+			   mib >= (long)guest_mib) {
+			all += mib;
+			*dumped += strstr(line, " dd") != NULL ? 0 : mib;
+		}
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return all > 0 ? all : -1;
+}

@@ -79,4 +79,10 @@ long proc_fd_count(pid_t pid);
  */
 long proc_own_kib(pid_t pid, unsigned guest_mib);
 
+/*
+ * MiB of the mappings of `guest_mib` or more that can be read, as the guest's RAM can and its
+ * guards can't; `dumped` gets how many of them core files would have.
+ */
+long proc_guest_mib(pid_t pid, unsigned guest_mib, long *dumped);
+
 #endif

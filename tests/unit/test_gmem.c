@@ -38,22 +38,30 @@ static void *host(const struct gmem_slot *slot, uint64_t offset)
 	return (void *)(uintptr_t)(slot->hva + offset); // NOLINT
 }
 
-/* The mapping's permissions in /proc/self/maps if there is one with just these ends, else "". */
+/*
+ * The mapping's permissions if there is one with just these ends, else "". "+dump" is added if core
+ * files would have it.
+ */
 static const char *mapping_of(const struct gmem_slot *slot)
 {
-	static char perms[8];
-	FILE *maps = fopen("/proc/self/maps", "r");
+	static char found[16];
+	FILE *maps = fopen("/proc/self/smaps", "r");
 	char line[512];
-	const char *found = "";
+	bool is_it = false;
 
+	found[0] = '\0';
 	while (fgets(line, sizeof(line), maps) != NULL) {
 		uint64_t start;
 		uint64_t end;
+		char perms[8];
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s", &start, &end, perms) == 3 &&
-		    start == slot->hva && end == slot->hva + slot->len) {
-			found = perms;
-			break;
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s", &start, &end, perms) == 3) {
+			is_it = start == slot->hva && end == slot->hva + slot->len;
+			if (is_it) {
+				strcpy(found, perms);
+			}
+		} else if (is_it && strncmp(line, "VmFlags:", strlen("VmFlags:")) == 0) {
+			strcat(found, strstr(line, " dd") != NULL ? "" : "+dump");
 		}
 	}
 	fclose(maps);

@@ -79,6 +79,10 @@ static int map_region(struct region *region, enum gmem_backing backing, struct e
 	if (backing == GMEM_ANON_THP && madvise(region->hva, region->len, MADV_HUGEPAGE) < 0) {
 		return error_sys(err, "Cannot enable transparent huge pages for guest memory");
 	}
+	/* What a guest knows is not for whoever gets to see a core file of its monitor. */
+	if (madvise(region->hva, region->len, MADV_DONTDUMP) < 0) {
+		return error_sys(err, "Cannot keep guest memory out of core dumps");
+	}
 	return 0;
 }
 
