@@ -177,7 +177,7 @@ FUZZ_ARCH_SRC_aarch64 := arch/aarch64/boot.c arch/aarch64/fdt.c arch/aarch64/cac
 FUZZ_BASE_SRC := $(wildcard vmm/base/*.c)
 FUZZ_SECCOMP_SRC := seccomp/policy.c seccomp/filter.c
 
-build/fuzz/%: tests/fuzz/fuzz_%.c $(UNIT_LIB_SRC) $(FUZZ_SECCOMP_SRC) $(FILTER_DATA) $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
+build/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(UNIT_LIB_SRC) $(FUZZ_SECCOMP_SRC) $(FILTER_DATA) $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
 	@mkdir -p $(@D)
 	@echo "  FUZZLD  $@"
 	@clang $(FUZZ_FLAGS) -I. -I$(if $(call fuzz_arch,$*),arch/$(call fuzz_arch,$*),tests/fake) \

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "devices/virtio/balloon.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
@@ -57,7 +58,6 @@ struct bed {
 };
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -229,6 +229,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct bed bed;
 	struct error err = {0};
+	struct input input = {data, size};
 	struct step step;
 
 	if (size == 0) {
@@ -242,8 +243,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.free_page_reporting = (data[0] & 8) != 0,
 	};
 
-	data++;
-	size--;
+	input_skip(&input, 1);
 	bed = (struct bed){.target_pages = 256};
 	vdriver_init(&bed.driver);
 	bed.driver.queue_size = QUEUE_SIZE;
@@ -252,14 +252,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	bed.queue_count = balloon_virtio(bed.balloon)->queue_count;
 	start(&bed, UINT64_MAX);
-	while (size >= sizeof(step)) {
-		memcpy(&step, data, sizeof(step));
-		data += sizeof(step);
-		size -= sizeof(step);
-		size_t taken = play(&bed, &step, data, size);
-
-		data += taken;
-		size -= taken;
+	while (input_take(&input, &step, sizeof(step))) {
+		input_skip(&input, play(&bed, &step, input.data, input.size));
 		check(&bed);
 	}
 	run(&bed);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "devices/virtio/blk.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
@@ -59,15 +60,6 @@ struct drive {
 	struct blk_file files[2];
 	struct blk *blk;
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool is_true)
-{
-	if (!is_true) {
-		abort();
-	}
-}
 
 static struct blk_file make_file(void)
 {
@@ -198,6 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct log_config quiet = {.level = LOG_OFF};
 	static struct drive drive;
 	struct error err = {0};
+	struct input input = {data, size};
 	struct step step;
 
 	if (size == 0) {
@@ -205,12 +198,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	require(log_configure(&quiet, &err) == 0);
 	build(&drive, data[0]);
-	data++;
-	size--;
-	for (unsigned i = 0; i < STEPS_MAX && size >= sizeof(step); i++) {
-		memcpy(&step, data, sizeof(step));
-		data += sizeof(step);
-		size -= sizeof(step);
+	input_skip(&input, 1);
+	for (unsigned i = 0; i < STEPS_MAX && input_take(&input, &step, sizeof(step)); i++) {
 		play(&drive, &step);
 	}
 	destroy(&drive);

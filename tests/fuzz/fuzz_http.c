@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/http.h"
 
@@ -18,15 +19,6 @@ enum {
 
 /* FNV-1a: of all that came out, and of the input as the seed of the cuts. */
 static const uint64_t fnv_seed = UINT64_C(0xcbf29ce484222325);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void check(bool is_fine)
-{
-	if (!is_fine) {
-		abort();
-	}
-}
 
 static uint64_t mix(uint64_t hash, const void *data, size_t len)
 {
@@ -43,16 +35,16 @@ static uint64_t mix_request(uint64_t hash, const struct http_parser *parser)
 	struct http_request request;
 
 	http_parser_request(parser, &request);
-	check(request.path[0] == '/' && strlen(request.path) < HTTP_LINE_LEN);
-	check(request.method <= HTTP_DELETE);
-	check((request.body == NULL) == (request.body_len == 0));
-	check(request.body_len <= PAYLOAD_MAX);
-	check(request.accept == NULL || strchr(request.accept, '/') != NULL);
+	require(request.path[0] == '/' && strlen(request.path) < HTTP_LINE_LEN);
+	require(request.method <= HTTP_DELETE);
+	require((request.body == NULL) == (request.body_len == 0));
+	require(request.body_len <= PAYLOAD_MAX);
+	require(request.accept == NULL || strchr(request.accept, '/') != NULL);
 	hash = mix(hash, &request.method, sizeof(request.method));
 	hash = mix(hash, request.path, strlen(request.path));
 	hash = mix(hash, &request.accept, sizeof(request.accept));
 	if (request.body != NULL) {
-		check(request.body[request.body_len] == '\0');
+		require(request.body[request.body_len] == '\0');
 		hash = mix(hash, request.body, request.body_len);
 	}
 	return hash;
@@ -64,15 +56,15 @@ static uint64_t mix_error(uint64_t hash, const struct http_parser *parser)
 	char to[HTTP_HEAD_LEN + 1];
 	size_t len = http_format_error(to, parser);
 
-	check(len < HTTP_HEAD_LEN);
+	require(len < HTTP_HEAD_LEN);
 	to[len] = '\0';
 
 	const char *body = strstr(to, "\r\n\r\n{ \"error\": \"");
 	const char *length = strstr(to, "Content-Length: ");
 
-	check(body != NULL && length != NULL);
-	check(strtoul(length + strlen("Content-Length: "), NULL, 10) == strlen(body + 4));
-	check(strcmp(to + len - strlen(last), last) == 0);
+	require(body != NULL && length != NULL);
+	require(strtoul(length + strlen("Content-Length: "), NULL, 10) == strlen(body + 4));
+	require(strcmp(to + len - strlen(last), last) == 0);
 	return mix(hash, to, len);
 }
 
@@ -81,7 +73,7 @@ static uint64_t mix_continue(uint64_t hash, const struct http_parser *parser)
 	char to[HTTP_HEAD_LEN];
 	size_t len = http_format_continue(to, parser);
 
-	check(len > 4 && memcmp(to + len - 4, "\r\n\r\n", 4) == 0);
+	require(len > 4 && memcmp(to + len - 4, "\r\n\r\n", 4) == 0);
 	return mix(hash, to, len);
 }
 
@@ -91,12 +83,12 @@ static uint64_t feed(struct http_parser *parser, const char *data, size_t len, u
 		size_t used = 0;
 		enum http_event event = http_parser_feed(parser, data, len, &used);
 
-		check(used > 0 && used <= len);
+		require(used > 0 && used <= len);
 		data += used;
 		len -= used;
 		switch (event) {
 		case HTTP_MORE:
-			check(len == 0);
+			require(len == 0);
 			break;
 		case HTTP_CONTINUE:
 			hash = mix_continue(hash, parser);
@@ -125,7 +117,7 @@ static uint64_t feed_pieces(const uint8_t *data, size_t len, size_t max)
 		size_t count = min_u64(len, 1 + (random >> 33) % max);
 		char *piece = malloc(count);
 
-		check(piece != NULL);
+		require(piece != NULL);
 		memcpy(piece, data, count);
 		hash = feed(&parser, piece, count, hash);
 		free(piece);
@@ -144,8 +136,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	uint64_t whole = feed(&parser, (const char *)data, len, fnv_seed);
 
 	http_parser_destroy(&parser);
-	check(feed_pieces(data, len, PIECES_MAX) == whole);
-	check(feed_pieces(data, len, 3) == whole);
-	check(feed_pieces(data, len, HTTP_LINE_LEN * 2) == whole);
+	require(feed_pieces(data, len, PIECES_MAX) == whole);
+	require(feed_pieces(data, len, 3) == whole);
+	require(feed_pieces(data, len, HTTP_LINE_LEN * 2) == whole);
 	return 0;
 }

@@ -9,26 +9,13 @@
 #include <unistd.h>
 
 #include "arch/aarch64/boot.h"
+#include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
 enum {
 	RAM_MIB = 8
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void check(bool is_fine)
-{
-	if (!is_fine) {
-		abort();
-	}
-}
-
-static void check_error(const struct error *err)
-{
-	check(err->kind != ERR_NONE && err->kind != ERR_HOST && err->msg[0] != '\0');
-}
 
 static void boot(struct gmem *mem, int fd, const uint8_t *data, size_t len)
 {
@@ -42,24 +29,24 @@ static void boot(struct gmem *mem, int fd, const uint8_t *data, size_t len)
 	uint64_t fdt = boot_fdt_address(&boot).v;
 
 	if (arch_load_kernel(mem, fd, len, &boot, &err) < 0) {
-		check_error(&err);
+		require_fault(&err);
 		return;
 	}
-	check(boot.entry.v >= LAYOUT_RAM + LAYOUT_SYSTEM_LEN);
-	check(boot.kernel_end.v >= boot.entry.v + len && boot.kernel_end.v <= fdt);
+	require(boot.entry.v >= LAYOUT_RAM + LAYOUT_SYSTEM_LEN);
+	require(boot.kernel_end.v >= boot.entry.v + len && boot.kernel_end.v <= fdt);
 
 	/* An accepted Image is longer than its 64-byte header. */
 	uint64_t initrd_len = max_u64(load_le64(data + len - 8), 1);
 
 	if (arch_initrd_place(&boot, initrd_len, &err) < 0) {
-		check_error(&err);
-		check(boot.initrd_len == 0);
+		require_fault(&err);
+		require(boot.initrd_len == 0);
 	} else {
-		check(boot.initrd.v >= boot.kernel_end.v && boot.initrd.v < fdt);
-		check(initrd_len <= fdt - boot.initrd.v);
+		require(boot.initrd.v >= boot.kernel_end.v && boot.initrd.v < fdt);
+		require(initrd_len <= fdt - boot.initrd.v);
 	}
 	error_clear(&err);
-	check(arch_write_boot_info(&vm, mem, &boot, &err) == 0);
+	require(arch_write_boot_info(&vm, mem, &boot, &err) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -69,8 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct gmem *mem = NULL;
 	struct error err = {0};
 
-	check(fd >= 0 && write(fd, data, len) == (ssize_t)len);
-	check(gmem_new(&ram, 1, GMEM_ANON, &mem, &err) == 0);
+	require(fd >= 0 && write(fd, data, len) == (ssize_t)len);
+	require(gmem_new(&ram, 1, GMEM_ANON, &mem, &err) == 0);
 	boot(mem, fd, data, len);
 	gmem_free(mem);
 	return 0;

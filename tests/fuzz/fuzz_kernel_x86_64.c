@@ -10,26 +10,13 @@
 #include <unistd.h>
 
 #include "arch/boot.h"
+#include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
 enum {
 	RAM_MIB = 64
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void check(bool is_fine)
-{
-	if (!is_fine) {
-		abort();
-	}
-}
-
-static void check_error(const struct error *err)
-{
-	check(err->kind != ERR_NONE && err->kind != ERR_HOST && err->msg[0] != '\0');
-}
 
 static void place_initrd(struct boot_info *boot, uint64_t len)
 {
@@ -39,13 +26,13 @@ static void place_initrd(struct boot_info *boot, uint64_t len)
 		return;
 	}
 	if (arch_initrd_place(boot, len, &err) != 0) {
-		check_error(&err);
-		check(boot->initrd_len == 0);
+		require_fault(&err);
+		require(boot->initrd_len == 0);
 		return;
 	}
-	check(boot->initrd.v >= boot->kernel_end.v);
-	check(boot->initrd.v + len <= RAM_MIB * MIB);
-	check(is_aligned(boot->initrd.v, 4096));
+	require(boot->initrd.v >= boot->kernel_end.v);
+	require(boot->initrd.v + len <= RAM_MIB * MIB);
+	require(is_aligned(boot->initrd.v, 4096));
 }
 
 static void boot_kernel(struct gmem *mem, int fd, const uint8_t *data, size_t len)
@@ -64,14 +51,14 @@ static void boot_kernel(struct gmem *mem, int fd, const uint8_t *data, size_t le
 	struct error err = {0};
 
 	if (arch_load_kernel(mem, fd, len, &boot, &err) != 0) {
-		check_error(&err);
+		require_fault(&err);
 		return;
 	}
-	check(boot.entry.v >= LAYOUT_HIGH_RAM && boot.entry.v < boot.kernel_end.v);
-	check(boot.kernel_end.v <= RAM_MIB * MIB);
-	check(boot.setup_header_len <= sizeof(boot.setup_header));
+	require(boot.entry.v >= LAYOUT_HIGH_RAM && boot.entry.v < boot.kernel_end.v);
+	require(boot.kernel_end.v <= RAM_MIB * MIB);
+	require(boot.setup_header_len <= sizeof(boot.setup_header));
 	place_initrd(&boot, len >= 8 ? load_le64(data + len - 8) : 0);
-	check(arch_write_boot_info(&vm, mem, &boot, &err) == 0);
+	require(arch_write_boot_info(&vm, mem, &boot, &err) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -81,8 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct error err = {0};
 	AUTO_FD fd = memfd_create("kernel", MFD_CLOEXEC);
 
-	check(fd >= 0 && write(fd, data, len) == (ssize_t)len);
-	check(gmem_new(&ram, 1, GMEM_ANON, &mem, &err) == 0);
+	require(fd >= 0 && write(fd, data, len) == (ssize_t)len);
+	require(gmem_new(&ram, 1, GMEM_ANON, &mem, &err) == 0);
 	boot_kernel(mem, fd, data, len);
 	gmem_free(mem);
 	return 0;

@@ -11,6 +11,7 @@
 #include "devices/legacy/rtc_pl031.h"
 #include "devices/legacy/serial.h"
 #include "devices/platform/boot_timer.h"
+#include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 
 enum {
@@ -48,8 +49,6 @@ struct machine {
 	struct rtc_pl031 *rtc;
 	struct boot_timer *boot_timer;
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void ignore(void *arg)
 {
@@ -193,17 +192,12 @@ static size_t play(struct machine *machine, const struct step *step, const uint8
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct machine machine = {0};
+	struct input input = {data, size};
 	struct step step;
 
 	build(&machine);
-	while (size >= sizeof(step)) {
-		memcpy(&step, data, sizeof(step));
-		data += sizeof(step);
-		size -= sizeof(step);
-		size_t taken = play(&machine, &step, data, size);
-
-		data += taken;
-		size -= taken;
+	while (input_take(&input, &step, sizeof(step))) {
+		input_skip(&input, play(&machine, &step, input.data, input.size));
 	}
 	destroy(&machine);
 	return 0;

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "devices/virtio/net_tap.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
@@ -54,8 +55,6 @@ struct machine {
 	int host;
 	bool is_started;
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint32_t probe_offloads(int fd)
 {
@@ -275,19 +274,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct machine machine;
 	struct log_config quiet = {.level = LOG_OFF};
 	struct error err = {0};
+	struct input input = {data, size};
 	struct step step;
 
 	(void)!log_configure(&quiet, &err);
 	machine = (struct machine){.tap = -1, .host = -1};
 	build(&machine);
-	while (size >= sizeof(step)) {
-		memcpy(&step, data, sizeof(step));
-		data += sizeof(step);
-		size -= sizeof(step);
-		size_t taken = play(&machine, &step, data, size);
-
-		data += taken;
-		size -= taken;
+	while (input_take(&input, &step, sizeof(step))) {
+		input_skip(&input, play(&machine, &step, input.data, input.size));
 		vdriver_run(&machine.driver);
 	}
 	destroy(&machine);

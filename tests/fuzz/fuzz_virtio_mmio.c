@@ -10,6 +10,7 @@
 
 #include "devices/virtio/mmio.h"
 #include "devices/virtio/virtio.h"
+#include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
 
@@ -45,20 +46,6 @@ struct copier {
 	unsigned interrupts;
 };
 
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool is_true)
-{
-	if (!is_true) {
-		abort();
-	}
-}
-
 static void fire(void *arg)
 {
 	struct copier *copier = arg;
@@ -68,13 +55,13 @@ static void fire(void *arg)
 
 static void config_write(struct virtio_dev *dev, size_t offset, const uint8_t *data, size_t len)
 {
-	check(offset + len <= CONFIG_LEN);
+	require(offset + len <= CONFIG_LEN);
 	memcpy(dev->config + offset, data, len);
 }
 
 static int activate(struct virtio_dev *dev, struct error *err)
 {
-	check(!dev->is_active && (dev->acked & ~dev->offered) == 0);
+	require(!dev->is_active && (dev->acked & ~dev->offered) == 0);
 	return dev->config[0] == CANARY ? error_set(err, ERR_HOST, "no") : 0;
 }
 
@@ -83,7 +70,7 @@ static void serve(struct virtio_dev *dev, unsigned index)
 	struct copier *copier = container_of(dev, struct copier, dev);
 	struct virtq *vq = &dev->queues[index].vq;
 
-	check(dev->is_active && index < QUEUES);
+	require(dev->is_active && index < QUEUES);
 	for (unsigned i = 0; i < BATCH; i++) {
 		uint32_t len = 0;
 		enum virtq_result result = virtq_pop(vq, &copier->chain);
@@ -98,10 +85,10 @@ static void serve(struct virtio_dev *dev, unsigned index)
 		if (result == VIRTQ_OK) {
 			len = (uint32_t)min_u64(copier->chain.read_len, copier->chain.write_len);
 			len = (uint32_t)min_u64(len, sizeof(copier->data));
-			check(virtq_chain_read(dev->mem, &copier->chain, 0, copier->data, len) ==
-			      0);
-			check(virtq_chain_write(dev->mem, &copier->chain, 0, copier->data, len) ==
-			      0);
+			require(virtq_chain_read(dev->mem, &copier->chain, 0, copier->data, len) ==
+				0);
+			require(virtq_chain_write(dev->mem, &copier->chain, 0, copier->data, len) ==
+				0);
 		}
 		virtq_push(vq, copier->chain.head, len);
 	}
@@ -113,7 +100,7 @@ static void serve(struct virtio_dev *dev, unsigned index)
 
 static void reset(struct virtio_dev *dev)
 {
-	check(dev->is_active);
+	require(dev->is_active);
 }
 
 static const struct virtio_ops ops = {
@@ -125,17 +112,6 @@ static const struct virtio_ops ops = {
 	.reset = reset,
 };
 
-static uint64_t take(struct input *input, size_t len)
-{
-	uint8_t bytes[8] = {0};
-
-	len = min_u64(len, input->size);
-	memcpy(bytes, input->data, len);
-	input->data += len;
-	input->size -= len;
-	return load_le64(bytes);
-}
-
 static void read_register(struct copier *copier, uint64_t offset, uint32_t len)
 {
 	uint8_t buffer[16];
@@ -144,7 +120,7 @@ static void read_register(struct copier *copier, uint64_t offset, uint32_t len)
 	memset(buffer, 0, len);
 	virtio_mmio_bus_ops.read(&copier->dev, offset, buffer, len);
 	for (size_t i = len; i < sizeof(buffer); i++) {
-		check(buffer[i] == CANARY);
+		require(buffer[i] == CANARY);
 	}
 }
 
@@ -181,42 +157,42 @@ static void act(struct copier *copier, struct evloop *loop, struct input *input)
 {
 	struct virtio_dev *dev = &copier->dev;
 	struct error err = {0};
-	uint8_t action = (uint8_t)take(input, 1);
+	uint8_t action = (uint8_t)input_number(input, 1);
 
 	switch ((enum action)(action % ACTIONS)) {
 	case ACT_READ: {
-		uint64_t offset = take(input, 2);
+		uint64_t offset = input_number(input, 2);
 
-		read_register(copier, offset, (uint32_t)take(input, 1) % 8 + 1);
+		read_register(copier, offset, (uint32_t)input_number(input, 1) % 8 + 1);
 		break;
 	}
 	case ACT_WRITE: {
-		uint64_t offset = take(input, 8);
-		uint32_t len = (uint32_t)take(input, 1) % 8 + 1;
-		uint64_t value = take(input, len);
+		uint64_t offset = input_number(input, 8);
+		uint32_t len = (uint32_t)input_number(input, 1) % 8 + 1;
+		uint64_t value = input_number(input, len);
 		uint8_t *copy = malloc(len); /* just as long, so that the sanitizer sees more */
 
-		check(copy != NULL);
+		require(copy != NULL);
 		memcpy(copy, &value, len);
 		virtio_mmio_bus_ops.write(dev, offset, copy, len);
 		free(copy);
 		break;
 	}
 	case ACT_WRITE_WORD: {
-		uint64_t offset = take(input, 1) * 4 % 0x120;
+		uint64_t offset = input_number(input, 1) * 4 % 0x120;
 
-		write_word(copier, offset, (uint32_t)take(input, 4));
+		write_word(copier, offset, (uint32_t)input_number(input, 4));
 		break;
 	}
 	case ACT_MEMORY: {
-		gpa_t gpa = GPA(take(input, 2));
-		uint64_t value = take(input, 8);
+		gpa_t gpa = GPA(input_number(input, 2));
+		uint64_t value = input_number(input, 8);
 
 		(void)!gmem_write(dev->mem, gpa, &value, sizeof(value));
 		break;
 	}
 	case ACT_LOOP:
-		check(evloop_run_once(loop, 0, &err) == 0);
+		require(evloop_run_once(loop, 0, &err) == 0);
 		break;
 	case ACT_CONFIG:
 		virtio_lock(dev);
@@ -225,11 +201,12 @@ static void act(struct copier *copier, struct evloop *loop, struct input *input)
 		break;
 	case ACT_HANDSHAKE:
 	case ACTIONS:
-		handshake(copier, (uint8_t)take(input, 1));
+		handshake(copier, (uint8_t)input_number(input, 1));
 		break;
 	}
-	check(!dev->is_active || (dev->status & HANDSHAKE) == HANDSHAKE);
-	check((dev->status & DRIVER_OK) == 0 || dev->is_active || (dev->status & NEEDS_RESET) != 0);
+	require(!dev->is_active || (dev->status & HANDSHAKE) == HANDSHAKE);
+	require((dev->status & DRIVER_OK) == 0 || dev->is_active ||
+		(dev->status & NEEDS_RESET) != 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -250,10 +227,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct error err = {0};
 
 	memset(&copier, 0, sizeof(copier));
-	check(log_configure(&log, &err) == 0);
-	check(gmem_new(ranges, ARRAY_COUNT(ranges), GMEM_ANON, &env.mem, &err) == 0);
-	check(evloop_init(&loop, &err) == 0);
-	check(virtio_init(&copier.dev, &env, &params, &err) == 0);
+	require(log_configure(&log, &err) == 0);
+	require(gmem_new(ranges, ARRAY_COUNT(ranges), GMEM_ANON, &env.mem, &err) == 0);
+	require(evloop_init(&loop, &err) == 0);
+	require(virtio_init(&copier.dev, &env, &params, &err) == 0);
 	for (unsigned i = 0; i < STEPS_MAX && input.size > 0; i++) {
 		act(&copier, &loop, &input);
 	}

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "devices/virtio/virtq.h"
+#include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 
 #define MEM_LEN (UINT64_C(64) << 10) /* of each of two regions with a gap between them */
@@ -41,31 +42,6 @@ struct machine {
 	uint16_t popped;
 };
 
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool is_true)
-{
-	if (!is_true) {
-		abort();
-	}
-}
-
-static uint64_t take(struct input *input, size_t len)
-{
-	uint8_t bytes[8] = {0};
-
-	len = min_u64(len, input->size);
-	memcpy(bytes, input->data, len);
-	input->data += len;
-	input->size -= len;
-	return load_le64(bytes);
-}
-
 static void check_bytes(struct machine *machine, enum virtq_side side, uint32_t side_len)
 {
 	uint8_t data[64];
@@ -76,28 +52,28 @@ static void check_bytes(struct machine *machine, enum virtq_side side, uint32_t 
 	uint64_t total = 0;
 
 	if (side == VIRTQ_READABLE) {
-		check(virtq_chain_read(machine->mem, &machine->chain, side_len - len, data, len) ==
-		      0);
-		check(virtq_chain_read(machine->mem, &machine->chain, side_len, data, 1) < 0);
+		require(virtq_chain_read(machine->mem, &machine->chain, side_len - len, data,
+					 len) == 0);
+		require(virtq_chain_read(machine->mem, &machine->chain, side_len, data, 1) < 0);
 	} else {
 		memset(data, 0, sizeof(data));
-		check(virtq_chain_write(machine->mem, &machine->chain, side_len - len, data, len) ==
-		      0);
-		check(virtq_chain_write(machine->mem, &machine->chain, side_len, data, 1) < 0);
+		require(virtq_chain_write(machine->mem, &machine->chain, side_len - len, data,
+					  len) == 0);
+		require(virtq_chain_write(machine->mem, &machine->chain, side_len, data, 1) < 0);
 	}
-	check(virtq_chain_iov(machine->mem, &machine->chain, all, &iov) == 0);
+	require(virtq_chain_iov(machine->mem, &machine->chain, all, &iov) == 0);
 	for (size_t i = 0; i < iov.count; i++) {
 		total += list[i].iov_len;
 	}
-	check(total == side_len);
+	require(total == side_len);
 	all.len++;
-	check(side_len == UINT32_MAX ||
-	      virtq_chain_iov(machine->mem, &machine->chain, all, &iov) < 0);
+	require(side_len == UINT32_MAX ||
+		virtq_chain_iov(machine->mem, &machine->chain, all, &iov) < 0);
 	iov.cap = IOV_MAX_TRIED;
 	iov.count = IOV_MAX_TRIED - 1;
 	all.len = side_len;
 	(void)!virtq_chain_iov(machine->mem, &machine->chain, all, &iov);
-	check(iov.count <= IOV_MAX_TRIED);
+	require(iov.count <= IOV_MAX_TRIED);
 }
 
 static void check_chain(struct machine *machine)
@@ -106,14 +82,14 @@ static void check_chain(struct machine *machine)
 	uint64_t read_len = 0;
 	uint64_t write_len = 0;
 
-	check(chain->head < machine->vq.size && chain->count > 0);
-	check(chain->count <= VIRTQ_CHAIN_MAX && chain->readable <= chain->count);
+	require(chain->head < machine->vq.size && chain->count > 0);
+	require(chain->count <= VIRTQ_CHAIN_MAX && chain->readable <= chain->count);
 	for (unsigned i = 0; i < chain->count; i++) {
-		check(chain->segs[i].len > 0);
-		check(gmem_contains(machine->mem, chain->segs[i].gpa, chain->segs[i].len));
+		require(chain->segs[i].len > 0);
+		require(gmem_contains(machine->mem, chain->segs[i].gpa, chain->segs[i].len));
 		*(i < chain->readable ? &read_len : &write_len) += chain->segs[i].len;
 	}
-	check(read_len == chain->read_len && write_len == chain->write_len);
+	require(read_len == chain->read_len && write_len == chain->write_len);
 	check_bytes(machine, VIRTQ_READABLE, chain->read_len);
 	check_bytes(machine, VIRTQ_WRITABLE, chain->write_len);
 }
@@ -125,15 +101,15 @@ static void pop(struct machine *machine)
 	enum virtq_result result = virtq_pop(&machine->vq, &machine->chain);
 	bool is_taken = result == VIRTQ_OK || result == VIRTQ_BAD;
 
-	check((uint16_t)(machine->vq.next_avail - before) == is_taken);
-	check(pending <= machine->vq.size && (pending > 0 || !is_taken));
-	check(result != VIRTQ_EMPTY || pending == 0);
+	require((uint16_t)(machine->vq.next_avail - before) == is_taken);
+	require(pending <= machine->vq.size && (pending > 0 || !is_taken));
+	require(result != VIRTQ_EMPTY || pending == 0);
 	machine->has_chain = is_taken;
 	machine->is_undoable = is_taken;
 	if (result == VIRTQ_OK) {
 		check_chain(machine);
 	} else if (result == VIRTQ_BAD) {
-		check(machine->chain.head < machine->vq.size && machine->chain.count == 0);
+		require(machine->chain.head < machine->vq.size && machine->chain.count == 0);
 	}
 }
 
@@ -141,7 +117,7 @@ static void act(struct machine *machine, struct input *input)
 {
 	struct virtq *vq = &machine->vq;
 
-	switch ((enum action)(take(input, 1) % ACTIONS)) {
+	switch ((enum action)(input_number(input, 1) % ACTIONS)) {
 	case ACT_POP:
 		pop(machine);
 		break;
@@ -150,7 +126,7 @@ static void act(struct machine *machine, struct input *input)
 			uint16_t before = vq->next_used;
 
 			virtq_push(vq, machine->chain.head, machine->chain.write_len);
-			check(vq->size == 0 || vq->next_used == (uint16_t)(before + 1));
+			require(vq->size == 0 || vq->next_used == (uint16_t)(before + 1));
 			machine->has_chain = false;
 			machine->is_undoable = false;
 		}
@@ -166,7 +142,7 @@ static void act(struct machine *machine, struct input *input)
 		bool is_new = vq->next_used != vq->published;
 		bool is_wanted = virtq_publish(vq);
 
-		check((is_new || !is_wanted) && vq->published == vq->next_used);
+		require((is_new || !is_wanted) && vq->published == vq->next_used);
 		break;
 	}
 	case ACT_ARM:
@@ -176,8 +152,8 @@ static void act(struct machine *machine, struct input *input)
 		virtq_disarm_kick(vq);
 		break;
 	case ACT_WRITE: {
-		gpa_t gpa = GPA(take(input, 2));
-		uint64_t value = take(input, 8);
+		gpa_t gpa = GPA(input_number(input, 2));
+		uint64_t value = input_number(input, 8);
 
 		(void)!gmem_write(machine->mem, gpa, &value, sizeof(value));
 		break;
@@ -185,7 +161,7 @@ static void act(struct machine *machine, struct input *input)
 	case ACT_STOP:
 	case ACTIONS:
 		virtq_stop(vq);
-		check(virtq_pop(vq, &machine->chain) == VIRTQ_EMPTY);
+		require(virtq_pop(vq, &machine->chain) == VIRTQ_EMPTY);
 		machine->has_chain = false;
 		machine->is_undoable = false;
 		break;
@@ -199,23 +175,22 @@ static void act(struct machine *machine, struct input *input)
 static bool start(struct machine *machine, struct input *input, struct input *program)
 {
 	struct error err = {0};
-	struct virtq_config config = {.size = (uint16_t)(1u << take(input, 1) % 10)};
-	uint64_t features = take(input, 1) << 28 & FEATURES;
+	struct virtq_config config = {.size = (uint16_t)(1u << input_number(input, 1) % 10)};
+	uint64_t features = input_number(input, 1) << 28 & FEATURES;
 
-	config.desc = GPA(take(input, 3));
-	config.avail = GPA(take(input, 3));
-	config.used = GPA(take(input, 3));
-	uint16_t index = (uint16_t)take(input, 2);
-	size_t len = min_u64(take(input, 2), input->size);
+	config.desc = GPA(input_number(input, 3));
+	config.avail = GPA(input_number(input, 3));
+	config.used = GPA(input_number(input, 3));
+	uint16_t index = (uint16_t)input_number(input, 2);
+	size_t len = min_u64(input_number(input, 2), input->size);
 
 	*program = (struct input){input->data, len};
-	input->data += len;
-	input->size -= len;
+	input_skip(input, len);
 	if (gmem_write(machine->mem, GPA(0), input->data, min_u64(input->size, MEM_LEN)) < 0) {
 		abort();
 	}
 	if (virtq_start(&machine->vq, &config, machine->mem, features, &err) < 0) {
-		check(err.kind == ERR_GUEST && machine->vq.size == 0);
+		require(err.kind == ERR_GUEST && machine->vq.size == 0);
 		return false;
 	}
 	machine->vq.next_avail = index;
@@ -236,7 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	memset(&machine, 0, sizeof(machine));
-	check(gmem_new(ranges, ARRAY_COUNT(ranges), GMEM_ANON, &machine.mem, &err) == 0);
+	require(gmem_new(ranges, ARRAY_COUNT(ranges), GMEM_ANON, &machine.mem, &err) == 0);
 	if (start(&machine, &input, &program)) {
 		for (unsigned i = 0; i < STEPS_MAX && program.size > 0; i++) {
 			act(&machine, &program);

@@ -16,6 +16,7 @@
 #include "devices/virtio/virtio_internal.h"
 #include "devices/virtio/vsock.h"
 #include "devices/virtio/vsock_packet.h"
+#include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 
 enum {
@@ -84,21 +85,12 @@ struct machine {
 	int clients[CLIENTS];
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static char path[64];
 static const uint8_t pattern[65536];
 
 static void ignore(void *arg)
 {
 	(void)arg;
-}
-
-static void require(bool is_true)
-{
-	if (!is_true) {
-		abort();
-	}
 }
 
 static void write_register(struct machine *machine, uint64_t offset, uint32_t value)
@@ -394,17 +386,12 @@ static void destroy(struct machine *machine)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct machine machine = {0};
+	struct input input = {data, size};
 	struct step step;
 
 	build(&machine);
-	while (size >= sizeof(step)) {
-		memcpy(&step, data, sizeof(step));
-		data += sizeof(step);
-		size -= sizeof(step);
-		size_t taken = play(&machine, &step, data, size);
-
-		data += taken;
-		size -= taken;
+	while (input_take(&input, &step, sizeof(step))) {
+		input_skip(&input, play(&machine, &step, input.data, input.size));
 		run(&machine);
 	}
 	run(&machine);
