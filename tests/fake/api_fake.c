@@ -7,8 +7,8 @@
 
 #include "api/res_drives.h"
 #include "api/res_network_interfaces.h"
-#include "api/res_vsock.h"
 #include "api/router.h"
+#include "tests/lib/action_drop.h"
 
 void api_fake_init(struct api_fake *fake)
 {
@@ -18,60 +18,19 @@ void api_fake_init(struct api_fake *fake)
 
 static void forget(struct api_fake *fake)
 {
-	switch (fake->asked.kind) {
-	case ACTION_PUT_BOOT_SOURCE:
-		free(fake->asked.boot_source.kernel_image_path);
-		free(fake->asked.boot_source.initrd_path);
-		free(fake->asked.boot_source.boot_args);
-		break;
-	case ACTION_PUT_SERIAL:
-		free(fake->asked.serial.serial_out_path);
-		break;
-	case ACTION_PUT_METRICS:
-		free(fake->asked.metrics.metrics_path);
-		free(fake->asked.metrics.properties);
-		break;
-	case ACTION_PUT_LOGGER:
-		free((char *)fake->asked.log.path);
-		free((char *)fake->asked.log.module);
-		break;
-	case ACTION_PUT_DRIVE:
-		schema_free(&res_drives_schema, &fake->asked.drive);
-		break;
-	case ACTION_PATCH_DRIVE:
-		schema_free(&res_drives_patch_schema, &fake->asked.drive_update);
-		break;
-	case ACTION_PUT_NET:
-		schema_free(&res_network_interfaces_schema, &fake->asked.net);
-		break;
-	case ACTION_PATCH_NET:
-		schema_free(&res_network_interfaces_patch_schema, &fake->asked.net_update);
-		break;
-	case ACTION_PUT_VSOCK:
-		schema_free(&res_vsock_schema, &fake->asked.vsock);
-		break;
-	case ACTION_PUT_PMEM:
-	case ACTION_UNPLUG:
-	case ACTION_PUT_ENTROPY:
-	case ACTION_PUT_BALLOON:
-	case ACTION_GET_BALLOON:
-	case ACTION_PATCH_BALLOON:
-	case ACTION_GET_BALLOON_STATS:
-	case ACTION_PATCH_BALLOON_STATS:
-	case ACTION_START_HINTING:
-	case ACTION_GET_HINTING:
-	case ACTION_STOP_HINTING:
-	case ACTION_GET:
-	case ACTION_PUT_MACHINE:
-	case ACTION_START:
-	case ACTION_PAUSE:
-	case ACTION_RESUME:
-	case ACTION_CTRL_ALT_DEL:
-	case ACTION_FLUSH_METRICS:
-	case ACTION_KINDS:
-		break;
+	struct action *asked = &fake->asked;
+
+	if (asked->kind == ACTION_PUT_LOGGER) {
+		free((char *)asked->log.path);
+		free((char *)asked->log.module);
+	} else if (asked->kind == ACTION_PATCH_DRIVE) {
+		schema_free(&res_drives_patch_schema, &asked->drive_update);
+	} else if (asked->kind == ACTION_PATCH_NET) {
+		schema_free(&res_network_interfaces_patch_schema, &asked->net_update);
+	} else {
+		action_drop(asked);
 	}
-	fake->asked = (struct action){0};
+	*asked = (struct action){0};
 }
 
 void api_fake_destroy(struct api_fake *fake)

@@ -8,26 +8,9 @@
 #include <stdlib.h>
 
 #include "api/config_file.h"
-#include "api/res_drives.h"
-#include "api/res_network_interfaces.h"
-#include "api/res_vsock.h"
+#include "tests/lib/action_drop.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-/* What the machine would keep. */
-static void drop(struct action *action)
-{
-	if (action->kind == ACTION_PUT_METRICS) {
-		free(action->metrics.metrics_path);
-		free(action->metrics.properties);
-	} else if (action->kind == ACTION_PUT_DRIVE) {
-		schema_free(&res_drives_schema, &action->drive);
-	} else if (action->kind == ACTION_PUT_NET) {
-		schema_free(&res_network_interfaces_schema, &action->net);
-	} else if (action->kind == ACTION_PUT_VSOCK) {
-		schema_free(&res_vsock_schema, &action->vsock);
-	}
-}
 
 static int execute(void *arg, struct action *action, struct error *err)
 {
@@ -43,7 +26,7 @@ static int execute(void *arg, struct action *action, struct error *err)
 	if (action->kind == ACTION_PUT_ENTROPY) {
 		vm_config_put_entropy(arg, &action->entropy);
 	}
-	drop(action);
+	action_drop(action);
 	return 0;
 }
 

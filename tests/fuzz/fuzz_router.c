@@ -7,35 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/res_drives.h"
-#include "api/res_network_interfaces.h"
-#include "api/res_vsock.h"
 #include "api/router.h"
+#include "tests/lib/action_drop.h"
 #include "vmm/base/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-
-/* What the machine would keep. */
-static void drop(struct action *action)
-{
-	if (action->kind == ACTION_PUT_BOOT_SOURCE) {
-		free(action->boot_source.kernel_image_path);
-		free(action->boot_source.initrd_path);
-		free(action->boot_source.boot_args);
-	} else if (action->kind == ACTION_PUT_SERIAL) {
-		free(action->serial.serial_out_path);
-	} else if (action->kind == ACTION_PUT_METRICS) {
-		free(action->metrics.metrics_path);
-		free(action->metrics.properties);
-	} else if (action->kind == ACTION_PUT_DRIVE) {
-		schema_free(&res_drives_schema, &action->drive);
-	} else if (action->kind == ACTION_PUT_NET) {
-		schema_free(&res_network_interfaces_schema, &action->net);
-	} else if (action->kind == ACTION_PUT_VSOCK) {
-		schema_free(&res_vsock_schema, &action->vsock);
-	}
-}
 
 static int execute(void *arg, struct action *action, struct error *err)
 {
@@ -48,7 +25,7 @@ static int execute(void *arg, struct action *action, struct error *err)
 	if (*refuses) {
 		return error_set(err, ERR_BAD_STATE, "Not \"now\"");
 	}
-	drop(action);
+	action_drop(action);
 	return 0;
 }
 
