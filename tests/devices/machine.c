@@ -153,25 +153,6 @@ static bool start_squib(struct machine *machine)
 	return machine->api >= 0 || machine_fail(machine, "squib does not listen");
 }
 
-static void base64(const char *text, char *out)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				     "0123456789+/";
-	size_t len = strlen(text);
-
-	for (size_t i = 0; i < len; i += 3) {
-		uint32_t word = (uint32_t)(unsigned char)text[i] << 16;
-
-		word |= i + 1 < len ? (uint32_t)(unsigned char)text[i + 1] << 8 : 0;
-		word |= i + 2 < len ? (uint32_t)(unsigned char)text[i + 2] : 0;
-		*out++ = digits[word >> 18 & 63];
-		*out++ = digits[word >> 12 & 63];
-		*out++ = i + 1 < len ? digits[word >> 6 & 63] : '=';
-		*out++ = i + 2 < len ? digits[word & 63] : '=';
-	}
-	*out = '\0';
-}
-
 bool machine_configure(struct machine *machine, const struct guest *guest)
 {
 	char kernel[PATH_LEN];

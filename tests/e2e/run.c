@@ -142,25 +142,6 @@ static bool prepare_kernel(struct run *run, char *path)
 
 /* --- starting squib --- */
 
-static void base64(const char *text, char *out)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				     "0123456789+/";
-	size_t len = strlen(text);
-
-	for (size_t i = 0; i < len; i += 3) {
-		uint32_t word = (uint32_t)(unsigned char)text[i] << 16;
-
-		word |= i + 1 < len ? (uint32_t)(unsigned char)text[i + 1] << 8 : 0;
-		word |= i + 2 < len ? (uint32_t)(unsigned char)text[i + 2] : 0;
-		*out++ = digits[word >> 18 & 63];
-		*out++ = digits[word >> 12 & 63];
-		*out++ = i + 1 < len ? digits[word >> 6 & 63] : '=';
-		*out++ = i + 2 < len ? digits[word & 63] : '=';
-	}
-	*out = '\0';
-}
-
 static bool write_config(struct run *run, char *path)
 {
 	const struct guest_test *test = run->test;

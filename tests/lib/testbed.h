@@ -27,6 +27,9 @@ void sleep_ms(unsigned ms);
 /* A variable of the environment; "" without it. */
 const char *env(const char *name);
 
+/* For scripts on a kernel's command line: 4 bytes for each 3 begun of `text`, and a NUL. */
+void base64(const char *text, char *out);
+
 bool is_x86(void);
 
 /* What KVM_KIND in the environment says; nothing or nonsense is KVM_NONE. */
