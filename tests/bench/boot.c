@@ -36,16 +36,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/bench/commands.h"
+
 enum {
-	COMMANDS_MAX = 8,
 	ARGS_MAX = 64,
 	OUTPUT_MAX = 1 << 16,
 	TIMEOUT_S = 120,
-};
-
-struct command {
-	const char *name;
-	char **args; /* NULL at their end */
 };
 
 struct options {
@@ -265,16 +261,7 @@ static bool parse(int argc, char **argv, struct options *options)
 			return false;
 		}
 	}
-	while (optind + 1 < argc && options->count < COMMANDS_MAX) {
-		options->commands[options->count++] =
-			(struct command){argv[optind], argv + optind + 1};
-		while (optind < argc && strcmp(argv[optind], "--") != 0) {
-			optind++;
-		}
-		if (optind < argc) {
-			argv[optind++] = NULL;
-		}
-	}
+	options->count = parse_commands(argc, argv, options->commands);
 	return options->count > 0;
 }
 

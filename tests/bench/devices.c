@@ -26,17 +26,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/bench/commands.h"
 #include "tests/bench/guest/operations.h"
 
 enum {
-	COMMANDS_MAX = 8,
 	OUTPUT_MAX = 1 << 16,
 	TIMEOUT_S = 60,
-};
-
-struct command {
-	const char *name;
-	char **args; /* NULL at their end */
 };
 
 struct run {
@@ -169,22 +164,6 @@ static void measure(struct run *run)
 		}
 		exit(EXIT_FAILURE);
 	}
-}
-
-static unsigned parse_commands(int argc, char **argv, struct command *commands)
-{
-	unsigned count = 0;
-
-	while (optind + 1 < argc && count < COMMANDS_MAX) {
-		commands[count++] = (struct command){argv[optind], argv + optind + 1};
-		while (optind < argc && strcmp(argv[optind], "--") != 0) {
-			optind++;
-		}
-		if (optind < argc) {
-			argv[optind++] = NULL;
-		}
-	}
-	return count;
 }
 
 int main(int argc, char **argv)
