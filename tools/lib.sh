@@ -19,7 +19,7 @@ die_status=1
 die() { printf '%s: %s\n' "$self" "$*" >&2; exit $die_status; }
 
 # Prints the head comment of the running script, which is its manual.
-help() { awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0"; exit 0; }
+help() { awk 'NR > 1 && !/^#/ { exit } NR > 1 && !/SPDX-/ { sub(/^# ?/, ""); print }' "$0"; exit 0; }
 
 # progress TEXT: on a terminal one line that is rewritten, elsewhere one line every ten seconds at most.
 progress_last=-10

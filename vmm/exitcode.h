@@ -8,8 +8,9 @@ enum exit_code {
 	EXIT_CODE_GENERIC = 1,	/* bad configuration, failed start, stuck vCPU */
 	EXIT_CODE_INTERNAL = 2, /* a case that squib did not foresee */
 	/*
-	 * Where Firecracker panics, which aborts it: an invalid --id or a time that is no number.
-	 * squib exits in an orderly way with the status a shell shows for SIGABRT.
+	 * Where Firecracker panics, which aborts it: an invalid --id, a number that is none, a
+	 * --metadata that is no JSON. squib exits in an orderly way with the status that a shell
+	 * shows for SIGABRT.
 	 */
 	EXIT_CODE_PANIC = 134,
 	EXIT_CODE_BAD_SYSCALL = 148, /* SIGSYS: a system call outside the seccomp filter */

@@ -18,6 +18,21 @@ char *document(const char *path)
 	return text;
 }
 
+const char *roff(const char *word)
+{
+	static char text[80];
+	char *out = text;
+
+	for (; *word != '\0' && out + 3 < text + sizeof(text); word++) {
+		if (*word == '-') {
+			*out++ = '\\';
+		}
+		*out++ = *word;
+	}
+	*out = '\0';
+	return text;
+}
+
 void expect_help_tells(const struct flag *flags, size_t count, void (*print_help)(FILE *out))
 {
 	static char help[8192];
@@ -40,33 +55,19 @@ void expect_help_tells(const struct flag *flags, size_t count, void (*print_help
 	}
 }
 
-/* As roff writes a flag: each dash as \-, so that it can be copied from the page. */
-static void write_flag(const char *name, char *out)
-{
-	out = stpcpy(out, "\\-\\-");
-	for (; *name != '\0'; name++) {
-		if (*name == '-') {
-			*out++ = '\\';
-		}
-		*out++ = *name;
-	}
-	*out = '\0';
-}
-
 void expect_page_tells(const struct flag *flags, size_t count, const char *path)
 {
 	char *page = document(path);
 
 	for (size_t i = 0; i < count; i++) {
-		char flag[64];
+		const char *name = roff(flags[i].name);
 		char entry[128];
 
-		write_flag(flags[i].name, flag);
 		if (flags[i].value != NULL) {
-			(void)!snprintf(entry, sizeof(entry), "\n.BI %s \" %s\"\n", flag,
+			(void)!snprintf(entry, sizeof(entry), "\n.BI \\-\\-%s \" %s\"\n", name,
 					flags[i].value);
 		} else {
-			(void)!snprintf(entry, sizeof(entry), "\n.B %s\n", flag);
+			(void)!snprintf(entry, sizeof(entry), "\n.B \\-\\-%s\n", name);
 		}
 		cr_expect_not_null(strstr(page, entry), "%s lacks%s", path, entry);
 	}

@@ -11,6 +11,9 @@
 /* The text of a file of the tree, to be freed; tests run in its root. */
 char *document(const char *path);
 
+/* `word` as roff has it: each dash as \-, so that it can be copied from the page. */
+const char *roff(const char *word);
+
 /* Each flag has one line of --help, with its text, and no line has more than 100 columns. */
 void expect_help_tells(const struct flag *flags, size_t count, void (*print_help)(FILE *out));
 

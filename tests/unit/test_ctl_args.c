@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/flags_told.h"
 #include "tools/ctl_args.h"
 #include "vmm/args.h"
 #include "vmm/base/bytes.h"
@@ -116,28 +117,10 @@ Test(ctl_args, faults_that_a_user_can_mend_have_a_hint)
 	cr_expect_null(ctl_hint("The requested operation is not known"));
 }
 
-static const char *dashed(const char *name, char *buf, size_t len)
-{
-	size_t used = 0;
-
-	for (const char *at = name; *at != '\0' && used + 3 < len; at++) {
-		if (*at == '-') {
-			buf[used++] = '\\';
-		}
-		buf[used++] = *at;
-	}
-	buf[used] = '\0';
-	return buf;
-}
-
 Test(ctl_args, the_manual_page_has_every_command_and_option)
 {
-	AUTO_FREE char *page = NULL;
-	size_t len;
-	struct error err = {0};
+	AUTO_FREE char *page = document("docs/squibctl.1");
 
-	cr_assert_eq(read_file("docs/squibctl.1", "The page", 1 << 20, &page, &len, &err), 0, "%s",
-		     err.msg);
 	for (const struct ctl_command *command = ctl_commands(); command->name != NULL; command++) {
 		char entry[64];
 
@@ -147,11 +130,28 @@ Test(ctl_args, the_manual_page_has_every_command_and_option)
 		cr_expect_not_null(strstr(page, entry), "docs/squibctl.1 lacks%s", entry);
 	}
 	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
-		char name[32];
 		char entry[64];
 
-		snprintf(entry, sizeof(entry), "\\-\\-%s",
-			 dashed(option->name, name, sizeof(name)));
+		snprintf(entry, sizeof(entry), "\\-\\-%s", roff(option->name));
 		cr_expect_not_null(strstr(page, entry), "docs/squibctl.1 lacks %s", entry);
 	}
+}
+
+Test(ctl_args, the_manual_page_names_every_resource_of_the_api)
+{
+	AUTO_FREE char *page = document("docs/squibctl.1");
+	AUTO_FREE char *api = document("api/squib.yaml");
+	unsigned count = 0;
+
+	for (char *line = strtok(api, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		char resource[64];
+
+		if (sscanf(line, "  %63[/a-z-]", resource) == 1 && resource[0] == '/') {
+			resource[1 + strcspn(resource + 1, "/")] = '\0';
+			cr_expect_not_null(strstr(page, roff(resource)), "docs/squibctl.1 lacks %s",
+					   resource);
+			count++;
+		}
+	}
+	cr_expect_gt(count, 20);
 }
