@@ -104,8 +104,7 @@ void vm_destroy(struct vm *vm)
 		vcpu_destroy(&vm->vcpus[i]);
 	}
 	arch_vm_destroy(&vm->arch);
-	/* KVM waits for several grace periods, 20 to 40 ms, of which nobody here needs the end. */
-	fd_close_later(&vm->vm_fd);
+	fd_close(&vm->vm_fd);
 	fd_close(&vm->kvm_fd);
 	fd_close(&vm->end_event);
 	gmem_free(vm->mem);

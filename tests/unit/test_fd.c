@@ -3,7 +3,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,25 +30,6 @@ Test(fd, close_is_idempotent_and_keeps_errno)
 	errno = EXDEV;
 	fd_close(&fd);
 	cr_assert(fd == -1 && errno == EXDEV);
-}
-
-Test(fd, a_file_closed_later_is_released_without_us)
-{
-	int ends[2];
-	char byte;
-
-	cr_assert(pipe2(ends, O_CLOEXEC) == 0);
-	int was = ends[1];
-
-	fd_close_later(&ends[1]);
-	cr_assert(ends[1] == -1 && !is_open(was));
-	/* End of file comes once nobody has the writing end. */
-	struct pollfd reader = {.fd = ends[0], .events = POLLIN};
-
-	cr_assert(poll(&reader, 1, 10000) == 1 && read(ends[0], &byte, 1) == 0);
-	close(ends[0]);
-	fd_close_later(&ends[1]);
-	cr_assert(ends[1] == -1);
 }
 
 Test(fd, auto_fd_closes_unless_taken)

@@ -4,11 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -20,23 +18,6 @@ void fd_close(int *fd)
 		errno = saved;
 		*fd = -1;
 	}
-}
-
-/*
- * A file that is registered with an io_uring belongs to it as well, and the kernel takes an
- * io_uring apart in a worker thread [io_uring_register(2)]. So if ours is the last descriptor of
- * the file, it is that worker who waits for the file's release. Where there is no io_uring, this
- * is close.
- */
-void fd_close_later(int *fd)
-{
-	struct io_uring_params params = {0};
-	AUTO_FD ring = (int)syscall(SYS_io_uring_setup, 1, &params);
-
-	if (ring >= 0) {
-		(void)syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, fd, 1);
-	}
-	fd_close(fd);
 }
 
 int fd_take(int *fd)

@@ -13,12 +13,6 @@
 /* Closes *fd unless it is -1, and sets it to -1. Keeps errno. */
 void fd_close(int *fd);
 
-/*
- * fd_close for a file whose release takes long: the kernel does that in a thread of its own. What
- * the file holds is thus still held for a while after.
- */
-void fd_close_later(int *fd);
-
 /* Hands a descriptor on: returns *fd and leaves -1 behind. */
 int fd_take(int *fd);
 
