@@ -66,6 +66,7 @@ int vm_init(struct vm *vm, const struct vm_params *params, struct error *err)
 {
 	*vm = (struct vm){.kvm_fd = -1,
 			  .vm_fd = -1,
+			  .keeper_fd = -1,
 			  .end_event = -1,
 			  .want = VM_PARK,
 			  .machine = params->machine,
@@ -90,6 +91,8 @@ int vm_init(struct vm *vm, const struct vm_params *params, struct error *err)
 	if (arch_vm_finish(&vm->arch, err) < 0) {
 		return -1;
 	}
+	/* KVM's end of a VM waits for grace periods, 20 to 40 ms, of which nobody needs the end. */
+	vm->keeper_fd = fd_keep_in_ring(vm->vm_fd);
 	timeline_set(vm->timeline, TIMELINE_VCPUS);
 	return 0;
 }
@@ -106,6 +109,7 @@ void vm_destroy(struct vm *vm)
 	arch_vm_destroy(&vm->arch);
 	fd_close(&vm->vm_fd);
 	fd_close(&vm->kvm_fd);
+	fd_close(&vm->keeper_fd); /* the last to have the VM */
 	fd_close(&vm->end_event);
 	gmem_free(vm->mem);
 	vm->mem = NULL;

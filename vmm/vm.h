@@ -39,6 +39,7 @@ struct vm {
 	/* immutable once vCPUs run */
 	int kvm_fd;
 	int vm_fd;
+	int keeper_fd; /* keeps vm_fd's file, and waits for its release in our place; -1: none */
 	struct gmem *mem;
 	struct arch_machine machine;
 	struct arch_vm arch;

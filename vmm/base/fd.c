@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -18,6 +20,23 @@ void fd_close(int *fd)
 		errno = saved;
 		*fd = -1;
 	}
+}
+
+/*
+ * A file that is registered with an io_uring belongs to it as well, and the kernel takes an
+ * io_uring apart in a worker thread [io_uring_register(2)]. So if the ring is the last to have the
+ * file, it is that worker who waits for the file's release. The ring is never enabled: who takes
+ * over the process can't have it perform anything.
+ */
+int fd_keep_in_ring(int fd)
+{
+	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
+	AUTO_FD ring = (int)syscall(SYS_io_uring_setup, 1, &params);
+
+	if (ring < 0 || syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &fd, 1) < 0) {
+		return -1;
+	}
+	return fd_take(&ring);
 }
 
 int fd_take(int *fd)

@@ -13,6 +13,13 @@
 /* Closes *fd unless it is -1, and sets it to -1. Keeps errno. */
 void fd_close(int *fd);
 
+/*
+ * For a file whose release takes long: returns a descriptor, closed on exec, that keeps the file
+ * too. Whoever closes it after all others of the file doesn't wait: a thread of the kernel's does,
+ * and what the file holds is held for a while after. -1: this kernel has no way to do that.
+ */
+int fd_keep_in_ring(int fd);
+
 /* Hands a descriptor on: returns *fd and leaves -1 behind. */
 int fd_take(int *fd);
 
