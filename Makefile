@@ -47,7 +47,8 @@ OPTIMISE += $(if $(filter gcc,$(COMPILER)),-Wno-format-truncation)
 endif
 
 CPPFLAGS := -I. -Iarch/$(ARCH) -D_GNU_SOURCE -MMD -MP
-CFLAGS := -std=gnu17 -g $(OPTIMISE) $(WARNINGS) $(HARDENING) -ffunction-sections -fdata-sections
+CFLAGS := -std=gnu17 -g $(OPTIMISE) $(WARNINGS) $(HARDENING)
+CFLAGS += -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=.
 LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN))
 RELEASE_LDFLAGS := -Wl,--gc-sections $(if $(SAN),-pie,-static-pie)
 LDLIBS := -ljansson -l:liburing.a $(if $(filter aarch64,$(ARCH)),-lfdt)
