@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs all registered tests, each in a child; see criterion/criterion.h here. */
+/* Runs all registered tests, or the one that is named as SUITE::NAME, each in a child; see
+ * criterion/criterion.h here. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdarg.h>
@@ -105,12 +106,20 @@ static enum result run_test(const struct plain_test *test)
 	return options.signal == 0 && WEXITSTATUS(status) == options.exit_code ? PASSED : FAILED;
 }
 
-int main(void)
+static bool is_named(const struct plain_test *test, const char *wanted)
+{
+	size_t len = strlen(test->suite);
+
+	return strncmp(wanted, test->suite, len) == 0 && strncmp(wanted + len, "::", 2) == 0 &&
+	       strcmp(wanted + len + 2, test->name) == 0;
+}
+
+int main(int argc, char **argv)
 {
 	unsigned count[RESULTS] = {0};
 
 	for (const struct plain_test *test = tests; test; test = test->next) {
-		if (!test->name) {
+		if (!test->name || (argc > 1 && !is_named(test, argv[1]))) {
 			continue;
 		}
 		enum result result = run_test(test);
