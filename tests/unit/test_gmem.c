@@ -430,6 +430,28 @@ Test(gmem, what_is_discarded_reads_zero_in_whole_pages)
 	check_discards(GMEM_MEMFD);
 }
 
+/* Some hosts tell more than others of their pool; none has a pebibyte. */
+Test(gmem, a_pool_that_is_too_small_is_told_with_what_is_missing)
+{
+	const struct gmem_range wanted[] = {{GPA(0), 2 * MIB}, {GPA(4 * GIB), 64 * 1024 * GIB}};
+	struct gmem *mem = NULL;
+	struct error err = {0};
+	char *end;
+
+	cr_assert(gmem_new(wanted, 2, GMEM_HUGE_2M, &mem, &err) == -1 && mem == NULL);
+	const char *why = strstr(err.msg, "; 33554433 ");
+	const char *advice = strstr(err.msg, "vm.nr_hugepages");
+
+	cr_assert(strncmp(err.msg, "Cannot create mmap region: Out of memory (os error 12); ",
+			  56) == 0);
+	cr_assert(why != NULL && advice != NULL && strstr(why, "needed") != NULL, "%s", err.msg);
+	if (strstr(why, "are free") != NULL) {
+		cr_expect(strtoull(advice + strlen("vm.nr_hugepages="), &end, 10) >= 33554433 &&
+				  *end == '\0',
+			  "%s", err.msg);
+	}
+}
+
 Test(gmem, huge_pages_are_discarded_whole)
 {
 	const struct gmem_range range = {GPA(0), 4 * MIB};

@@ -15,6 +15,7 @@
 #include "vmm/base/gmem.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -86,6 +87,64 @@ static int map_region(struct region *region, enum gmem_backing backing, struct e
 	return 0;
 }
 
+/* A number of the pool of 2 MiB pages; false where the host does not tell. */
+static bool pool_number(const char *name, uint64_t *number)
+{
+	AUTO_FREE char *text = NULL;
+	char path[96];
+	struct error ignored = {0};
+	size_t len;
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-2048kB/%s", name);
+	if (read_file(path, "number", 64, &text, &len, &ignored) < 0) {
+		return false;
+	}
+	*number = strtoull(text, NULL, 10);
+	return true;
+}
+
+/*
+ * Says behind `err`, which a refused mapping has set, what the pool lacks. Its beginning is what
+ * clients know [compat]. With nothing of the guest's memory reserved.
+ */
+static void explain_pool(const struct gmem_range *ranges, size_t count, struct error *err)
+{
+	unsigned long long needed = 0;
+	uint64_t total = 0;
+	uint64_t unused = 0;
+	uint64_t reserved = 0;
+	size_t len = strlen(err->msg);
+	char *end = err->msg + len;
+	size_t room = sizeof(err->msg) - len;
+
+	for (size_t i = 0; i < count; i++) {
+		needed += ranges[i].len / huge_page;
+	}
+	bool is_told = pool_number("nr_hugepages", &total) &&
+		       pool_number("free_hugepages", &unused) &&
+		       pool_number("resv_hugepages", &reserved);
+	/* Read one after the other, so they may not fit together. */
+	unsigned long long left = unused > reserved ? unused - reserved : 0;
+
+	if (err->sys != ENOMEM) {
+		snprintf(end, room, "; does this host have huge pages of 2 MiB?");
+	} else if (!is_told) {
+		snprintf(end, room, "; %llu huge pages of 2 MiB are needed, see vm.nr_hugepages",
+			 needed);
+	} else if (left >= needed) {
+		snprintf(
+			end, room,
+			"; %llu huge pages of 2 MiB are needed and %llu are free, but withheld: by "
+			"a cgroup's limit?",
+			needed, left);
+	} else {
+		snprintf(end, room,
+			 "; %llu huge pages of 2 MiB are needed and %llu are free: enlarge the "
+			 "pool with sysctl vm.nr_hugepages=%llu",
+			 needed, left, total + needed - left);
+	}
+}
+
 static int add_region(struct gmem *mem, const struct gmem_range *range, enum gmem_backing backing,
 		      struct error *err)
 {
@@ -146,6 +205,9 @@ int gmem_new(const struct gmem_range *ranges, size_t count, enum gmem_backing ba
 	return 0;
 fail:
 	gmem_free(made);
+	if (backing == GMEM_HUGE_2M && err->kind == ERR_HOST) {
+		explain_pool(ranges, count, err);
+	}
 	return -1;
 }
 
