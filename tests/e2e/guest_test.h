@@ -57,6 +57,7 @@ struct guest_test {
 	unsigned vcpus;	  /* 0: 1 */
 	unsigned mem_mib; /* 0: 128 */
 	bool smt;
+	const char *huge_pages; /* NULL: "None" */
 	bool has_no_initrd;
 	const char *boot_args; /* added to the console's */
 	const char *run;       /* shell script for the guest's init */

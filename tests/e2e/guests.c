@@ -42,6 +42,29 @@ static const char *keeps_out_of_core_files(pid_t pid)
 	return dumped == 0 ? NULL : "core files would have the guest's memory";
 }
 
+/* The advice is on the guest's RAM, and the kernel followed it if the host lets it. */
+static const char *has_transparent_pages(pid_t pid)
+{
+	char never[64] = "[never]";
+	FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+
+	if (file != NULL) {
+		(void)!fgets(never, sizeof(never), file);
+		fclose(file);
+	}
+	if (file != NULL && !proc_smaps_flag(pid, "hg")) {
+		return "huge pages are not asked for";
+	}
+	return strstr(never, "[never]") != NULL || proc_smaps_kib(pid, "AnonHugePages") > 0
+		       ? NULL
+		       : "there are no huge pages";
+}
+
+static const char *asks_for_no_transparent_pages(pid_t pid)
+{
+	return proc_smaps_flag(pid, "hg") ? "huge pages are asked for" : NULL;
+}
+
 #define INIT                                                                                       \
 	{                                                                                          \
 		EXPECT, "squib-guest: init reached", 0, NULL                                       \
@@ -208,6 +231,25 @@ const struct guest_test guest_tests[] = {
 		.steps = {SAYS("Guest-boot-time = "), SAYS("Boot timeline (us): exec 0, main ")},
 	},
 
+	{
+		.name = "Linux runs on transparent huge pages",
+		.needs = KVM_LINUX,
+		.kernel = OWN_KERNEL,
+		.huge_pages = "Transparent",
+		.end = "hang",
+		.steps = {INIT, {CHECK, NULL, 0, has_transparent_pages}, KILL(SIGTERM)},
+		.exit_status = KILLED_BY + SIGTERM,
+	},
+	{
+		.name = "1 vCPU and 32 MiB are enough for a shell",
+		.needs = KVM_LINUX,
+		.kernel = OWN_KERNEL,
+		.mem_mib = 32,
+		.run = "read -r x kib y </proc/meminfo; " VERDICT("[ $kib -lt 32768 ]"),
+		.end = "reboot",
+		.steps = {INIT, SAYS("verdict good")},
+	},
+
 	/* --- the ways out --- */
 	{
 		.name = "a panic reboots, which ends the process with 0",
@@ -321,6 +363,79 @@ const struct guest_test guest_tests[] = {
 		.payload = "cpus",
 		.vcpus = 4,
 		.steps = {SAYS("cpus: 4 of 4 run")},
+	},
+	{
+		.name = "payload cpus: 32 vCPUs are started by the guest",
+		.needs = KVM_PAYLOAD,
+		.kernel = PAYLOAD,
+		.payload = "cpus",
+		.vcpus = 32,
+		.steps = {SAYS("cpus: 32 of 32 run")},
+		.timeout_s = 180,
+	},
+	{
+		.name = "payload cpus: with SMT all 16 threads are started by the guest",
+		.needs = KVM_PAYLOAD,
+		.arch = X86_64,
+		.kernel = PAYLOAD,
+		.payload = "cpus",
+		.vcpus = 16,
+		.smt = true,
+		.steps = {SAYS("cpus: 16 of 16 run")},
+		.timeout_s = 120,
+	},
+	{
+		.name = "payload cpus: one vCPU is alone",
+		.needs = KVM_PAYLOAD,
+		.kernel = PAYLOAD,
+		.payload = "cpus",
+		.steps = {SAYS("cpus: 1 of 1 run")},
+	},
+	{
+		.name = "payload idle: transparent huge pages are asked for and there",
+		.needs = KVM_PAYLOAD,
+		.kernel = PAYLOAD,
+		.payload = "idle",
+		.huge_pages = "Transparent",
+		.steps = {SAYS("idle: ready"),
+			  {CHECK, NULL, 0, has_transparent_pages},
+			  KILL(SIGTERM)},
+		.exit_status = KILLED_BY + SIGTERM,
+	},
+	{
+		.name = "payload idle: without them nobody asks for huge pages",
+		.needs = KVM_PAYLOAD,
+		.kernel = PAYLOAD,
+		.payload = "idle",
+		.steps = {SAYS("idle: ready"),
+			  {CHECK, NULL, 0, asks_for_no_transparent_pages},
+			  KILL(SIGTERM)},
+		.exit_status = KILLED_BY + SIGTERM,
+	},
+	{
+		.name = "payload memory: 6 MiB are there to the last byte",
+		.needs = KVM_PAYLOAD,
+		.kernel = PAYLOAD,
+		.payload = "memory",
+		.mem_mib = 6,
+		.steps = {SAYS("memory: "), SAYS(" MiB ok")},
+	},
+	{
+		.name = "payload memory: 1 MiB is refused, for the kernel does not fit",
+		.needs = KVM_PAYLOAD,
+		.kernel = PAYLOAD,
+		.payload = "memory",
+		.mem_mib = 1,
+		.steps = {SAYS("Cannot load the kernel")},
+		.exit_status = 1,
+	},
+	{
+		.name = "payload memory: one MiB beyond the gap is there",
+		.needs = KVM_PAYLOAD,
+		.kernel = PAYLOAD,
+		.payload = "memory",
+		.mem_mib = 3073,
+		.steps = {SAYS("memory: "), SAYS(" MiB ok")},
 	},
 	{
 		.name = "payload memory: 64 MiB are there to the last byte",

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "tests/e2e/guest_test.h"
+#include "tests/e2e/live.h"
 
 enum {
 	OUTPUT_MAX = 1 << 20,
@@ -171,12 +172,12 @@ static bool write_config(struct run *run, char *path)
 		"\"console=ttyS0 "
 		"reboot=k panic=1 nomodule i8042.noaux i8042.nomux i8042.dumbkbd%s%s%s%s%s\"}, "
 		"\"drives\": [], \"machine-config\": {\"vcpu_count\": %u, \"mem_size_mib\": %u, "
-		"\"smt\": %s}}\n",
+		"\"smt\": %s, \"huge_pages\": \"%s\"}}\n",
 		kernel, initrd, test->boot_args != NULL ? " " : "",
 		test->boot_args != NULL ? test->boot_args : "", script,
 		test->end != NULL ? " squib.end=" : "", test->end != NULL ? test->end : "",
 		test->vcpus > 0 ? test->vcpus : 1, test->mem_mib > 0 ? test->mem_mib : 128,
-		test->smt ? "true" : "false");
+		test->smt ? "true" : "false", test->huge_pages != NULL ? test->huge_pages : "None");
 	fclose(file);
 	return true;
 }
@@ -399,14 +400,14 @@ static bool run_test(struct run *run)
 	return finish(run);
 }
 
+static const char *const kind_names[] = {"none", "kvm-payload", "kvm-linux"};
+
 static const char *why_skipped(const struct guest_test *test, enum kvm_kind kind)
 {
-	static const char *const names[] = {"none", "kvm-payload", "kvm-linux"};
-
 	if (test->arch != ANY_ARCH && (test->arch == X86_64) != is_x86()) {
 		return test->arch == X86_64 ? "only on x86_64" : "only on aarch64";
 	}
-	return kind < test->needs ? names[test->needs] : NULL;
+	return kind < test->needs ? kind_names[test->needs] : NULL;
 }
 
 static void show_end(const struct stream *stream, const char *name)
@@ -455,6 +456,33 @@ static bool judge(const struct guest_test *test)
 	return ok;
 }
 
+static const struct live_test live_tests[] = {
+	{"a line of metrics is written each minute, but not while paused", KVM_PAYLOAD,
+	 metrics_minute_test},
+	{"2 MiB pages: a small pool is told and mended, Linux runs, all is given back", KVM_LINUX,
+	 huge_pages_test},
+};
+
+static bool judge_live(const struct live_test *test)
+{
+	struct live live;
+	uint64_t begin = now_ms();
+	bool ok = live_init(&live) && test->run(&live);
+
+	if (ok) {
+		printf("ok    %s (%llu ms)\n", test->name, (unsigned long long)(now_ms() - begin));
+	} else {
+		size_t len;
+		char *log = squib_file(&live.squib, "log", &len);
+
+		printf("FAIL  %s: %s\n--- its log:\n%s\n", test->name, live.failure,
+		       log != NULL ? log : "none");
+		free(log);
+	}
+	live_destroy(&live);
+	return ok;
+}
+
 int main(int argc, char **argv)
 {
 	enum kvm_kind kind = env_kvm_kind();
@@ -482,6 +510,19 @@ int main(int argc, char **argv)
 			counts[2]++;
 		} else {
 			counts[judge(test) ? 0 : 1]++;
+		}
+	}
+	for (size_t i = 0; i < sizeof(live_tests) / sizeof(live_tests[0]); i++) {
+		const struct live_test *test = &live_tests[i];
+
+		if (argc == 2 && strstr(test->name, argv[1]) == NULL) {
+			continue;
+		}
+		if (kind < test->needs) {
+			printf("skip  %s: %s\n", test->name, kind_names[test->needs]);
+			counts[2]++;
+		} else {
+			counts[judge_live(test) ? 0 : 1]++;
 		}
 	}
 	printf("%u passed, %u failed, %u skipped\n", counts[0], counts[1], counts[2]);

@@ -236,6 +236,48 @@ long proc_fd_count(pid_t pid)
 	return count;
 }
 
+long proc_smaps_kib(pid_t pid, const char *name)
+{
+	char path[64];
+	char line[512];
+	size_t len = strlen(name);
+	long sum_kib = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
+	FILE *file = fopen(path, "re");
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		if (strncmp(line, name, len) == 0 && line[len] == ':') {
+			sum_kib += strtol(line + len + 1, NULL, 10);
+		}
+	}
+	if (file == NULL) {
+		return -1;
+	}
+	fclose(file);
+	return sum_kib;
+}
+
+bool proc_smaps_flag(pid_t pid, const char *flag)
+{
+	char path[64];
+	char line[512];
+	char word[8];
+	bool has_flag = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
+	snprintf(word, sizeof(word), " %.2s ", flag);
+	FILE *file = fopen(path, "re");
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		has_flag |= strncmp(line, "VmFlags:", 8) == 0 && strstr(line, word) != NULL;
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return has_flag;
+}
+
 long proc_own_kib(pid_t pid, unsigned guest_mib)
 {
 	char path[64];

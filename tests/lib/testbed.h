@@ -77,6 +77,12 @@ long proc_status_field(pid_t pid, const char *name);
 
 long proc_fd_count(pid_t pid);
 
+/* The sum of a field of /proc/<pid>/smaps, in KiB: "Private_Hugetlb". */
+long proc_smaps_kib(pid_t pid, const char *name);
+
+/* Whether a mapping there has a flag of two letters in its line VmFlags. */
+bool proc_smaps_flag(pid_t pid, const char *flag);
+
 /*
  * KiB that are resident, but for the guest's RAM: that is every mapping of `guest_mib` or more.
  */
