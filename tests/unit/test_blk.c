@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -777,4 +778,87 @@ static void check_new_limits(void)
 Test(blk, limits_that_are_lifted_let_waiting_requests_go)
 {
 	on_both(limit_ops, check_new_limits);
+}
+
+/* --- guests that mean no good --- */
+
+static void check_rings_as_data(void)
+{
+	struct vdriver *driver = &guest.driver;
+	struct vring *ring = &driver->queues[0].ring;
+	const gpa_t targets[] = {ring->desc, ring->avail, ring->used};
+	static uint8_t noise[4096];
+
+	fill(noise, sizeof(noise), 3);
+	cr_assert_eq(blk_guest_write(&guest, 0, noise, sizeof(noise)), OK);
+	for (size_t i = 0; i < ARRAY_COUNT(targets); i++) {
+		for (unsigned type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
+			bool is_read = type == VIRTIO_BLK_T_IN;
+			const struct vbuf buf = {.len = sizeof(noise),
+						 .flags = is_read ? VBUF_WRITABLE : 0};
+			const struct blk_guest_req req = {
+				.type = type, .sector = is_read ? 0 : 64, .bufs = &buf, .count = 1};
+
+			for (unsigned j = 0; j < 4; j++) {
+				unsigned chain = blk_guest_add(&guest, 0, &req);
+				uint16_t data = driver->queues[0].next[chain];
+				const struct vring_desc desc = {
+					.addr = targets[i].v,
+					.len = sizeof(noise),
+					.flags = VRING_NEXT | (is_read ? VRING_WRITE : 0),
+					.next = driver->queues[0].next[data]};
+
+				vring_set_desc(ring, data, desc);
+			}
+			vdriver_kick(driver, 0);
+			vdriver_run(driver);
+			/* The sync engine is done by now; the other's requests meet the reset. */
+			if (is_read && targets[i].v == ring->avail.v &&
+			    guest.config.io_engine == BLK_ENGINE_SYNC) {
+				cr_expect(vdriver_status(driver) & VIRTIO_CONFIG_S_NEEDS_RESET);
+			}
+			vdriver_stop(driver);
+			vdriver_run(driver);
+			cr_assert(vdriver_start(driver, blk_virtio(guest.blk), 0), "%zu", i);
+			memset(noise, 0, sizeof(noise));
+			cr_assert_eq(blk_guest_read(&guest, 0, noise, sizeof(noise)), OK);
+		}
+	}
+}
+
+static void without_indirect_tables(void)
+{
+	guest.features = 0;
+}
+
+Test(blk, data_that_is_the_rings_themselves_does_no_harm)
+{
+	on_both(without_indirect_tables, check_rings_as_data);
+}
+
+/* A header that names another file would make the guest read that. */
+static void check_format(void)
+{
+	static const char secret[] = "/etc/hostname";
+	uint8_t header[512] = "QFI\xfb\0\0\0\3\0\0\0\0\0\0\0\x70\0\0\0\x0d";
+	uint8_t back[512];
+	uint64_t sectors;
+
+	memcpy(header + 0x70, secret, sizeof(secret));
+	cr_assert_eq(blk_guest_write(&guest, 0, header, sizeof(header)), OK);
+	blk_free(guest.blk);
+	guest.blk = NULL;
+	blk_guest_start(&guest);
+	vdriver_read_config(&guest.driver, 0, &sectors, sizeof(sectors));
+	cr_expect_eq(sectors, BLK_GUEST_SECTORS);
+	cr_assert_eq(blk_guest_read(&guest, 0, back, sizeof(back)), OK);
+	cr_expect_arr_eq(back, header, sizeof(back));
+	memset(header, 0, sizeof(header));
+	cr_assert_eq(blk_guest_read(&guest, 8, back, sizeof(back)), OK);
+	cr_expect_arr_eq(back, header, sizeof(back));
+}
+
+Test(blk, a_disk_is_raw_whatever_the_guest_writes_to_it)
+{
+	on_both(NULL, check_format);
 }

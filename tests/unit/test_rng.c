@@ -487,3 +487,27 @@ Test(rng, allocates_nothing_while_it_works)
 	cr_expect_eq(alloc_guard_end(), 0);
 	cr_expect_eq(answer(), REQUEST_MAX);
 }
+
+Test(rng, buffers_that_are_the_rings_themselves_do_no_harm)
+{
+	make(&unlimited);
+	struct vring *ring = &driver.queues[0].ring;
+	const gpa_t targets[] = {ring->desc, ring->avail, ring->used};
+
+	for (size_t i = 0; i < ARRAY_COUNT(targets); i++) {
+		start(0);
+		for (unsigned j = 0; j < 8; j++) {
+			const struct vring_desc desc = {
+				.addr = targets[i].v, .len = 4096, .flags = VRING_WRITE};
+			const struct vbuf buf = {.len = 4096, .flags = VBUF_WRITABLE};
+
+			vring_set_desc(ring, (uint16_t)vdriver_add(&driver, 0, &buf, 1), desc);
+		}
+		vdriver_kick(&driver, 0);
+		vdriver_run(&driver);
+		start(ALL_FEATURES);
+		ask(100);
+		vdriver_run(&driver);
+		cr_expect_eq(answer(), 100, "%zu", i);
+	}
+}
