@@ -5,12 +5,15 @@
 #include <errno.h>
 #include <time.h>
 
+#include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/kvm_sys.h"
 
 enum {
-	API_VERSION = 12,      /* frozen since Linux 2.6.22 [kvm-api 4.1] */
-	CREATE_VM_ATTEMPTS = 6 /* [compat] 5 retries, 1, 2, 4... us apart */
+	API_VERSION = 12, /* frozen since Linux 2.6.22 [kvm-api 4.1] */
+	/* 1, 2, 4... us apart, then a millisecond: six in a row were seen to meet a signal each. */
+	CREATE_VM_ATTEMPTS = 40,
+	CREATE_VM_PAUSE_MAX_NS = 1000000
 };
 
 int kvm_call(int fd, unsigned long request, void *arg, const char *name, struct error *err)
@@ -106,7 +109,7 @@ int kvm_create_vm(int kvm, unsigned long type, int *vm, struct error *err)
 			return error_sys(err, "KVM_CREATE_VM failed");
 		}
 		nanosleep(&pause, NULL);
-		pause.tv_nsec *= 2;
+		pause.tv_nsec = (long)min_u64((uint64_t)pause.tv_nsec * 2, CREATE_VM_PAUSE_MAX_NS);
 	}
 }
 
