@@ -470,6 +470,25 @@ static bool passed_descriptors(struct scene *scene)
 	return good_round(scene);
 }
 
+/* Whatever system call waits is interrupted; SIGRTMIN is the one that kicks vCPUs. */
+static bool interrupted(struct scene *scene)
+{
+	const int signals[] = {SIGSTOP, SIGCONT, SIGRTMIN, SIGWINCH, SIGCHLD};
+
+	while (!is_over(scene)) {
+		for (unsigned i = 0; i < 20; i++) {
+			if (kill(scene->squib.pid, signals[i % ARRAY_COUNT(signals)]) < 0) {
+				return fail(scene, "cannot signal");
+			}
+		}
+		kill(scene->squib.pid, SIGCONT);
+		if (!good(scene)) {
+			return false;
+		}
+	}
+	return good_round(scene);
+}
+
 static const struct {
 	const char *name;
 	bool (*run)(struct scene *scene);
@@ -487,6 +506,7 @@ static const struct {
 	{"requests cut at every byte", cut_requests},
 	{"random bytes", random_bytes},
 	{"descriptors that nobody asked for", passed_descriptors},
+	{"signals that stop, wake and kick", interrupted},
 };
 
 /* --- the whole --- */

@@ -29,6 +29,7 @@ struct live_test {
 
 bool huge_pages_test(struct live *live);
 bool metrics_minute_test(struct live *live);
+bool signal_storm_test(struct live *live);
 
 bool live_init(struct live *live);
 void live_destroy(struct live *live);

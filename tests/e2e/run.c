@@ -459,6 +459,7 @@ static bool judge(const struct guest_test *test)
 static const struct live_test live_tests[] = {
 	{"a line of metrics is written each minute, but not while paused", KVM_PAYLOAD,
 	 metrics_minute_test},
+	{"a machine starts in a storm of signals", KVM_PAYLOAD, signal_storm_test},
 	{"2 MiB pages: a small pool is told and mended, Linux runs, all is given back", KVM_LINUX,
 	 huge_pages_test},
 };
