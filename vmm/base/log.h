@@ -87,13 +87,19 @@ COLD PRINTF(5, 6) void log_write_limited(struct log_limit *limit, enum log_level
 #define log_info(...) LOG_AT(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) LOG_AT(LOG_DEBUG, __VA_ARGS__)
 
+/* A limit of one's own, where one device must not use up what another has to say. */
+#define log_limited_warn(limit, ...)                                                               \
+	do {                                                                                       \
+		if (log_enabled(LOG_WARN, __FILE__)) {                                             \
+			log_write_limited(limit, LOG_WARN, __FILE__, __LINE__, __VA_ARGS__);       \
+		}                                                                                  \
+	} while (0)
+
 /* For every site that a guest can reach: it can't flood the log. */
 #define log_guest_warn(...)                                                                        \
 	do {                                                                                       \
 		static struct log_limit limit_;                                                    \
-		if (log_enabled(LOG_WARN, __FILE__)) {                                             \
-			log_write_limited(&limit_, LOG_WARN, __FILE__, __LINE__, __VA_ARGS__);     \
-		}                                                                                  \
+		log_limited_warn(&limit_, __VA_ARGS__);                                            \
 	} while (0)
 
 #endif
