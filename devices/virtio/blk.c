@@ -39,6 +39,7 @@
 #include "vmm/base/log.h"
 
 enum {
+	BLK_OPS = BLK_OP_ZEROES + 1,
 	/* A chain has room for a header and a status besides. */
 	SEGS_MAX = VIRTQ_CHAIN_MAX - 2,
 	/* The fields up to the last that one of our features needs [virtio-1.2 §5.2.4]. */
@@ -84,15 +85,17 @@ struct blk {
 	struct ev_source completions; /* of uring; fd -1 without one */
 
 	struct blk_metrics metrics; /* shared */
+	struct log_limit failures;  /* of the host: shared */
 
 	/* under the device's lock */
 	struct blk_uring *uring; /* NULL: the Sync engine */
 	struct blk_file file;	 /* borrowed */
 	struct blk_disk disk;
 	struct limiter limiter;
-	uint32_t touched; /* queues with chains pushed and not published, as bits */
-	uint32_t starved; /* queues that wait for a slot */
-	unsigned turn;	  /* the queue that is first when several may go on */
+	uint32_t touched;     /* queues with chains pushed and not published, as bits */
+	uint32_t starved;     /* queues that wait for a slot */
+	unsigned turn;	      /* the queue that is first when several may go on */
+	int failing[BLK_OPS]; /* why the last request of this kind failed; 0: it did not */
 	struct virtq_chain chain;
 	struct blk_io io; /* the Sync engine's one */
 	struct iovec iov[VIRTQ_IOV_MAX];
@@ -150,21 +153,31 @@ static void count_done(struct blk *blk, const struct blk_io *io)
 	}
 }
 
-static void finish(struct blk *blk, const struct blk_io *io, enum blk_progress progress)
+/* The log has each kind of failure once, until such a request succeeds again. */
+static void count_failed(struct blk *blk, const struct blk_io *io)
 {
-	static const char *const names[] = {
+	static const char *const names[BLK_OPS] = {
 		[BLK_OP_READ] = "read",	      [BLK_OP_WRITE] = "write",
 		[BLK_OP_FLUSH] = "flush",     [BLK_OP_GET_ID] = "read",
 		[BLK_OP_DISCARD] = "discard", [BLK_OP_ZEROES] = "write zeroes",
 	};
 
+	metric_add(&blk->metrics.execute_fails, 1);
+	if (blk->failing[io->op] != io->sys) {
+		blk->failing[io->op] = io->sys;
+		log_limited_warn(&blk->failures, "The drive %s failed to %s: %s (os error %d)",
+				 blk->dev.id, names[io->op], error_os_text(io->sys), io->sys);
+	}
+}
+
+static void finish(struct blk *blk, const struct blk_io *io, enum blk_progress progress)
+{
 	if (progress == BLK_IO_FAILED) {
-		metric_add(&blk->metrics.execute_fails, 1);
-		log_guest_warn("The drive %s failed to %s: %s (os error %d)", blk->dev.id,
-			       names[io->op], error_os_text(io->sys), io->sys);
+		count_failed(blk, io);
 		give_back(blk, io, VIRTIO_BLK_S_IOERR, 0);
 		return;
 	}
+	blk->failing[io->op] = 0;
 	count_done(blk, io);
 	give_back(blk, io, VIRTIO_BLK_S_OK, io->op == BLK_OP_READ ? io->data_len : 0);
 }
@@ -512,6 +525,7 @@ static uint64_t features(const struct blk_config *config, unsigned queue_count)
 static void set_file(struct blk *blk, const struct blk_file *file)
 {
 	blk->file = *file;
+	memset(blk->failing, 0, sizeof(blk->failing));
 	blk->disk.sectors = file->sectors;
 	store_le64(blk->dev.config + offsetof(struct virtio_blk_config, capacity), file->sectors);
 }

@@ -137,6 +137,7 @@ struct net {
 	uint16_t mtu;		 /* 0: none */
 
 	struct net_metrics metrics;  /* shared */
+	struct log_limit failures;   /* of the TAP: shared */
 	struct ev_source tap_source; /* of the VMM thread */
 	struct limiter limiters[QUEUES];
 
@@ -146,6 +147,7 @@ struct net {
 	bool is_tap_readable;
 	bool is_tap_full;	/* transmitting waits for it */
 	unsigned read_failures; /* in a row */
+	int write_failure;	/* why the last frame could not be written; 0: it could */
 
 	struct net_rx rx;
 	uint32_t rx_wanted;  /* bytes of buffers to collect before a read */
@@ -174,6 +176,19 @@ static enum step refuse_chain(struct net *net, unsigned index, struct metric *me
 	metric_add(metric, 1);
 	virtq_push(queue(net, index), net->chain.head, 0);
 	return STEP_GO;
+}
+
+/* What a failure of the TAP means, as far as it tells. */
+static const char *explain_tap(int sys)
+{
+	switch (sys) {
+	case EBADFD:
+		return "; its TAP was deleted, so it is dead until the microVM is started anew";
+	case EIO:
+		return "; its frames are dropped until the TAP is set up";
+	default:
+		return "";
+	}
 }
 
 /* --- Receiving --- */
@@ -242,8 +257,9 @@ static enum step fail_read(struct net *net, int sys)
 	metric_add(&net->metrics.event_fails, 1);
 	net->read_failures++;
 	if (net->read_failures == 1) {
-		log_guest_warn("Failed to read tap of interface %s: %s (os error %d)", net->dev.id,
-			       error_os_text(sys), sys);
+		log_limited_warn(&net->failures,
+				 "Failed to read tap of interface %s: %s (os error %d)%s",
+				 net->dev.id, error_os_text(sys), sys, explain_tap(sys));
 	}
 	if (net->read_failures < READ_FAILURES_MAX) {
 		return STEP_GO;
@@ -304,6 +320,18 @@ static void check_source(struct net *net)
 	}
 }
 
+/* The log has each reason once: a TAP that is down fails with every frame. */
+static void fail_write(struct net *net, int sys)
+{
+	metric_add(&net->metrics.tap_write_fails, 1);
+	if (sys != net->write_failure) {
+		net->write_failure = sys;
+		log_limited_warn(&net->failures,
+				 "Failed to write to tap of interface %s: %s (os error %d)%s",
+				 net->dev.id, error_os_text(sys), sys, explain_tap(sys));
+	}
+}
+
 /* False if the TAP has no room for it. */
 static bool write_frame(struct net *net)
 {
@@ -326,11 +354,10 @@ static bool write_frame(struct net *net)
 			   (clock->now_ns(CLOCK_MONOTONIC) - start_ns) / 1000);
 	check_source(net);
 	if (put < 0) {
-		metric_add(&net->metrics.tap_write_fails, 1);
-		log_guest_warn("Failed to write to tap of interface %s: %s (os error %d)",
-			       net->dev.id, error_os_text(sys), sys);
+		fail_write(net, sys);
 		return true;
 	}
+	net->write_failure = 0;
 	metric_add(&net->metrics.tx_bytes_count, span.len);
 	metric_add(&net->metrics.tx_packets_count, 1);
 	metric_add(&net->metrics.tx_count, 1);
