@@ -10,5 +10,8 @@ bool host_net_isolate(struct machine *machine);
 
 /* Gives the interface an address of 24 bits and a MTU, and switches it on. */
 bool host_net_up(struct machine *machine, const char *name, const char *address, int mtu);
+/* Switches it off or on. */
+bool host_net_switch(struct machine *machine, const char *name, bool is_on);
+bool host_net_delete(struct machine *machine, const char *name);
 
 #endif

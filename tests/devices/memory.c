@@ -9,6 +9,11 @@
 enum {
 	MEM_MIB = 256,
 	TARGET_MIB = 160,
+	/* Of hinting: what is freed before a run, less what the guest frees in pieces too small. */
+	EATEN_MIB = 128,
+	HINTED_MIB = 80,
+	CMD_DONE = 1, /* [virtio-1.2 §5.5.6.5]; 0 ends the guest's part */
+	CMD_FIRST = 2,
 };
 
 static long resident_mib(const struct machine *machine)
@@ -132,7 +137,67 @@ static bool run_balloon(struct machine *machine)
 	       machine_expect(machine, "balloon: done", NULL) && machine_ends(machine);
 }
 
+/* --- hinting --- */
+
+/* Starts the run `cmd` and waits until the guest has told of all that is free. */
+static bool hint(struct machine *machine, long cmd, bool is_acknowledged)
+{
+	uint64_t until = now_ms() + 30000;
+	long host_cmd = is_acknowledged ? CMD_DONE : cmd;
+
+	if (!machine_api(machine, 204, "PATCH", "/balloon/hinting/start",
+			 "{\"acknowledge_on_stop\": %s}", is_acknowledged ? "true" : "false")) {
+		return false;
+	}
+	while (machine_api(machine, 200, "GET", "/balloon/hinting/status", "%s", "")) {
+		if (machine_answer_number(machine, "guest_cmd") == 0 &&
+		    machine_answer_number(machine, "host_cmd") == host_cmd) {
+			return true;
+		}
+		if (now_ms() > until) {
+			return machine_fail(machine, "the run does not end: %s", machine->answer);
+		}
+		sleep_ms(100);
+	}
+	return false;
+}
+
+/* One run behind a meeting, where much is free: the monitor has that much less. */
+static bool run_hinting_at(struct machine *machine, const char *name, long cmd,
+			   bool is_acknowledged)
+{
+	if (!machine_meet(machine, name)) {
+		return false;
+	}
+	long full = resident_mib(machine);
+
+	return (full >= EATEN_MIB || machine_fail(machine, "only %ld MiB are resident", full)) &&
+	       hint(machine, cmd, is_acknowledged) &&
+	       shrinks_below(machine, full - HINTED_MIB, "hinted") && machine_go_on(machine);
+}
+
+static bool run_hinting(struct machine *machine)
+{
+	const struct guest guest = {.vcpus = 1,
+				    .mem_mib = MEM_MIB,
+				    .script = "/tests/balloon.sh hinting",
+				    .root = machine->root};
+
+	return machine_configure(machine, &guest) &&
+	       machine_api(machine, 204, "PUT", "/balloon",
+			   "{\"amount_mib\": 0, \"deflate_on_oom\": true, "
+			   "\"free_page_hinting\": true}") &&
+	       machine_start(machine) &&
+	       run_hinting_at(machine, "eaten and freed", CMD_FIRST, true) &&
+	       run_hinting_at(machine, "eaten again", CMD_FIRST + 1, false) &&
+	       machine_meet(machine, "the run is held") &&
+	       machine_api(machine, 204, "PATCH", "/balloon/hinting/stop", "{}") &&
+	       machine_go_on(machine) && machine_expect(machine, "balloon: done", NULL) &&
+	       machine_ends(machine);
+}
+
 const struct device_test memory_tests[] = {
 	{"balloon: inflate, deflate, pressure, statistics, reporting, unbind", run_balloon, 300},
+	{"balloon: hinting gives back what is free, and nothing else", run_hinting, 300},
 	{NULL, NULL, 0},
 };

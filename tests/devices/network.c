@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +44,38 @@ bool host_net_up(struct machine *machine, const char *name, const char *address,
 
 	close(fd);
 	return ok || machine_fail(machine, "cannot set up %s: %s", name, strerror(sys));
+}
+
+bool host_net_switch(struct machine *machine, const char *name, bool is_on)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = {.ifr_flags = (short)(is_on ? IFF_UP | IFF_RUNNING : 0)};
+	bool ok = interface_request(fd, SIOCSIFFLAGS, &ifr, name);
+
+	close(fd);
+	return ok || machine_fail(machine, "cannot switch %s: %s", name, strerror(errno));
+}
+
+bool host_net_delete(struct machine *machine, const char *name)
+{
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg info;
+	} request = {
+		.head = {.nlmsg_len = sizeof(request),
+			 .nlmsg_type = RTM_DELLINK,
+			 .nlmsg_flags = NLM_F_REQUEST},
+	};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct ifreq ifr = {0};
+	bool ok = interface_request(fd, SIOCGIFINDEX, &ifr, name);
+
+	request.info.ifi_index = ifr.ifr_ifindex;
+	ok = ok && send(fd, &request, sizeof(request), 0) == (ssize_t)sizeof(request) &&
+	     /* It is done by then. */
+	     !interface_request(fd, SIOCGIFINDEX, &ifr, name);
+	close(fd);
+	return ok || machine_fail(machine, "cannot delete %s: %s", name, strerror(errno));
 }
 
 bool host_net_isolate(struct machine *machine)

@@ -1,10 +1,29 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The balloon of a guest with 256 MiB; the host looks at the monitor's memory at each meeting. vdb
-# is 96 MiB of holes, to fill the page cache with.
+# is 96 MiB of holes, to fill the page cache with. "balloon.sh hinting": two runs of hinting.
 #
 # shellcheck shell=dash disable=SC1091,SC2012
 . /tests/lib.sh
+
+# What is in use keeps its contents; what was given back is used again.
+hinting() {
+	must gt pattern write /tmp/kept 0 32768 7
+	must gt eat 128 1
+	meet "eaten and freed"
+	must gt pattern check /tmp/kept 0 32768 7
+	must gt eat 128 1
+	meet "eaten again"
+	must gt pattern check /tmp/kept 0 32768 7
+	meet "the run is held"
+	must gt eat 128 1
+	must gt pattern check /tmp/kept 0 32768 7
+}
+if [ "${1:-}" = hinting ]; then
+	hinting
+	echo "balloon: done"
+	exit
+fi
 
 must gt eat 128 1
 meet "eaten and freed"

@@ -130,6 +130,9 @@ static const struct command {
 	 "tcp:IP:PORT|vsock:CID:PORT|uds:PATH:PORT OUT_KIB IN_KIB CONNECTIONS"},
 	{"offload", 2, cmd_offload, "INTERFACE on|off: segmentation and checksums by the device"},
 	{"eat", 2, cmd_eat, "MIB SECONDS: holds memory that long"},
+	{"io", 3, cmd_io,
+	 "read|write|zero|flush DEVICE ok|EIO [OFFSET_KIB KIB BLOCK_KIB]: each must end so"},
+	{"shout", 2, cmd_shout, "ADDRESS COUNT: sends datagrams that nobody answers"},
 };
 
 int main(int argc, char **argv)

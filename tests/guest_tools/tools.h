@@ -40,5 +40,7 @@ int cmd_serve(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_offload(int argc, char **argv);
 int cmd_eat(int argc, char **argv);
+int cmd_io(int argc, char **argv);
+int cmd_shout(int argc, char **argv);
 
 #endif
