@@ -80,7 +80,7 @@ $(B)/squib: $(call objects,$(SQUIB_SRC)) $(FILTER_DATA) vmm/layout.ld
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) $(LAYOUT) -o $@ $(filter %.o,$^) $(LDLIBS)
 
-$(B)/obj/%.o: %.c
+$(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC      $@"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
