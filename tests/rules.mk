@@ -148,9 +148,10 @@ $(B)/jailer_probe: $(call objects,tests/jailer/probe.c)
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 .PHONY: test unit e2e api guest-files fuzz eva lint format
-guest-files: ## prepare guest kernel, root file system and stock kernel of ARCH
+guest-files: ## prepare guest kernel, root file system, load generators and stock kernel of ARCH
 	@tools/guest_kernel $(ARCH)
 	@tools/guest_image $(ARCH)
+	@tools/guest_load $(ARCH)
 	@tools/guest_stock $(ARCH)
 
 test: ## install what is missing, then check and test everything, both architectures

@@ -77,23 +77,50 @@ resolve_package() {
     echo "$found"
 }
 
-# package_version PACKAGE ARCH: the version that fetch_package would fetch.
+# package_version PACKAGES ARCH: the versions that fetch_package would fetch, one a line.
 package_version() {
-    local found
-    found=$(apt-cache show --no-all-versions "$1:$2" 2>/dev/null | awk '/^Version:/ { print $2; exit }')
-    [ -n "$found" ] || die "apt knows no package $1:$2; run 'tools/setup guest', which adds the architecture and the lists"
+    local packages found
+    read -ra packages <<<"$1"
+    found=$(apt-cache show --no-all-versions "${packages[@]/%/:$2}" 2>/dev/null | awk '/^Version:/ { print $2 }')
+    [ "$(wc -l <<<"$found")" = ${#packages[@]} ] && [ -n "$found" ] ||
+        die "apt knows not all of the packages $1 for $2; run 'tools/setup guest', which adds the architecture and the lists"
     echo "$found"
 }
 
-# fetch_package PACKAGE ARCH DIR: downloads the package and unpacks it into DIR, without installing it.
+# fetch_package PACKAGES ARCH DIR: downloads the packages and unpacks them into DIR, without installing them.
 fetch_package() {
-    local package=$1 arch=$2 dir=$3 log
-    progress "fetching $package for $arch"
+    local packages arch=$2 dir=$3 deb log
+    read -ra packages <<<"$1"
+    progress "fetching $1 for $arch"
     mkdir -p "$dir/deb"
     # apt warns about a directory that its own user can't enter; that is no failure.
-    log=$(cd "$dir/deb" && apt-get -q download "$package:$arch" 2>&1) ||
-        die "can't download $package:$arch: $(grep '^E:' <<<"$log" | head -n 1); is the network up, are apt's lists fresh?"
-    dpkg -x "$dir/deb"/*.deb "$dir" || die "can't unpack $package:$arch into $dir"
+    log=$(cd "$dir/deb" && apt-get -q download "${packages[@]/%/:$arch}" 2>&1) ||
+        die "can't download $1 for $arch: $(grep '^E:' <<<"$log" | head -n 1); is the network up, are apt's lists fresh?"
+    for deb in "$dir/deb"/*.deb; do
+        dpkg -x "$deb" "$dir" || die "can't unpack ${deb##*/} into $dir"
+    done
     rm -r "$dir/deb"
+    progress_end
+}
+
+# fetch_source PACKAGE VERSION DIR: unpacks the source of that version of a binary package into DIR, without Debian's
+# patches. apt's lists have no sources as a rule, so it gets lists of its own here, from where its packages are.
+fetch_source() {
+    local package=$1 version=$2 dir=$3 own apt log
+    progress "fetching the source of $package"
+    mkdir -p "$dir/apt/"{parts,lists/partial,archives/partial}
+    own=$(cd "$dir/apt" && pwd)
+    # shellcheck disable=SC2016 # apt's variables
+    apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
+        sort -u >"$own/parts/source.list"
+    apt=(apt-get -q -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$own/parts"
+        -o "Dir::State::Lists=$own/lists" -o "Dir::Cache::Archives=$own/archives"
+        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+    # A package that was only built again ("+b1") is still of the same source.
+    log=$(cd "$dir/apt" && "${apt[@]}" update 2>&1 &&
+        "${apt[@]}" source --download-only "$package=${version%+b[0-9]*}" 2>&1) ||
+        die "can't download the source of $package: $(grep '^E:' <<<"$log" | head -n 1); is the network up, are apt's lists fresh?"
+    tar -xf "$dir/apt/"*.orig.tar.?z -C "$dir" --strip-components=1 || die "can't unpack the source of $package"
+    rm -r "$dir/apt"
     progress_end
 }

@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: %s [PART_OF_A_NAME]\n"
 			"environment: SQUIB KVM_KIND (none, payload, linux) KERNEL_DIR "
-			"DEVICES_DIR GUEST_DIR GT\n",
+			"DEVICES_DIR GUEST_DIR LOAD_DIR GT\n",
 			argv[0]);
 		return 2;
 	}
