@@ -37,6 +37,9 @@ enum {
 #define LEAF_AMD_CACHES UINT32_C(0x8000001d)
 #define LEAF_AMD_TOPOLOGY UINT32_C(0x8000001e)
 
+/* In ECX of LEAF_EXT_FEATURES: leaves 0x8000001d and 0x8000001e are there. */
+#define TOPOEXT (UINT32_C(1) << 22)
+
 enum {
 	BRAND_LEN = 48,
 	/* Bits of the APIC id below the package number: enough for ARCH_VCPUS_MAX. */
@@ -89,8 +92,7 @@ static const struct fixed_bits {
 	{VENDOR_INTEL, LEAF_PERFMON, 0, EDX, UINT32_MAX, 0},
 	/* IA32_ARCH_CAPABILITIES is Intel's; KVM offers its emulation on AMD too */
 	{VENDOR_AMD, LEAF_EXTENDED_FEATURES, 0, EDX, BIT(29), 0},
-	/* TOPOEXT: leaves 0x8000001d and 0x8000001e are there */
-	{VENDOR_AMD, LEAF_EXT_FEATURES, 0, ECX, BIT(22), BIT(22)},
+	{VENDOR_AMD, LEAF_EXT_FEATURES, 0, ECX, TOPOEXT, TOPOEXT},
 };
 
 struct cpuid_regs cpuid_read_host(uint32_t leaf, uint32_t subleaf)
@@ -336,6 +338,11 @@ static int put_amd_caches(struct cpuid_table *table, const struct arch_machine *
 			  cpuid_read_fn read_host, struct error *err)
 {
 	remove_leaf(table, LEAF_AMD_CACHES);
+	/* Of a processor without the leaf, it reads as something else. The guest then sees no
+	 * caches. */
+	if ((read_host(LEAF_EXT_FEATURES, 0).ecx & TOPOEXT) == 0) {
+		return 0;
+	}
 	for (uint32_t i = 0; i < AMD_CACHES_MAX; i++) {
 		const struct cpuid_regs host = read_host(LEAF_AMD_CACHES, i);
 		struct kvm_cpuid_entry2 entry = {

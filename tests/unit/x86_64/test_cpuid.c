@@ -27,6 +27,9 @@ static struct cpuid_regs host(uint32_t leaf, uint32_t subleaf)
 		strncpy(text, brand, sizeof(text) - 1);
 		memcpy(&regs, text + (leaf - 0x80000002) * sizeof(regs), sizeof(regs));
 	}
+	if (leaf == 0x80000001) {
+		regs.ecx |= 1u << 22;
+	}
 	if (leaf == 0x8000001d) {
 		static const uint32_t level[] = {1, 1, 2, 3};
 
@@ -40,7 +43,15 @@ static struct cpuid_regs endless_host(uint32_t leaf, uint32_t subleaf)
 {
 	(void)leaf;
 	(void)subleaf;
-	return (struct cpuid_regs){0x121, 0, 0, 0};
+	return (struct cpuid_regs){0x121, 0, 1u << 22, 0};
+}
+
+/* A host without TOPOEXT, where a leaf that it has not reads as its last basic one. */
+static struct cpuid_regs old_host(uint32_t leaf, uint32_t subleaf)
+{
+	(void)subleaf;
+	return leaf == 0x80000001 ? (struct cpuid_regs){0}
+				  : (struct cpuid_regs){0x21f, 0xa88, 0xa88, 0};
 }
 
 static void add(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf, uint32_t fill)
@@ -363,6 +374,18 @@ Test(cpuid, a_host_with_endless_caches_is_cut_off)
 
 	cr_assert_eq(cpuid_normalise(&table, &machine, endless_host, &err), 0);
 	cr_assert_lt(table.count, 40);
+}
+
+Test(cpuid, caches_are_left_out_where_the_host_does_not_tell_of_them)
+{
+	struct cpuid_table table = supported(AMD, 0);
+	const struct arch_machine machine = {.vcpu_count = 2};
+	struct error err = {0};
+
+	cr_assert_eq(cpuid_normalise(&table, &machine, old_host, &err), 0);
+	for (uint32_t i = 0; i < table.count; i++) {
+		cr_expect_neq(table.entry[i].function, 0x8000001d);
+	}
 }
 
 Test(cpuid, the_real_host_answers)
