@@ -119,7 +119,7 @@ static bool run_disks(struct machine *machine)
 	char rest[MESSAGE_LEN];
 
 	const struct guest guest = {
-		.vcpus = 2, .mem_mib = 128, .script = "/tests/disks.sh 300", .root = machine->root};
+		.vcpus = 2, .mem_mib = 128, .script = "/tests/disks.sh", .root = machine->root};
 
 	return machine_configure(machine, &guest) &&
 	       put_disk(machine, "vdb", 16, ", \"cache_type\": \"Writeback\", \"num_queues\": 2") &&

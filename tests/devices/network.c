@@ -8,11 +8,13 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/devices/host_net.h"
@@ -109,10 +111,28 @@ static bool check_addresses(struct machine *machine)
 	       machine_expect(machine, "ok: pings", NULL);
 }
 
+/* Floods the guest while it floods us; busy streams have both directions of the TAP. */
+static bool flood(struct machine *machine)
+{
+	pid_t ping =
+		machine_spawn(machine, "%s/run ping -4 -n -q -f -c 150 10.1.0.2", env("LOAD_DIR"));
+
+	if (!machine_go_on(machine) || !machine_meet(machine, "flooded") ||
+	    !machine_reap(machine, ping, "ping")) {
+		return false;
+	}
+	size_t len = 0;
+	char *said = squib_file(&machine->squib, "host", &len);
+	bool is_lossless = said != NULL && strstr(said, " 0% packet loss") != NULL;
+
+	free(said);
+	return is_lossless || machine_fail(machine, "the host's pings were lost");
+}
+
 static bool transfer(struct machine *machine)
 {
-	/* Three rounds of 4 and 2 connections, then 2 after eth0 was bound again. */
-	pid_t by_name = machine_spawn(machine, "serve tcp:10.1.0.1:5000 14");
+	/* Three rounds of 2 connections each, then 2 after eth0 was bound again. */
+	pid_t by_name = machine_spawn(machine, "serve tcp:10.1.0.1:5000 8");
 	pid_t by_fd = machine_spawn(machine, "serve tcp:10.2.0.1:5000 6");
 
 	return machine_expect(machine, "ok: transfers with offloads", NULL) &&
@@ -121,8 +141,11 @@ static bool transfer(struct machine *machine)
 	       machine_run(machine, "offload tap0 off") &&
 	       machine_run(machine, "offload tap1 off") && machine_go_on(machine) &&
 	       machine_expect(machine, "ok: transfers without offloads", NULL) &&
-	       machine_meet(machine, "serving tcp") && machine_run(machine, "offload tap0 on") &&
-	       machine_run(machine, "send tcp:10.1.0.2:5001 512 512 4") && machine_go_on(machine) &&
+	       machine_run(machine, "offload tap0 on") && machine_meet(machine, "serving iperf3") &&
+	       machine_run(machine, "%s/run iperf3 -c 10.1.0.2 -n 1M -P 2 --bidir",
+			   env("LOAD_DIR")) &&
+	       machine_go_on(machine) && machine_meet(machine, "streams") && flood(machine) &&
+	       machine_go_on(machine) && machine_expect(machine, "ok: pings amid streams", NULL) &&
 	       machine_expect(machine, "ok: eth0 and eth1 were unbound and bound", NULL) &&
 	       machine_reap(machine, by_name, "serve tap0") &&
 	       machine_reap(machine, by_fd, "serve tap1");
@@ -146,8 +169,16 @@ static bool run_network(struct machine *machine)
 		/* squib has its own. */
 		close(tap1);
 	}
-	return ok && machine_start(machine) && check_addresses(machine) && transfer(machine) &&
-	       machine_expect(machine, "network: done", NULL) && machine_ends(machine);
+	/* For the guest's clients, in this namespace; it listens before the guest has booted. */
+	pid_t server = ok ? machine_spawn(machine, "%s/run iperf3 -s -4", env("LOAD_DIR")) : -1;
+
+	ok = ok && machine_start(machine) && check_addresses(machine) && transfer(machine) &&
+	     machine_expect(machine, "network: done", NULL) && machine_ends(machine);
+	if (server > 0) {
+		kill(server, SIGKILL);
+		waitpid(server, NULL, 0);
+	}
+	return ok;
 }
 
 static bool try_vsock(struct machine *machine)
@@ -181,7 +212,7 @@ static bool run_sockets(struct machine *machine)
 }
 
 const struct device_test network_tests[] = {
-	{"network: two TAPs, offloads, MTU, unbind", run_network, 300},
+	{"network: two TAPs, streams and floods, offloads, MTU, unbind", run_network, 300},
 	{"sockets: vsock both ways, 100 connections, half-close, unbind; entropy", run_sockets,
 	 300},
 	{NULL, NULL, 0},

@@ -9,8 +9,17 @@ up() {
 	must ip link set "$1" up
 	ip addr show dev "$1" | grep -q "$2" || must ip addr add "$2/24" dev "$1"
 }
-# flood ADDRESS: many pings, each as soon as the last was answered; busybox tells of none lost.
-flood() { ping -q -A -c 200 -s "$2" "$1" | grep -q ' 0% packet loss' || wrong "pings to $1 were lost"; }
+# flood ADDRESS SIZE COUNT: a ping as soon as the last was answered, a hundred a second at least. Not busybox's ping.
+flood() {
+	/bin/ping -4 -n -q -f -c "$3" -s "$2" "$1" >/tmp/ping 2>&1
+	grep -q ' 0% packet loss' /tmp/ping || wrong "pings to $1: $(tail -n 3 /tmp/ping | tr '\n' ' ')"
+}
+# load ADDRESS OPTION...: streams of iperf3; the host's namespace has the server.
+load() {
+	iperf3 -c "$@" >/tmp/iperf3 2>&1 || wrong "iperf3 $*: $(tail -n 1 /tmp/iperf3)"
+	echo "$*: $(tail -n 3 /tmp/iperf3 | head -n 1)"
+}
+counted() { cat "/sys/class/net/$1/statistics/$2"; }
 
 must ip link set lo up
 up eth0 10.1.0.2
@@ -18,39 +27,70 @@ up eth1 10.2.0.2
 ok "eth0 $(cat /sys/class/net/eth0/address) mtu $(cat /sys/class/net/eth0/mtu)"
 ok "eth1 $(cat /sys/class/net/eth1/address) mtu $(cat /sys/class/net/eth1/mtu)"
 meet "addresses"
-flood 10.1.0.1 56
-flood 10.1.0.1 1400
-flood 10.2.0.1 8000
+flood 10.1.0.1 56 200
+flood 10.1.0.1 1372 50
+flood 10.2.0.1 8000 100
 ok "pings"
 
-# The host serves three times: with offloads, without the guest's, without any.
+# transfer WHICH LARGE: loads both interfaces both ways; then bytes are looked at, which iperf3 does not. LARGE: whether
+# packets of more than MTU 1400 and a header are sent, for the device to cut.
 transfer() {
-	must gt send tcp:10.1.0.1:5000 "$1" "$1" 4
-	must gt send tcp:10.2.0.1:5000 "$1" "$1" 2
+	packets=$(counted eth0 tx_packets) bytes=$(counted eth0 tx_bytes)
+	load 10.1.0.1 -n 1M -P 2
+	packets=$(($(counted eth0 tx_packets) - packets)) bytes=$(($(counted eth0 tx_bytes) - bytes))
+	[ $((bytes > packets * 1414)) = "$2" ] || wrong "$bytes bytes were sent in $packets packets $1"
+	echo "$bytes bytes in $packets packets"
+	load 10.1.0.1 -n 1M -P 2 -R
+	load 10.2.0.1 -n 1M
+	load 10.2.0.1 -n 1M -R
+	must gt send tcp:10.1.0.1:5000 128 128 2
+	must gt send tcp:10.2.0.1:5000 128 128 2
+	ok "transfers $1"
 }
 must gt offload eth0 on
 must gt offload eth1 on
-transfer 1024
-ok "transfers with offloads"
+transfer "with offloads" 1
 must gt offload eth0 off
 must gt offload eth1 off
-transfer 512
-ok "transfers without the guest's offloads"
+transfer "without the guest's offloads" 0
 meet "host's offloads off"
-transfer 512
-ok "transfers without offloads"
-gt serve tcp:10.1.0.2:5001 4 &
-meet "serving tcp"
-wait
+transfer "without offloads" 0
+
+must gt offload eth0 on
+iperf3 -s -4 -1 >/tmp/server 2>&1 &
+server_listens() { grep -q ' [0-9A-F]*:1451 00000000:0000 0A ' /proc/net/tcp; }
+wait_for 30 server_listens
+meet "serving iperf3"
+wait $! || wrong "the guest's iperf3 server fails"
+
+# Pings both ways come through while streams both ways take all that there is; then the streams are still alive.
+iperf3 -c 10.1.0.1 -t 250 --bidir >/tmp/iperf3 2>&1 &
+stream=$!
+flows() {
+	[ "$(counted eth0 tx_bytes)" -gt $((sent + 1000000)) ] && [ "$(counted eth0 rx_bytes)" -gt $((got + 1000000)) ]
+}
+mark() { sent=$(counted eth0 tx_bytes) got=$(counted eth0 rx_bytes); }
+mark
+wait_for 30 flows
+meet "streams"
+flood 10.1.0.1 56 150
+flood 10.1.0.1 1372 50
+meet "flooded"
+mark
+wait_for 30 flows
+kill $stream || wrong "the streams ended before the flood: $(tail -n 1 /tmp/iperf3)"
+wait $stream
+ok "pings amid streams"
 for device in eth0 eth1; do
 	rebind virtio_net "$(device_of /sys/class/net/$device)"
 	wait_for 10 test -e /sys/class/net/$device
 done
 up eth0 10.1.0.2
 up eth1 10.2.0.2
-flood 10.1.0.1 56
-flood 10.2.0.1 8000
-must gt send tcp:10.1.0.1:5000 256 256 2
+flood 10.1.0.1 56 100
+flood 10.2.0.1 8000 100
+load 10.1.0.1 -n 1M
+must gt send tcp:10.1.0.1:5000 128 128 2
 ok "eth0 and eth1 were unbound and bound"
 
 echo "network: done"
