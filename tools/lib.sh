@@ -82,7 +82,7 @@ package_version() {
     local packages found
     read -ra packages <<<"$1"
     found=$(apt-cache show --no-all-versions "${packages[@]/%/:$2}" 2>/dev/null | awk '/^Version:/ { print $2 }')
-    [ "$(wc -l <<<"$found")" = ${#packages[@]} ] && [ -n "$found" ] ||
+    [ "$(wc -w <<<"$found")" = ${#packages[@]} ] ||
         die "apt knows not all of the packages $1 for $2; run 'tools/setup guest', which adds the architecture and the lists"
     echo "$found"
 }

@@ -217,7 +217,7 @@ static bool run_kills(struct machine *machine)
 }
 
 const struct device_test disk_tests[] = {
-	{"disks: both engines, queues, discard, another file, limits, unbind", run_disks, 300},
+	{"disks: both engines, queues, discard, another file, limits, unbind", run_disks, 600},
 	{"disks: what was told outlives a killed monitor, PARTUUID root", run_kills, 300},
 	{NULL, NULL, 0},
 };

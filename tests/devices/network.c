@@ -212,7 +212,7 @@ static bool run_sockets(struct machine *machine)
 }
 
 const struct device_test network_tests[] = {
-	{"network: two TAPs, streams and floods, offloads, MTU, unbind", run_network, 300},
+	{"network: two TAPs, streams and floods, offloads, MTU, unbind", run_network, 600},
 	{"sockets: vsock both ways, 100 connections, half-close, unbind; entropy", run_sockets,
 	 300},
 	{NULL, NULL, 0},

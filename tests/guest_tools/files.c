@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files that must outlive the monitor: `keep` tells of each one only when fsync has returned for
- * it and for its directory, so whatever was told must be found by `kept`, whole.
+ * Files and disks whose content both sides can compute: `pattern`. Files that must outlive the
+ * monitor: `keep` tells of each one only when fsync has returned for it and for its directory, so
+ * whatever was told must be found by `kept`, whole.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,8 @@
 
 enum {
 	FILE_MAX = 48 << 10,
-	FILES_MAX = 512 /* later ones overwrite: the disk is small */
+	FILES_MAX = 512, /* later ones overwrite: the disk is small */
+	BLOCK = 64 << 10
 };
 
 static size_t file_len(uint64_t index)
@@ -95,5 +97,43 @@ int cmd_kept(int argc, char **argv)
 		}
 	}
 	printf("kept: ok %llu files\n", (unsigned long long)(last - first + 1));
+	return 0;
+}
+
+int cmd_pattern(int argc, char **argv)
+{
+	static char data[BLOCK];
+	bool is_write = strcmp(argv[1], "write") == 0;
+	uint64_t offset = number(argv[3]) << 10;
+	uint64_t end = offset + (number(argv[4]) << 10);
+	uint64_t seed = number(argv[5]);
+	int fd =
+		open(argv[2], is_write ? O_RDWR | O_CREAT | O_CLOEXEC : O_RDONLY | O_CLOEXEC, 0600);
+
+	(void)argc;
+	if (fd < 0 || lseek(fd, (off_t)offset, SEEK_SET) < 0) {
+		return complain("pattern: %s: %s", argv[2], strerror(errno));
+	}
+	for (uint64_t at = offset; at < end;) {
+		size_t part = end - at < BLOCK ? end - at : BLOCK;
+
+		if (is_write) {
+			pattern_fill(data, part, seed, at);
+		}
+		if (!(is_write ? write_all(fd, data, part) : read_all(fd, data, part))) {
+			return complain("pattern: %s: %s", argv[2], strerror(errno));
+		}
+		size_t good = is_write ? part : pattern_check(data, part, seed, at);
+
+		if (good < part) {
+			return complain("pattern: %s: wrong at byte %llu", argv[2],
+					(unsigned long long)(at + good));
+		}
+		at += part;
+	}
+	if ((is_write && fsync(fd) < 0) || close(fd) < 0) {
+		return complain("pattern: %s: %s", argv[2], strerror(errno));
+	}
+	printf("pattern: ok\n");
 	return 0;
 }

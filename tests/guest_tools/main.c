@@ -120,9 +120,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *usage;
 } commands[] = {
-	{"disk", 4, cmd_disk, "DEVICE MIB THREADS OPERATIONS: random I/O, all of it verified"},
 	{"pattern", 5, cmd_pattern, "write|check FILE OFFSET_KIB KIB SEED"},
-	{"timed", 4, cmd_timed, "read|write FILE KIB BLOCK_KIB: tells how many ms it took"},
 	{"keep", 2, cmd_keep, "DIRECTORY FIRST: writes files with fsync, and tells each, forever"},
 	{"kept", 2, cmd_kept, "DIRECTORY LAST: are the files there as written?"},
 	{"serve", 1, cmd_serve, "tcp:IP:PORT|vsock:PORT|unix:PATH [CONNECTIONS]"},

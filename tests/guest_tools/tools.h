@@ -31,9 +31,7 @@ uint64_t number(const char *text); /* exits on nonsense */
 
 /* --- commands; argv[0] is the command's name --- */
 
-int cmd_disk(int argc, char **argv);
 int cmd_pattern(int argc, char **argv);
-int cmd_timed(int argc, char **argv);
 int cmd_keep(int argc, char **argv);
 int cmd_kept(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
