@@ -18,11 +18,16 @@
  *    If in the end both are closed, it lingers as above.
  *
  * Guest to host: payload goes from the guest's buffers to the socket; what the socket does not take
- * waits in a ring of 64 KiB, which is what the guest is told as buf_alloc, so that it always fits
- * or the guest has overrun its credit and is reset. Counters of bytes double as positions in the
- * ring, as its length divides 2^32. Host to guest: a read goes straight into the guest's buffers
- * and is never longer than the guest's credit; whatever the guest claims about that, its own
- * connection is all that suffers.
+ * waits in a ring, whose length is what the guest is told as buf_alloc, so that it always fits or
+ * the guest has overrun its credit and is reset. Counters of bytes double as positions in the ring,
+ * as its length divides 2^32. Host to guest: a read goes straight into the guest's buffers and is
+ * never longer than the guest's credit; whatever the guest claims about that, its own connection is
+ * all that suffers.
+ *
+ * A guest that streams has to stop whenever a short ring's worth is on its way. So one that has
+ * used up its credit while the host keeps up (is_cramped) may get a longer ring. That changes while
+ * the ring is empty, so nothing moves, and only ever to a longer one: buf_alloc may change at any
+ * time [virtio-1.2 §5.10.6.3], but a guest could have used already what we would take back.
  *
  * Functions here change the connection and use its socket, nothing else. The multiplexer looks at
  * the result (is there a packet, which events are wanted, is it over) after every call.
@@ -34,19 +39,25 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "vmm/base/bytes.h"
 
 enum {
-	RING_MASK = VSOCK_RING_LEN - 1,
-	/* The guest is told of new room when it knows of less than this [compat]. */
-	CREDIT_LOW = 4096,
+	/* The guest is told of new room when it knows of less than a part of the ring. */
+	LOW_PART = 4,
 };
 
 static uint32_t ring_used(const struct vsock_conn *conn)
 {
 	return conn->tx_count - conn->fwd_count;
+}
+
+/* What tx_count may become. */
+static uint32_t tx_limit(const struct vsock_conn *conn)
+{
+	return conn->fwd_count + conn->ring_len;
 }
 
 /* How much the guest has room for, as far as it told; 0 also if what it told can't be. */
@@ -149,9 +160,13 @@ static void pass_shutdown(struct vsock_conn *conn)
 
 static void give_credit(struct vsock_conn *conn)
 {
-	uint32_t known_room = VSOCK_RING_LEN - (conn->tx_count - conn->told_fwd_count);
+	uint32_t known_room = conn->told_limit - conn->tx_count;
 
-	if (known_room < CREDIT_LOW && conn->fwd_count != conn->told_fwd_count) {
+	if (known_room >= conn->ring_len / LOW_PART) {
+		return;
+	}
+	conn->has_run_low = true;
+	if (tx_limit(conn) != conn->told_limit) {
 		owe(conn, VSOCK_OWES_CREDIT_UPDATE);
 	}
 }
@@ -159,8 +174,8 @@ static void give_credit(struct vsock_conn *conn)
 static void flush_ring(struct vsock_conn *conn)
 {
 	while (ring_used(conn) > 0) {
-		uint32_t at = conn->fwd_count & RING_MASK;
-		uint32_t first = (uint32_t)min_u64(ring_used(conn), VSOCK_RING_LEN - at);
+		uint32_t at = conn->fwd_count & (conn->ring_len - 1);
+		uint32_t first = (uint32_t)min_u64(ring_used(conn), conn->ring_len - at);
 		struct iovec iov[] = {{conn->ring + at, first},
 				      {conn->ring, ring_used(conn) - first}};
 		ssize_t sent = send_iov(conn, iov, ARRAY_COUNT(iov));
@@ -182,10 +197,10 @@ static void flush_ring(struct vsock_conn *conn)
 /* Puts the payload from `offset` on at the ring's end, where the caller knows of room. */
 static int keep(struct vsock_conn *conn, const struct vsock_io *io, uint32_t offset, uint32_t len)
 {
-	uint32_t at = (conn->tx_count + offset) & RING_MASK;
-	uint32_t first = (uint32_t)min_u64(len, VSOCK_RING_LEN - at);
+	uint32_t at = (conn->tx_count + offset) & (conn->ring_len - 1);
+	uint32_t first = (uint32_t)min_u64(len, conn->ring_len - at);
 
-	conn->is_ring_used = true;
+	conn->is_ring_resident = true;
 	if (virtq_chain_read(io->mem, &io->chain, VSOCK_HEADER_LEN + offset, conn->ring + at,
 			     first) < 0) {
 		return -1;
@@ -217,7 +232,7 @@ static void take_payload(struct vsock_conn *conn, uint32_t len, struct vsock_io 
 {
 	uint32_t sent = 0;
 
-	if (conn->state != VSOCK_CONN_OPEN || len > VSOCK_RING_LEN - ring_used(conn) ||
+	if (conn->state != VSOCK_CONN_OPEN || len > conn->ring_len - ring_used(conn) ||
 	    (conn->guest_shutdown & VSOCK_SHUTDOWN_SEND) != 0) {
 		vsock_conn_kill(conn);
 		return;
@@ -398,7 +413,7 @@ bool vsock_conn_fill(struct vsock_conn *conn, struct vsock_header *header, struc
 		.src_port = conn->local_port,
 		.dst_port = conn->peer_port,
 		.type = VSOCK_TYPE_STREAM,
-		.buf_alloc = VSOCK_RING_LEN,
+		.buf_alloc = conn->ring_len,
 	};
 	/* With data that never ends nothing else is owed but credit, which every packet gives. */
 	if (is_opening || !is_receiving(conn) || !conn->is_readable ||
@@ -415,7 +430,7 @@ bool vsock_conn_fill(struct vsock_conn *conn, struct vsock_header *header, struc
 		conn->state = VSOCK_CONN_OVER;
 	}
 	header->fwd_cnt = conn->fwd_count;
-	conn->told_fwd_count = conn->fwd_count;
+	conn->told_limit = tx_limit(conn);
 	conn->owes &= (uint8_t)~VSOCK_OWES_CREDIT_UPDATE;
 	return true;
 }
@@ -500,11 +515,23 @@ void vsock_conn_expire(struct vsock_conn *conn)
 	bool is_flushing =
 		conn->state == VSOCK_CONN_OPEN && conn->fwd_count != conn->seen_fwd_count;
 
+	if (vsock_conn_waits(conn) == VSOCK_WAIT_REUSE) {
+		vsock_conn_drop_ring(conn);
+		return;
+	}
 	conn->seen_fwd_count = conn->fwd_count;
 	if (conn->state == VSOCK_CONN_LINGERING && has_unread) {
 		owe(conn, VSOCK_OWES_CREDIT_REQUEST);
 	} else if (!is_flushing) {
 		vsock_conn_kill(conn);
+	}
+}
+
+void vsock_conn_drop_ring(struct vsock_conn *conn)
+{
+	if (conn->is_ring_resident) {
+		madvise(conn->ring, conn->ring_len, MADV_DONTNEED);
+		conn->is_ring_resident = false;
 	}
 }
 
@@ -519,6 +546,12 @@ bool vsock_conn_needs_socket(const struct vsock_conn *conn)
 {
 	return conn->state == VSOCK_CONN_GREETING || conn->state == VSOCK_CONN_REQUESTED ||
 	       conn->state == VSOCK_CONN_OPEN;
+}
+
+bool vsock_conn_is_cramped(const struct vsock_conn *conn)
+{
+	return conn->state == VSOCK_CONN_OPEN && conn->has_run_low &&
+	       conn->ring_len < VSOCK_WIDE_LEN && ring_used(conn) == 0;
 }
 
 uint32_t vsock_conn_interest(const struct vsock_conn *conn)
@@ -545,8 +578,11 @@ enum vsock_wait vsock_conn_waits(const struct vsock_conn *conn)
 	case VSOCK_CONN_REQUESTED:
 		return VSOCK_WAIT_ANSWER;
 	case VSOCK_CONN_OPEN:
-		return conn->guest_shutdown == VSOCK_SHUTDOWN_BOTH ? VSOCK_WAIT_FLUSH
-								   : VSOCK_WAIT_NONE;
+		if (conn->guest_shutdown == VSOCK_SHUTDOWN_BOTH) {
+			return VSOCK_WAIT_FLUSH;
+		}
+		return conn->is_ring_resident && ring_used(conn) == 0 ? VSOCK_WAIT_REUSE
+								      : VSOCK_WAIT_NONE;
 	case VSOCK_CONN_LINGERING:
 		return VSOCK_WAIT_LINGER;
 	case VSOCK_CONN_FREE:

@@ -16,7 +16,8 @@
 #include "vmm/base/gmem.h"
 
 enum {
-	VSOCK_RING_LEN = 64 * 1024, /* a power of two */
+	VSOCK_RING_LEN = 64 * 1024, /* both are powers of two */
+	VSOCK_WIDE_LEN = 256 * 1024,
 };
 
 enum vsock_conn_state {
@@ -36,6 +37,7 @@ enum vsock_wait {
 	VSOCK_WAIT_ANSWER, /* of the guest to a REQUEST */
 	VSOCK_WAIT_FLUSH,  /* of what the guest sent before it closed */
 	VSOCK_WAIT_LINGER, /* for the guest to close too */
+	VSOCK_WAIT_REUSE,  /* of a ring that is empty and still has memory */
 };
 
 /* Packets that the guest is owed, as bits. */
@@ -74,7 +76,8 @@ struct vsock_io {
 struct vsock_conn {
 	struct ev_source source; /* fd -1: the host's end is closed */
 	struct vsock_metrics *metrics;
-	uint8_t *ring; /* VSOCK_RING_LEN bytes */
+	uint8_t *ring;
+	uint32_t ring_len; /* never less than the guest was told */
 	enum vsock_conn_state state;
 	uint32_t local_port;
 	uint32_t peer_port; /* the guest's */
@@ -84,16 +87,16 @@ struct vsock_conn {
 	uint8_t done_shutdown;	/* of these, what the socket knows */
 	bool is_readable;	/* the socket has bytes, or an end, that we have not seen yet */
 	bool has_asked_credit;
-	bool is_ring_used; /* ever */
+	bool is_ring_resident; /* some of it */
+	bool has_run_low;      /* the guest has used up most of its credit once */
 	/* From the host to the guest; counters of bytes wrap. */
 	uint32_t rx_count;
 	uint32_t peer_buf_alloc;
 	uint32_t peer_fwd_count;
-	/* From the guest to the host: [fwd_count, tx_count) is in the ring, each at its remainder.
-	 */
+	/* From the guest to the host: [fwd_count, tx_count) is in the ring. */
 	uint32_t tx_count;
 	uint32_t fwd_count;
-	uint32_t told_fwd_count;
+	uint32_t told_limit;	 /* what tx_count may become, as far as the guest knows */
 	uint32_t seen_fwd_count; /* when its time was up last */
 	uint8_t greeting[VSOCK_GREETING_MAX];
 	uint8_t greeting_len;
@@ -133,10 +136,14 @@ void vsock_conn_expire(struct vsock_conn *conn);
 /* Ends it, with an RST if the guest knows of it. */
 void vsock_conn_kill(struct vsock_conn *conn);
 
+/* The ring's memory goes back to the host. What is in it is lost. */
+void vsock_conn_drop_ring(struct vsock_conn *conn);
+
 /* --- Questions --- */
 
 bool vsock_conn_has_packet(const struct vsock_conn *conn);
 bool vsock_conn_needs_socket(const struct vsock_conn *conn);
+bool vsock_conn_is_cramped(const struct vsock_conn *conn);   /* and may get a longer ring now */
 uint32_t vsock_conn_interest(const struct vsock_conn *conn); /* epoll bits */
 enum vsock_wait vsock_conn_waits(const struct vsock_conn *conn);
 

@@ -4,10 +4,11 @@
  *
  * Theory of operation
  *
- * Connections live in a table that is mapped once, with a ring for each: places that were never
- * used cost no memory, and none is allocated later. A place is in the list of free ones, or its
- * connection is found by its pair of ports in a hash table of chains. However a guest chooses ports
- * to make these chains long, they have at most 1023 links.
+ * Connections live in a table that is mapped once, with a ring for each, and a few long rings for
+ * those that stream (settle): what was never used costs no memory, and none is allocated later. A
+ * ring that is empty for a while, or whose connection ends, gives its memory back. A place is in
+ * the list of free ones, or its connection is found by its pair of ports in a hash table of chains.
+ * However a guest chooses ports to make these chains long, they have at most 1023 links.
  *
  * Whatever happens to a connection, settle() follows and derives all else from its state: whether
  * its socket is to be closed, whether it is in the list of those with a packet for the guest, how
@@ -51,7 +52,7 @@ enum {
 };
 
 static const uint64_t ms = 1000000;	 /* in ns */
-static const uint64_t closing_ms = 2000; /* [compat] */
+static const uint64_t waiting_ms = 2000; /* [compat] */
 /* People type it, too. */
 static const uint64_t greeting_ms = 60000;
 static const uint64_t accept_retry_ms = 100;
@@ -184,8 +185,8 @@ static void start_wait(struct vsock_mux *mux, struct vsock_conn *conn)
 {
 	bool is_greeting = conn->wait == VSOCK_WAIT_GREETING;
 
-	conn->deadline_ns = now_ns(mux) + (is_greeting ? greeting_ms : closing_ms) * ms;
-	list_add(is_greeting ? &mux->greeting : &mux->closing, conn);
+	conn->deadline_ns = now_ns(mux) + (is_greeting ? greeting_ms : waiting_ms) * ms;
+	list_add(is_greeting ? &mux->greeting : &mux->waiting, conn);
 	set_timer(mux, conn->deadline_ns);
 }
 
@@ -225,8 +226,9 @@ static void release(struct vsock_mux *mux, struct vsock_conn *conn)
 	leave_ports(mux, conn);
 	list_remove(conn, VSOCK_LINK_READY);
 	list_remove(conn, VSOCK_LINK_TIMER);
-	if (conn->is_ring_used) {
-		madvise(conn->ring, VSOCK_RING_LEN, MADV_DONTNEED);
+	vsock_conn_drop_ring(conn);
+	if (conn->ring_len == VSOCK_WIDE_LEN) {
+		mux->wide_free |= UINT32_C(1) << (conn->ring - mux->wide_rings) / VSOCK_WIDE_LEN;
 	}
 	conn->state = VSOCK_CONN_FREE;
 	conn->owes = 0;
@@ -245,6 +247,19 @@ static void list_if_ready(struct vsock_mux *mux, struct vsock_conn *conn)
 	}
 }
 
+static void widen(struct vsock_mux *mux, struct vsock_conn *conn)
+{
+	if (mux->wide_free == 0 || !vsock_conn_is_cramped(conn)) {
+		return;
+	}
+	unsigned index = (unsigned)__builtin_ctz(mux->wide_free);
+
+	mux->wide_free &= ~(UINT32_C(1) << index);
+	vsock_conn_drop_ring(conn);
+	conn->ring = mux->wide_rings + (size_t)index * VSOCK_WIDE_LEN;
+	conn->ring_len = VSOCK_WIDE_LEN;
+}
+
 static void settle(struct vsock_mux *mux, struct vsock_conn *conn)
 {
 	if (conn->state == VSOCK_CONN_FREE) {
@@ -256,7 +271,9 @@ static void settle(struct vsock_mux *mux, struct vsock_conn *conn)
 	}
 	if (!vsock_conn_needs_socket(conn)) {
 		drop_socket(mux, conn);
+		vsock_conn_drop_ring(conn);
 	}
+	widen(mux, conn);
 	list_if_ready(mux, conn);
 	settle_wait(mux, conn);
 	ev_mod(mux->params.loop, &conn->source, vsock_conn_interest(conn));
@@ -278,7 +295,7 @@ static void make_room(struct vsock_mux *mux)
 	struct vsock_conn *conn = mux->greeting.first;
 
 	if (conn == NULL && !vsock_mux_is_full(mux)) {
-		conn = mux->closing.first;
+		conn = mux->waiting.first;
 		while (conn != NULL && conn->wait != VSOCK_WAIT_LINGER) {
 			conn = conn->links[VSOCK_LINK_TIMER].next;
 		}
@@ -325,6 +342,8 @@ static struct vsock_conn *new_conn(struct vsock_mux *mux, int *fd)
 		.source = {.fd = fd_take(fd), .fn = on_conn, .is_frozen_with_guest = true},
 		.metrics = mux->params.metrics,
 		.ring = mux->rings + (size_t)(conn - mux->conns) * VSOCK_RING_LEN,
+		.ring_len = VSOCK_RING_LEN,
+		.told_limit = VSOCK_RING_LEN,
 		.mux = mux,
 	};
 	if (ev_add(mux->params.loop, &conn->source, 0, &err) < 0) {
@@ -447,7 +466,7 @@ static void expire(struct vsock_mux *mux)
 
 	mux->timer_ns = 0;
 	expire_first(mux, &mux->greeting, now);
-	expire_first(mux, &mux->closing, now);
+	expire_first(mux, &mux->waiting, now);
 	if (mux->accept_at_ns != 0 && mux->accept_at_ns <= now) {
 		mux->accept_at_ns = 0;
 		vsock_mux_listen(mux, mux->is_listening);
@@ -455,8 +474,8 @@ static void expire(struct vsock_mux *mux)
 	if (mux->greeting.first != NULL) {
 		set_timer(mux, mux->greeting.first->deadline_ns);
 	}
-	if (mux->closing.first != NULL) {
-		set_timer(mux, mux->closing.first->deadline_ns);
+	if (mux->waiting.first != NULL) {
+		set_timer(mux, mux->waiting.first->deadline_ns);
 	}
 	if (mux->accept_at_ns != 0) {
 		set_timer(mux, mux->accept_at_ns);
@@ -621,7 +640,8 @@ void vsock_mux_close_all(struct vsock_mux *mux)
 static int map_places(struct vsock_mux *mux, struct error *err)
 {
 	size_t conns_len = align_up(VSOCK_CONNS_MAX * sizeof(struct vsock_conn), MAP_ALIGN);
-	size_t len = conns_len + (size_t)VSOCK_CONNS_MAX * VSOCK_RING_LEN;
+	size_t rings_len = (size_t)VSOCK_CONNS_MAX * VSOCK_RING_LEN;
+	size_t len = conns_len + rings_len + (size_t)VSOCK_WIDE_MAX * VSOCK_WIDE_LEN;
 	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -632,6 +652,8 @@ static int map_places(struct vsock_mux *mux, struct error *err)
 	(void)madvise(map, len, MADV_NOHUGEPAGE);
 	mux->conns = map;
 	mux->rings = (uint8_t *)map + conns_len;
+	mux->wide_rings = mux->rings + rings_len;
+	mux->wide_free = (UINT32_C(1) << VSOCK_WIDE_MAX) - 1;
 	mux->map_len = len;
 	return 0;
 }
@@ -642,7 +664,7 @@ int vsock_mux_init(struct vsock_mux *mux, const struct vsock_mux_params *params,
 	mux->free.link = VSOCK_LINK_READY; /* a free one is not ready */
 	mux->ready.link = VSOCK_LINK_READY;
 	mux->greeting.link = VSOCK_LINK_TIMER;
-	mux->closing.link = VSOCK_LINK_TIMER;
+	mux->waiting.link = VSOCK_LINK_TIMER;
 	mux->listener = (struct ev_source){
 		.fd = params->listener, .fn = on_client, .is_frozen_with_guest = true};
 	mux->timer = (struct ev_source){.fd = -1, .fn = on_timer, .is_frozen_with_guest = true};

@@ -17,6 +17,7 @@
 
 enum {
 	VSOCK_CONNS_MAX = 1023, /* clients that are still greeting included [compat] */
+	VSOCK_WIDE_MAX = 16,	/* connections with a long ring, a bit each: 4 MiB at their worst */
 	VSOCK_REPLIES_MAX = 256,
 	VSOCK_BUCKETS = 512,
 	VSOCK_LOCAL_PORT_FIRST = 1 << 30, /* given to clients of the host [compat] */
@@ -61,12 +62,14 @@ struct vsock_mux {
 	struct ev_source timer;
 	struct vsock_conn *conns;
 	uint8_t *rings;
-	size_t map_len; /* of both */
-	size_t used;	/* places that were ever used, all at the front */
+	uint8_t *wide_rings;
+	size_t map_len;	    /* of all three */
+	uint32_t wide_free; /* a bit for each long ring */
+	size_t used;	    /* places that were ever used, all at the front */
 	struct vsock_list free;
 	struct vsock_list ready; /* those with a packet for the guest, in turn */
 	struct vsock_list greeting;
-	struct vsock_list closing; /* all other waits, which are equally long */
+	struct vsock_list waiting; /* all other waits, which are equally long */
 	struct vsock_conn *buckets[VSOCK_BUCKETS];
 	struct vsock_reply replies[VSOCK_REPLIES_MAX]; /* RSTs to send */
 	unsigned reply_first;

@@ -62,10 +62,10 @@ static bool is_gone(void)
 }
 
 /* Sends what the host's credit allows; how much that was. */
-static uint32_t send_some(struct bed_guest *guest, uint64_t sent, uint32_t host_fwd, uint32_t len)
+static uint32_t send_some(struct bed_guest *guest, uint64_t sent, uint32_t limit, uint32_t len)
 {
 	static uint8_t data[CHUNK];
-	uint32_t room = VSOCK_RING_LEN - ((uint32_t)sent - host_fwd);
+	uint32_t room = limit - (uint32_t)sent;
 
 	len = len < room ? len : room;
 	if (len > 0) {
@@ -95,7 +95,7 @@ static void guest_to_host(unsigned slowness)
 	struct bed_guest guest = bed_open_from_guest(&bed, 1025, &served);
 	uint64_t sent = 0;
 	uint64_t got = 0;
-	uint32_t host_fwd = 0;
+	uint32_t limit = VSOCK_RING_LEN;
 
 	for (unsigned round = 0; got < BULK; round++) {
 		cr_assert_lt(round, 100000);
@@ -103,12 +103,12 @@ static void guest_to_host(unsigned slowness)
 			/* Of all lengths, so that the ring is used at all offsets. */
 			uint32_t len = (uint32_t)min_u64(round * 977 % CHUNK + 1, BULK - sent);
 
-			sent += send_some(&guest, sent, host_fwd, len);
+			sent += send_some(&guest, sent, limit, len);
 		}
 		while (bed_take(&bed, &header, NULL)) {
 			cr_assert_eq(header.op, VSOCK_OP_CREDIT_UPDATE);
-			host_fwd = header.fwd_cnt;
-			cr_assert_leq(host_fwd, sent);
+			cr_assert_leq(header.fwd_cnt, sent);
+			limit = header.fwd_cnt + header.buf_alloc;
 		}
 		if (round % slowness == 0) {
 			got += read_some(served, got, CHUNK - round % 1000);
@@ -266,11 +266,11 @@ Test(vsock_conn, credit_is_told_when_asked_for_and_when_little_is_known_of)
 
 	cr_assert_eq(header.buf_alloc, VSOCK_RING_LEN);
 	cr_assert_eq(header.fwd_cnt, 0);
-	bed_send_data(&guest, data, VSOCK_RING_LEN - 4096);
+	bed_send_data(&guest, data, VSOCK_RING_LEN / 4 * 3);
 	bed_expect_none(&bed);
 	bed_send_data(&guest, data, 1);
 	header = bed_expect(&bed, VSOCK_OP_CREDIT_UPDATE);
-	cr_assert_eq(header.fwd_cnt, VSOCK_RING_LEN - 4095);
+	cr_assert_eq(header.fwd_cnt, VSOCK_RING_LEN / 4 * 3 + 1);
 	bed_expect_none(&bed);
 }
 
@@ -289,20 +289,92 @@ Test(vsock_conn, any_packet_tells_credit)
 	bed_expect_none(&bed);
 }
 
+/* The first packet that is something else. */
+static struct vsock_header skip_credit(void)
+{
+	struct vsock_header header = {0};
+
+	while (bed_take(&bed, &header, NULL) && header.op == VSOCK_OP_CREDIT_UPDATE) {
+		header.op = VSOCK_OP_INVALID;
+	}
+	return header;
+}
+
+static uint32_t told_buf_alloc(struct bed_guest *guest)
+{
+	cr_assert_eq(skip_credit().op, VSOCK_OP_INVALID);
+	bed_send(guest, VSOCK_OP_CREDIT_REQUEST, 0);
+	return bed_expect(&bed, VSOCK_OP_CREDIT_UPDATE).buf_alloc;
+}
+
+/* The socket takes little more than that. */
+static void shrink_socket(void)
+{
+	const int len = 4096;
+
+	cr_assert_eq(bed.mux.used, 1);
+	cr_assert_eq(
+		setsockopt(bed.mux.conns[0].source.fd, SOL_SOCKET, SO_SNDBUF, &len, sizeof(len)),
+		0);
+}
+
+Test(vsock_conn, a_guest_that_uses_up_its_credit_gets_more)
+{
+	static char data[VSOCK_WIDE_LEN / 4];
+	int served;
+	struct bed_guest guest = bed_open_from_guest(&bed, 1, &served);
+
+	bed_send_data(&guest, data, VSOCK_RING_LEN);
+	struct vsock_header header = bed_expect(&bed, VSOCK_OP_CREDIT_UPDATE);
+
+	cr_assert_eq(header.buf_alloc, VSOCK_WIDE_LEN);
+	cr_assert_eq(header.fwd_cnt, VSOCK_RING_LEN);
+	/* A quarter is left before it is told again. */
+	for (unsigned i = 0; i < 3; i++) {
+		bed_send_data(&guest, data, sizeof(data));
+		bed_expect_none(&bed);
+	}
+	bed_send_data(&guest, data, 1);
+	cr_assert_eq(bed_expect(&bed, VSOCK_OP_CREDIT_UPDATE).buf_alloc, VSOCK_WIDE_LEN);
+}
+
+Test(vsock_conn, a_guest_whose_host_does_not_keep_up_gets_no_more)
+{
+	static uint8_t data[VSOCK_RING_LEN];
+	int served;
+	struct bed_guest guest = bed_open_from_guest(&bed, 1, &served);
+	uint64_t got = 0;
+
+	shrink_socket();
+	fill(data, sizeof(data), 0);
+	bed_send_data(&guest, data, sizeof(data));
+	cr_assert_eq(bed_expect(&bed, VSOCK_OP_CREDIT_UPDATE).buf_alloc, VSOCK_RING_LEN);
+	cr_assert_eq(told_buf_alloc(&guest), VSOCK_RING_LEN);
+	for (unsigned i = 0; i < 1000 && got < sizeof(data); i++) {
+		got += read_some(served, got, CHUNK);
+		bed_run(&bed);
+	}
+	cr_assert_eq(got, sizeof(data));
+	/* It does now. */
+	cr_assert_eq(told_buf_alloc(&guest), VSOCK_WIDE_LEN);
+}
+
 /* Until the socket takes no more and the ring is full. */
 static uint64_t clog_up(struct bed_guest *guest)
 {
 	struct vsock_header header;
 	uint64_t sent = 0;
+	uint32_t limit = VSOCK_RING_LEN;
 	uint32_t host_fwd = 0;
 
 	for (unsigned round = 0; round < 1000; round++) {
-		sent += send_some(guest, sent, host_fwd, CHUNK);
+		sent += send_some(guest, sent, limit, CHUNK);
 		while (bed_take(&bed, &header, NULL)) {
+			limit = header.fwd_cnt + header.buf_alloc;
 			host_fwd = header.fwd_cnt;
 		}
 	}
-	cr_assert_eq(sent - host_fwd, VSOCK_RING_LEN);
+	cr_assert_eq(sent - host_fwd, VSOCK_WIDE_LEN);
 	return sent;
 }
 
@@ -423,7 +495,7 @@ Test(vsock_conn, what_the_guest_sent_before_it_closed_gets_out)
 		bed_wait(&bed, 1999);
 	}
 	cr_assert_eq(got, sent);
-	bed_expect(&bed, VSOCK_OP_RST);
+	cr_assert_eq(skip_credit().op, VSOCK_OP_RST);
 	bed_hear_end(served);
 	cr_assert(is_gone());
 }

@@ -426,18 +426,118 @@ Test(vsock_mux, a_place_that_is_closed_by_its_own_event_is_used_again)
 	close(client);
 }
 
+/* Pages of [at, at + len) that have memory. */
+static size_t resident_pages(void *at, size_t len)
+{
+	static unsigned char pages[(size_t)(VSOCK_CONNS_MAX + 16) * VSOCK_RING_LEN / 4096 +
+				   (size_t)VSOCK_WIDE_MAX * VSOCK_WIDE_LEN / 4096];
+	size_t resident = 0;
+
+	cr_assert_leq(len / 4096, sizeof(pages));
+	cr_assert_eq(mincore(at, len, pages), 0);
+	for (size_t i = 0; i < len / 4096; i++) {
+		resident += pages[i] & 1;
+	}
+	return resident;
+}
+
 Test(vsock_mux, connections_cost_memory_only_as_far_as_they_are_used)
 {
-	static unsigned char pages[(size_t)(VSOCK_CONNS_MAX + 16) * VSOCK_RING_LEN / 4096];
-	size_t resident = 0;
 	int client;
 
 	bed_open_from_host(&bed, &client);
-	cr_assert_eq(mincore(bed.mux.conns, bed.mux.map_len, pages), 0);
-	for (size_t i = 0; i < bed.mux.map_len / 4096; i++) {
-		resident += pages[i] & 1;
+	cr_assert_leq(resident_pages(bed.mux.conns, bed.mux.map_len), 1);
+	close(client);
+}
+
+Test(vsock_mux, all_connections_at_their_worst_have_an_end)
+{
+	cr_assert_leq(bed.mux.map_len, 69 * MIB);
+}
+
+/* How much credit the guest is told of after it has used up what it had. */
+static uint32_t stream(struct bed_guest *guest)
+{
+	static uint8_t data[VSOCK_RING_LEN];
+
+	bed_send_data(guest, data, sizeof(data));
+	return bed_expect(&bed, VSOCK_OP_CREDIT_UPDATE).buf_alloc;
+}
+
+Test(vsock_mux, only_so_many_connections_have_a_long_ring)
+{
+	struct bed_guest guests[VSOCK_WIDE_MAX + 2];
+	int clients[ARRAY_COUNT(guests)];
+
+	for (unsigned i = 0; i < ARRAY_COUNT(guests); i++) {
+		guests[i] = bed_open_from_host(&bed, &clients[i]);
 	}
-	cr_assert_leq(resident, 1);
+	for (unsigned i = 0; i < VSOCK_WIDE_MAX; i++) {
+		cr_expect_eq(stream(&guests[i]), VSOCK_WIDE_LEN, "%u", i);
+	}
+	cr_assert_eq(stream(&guests[VSOCK_WIDE_MAX]), VSOCK_RING_LEN);
+	/* It may have that of one that ends. */
+	bed_send(&guests[3], VSOCK_OP_RST, 0);
+	close(clients[3]);
+	cr_assert_eq(stream(&guests[VSOCK_WIDE_MAX]), VSOCK_WIDE_LEN);
+	cr_assert_eq(stream(&guests[VSOCK_WIDE_MAX + 1]), VSOCK_RING_LEN);
+	/* A new connection at the old place begins small. */
+	guests[3] = bed_open_from_host(&bed, &clients[3]);
+	bed_send(&guests[3], VSOCK_OP_CREDIT_REQUEST, 0);
+	cr_assert_eq(bed_expect(&bed, VSOCK_OP_CREDIT_UPDATE).buf_alloc, VSOCK_RING_LEN);
+}
+
+/* Sends until the socket is full and bytes wait in the ring. */
+static void fill_ring(struct bed_guest *guest)
+{
+	static uint8_t data[4096];
+	struct vsock_header header;
+
+	while (bed.mux.conns[0].tx_count == bed.mux.conns[0].fwd_count) {
+		bed_send_data(guest, data, sizeof(data));
+		while (bed_take(&bed, &header, NULL)) {
+		}
+	}
+}
+
+static void drain(int client)
+{
+	static uint8_t data[VSOCK_WIDE_LEN];
+
+	while (recv(client, data, sizeof(data), MSG_DONTWAIT) > 0) {
+		bed_run(&bed);
+	}
+	cr_assert_eq(bed.mux.conns[0].tx_count, bed.mux.conns[0].fwd_count);
+}
+
+Test(vsock_mux, a_ring_that_is_empty_for_a_while_gives_its_memory_back)
+{
+	uint8_t *rings = bed.mux.rings;
+	size_t len = bed.mux.map_len - (size_t)(rings - (uint8_t *)bed.mux.conns);
+	int client;
+	struct bed_guest guest = bed_open_from_host(&bed, &client);
+
+	cr_assert_eq(resident_pages(rings, len), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		fill_ring(&guest);
+		/* What waits to be read is kept as long as it takes. */
+		bed_wait(&bed, 1000000);
+		cr_assert_gt(resident_pages(rings, len), 0);
+		drain(client);
+		bed_wait(&bed, 1999);
+		cr_assert_gt(resident_pages(rings, len), 0);
+		bed_wait(&bed, 1);
+		cr_assert_eq(resident_pages(rings, len), 0);
+	}
+	/* As is what came while it was empty. */
+	fill_ring(&guest);
+	drain(client);
+	bed_wait(&bed, 1000);
+	fill_ring(&guest);
+	bed_wait(&bed, 1000);
+	cr_assert_gt(resident_pages(rings, len), 0);
+	bed_send(&guest, VSOCK_OP_RST, 0);
+	cr_assert_eq(resident_pages(rings, len), 0);
 	close(client);
 }
 
