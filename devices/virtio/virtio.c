@@ -9,6 +9,11 @@
  * queue, since the driver may have offered chains and notified before. All three end in on_kick on
  * the VMM thread, which is therefore the only one to pop.
  *
+ * Kicks are edge-triggered, and their counters are never read: each write wakes the loop, whatever
+ * the counter is [eventfd_signal in fs/eventfd.c], and one that comes while the queue is looked at
+ * is an edge of its own. A thaw of the loop finds all counters that are not 0, so that each queue
+ * that ever was in use is looked at once more, mostly in vain.
+ *
  * A device that broke (a queue whose indexes are nonsense, an activation that failed) keeps
  * is_active as it was, so that the driver's reset still drains what is in flight. But its queues
  * are stopped, and a stopped queue is empty and takes nothing back.
@@ -57,11 +62,8 @@ static void on_kick(struct ev_source *source, uint32_t ready)
 {
 	struct virtio_queue *queue = container_of(source, struct virtio_queue, kick);
 	struct virtio_dev *dev = queue->dev;
-	eventfd_t count;
 
 	(void)ready;
-	/* Before the queue is looked at, so that a notification during that is not lost. */
-	(void)eventfd_read(source->fd, &count);
 	virtio_lock(dev);
 	if (dev->is_active && !is_broken(dev)) {
 		dev->ops->queue_ready(dev, (unsigned)(queue - dev->queues));
@@ -98,7 +100,7 @@ static int add_queues(struct virtio_dev *dev, unsigned count, struct error *err)
 		if (queue->kick.fd < 0) {
 			return error_sys(err, "Cannot create an eventfd for %s", dev->ops->name);
 		}
-		if (ev_add(dev->loop, &queue->kick, EPOLLIN, err) < 0) {
+		if (ev_add(dev->loop, &queue->kick, EPOLLIN | EPOLLET, err) < 0) {
 			return -1;
 		}
 	}

@@ -173,6 +173,25 @@ Test(evloop, a_silenced_source_does_not_spin_on_a_hangup)
 	}
 }
 
+/* What devices' notifications rely on. */
+Test(evloop, an_eventfd_that_is_never_read_has_an_edge_with_every_write)
+{
+	struct evloop loop;
+	struct probe one = {0};
+	int fd = eventfd(0, EFD_NONBLOCK);
+
+	start(&loop);
+	add(&loop, &one, fd, EPOLLIN | EPOLLET);
+	for (unsigned i = 1; i < 10; i++) {
+		cr_assert(eventfd_write(fd, 1) == 0);
+		once(&loop, 0);
+		once(&loop, 0);
+		cr_assert(one.calls == i);
+	}
+	evloop_destroy(&loop);
+	close(fd);
+}
+
 Test(evloop, changing_a_source_that_was_never_added_does_nothing)
 {
 	struct evloop loop;
