@@ -319,7 +319,7 @@ static void judge(const char *name, struct run *run, bool ok)
 	unsetenv("GLIBC_TUNABLES");
 }
 
-static void signal_all_threads(void)
+static void signal_all_threads(const char *part)
 {
 	static const int signals[] = {SIGINT, SIGQUIT, SIGABRT, SIGTERM, SIGSEGV, SIGPIPE};
 
@@ -333,13 +333,16 @@ static void signal_all_threads(void)
 			char name[64];
 
 			snprintf(name, sizeof(name), "signal %d for thread %u", signals[i], kind);
+			if (strstr(name, part) == NULL) {
+				continue;
+			}
 			write_files();
 			judge(name, &run, signal_thread(&run, signals[i], kind));
 		}
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
@@ -352,6 +355,7 @@ int main(void)
 		{"a heap that grows by mmap", use_up_by_mmap},
 		{"a block device for a drive", use_block_device},
 	};
+	const char *part = argc > 1 ? argv[1] : "";
 	char dir[] = "/tmp/squib-test-XXXXXX";
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -360,10 +364,13 @@ int main(void)
 		perror(dir);
 		return 1;
 	}
-	signal_all_threads();
+	signal_all_threads(part);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct run run = {.api = -1, .master = -1, .out = -1};
 
+		if (strstr(cases[i].name, part) == NULL) {
+			continue;
+		}
 		write_files();
 		judge(cases[i].name, &run, cases[i].fn(&run));
 	}

@@ -34,6 +34,7 @@ enum {
 	SEEN_MAX = 1 << SEEN_BITS,
 	THREADS = 3, /* kinds of them: vmm, api, vcpu */
 	FIRST_WORDS = 24,
+	STOPS_MAX = 64,
 };
 
 /* What was written, by a hash of it. */
@@ -49,7 +50,8 @@ static pid_t first_of[THREADS + 1];
  *   signal:SIGNO:KIND:LINE  when the VMM thread is about to write this line of metrics (from 1),
  *                           hence has them locked, the thread of this kind gets the signal; the
  *                           VMM goes on when that thread waits for the lock, or has ended
- *   pause                   the VMM is disturbed while it waits for a vCPU that does not park
+ *   pause                   the VMM is disturbed while it waits for a vCPU that is kept from
+ *                           parking until then
  *   nomem                   KVM_RUN fails for lack of memory; the vCPU is disturbed while it waits
  */
 static struct {
@@ -61,6 +63,7 @@ static struct {
 	bool is_nomem;
 	pid_t held; /* a thread that is kept stopped */
 	int held_signo;
+	pid_t waiting; /* for a pause: the VMM, until there is a vCPU that is held */
 } fault;
 
 static void die(const char *what)
@@ -148,12 +151,14 @@ static bool is_metrics_line(pid_t thread, const struct __ptrace_syscall_info *in
 	return memcmp(text, begin, sizeof(begin) - 1) == 0;
 }
 
-/* While the thread sleeps in the call that it now enters: it is to go on with restart_syscall. */
+/*
+ * The thread, which enters a call that sleeps, is to go on with restart_syscall: with a signal
+ * pending it wakes at once.
+ */
 static void disturb(pid_t process, pid_t thread)
 {
-	ptrace(PTRACE_CONT, thread, NULL, NULL);
-	usleep(1500);
 	syscall(SYS_tgkill, process, thread, SIGWINCH);
+	ptrace(PTRACE_CONT, thread, NULL, NULL);
 }
 
 static void release(void)
@@ -167,9 +172,16 @@ static bool provoke(pid_t process, pid_t thread, const struct __ptrace_syscall_i
 {
 	unsigned kind = info->seccomp.ret_data;
 
-	if ((fault.is_pause && kind == 1 && info->seccomp.nr == SYS_futex &&
-	     info->seccomp.args[1] == FUTEX_WAIT_BITSET_PRIVATE) ||
-	    (fault.is_nomem && kind == 3 && info->seccomp.nr == SYS_clock_nanosleep)) {
+	if (fault.is_pause && kind == 1 && info->seccomp.nr == SYS_futex &&
+	    info->seccomp.args[1] == FUTEX_WAIT_BITSET_PRIVATE) {
+		/* Of its kick and its wait either may be seen first. */
+		fault.waiting = thread;
+		if (fault.held != 0) {
+			disturb(process, thread);
+		}
+		return true;
+	}
+	if (fault.is_nomem && kind == 3 && info->seccomp.nr == SYS_clock_nanosleep) {
 		disturb(process, thread);
 		return true;
 	}
@@ -181,18 +193,24 @@ static bool provoke(pid_t process, pid_t thread, const struct __ptrace_syscall_i
 	    ++fault.lines != fault.line) {
 		return false;
 	}
-	syscall(SYS_tgkill, process, first_of[fault.kind], fault.signo);
 	fault.held = fault.kind == 1 ? 0 : thread;
 	fault.held_signo = 0;
+	/* A vCPU's thread may not have come to run yet: then its first call sees to it. */
+	if (first_of[fault.kind] != 0) {
+		syscall(SYS_tgkill, process, first_of[fault.kind], fault.signo);
+	}
 	return fault.held != 0;
 }
 
 /* The same for a signal. */
-static bool provoke_by_signal(pid_t thread, int *signo)
+static bool provoke_by_signal(pid_t process, pid_t thread, int *signo)
 {
 	if (fault.is_pause && *signo == SIGRTMIN && fault.held == 0 && thread != first_of[1]) {
 		fault.held = thread;
 		fault.held_signo = *signo;
+		if (fault.waiting != 0) {
+			disturb(process, fault.waiting);
+		}
 		return true;
 	}
 	if (*signo == SIGWINCH) {
@@ -251,10 +269,13 @@ static bool on_call(pid_t process, pid_t thread, int out)
 	    info.op != PTRACE_SYSCALL_INFO_SECCOMP || info.seccomp.ret_data > THREADS) {
 		return false;
 	}
+	record(out, &info);
 	if (first_of[info.seccomp.ret_data] == 0) {
 		first_of[info.seccomp.ret_data] = thread;
+		if (fault.signo != 0 && fault.held != 0 && info.seccomp.ret_data == fault.kind) {
+			syscall(SYS_tgkill, process, thread, fault.signo);
+		}
 	}
-	record(out, &info);
 	return provoke(process, thread, &info);
 }
 
@@ -273,22 +294,40 @@ static void on_stop(pid_t process, pid_t thread, int status, int out)
 	}
 	if (event != 0) {
 		signo = 0;
-	} else if (provoke_by_signal(thread, &signo)) {
+	} else if (provoke_by_signal(process, thread, &signo)) {
 		return;
 	}
 	ptrace(PTRACE_CONT, thread, NULL, (long)signo);
 }
 
+/*
+ * waitpid prefers young threads. So all that have stopped are collected before any goes on, or
+ * vCPUs that stop again and again would keep the others from being seen.
+ */
 static void trace(pid_t process, int out)
 {
-	int status;
-	pid_t thread;
+	struct {
+		pid_t thread;
+		int status;
+	} stops[STOPS_MAX];
+	int count;
 
-	while ((thread = waitpid(-1, &status, __WALL)) > 0) {
-		if (WIFSTOPPED(status)) {
-			on_stop(process, thread, status, out);
+	do {
+		count = 0;
+		for (pid_t thread = 1; thread > 0 && count < STOPS_MAX;) {
+			int *status = &stops[count].status;
+
+			thread = waitpid(-1, status, __WALL | (count > 0 ? WNOHANG : 0));
+			if (thread > 0) {
+				stops[count++].thread = thread;
+			}
 		}
-	}
+		for (int i = 0; i < count; i++) {
+			if (WIFSTOPPED(stops[i].status)) {
+				on_stop(process, stops[i].thread, stops[i].status, out);
+			}
+		}
+	} while (count > 0);
 }
 
 /* Attaches to its parent, and tells it by the pipe. */
