@@ -114,9 +114,13 @@ $(B)/devices_test: $(call objects,$(wildcard tests/devices/*.c) $(TEST_LIB_SRC))
 devices: all $(B)/gt $(B)/devices_test guests $(B)/kvm_probe ## test the devices of ARCH under Linux (T=part of a name)
 	@tests/devices/run_all $(ARCH) $(T)
 
-# --- seccomp: what the filters allow is needed (tests/seccomp/needs_all) ---
+# --- seccomp: the filters from outside, and that what they allow is needed (tests/seccomp/guests) ---
 
 $(B)/seccomp_tracer: $(call objects,tests/seccomp/tracer.c)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+$(B)/seccomp_outside: $(call objects,tests/seccomp/outside.c $(TEST_LIB_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
 

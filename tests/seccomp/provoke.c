@@ -27,6 +27,7 @@ enum {
 	PATIENCE_MS = 20000,
 	CLIENTS = 64, /* more than the API takes */
 	DISK_LEN = 1 << 20,
+	PATHS_LEN = 1600,
 };
 
 struct run {
@@ -34,7 +35,7 @@ struct run {
 	int master; /* of the terminal */
 	int out;
 	int api;
-	char answer[8192];
+	char answer[1 << 15];
 	const char *failure;
 };
 
@@ -218,6 +219,21 @@ static bool lack_memory(struct run *run)
 	return ends(run, 1);
 }
 
+static bool run_nothing(struct run *run)
+{
+	setenv("TRACE_FAULT", "norun", 1);
+	(void)start(run);
+	run->failure = NULL;
+	return ends(run, 1);
+}
+
+/* Every thread reads the clock: for the log, for the metrics. */
+static bool lack_vdso(struct run *run)
+{
+	setenv("TRACE_FAULT", "vdso", 1);
+	return start(run) && request(run, FLUSH) && stop_by(run, SIGTERM);
+}
+
 static bool crowd(struct run *run)
 {
 	int clients[CLIENTS];
@@ -239,27 +255,41 @@ static bool crowd(struct run *run)
 	return ok && stop_by(run, SIGTERM);
 }
 
+/* The drive's file by a name of this length. */
+static bool rename_disk(struct run *run, size_t len)
+{
+	char path[PATHS_LEN + 1];
+	char body[2 * PATHS_LEN];
+
+	for (size_t i = 0; i < len; i++) {
+		path[i] = "./"[i % 2];
+	}
+	path[len] = '\0';
+	snprintf(body, sizeof(body),
+		 "{\"drive_id\": \"disk\", \"path_on_host\": \"%sdisk\", "
+		 "\"rate_limiter\": {\"ops\": {\"size\": 5, \"refill_time\": 10}}}",
+		 path);
+	return request(run, "PATCH", "/drives/disk", body);
+}
+
 /* Both of malloc's ways to more memory, as when the heap is used up. */
 static bool use_up(struct run *run, const char *tunables)
 {
-	char path[1024];
-	char body[2048];
-
-	/* A long name of the same file. */
-	for (size_t i = 0; i < sizeof(path); i++) {
-		path[i] = "./"[i % 2];
-	}
-	snprintf(body, sizeof(body),
-		 "{\"drive_id\": \"disk\", \"path_on_host\": \"%.1000sdisk\", "
-		 "\"rate_limiter\": {\"ops\": {\"size\": 5, \"refill_time\": 10}}}",
-		 path);
 	setenv("GLIBC_TUNABLES", tunables, 1);
-	return start(run) && request(run, "PATCH", "/drives/disk", body) &&
-	       request(run, "PATCH", "/drives/disk", body) &&
-	       request(run, "PATCH", "/drives/disk",
+	if (!start(run)) {
+		return false;
+	}
+	/* Where the heap ends on whose page is chance: with many lengths each thread comes across.
+	 */
+	for (size_t len = 0; len < PATHS_LEN; len += 100) {
+		if (!rename_disk(run, len)) {
+			return false;
+		}
+	}
+	return request(run, "PATCH", "/drives/disk",
 		       "{\"drive_id\": \"disk\", \"path_on_host\": \"disk\"}") &&
-	       request(run, "GET", "/vm/config", NULL) && request(run, FLUSH) &&
-	       stop_by(run, SIGTERM);
+	       request(run, "GET", "/vm/config", NULL) && request(run, "GET", "/metrics", NULL) &&
+	       request(run, FLUSH) && stop_by(run, SIGTERM);
 }
 
 static bool use_up_by_brk(struct run *run)
@@ -310,7 +340,7 @@ static void judge(const char *name, struct run *run, bool ok)
 		printf("ok    %s\n", name);
 		passed++;
 	} else {
-		printf("FAIL  %s: %s\n%s\n", name, run->failure, run->answer);
+		printf("FAIL  %s: %s\n%.500s\n", name, run->failure, run->answer);
 		failed++;
 		(void)!system("tail -n 5 log");
 	}
@@ -350,6 +380,8 @@ int main(int argc, char **argv)
 	} cases[] = {
 		{"a pause that is disturbed", pause_slowly},
 		{"no memory for KVM_RUN", lack_memory},
+		{"an exit of KVM_RUN that nobody knows", run_nothing},
+		{"a clock without a vDSO", lack_vdso},
 		{"more clients than the API takes", crowd},
 		{"a heap that grows by brk", use_up_by_brk},
 		{"a heap that grows by mmap", use_up_by_mmap},

@@ -10,6 +10,7 @@
  *
  * What squib does seldom is provoked: with $TRACE_FAULT, see there.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -26,6 +27,8 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,6 +55,8 @@ static pid_t first_of[THREADS + 1];
  *                           VMM goes on when that thread waits for the lock, or has ended
  *   pause                   the VMM is disturbed while it waits for a vCPU that is kept from
  *                           parking until then
+ *   vdso                    squib finds no vDSO, as if the host's clock had none
+ *   norun                   KVM_RUN does nothing, with an exit that nobody knows
  *   nomem                   KVM_RUN fails for lack of memory; the vCPU is disturbed while it waits
  */
 static struct {
@@ -61,6 +66,8 @@ static struct {
 	unsigned lines; /* seen up to now */
 	bool is_pause;
 	bool is_nomem;
+	bool is_vdso;
+	bool is_norun;
 	pid_t held; /* a thread that is kept stopped */
 	int held_signo;
 	pid_t waiting; /* for a pause: the VMM, until there is a vCPU that is held */
@@ -232,7 +239,9 @@ static void read_fault(void)
 	}
 	fault.is_pause = strcmp(text, "pause") == 0;
 	fault.is_nomem = strcmp(text, "nomem") == 0;
-	if (!fault.is_pause && !fault.is_nomem &&
+	fault.is_vdso = strcmp(text, "vdso") == 0;
+	fault.is_norun = strcmp(text, "norun") == 0;
+	if (!fault.is_pause && !fault.is_nomem && !fault.is_vdso && !fault.is_norun &&
 	    (sscanf(text, "signal:%d:%u:%u", &fault.signo, &fault.kind, &fault.line) != 3 ||
 	     fault.kind > THREADS)) {
 		fprintf(stderr, "tracer: TRACE_FAULT=%s?\n", text);
@@ -240,15 +249,15 @@ static void read_fault(void)
 	}
 }
 
-/* A filter before all others, of which the strictest decides. */
-static void forbid_memory(void)
+/* KVM_RUN returns this error, or 0. A filter before all others, of which the strictest decides. */
+static void answer_runs(unsigned sys)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_RUN, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | sys),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
@@ -256,6 +265,35 @@ static void forbid_memory(void)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
 		die("no filter");
+	}
+}
+
+/*
+ * At the start of a program: the C library finds the vDSO in the auxiliary vector, which lies
+ * behind the environment, that behind the arguments [elf(5)].
+ */
+static void hide_vdso(pid_t thread)
+{
+	struct user_regs_struct regs;
+	struct iovec all = {&regs, sizeof(regs)};
+
+	if (ptrace(PTRACE_GETREGSET, thread, NT_PRSTATUS, &all) < 0) {
+		die("no registers");
+	}
+#ifdef __x86_64__
+	unsigned long at = regs.rsp;
+#else
+	unsigned long at = regs.sp;
+#endif
+	for (int lists = 0; lists < 2; at += sizeof(long)) {
+		/* The first word counts the arguments: it is not 0. */
+		lists += ptrace(PTRACE_PEEKDATA, thread, at, NULL) == 0;
+	}
+	for (long type = -1; type != AT_NULL; at += 2 * sizeof(long)) {
+		type = ptrace(PTRACE_PEEKDATA, thread, at, NULL);
+		if (type == AT_SYSINFO_EHDR) {
+			ptrace(PTRACE_POKEDATA, thread, at, (long)AT_IGNORE);
+		}
 	}
 }
 
@@ -286,6 +324,9 @@ static void on_stop(pid_t process, pid_t thread, int status, int out)
 
 	if (event == PTRACE_EVENT_SECCOMP && on_call(process, thread, out)) {
 		return;
+	}
+	if (event == PTRACE_EVENT_EXEC && fault.is_vdso) {
+		hide_vdso(thread);
 	}
 	if (event == PTRACE_EVENT_STOP && signo != SIGTRAP) {
 		/* Stopped as by a shell: until SIGCONT. */
@@ -347,7 +388,8 @@ static void be_tracer(pid_t process, int ready, int out)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
 	if (ptrace(PTRACE_SEIZE, process, NULL,
-		   PTRACE_O_TRACESECCOMP | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK) < 0) {
+		   PTRACE_O_TRACESECCOMP | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK |
+			   PTRACE_O_TRACEEXEC) < 0) {
 		_exit(126);
 	}
 	(void)!write(ready, "", 1);
@@ -406,8 +448,8 @@ int main(int argc, char **argv)
 		args[argc] = need_env("TRACE_FILTERS");
 		read_fault();
 		start_tracer();
-		if (fault.is_nomem) {
-			forbid_memory();
+		if (fault.is_nomem || fault.is_norun) {
+			answer_runs(fault.is_nomem ? ENOMEM : 0);
 		}
 	}
 	execv(squib, (char *const *)args);
