@@ -27,8 +27,6 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -268,31 +266,46 @@ static void answer_runs(unsigned sys)
 	}
 }
 
+/* Where the program's stack began: the 28th field, of which the second may hold anything. */
+static unsigned long stack_start(pid_t process)
+{
+	char path[64];
+	char text[1024];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)process);
+	FILE *file = fopen(path, "re");
+
+	if (file == NULL || fgets(text, sizeof(text), file) == NULL) {
+		die(path);
+	}
+	fclose(file);
+	const char *at = strrchr(text, ')');
+
+	for (int field = 2; field < 28 && at != NULL; field++) {
+		at = strchr(at + 1, ' ');
+	}
+	if (at == NULL) {
+		die(path);
+	}
+	return strtoul(at, NULL, 10);
+}
+
 /*
  * At the start of a program: the C library finds the vDSO in the auxiliary vector, which lies
  * behind the environment, that behind the arguments [elf(5)].
  */
-static void hide_vdso(pid_t thread)
+static void hide_vdso(pid_t process)
 {
-	struct user_regs_struct regs;
-	struct iovec all = {&regs, sizeof(regs)};
+	unsigned long at = stack_start(process);
 
-	if (ptrace(PTRACE_GETREGSET, thread, NT_PRSTATUS, &all) < 0) {
-		die("no registers");
-	}
-#ifdef __x86_64__
-	unsigned long at = regs.rsp;
-#else
-	unsigned long at = regs.sp;
-#endif
 	for (int lists = 0; lists < 2; at += sizeof(long)) {
 		/* The first word counts the arguments: it is not 0. */
-		lists += ptrace(PTRACE_PEEKDATA, thread, at, NULL) == 0;
+		lists += ptrace(PTRACE_PEEKDATA, process, at, NULL) == 0;
 	}
 	for (long type = -1; type != AT_NULL; at += 2 * sizeof(long)) {
-		type = ptrace(PTRACE_PEEKDATA, thread, at, NULL);
+		type = ptrace(PTRACE_PEEKDATA, process, at, NULL);
 		if (type == AT_SYSINFO_EHDR) {
-			ptrace(PTRACE_POKEDATA, thread, at, (long)AT_IGNORE);
+			ptrace(PTRACE_POKEDATA, process, at, (long)AT_IGNORE);
 		}
 	}
 }
@@ -326,7 +339,7 @@ static void on_stop(pid_t process, pid_t thread, int status, int out)
 		return;
 	}
 	if (event == PTRACE_EVENT_EXEC && fault.is_vdso) {
-		hide_vdso(thread);
+		hide_vdso(process);
 	}
 	if (event == PTRACE_EVENT_STOP && signo != SIGTRAP) {
 		/* Stopped as by a shell: until SIGCONT. */
