@@ -179,6 +179,15 @@ bool host_dm_init(struct machine *machine, struct host_dm *dm, const char *file,
 	return host_dm_change(machine, dm, range);
 }
 
+bool host_dm_hold(struct machine *machine, const struct host_dm *dm, bool hold)
+{
+	struct dm_request request = {.head.flags =
+					     hold ? DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG : 0};
+
+	return dm_call(dm, DM_DEV_SUSPEND, &request) == 0 ||
+	       machine_fail(machine, "%s can't be held: %s", dm->name, strerror(errno));
+}
+
 void host_dm_destroy(struct host_dm *dm)
 {
 	struct dm_request request = {0};

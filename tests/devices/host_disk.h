@@ -39,6 +39,8 @@ bool host_dm_init(struct machine *machine, struct host_dm *dm, const char *file,
 /* Other sectors are bad from now on; the kernel forgets nothing that it has read. */
 bool host_dm_change(struct machine *machine, const struct host_dm *dm,
 		    const struct bad_range *range);
+/* Requests wait in the kernel, or go on. */
+bool host_dm_hold(struct machine *machine, const struct host_dm *dm, bool hold);
 /* Nobody may use it any more. */
 void host_dm_destroy(struct host_dm *dm);
 

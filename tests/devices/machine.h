@@ -41,6 +41,7 @@ extern const struct device_test memory_tests[];
 extern const struct device_test many_tests[];
 extern const struct device_test call_tests[];
 extern const struct device_test fault_tests[];
+extern const struct device_test hang_tests[];
 extern const struct device_test payload_tests[]; /* each ends with an empty one */
 
 /* What the guest is: its RAM, its CPUs, the script that it runs, further boot arguments. */

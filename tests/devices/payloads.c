@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/devices/host_disk.h"
 #include "tests/devices/host_net.h"
 #include "tests/devices/machine.h"
 
@@ -14,6 +15,7 @@ enum {
 	DISK_LEN = 64 << 10,
 	OWN_MAX_KIB = 4096, /* of the monitor, guest memory apart */
 	LOG_MAX = 256 << 10,
+	HELD_MS = 500,
 };
 
 /* As tests/guest/virtio.h has it. */
@@ -37,21 +39,21 @@ static bool make_marked_disk(struct machine *machine)
 	return ok || machine_fail(machine, "cannot make the disk");
 }
 
-static bool start(struct machine *machine, const char *payload, const char *engine)
+static bool start(struct machine *machine, const char *payload, const char *disk,
+		  const char *engine)
 {
 	const struct guest guest = {.vcpus = 2, .mem_mib = 128, .payload = payload};
 
-	return host_net_isolate(machine) && make_marked_disk(machine) &&
-	       machine_configure(machine, &guest) &&
+	return host_net_isolate(machine) && machine_configure(machine, &guest) &&
 	       machine_api(machine, 204, "PUT", "/balloon",
 			   "{\"amount_mib\": 0, \"deflate_on_oom\": true, "
 			   "\"stats_polling_interval_s\": 1, \"free_page_reporting\": true, "
 			   "\"free_page_hinting\": true}") &&
 	       machine_api(machine, 204, "PUT", "/drives/disk",
 			   "{\"drive_id\": \"disk\", \"is_root_device\": false, "
-			   "\"is_read_only\": true, \"path_on_host\": \"disk\", \"io_engine\": "
+			   "\"is_read_only\": true, \"path_on_host\": \"%s\", \"io_engine\": "
 			   "\"%s\"}",
-			   engine) &&
+			   disk, engine) &&
 	       machine_api(machine, 204, "PUT", "/network-interfaces/eth0",
 			   "{\"iface_id\": \"eth0\", \"host_dev_name\": \"bad0\"}") &&
 	       machine_api(machine, 204, "PUT", "/vsock",
@@ -79,9 +81,10 @@ static bool run_payload(struct machine *machine, const char *name, const char *e
 	char ok[64];
 
 	snprintf(ok, sizeof(ok), "%s: ok", name);
-	return start(machine, name, engine) && machine_expect(machine, "balloon: bears it", NULL) &&
-	       is_small(machine) && machine_expect(machine, "vsock: bears it", NULL) &&
-	       is_small(machine) && machine_expect(machine, ok, NULL) && machine_ends(machine);
+	return make_marked_disk(machine) && start(machine, name, "disk", engine) &&
+	       machine_expect(machine, "balloon: bears it", NULL) && is_small(machine) &&
+	       machine_expect(machine, "vsock: bears it", NULL) && is_small(machine) &&
+	       machine_expect(machine, ok, NULL) && machine_ends(machine);
 }
 
 static bool run_registers(struct machine *machine)
@@ -103,6 +106,52 @@ static bool run_race(struct machine *machine)
 {
 	return run_payload(machine, "virtio_race", "Async");
 }
+
+/* The guest's reset waits; others are served. */
+static bool is_held(struct machine *machine)
+{
+	sleep_ms(HELD_MS);
+	char *console = machine_console(machine);
+	bool is_over = console == NULL || strstr(console, "was reset") != NULL;
+
+	free(console);
+	return (!is_over || machine_fail(machine, "the reset did not wait")) &&
+	       machine_api(machine, 200, "GET", "/", NULL);
+}
+
+static bool try_hang(struct machine *machine, struct host_dm *dm)
+{
+	const struct bad_range none = {.kib = DISK_LEN >> 10};
+	char path[64];
+
+	if (!make_marked_disk(machine) || !host_dm_init(machine, dm, "disk", &none)) {
+		return false;
+	}
+	snprintf(path, sizeof(path), "/dev/dm-%u", dm->minor);
+	return host_dm_hold(machine, dm, true) && start(machine, "virtio_hang", path, "Async") &&
+	       machine_expect(machine, "virtio_hang: resets", NULL) && is_held(machine) &&
+	       host_dm_hold(machine, dm, false) &&
+	       machine_expect(machine, "virtio_hang: ok", NULL) && machine_ends(machine);
+}
+
+static bool run_hang(struct machine *machine)
+{
+	struct host_dm dm = {.loop = -1};
+	bool ok = try_hang(machine, &dm);
+
+	/* What is held can't be killed. */
+	if (dm.is_made) {
+		ok = host_dm_hold(machine, &dm, false) && ok;
+	}
+	machine_kill(machine);
+	host_dm_destroy(&dm);
+	return ok;
+}
+
+const struct device_test hang_tests[] = {
+	{"hang: a reset amid a read that the host does not end", run_hang, 120},
+	{NULL, NULL, 0},
+};
 
 const struct device_test payload_tests[] = {
 	{"payload registers: every register, width and state", run_registers, 300},

@@ -45,9 +45,9 @@ static bool judge(const struct device_test *test)
 
 int main(int argc, char **argv)
 {
-	static const struct device_test *const groups[] = {
-		disk_tests, network_tests, memory_tests, many_tests,
-		call_tests, fault_tests,   payload_tests};
+	static const struct device_test *const groups[] = {disk_tests, network_tests, memory_tests,
+							   many_tests, call_tests,    fault_tests,
+							   hang_tests, payload_tests};
 	enum kvm_kind kind = env_kvm_kind();
 	unsigned counts[3] = {0};
 
