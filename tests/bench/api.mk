@@ -9,4 +9,5 @@ $(B)/bench/api: $(call objects,tests/bench/api.c)
 .PHONY: bench-api
 bench-api: all $(B)/bench/api ## measure the API's latency, start and memory; writes build/bench/api.txt
 	@mkdir -p build/bench
-	@$(B)/bench/api $(B)/squib | tee build/bench/api.txt
+	@{ echo "One CPU for everybody:"; taskset -c 0 $(B)/bench/api $(B)/squib; \
+		echo; echo "All CPUs:"; $(B)/bench/api $(B)/squib; } | tee build/bench/api.txt
