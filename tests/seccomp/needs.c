@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shows that no rule of a policy is redundant: needs POLICY ARCH SAMPLES UNSEEN
+ * Shows that no rule of a policy is redundant: needs POLICY ARCH SAMPLES
  *
  * Theory of operation. SAMPLES are the system calls that the real filters let through while
  * workloads ran (tracer.c). Each filter is compiled once as it is and once without each of its
  * rules, and asked about every sample by an interpreter of BPF: the whole filter must allow all of
- * them, and a filter that lacks a rule must deny one at least. UNSEEN lists the rules that are
- * excused, with reasons.
+ * them, and a filter that lacks a rule must deny one at least.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -38,7 +37,6 @@ struct samples {
 
 static unsigned passed;
 static unsigned failed;
-static unsigned skipped;
 
 static _Noreturn void die(const char *what, const char *why)
 {
@@ -126,29 +124,6 @@ static struct policy_filter without(const struct policy_filter *filter, size_t i
 	return copy;
 }
 
-static bool is_excused(const char *path, const char *thread, const struct policy_rule *rule)
-{
-	FILE *file = fopen(path, "re");
-	char line[256];
-	char wanted[128];
-	bool is_found = false;
-
-	if (file == NULL) {
-		die(path, strerror(errno));
-	}
-	if (rule->arg_count > 0) {
-		snprintf(wanted, sizeof(wanted), "%s %s %" PRIu64 "\n", thread, rule->syscall,
-			 rule->args[0].value);
-	} else {
-		snprintf(wanted, sizeof(wanted), "%s %s -\n", thread, rule->syscall);
-	}
-	while (!is_found && fgets(line, sizeof(line), file) != NULL) {
-		is_found = strcmp(line, wanted) == 0;
-	}
-	fclose(file);
-	return is_found;
-}
-
 static void tell_needless(const char *thread, size_t index, const struct policy_rule *rule)
 {
 	printf("FAIL  %s, rule %zu: nothing needs %s", thread, index + 1, rule->syscall);
@@ -160,7 +135,7 @@ static void tell_needless(const char *thread, size_t index, const struct policy_
 }
 
 static void judge_filter(const struct policy_filter *filter, const char *arch, unsigned thread,
-			 const struct samples *samples, const char *unseen)
+			 const struct samples *samples)
 {
 	const struct sample *denied = find_denied(filter, arch, thread, samples);
 
@@ -173,8 +148,6 @@ static void judge_filter(const struct policy_filter *filter, const char *arch, u
 
 		if (find_denied(&less, arch, thread, samples) != NULL) {
 			passed++;
-		} else if (is_excused(unseen, filter->thread, &filter->rules[i])) {
-			skipped++;
 		} else {
 			tell_needless(filter->thread, i, &filter->rules[i]);
 		}
@@ -190,8 +163,8 @@ int main(int argc, char **argv)
 	struct error err = {0};
 	size_t len;
 
-	if (argc != 5) {
-		die("usage", "needs POLICY ARCH SAMPLES UNSEEN");
+	if (argc != 4) {
+		die("usage", "needs POLICY ARCH SAMPLES");
 	}
 	if (read_file(argv[1], "The policy", POLICY_LEN_MAX, &text, &len, &err) < 0 ||
 	    policy_parse(text, len, &policy, &err) < 0) {
@@ -201,13 +174,12 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < policy.filter_count; i++) {
 		for (unsigned thread = 0; thread < FILTER_THREADS; thread++) {
 			if (strcmp(policy.filters[i].thread, filter_thread_names[thread]) == 0) {
-				judge_filter(&policy.filters[i], argv[2], thread, &samples,
-					     argv[4]);
+				judge_filter(&policy.filters[i], argv[2], thread, &samples);
 			}
 		}
 	}
-	printf("%zu different calls\n%u passed, %u failed, %u skipped\n", samples.count, passed,
-	       failed, skipped);
+	printf("%zu different calls\n%u passed, %u failed, 0 skipped\n", samples.count, passed,
+	       failed);
 	free(samples.list);
 	policy_free(&policy);
 	return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
