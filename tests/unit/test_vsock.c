@@ -612,6 +612,39 @@ Test(vsock, a_broken_queue_closes_connections_until_the_driver_resets)
 	}
 }
 
+/* CVE-2024-3446's kind of fault: what the host sends lands where the device reads next. */
+Test(vsock, buffers_that_are_the_rings_themselves_do_no_harm)
+{
+	static const uint8_t data[8 * BUFFER_LEN] = {1, 2, 3};
+	struct vring *ring = &driver.queues[RX].ring;
+	const gpa_t targets[] = {ring->desc, ring->avail, ring->used};
+
+	for (size_t i = 0; i < ARRAY_COUNT(targets); i++) {
+		uint32_t host_port;
+
+		offer(1, BUFFER_LEN);
+		int client = open_client(&host_port);
+
+		for (unsigned j = 0; j < 8; j++) {
+			offer_at(RX, targets[i].v, 4096, VRING_WRITE);
+		}
+		cr_assert_gt(send(client, data, sizeof(data), 0), 0);
+		vdriver_run(&driver);
+		close(client);
+		vdriver_run(&driver);
+		cr_assert(vdriver_start(&driver, vsock_virtio(vsock), IN_ORDER), "%zu", i);
+		vdriver_run(&driver);
+		offer(2, BUFFER_LEN);
+		client = open_client(&host_port);
+		cr_assert_eq(send(client, "x", 1, 0), 1);
+		vdriver_run(&driver);
+		expect(VSOCK_OP_RW);
+		close(client);
+		cr_assert(vdriver_start(&driver, vsock_virtio(vsock), IN_ORDER), "%zu", i);
+		vdriver_run(&driver);
+	}
+}
+
 Test(vsock, nothing_happens_while_the_machine_is_frozen)
 {
 	uint32_t host_port;
