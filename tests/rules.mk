@@ -204,10 +204,10 @@ eva: ## show by Frama-C that the pure modules have no run-time errors
 
 # --- static checks ---
 
-LINT_SRC := $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'seccomp/*.c' 'tools/ctl_*.c' \
+LINT_SRC = $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'seccomp/*.c' 'tools/ctl_*.c' \
 	tools/squibctl.c tools/seccompiler.c 'tools/jailer/*.c')
-LINT_ARCH_SRC := $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c')
-SHELL_SRC := $(shell git grep -lI --untracked '^\#!.*sh' -- tools tests .ci)
+LINT_ARCH_SRC = $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c')
+SHELL_SRC = $(shell git grep -lI --untracked '^\#!.*sh' -- tools tests .ci)
 
 # The analyzers do not know the cleanup attribute, and see leaks: those are the sanitizers' to find.
 lint: ## format, layers, headers, sizes, clang-tidy, cppcheck, gcc's analyzer, shellcheck
