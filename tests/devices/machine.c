@@ -24,7 +24,7 @@
 #include "tests/lib/api_client.h"
 
 enum {
-	REQUEST_LEN = 4096,
+	BODY_LEN = 4096,
 	PATIENCE_MS = 30000, /* for the API and for the end, on an emulated machine */
 	WORDS_MAX = 16,
 };
@@ -79,33 +79,18 @@ void machine_path(const struct machine *machine, const char *name, char path[PAT
 bool machine_api(struct machine *machine, unsigned status, const char *method, const char *path,
 		 const char *fmt, ...)
 {
-	char body[REQUEST_LEN];
-	char request[REQUEST_LEN + 512];
-	bool is_whole;
+	char body[BODY_LEN];
 	va_list args;
 
 	va_start(args, fmt);
 	int body_len = vsnprintf(body, sizeof(body), fmt, args);
 
 	va_end(args);
-	size_t len = api_format_request(request, sizeof(request), method, path,
-					body_len > 0 ? body : NULL, (size_t)body_len);
+	unsigned seen = api_ask(machine->api, method, path, body_len > 0 ? body : NULL,
+				machine->answer, sizeof(machine->answer), PATIENCE_MS);
 
-	if (len == 0 || !api_send(machine->api, request, len, PATIENCE_MS)) {
-		return machine_fail(machine, "%s %s cannot be sent", method, path);
-	}
-	size_t got = api_receive(machine->api, machine->answer, sizeof(machine->answer) - 1,
-				 PATIENCE_MS, &is_whole);
-
-	machine->answer[got] = '\0';
-	unsigned seen = got > 9 ? (unsigned)strtoul(machine->answer + 9, NULL, 10) : 0;
-	const char *head_end = strstr(machine->answer, "\r\n\r\n");
-
-	if (head_end != NULL) {
-		memmove(machine->answer, head_end + 4, strlen(head_end + 4) + 1);
-	}
-	return (is_whole && seen == status) || machine_fail(machine, "%s %s is answered %u: %s",
-							    method, path, seen, machine->answer);
+	return seen == status || machine_fail(machine, "%s %s is answered %u: %s", method, path,
+					      seen, machine->answer);
 }
 
 long machine_answer_number(const struct machine *machine, const char *name)

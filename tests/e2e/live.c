@@ -11,6 +11,10 @@
 
 #include "tests/lib/api_client.h"
 
+enum {
+	BODY_LEN = 1024
+};
+
 bool live_fail(struct live *live, const char *fmt, ...)
 {
 	va_list args;
@@ -59,29 +63,18 @@ bool live_start(struct live *live)
 bool live_api(struct live *live, unsigned status, const char *method, const char *path,
 	      const char *fmt, ...)
 {
-	char body[1024];
-	char request[2048];
-	bool is_whole = false;
+	char body[BODY_LEN];
 	va_list args;
 
 	va_start(args, fmt);
 	int body_len = vsnprintf(body, sizeof(body), fmt, args);
 
 	va_end(args);
-	size_t len =
-		api_format_request(request, sizeof(request), method, path, body, (size_t)body_len);
+	unsigned seen = api_ask(live->api, method, path, body_len > 0 ? body : NULL, live->answer,
+				sizeof(live->answer), LIVE_PATIENCE_MS);
 
-	if (!api_send(live->api, request, len, LIVE_PATIENCE_MS)) {
-		return live_fail(live, "%s %s cannot be sent", method, path);
-	}
-	size_t got = api_receive(live->api, live->answer, sizeof(live->answer) - 1,
-				 LIVE_PATIENCE_MS, &is_whole);
-
-	live->answer[got] = '\0';
-	unsigned seen = got > 9 ? (unsigned)strtoul(live->answer + 9, NULL, 10) : 0;
-
-	return (is_whole && seen == status) ||
-	       live_fail(live, "%s %s is answered: %s", method, path, live->answer);
+	return seen == status ||
+	       live_fail(live, "%s %s is answered %u: %s", method, path, seen, live->answer);
 }
 
 bool live_instance_start(struct live *live, unsigned status)

@@ -18,7 +18,7 @@ struct live {
 	int api;
 	int typing; /* the console's input */
 	char failure[512];
-	char answer[4096]; /* the last answer, with its head */
+	char answer[4096]; /* the last answer's body */
 };
 
 struct live_test {

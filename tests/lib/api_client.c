@@ -13,6 +13,10 @@
 
 #include "tests/lib/testbed.h"
 
+enum {
+	REQUEST_MAX = 8192
+};
+
 static int connect_once(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -179,4 +183,31 @@ size_t api_format_request(char *to, size_t cap, const char *method, const char *
 		memcpy(to + head, body, len);
 	}
 	return (size_t)head + (body != NULL ? len : 0);
+}
+
+unsigned api_ask(int fd, const char *method, const char *path, const char *body, char *answer,
+		 size_t cap, unsigned timeout_ms)
+{
+	static const char version[] = "HTTP/1.1 ";
+	char request[REQUEST_MAX];
+	bool is_whole = false;
+	size_t len = api_format_request(request, sizeof(request), method, path, body,
+					body != NULL ? strlen(body) : 0);
+
+	answer[0] = '\0';
+	if (len == 0 || !api_send(fd, request, len, timeout_ms)) {
+		return 0;
+	}
+	size_t got = api_receive(fd, answer, cap - 1, timeout_ms, &is_whole);
+
+	answer[got] = '\0';
+	const char *head_end = strstr(answer, "\r\n\r\n");
+
+	if (!is_whole || head_end == NULL) {
+		return 0;
+	}
+	unsigned status = (unsigned)strtoul(answer + strlen(version), NULL, 10);
+
+	memmove(answer, head_end + 4, strlen(head_end + 4) + 1);
+	return status;
 }

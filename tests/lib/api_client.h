@@ -38,4 +38,11 @@ size_t api_format_answer(char *to, size_t cap, unsigned status, bool is_deprecat
 size_t api_format_request(char *to, size_t cap, const char *method, const char *path,
 			  const char *body, size_t len);
 
+/*
+ * One request, `body` NULL for none, and the body of its answer as a string, cut to `cap`. Returns
+ * the status; 0, with what came, if the request could not be sent or the answer is not whole.
+ */
+unsigned api_ask(int fd, const char *method, const char *path, const char *body, char *answer,
+		 size_t cap, unsigned timeout_ms);
+
 #endif

@@ -47,19 +47,9 @@ static bool fail(struct run *run, const char *why)
 
 static bool request(struct run *run, const char *method, const char *path, const char *body)
 {
-	char text[4096];
-	bool is_whole;
-	size_t len = api_format_request(text, sizeof(text), method, path, body,
-					body != NULL ? strlen(body) : 0);
-
-	if (!api_send(run->api, text, len, PATIENCE_MS)) {
-		return fail(run, path);
-	}
-	size_t got =
-		api_receive(run->api, run->answer, sizeof(run->answer) - 1, PATIENCE_MS, &is_whole);
-
-	run->answer[got] = '\0';
-	return is_whole || fail(run, path);
+	return api_ask(run->api, method, path, body, run->answer, sizeof(run->answer),
+		       PATIENCE_MS) != 0 ||
+	       fail(run, path);
 }
 
 static bool write_file(const char *name, const char *text, off_t len)
