@@ -9,7 +9,7 @@ static uint64_t host_now_ns(clockid_t id)
 	struct timespec now = {0};
 
 	clock_gettime(id, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 const struct clock clock_host = {.now_ns = host_now_ns};

@@ -6,6 +6,10 @@
 #include <stdint.h>
 #include <time.h>
 
+#define NS_PER_US UINT64_C(1000)
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+
 struct clock {
 	/* Nanoseconds of the POSIX clock `id`. Callable from any thread. */
 	uint64_t (*now_ns)(clockid_t id);

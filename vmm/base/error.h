@@ -10,6 +10,7 @@ enum error_kind {
 	ERR_BAD_REQUEST,   /* the caller asked for something that can never work */
 	ERR_BAD_STATE,	   /* the request is fine, but not now */
 	ERR_TOO_LARGE,	   /* a stated limit was exceeded */
+	ERR_NO_ROOM,	   /* the same for what is to be stored: HTTP has a status for it */
 	ERR_NOT_SUPPORTED, /* known, but this build or this host does not have it */
 	ERR_HOST,	   /* the host failed us: errno is in `sys` */
 	ERR_GUEST,	   /* the guest did something it must not */

@@ -13,14 +13,22 @@
  * A frozen source stays in the set, silenced, so that thawing can't fail; what epoll or the batch
  * under way still says of it is dropped. Nothing is lost by that: EPOLL_CTL_MOD looks at the file
  * anew and reports what is ready, to edge-triggered sources too.
+ *
+ * Timers and wakers are sources whose descriptor is a counter. It is read before their function is
+ * called. A timer that was set anew between epoll's report and the read has a counter of 0 again:
+ * such a report is dropped.
  */
 #include "vmm/base/evloop.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
 
 int evloop_init(struct evloop *loop, struct error *err)
@@ -29,13 +37,13 @@ int evloop_init(struct evloop *loop, struct error *err)
 	if (loop->epoll_fd < 0) {
 		return error_sys(err, "Cannot create the event loop");
 	}
+	loop->is_made = true;
 	return 0;
 }
 
 void evloop_destroy(struct evloop *loop)
 {
-	/* 0 is a loop that was never initialised: standard input is not its to close. */
-	if (loop->epoll_fd > 0) {
+	if (loop->is_made) {
 		close(loop->epoll_fd);
 	}
 	*loop = (struct evloop){0};
@@ -174,4 +182,122 @@ void evloop_thaw(struct evloop *loop)
 	for (struct ev_source *source = loop->freezing; source != NULL; source = source->next) {
 		control(loop, EPOLL_CTL_MOD, source, source->mask);
 	}
+}
+
+/* --- timers and wakers --- */
+
+/* Resets a counter of timerfd or eventfd; false if it is 0. */
+static bool take_count(int fd)
+{
+	uint64_t count;
+
+	return read(fd, &count, sizeof(count)) == (ssize_t)sizeof(count);
+}
+
+/* Adds the source of a timer or waker, which gets the descriptor. */
+static int add_counter(struct evloop *loop, struct ev_source *source, int fd, struct error *err)
+{
+	source->fd = fd;
+	if (ev_add(loop, source, EPOLLIN, err) < 0) {
+		fd_close(&source->fd);
+		return -1;
+	}
+	return 0;
+}
+
+static void on_timer(struct ev_source *source, uint32_t ready)
+{
+	struct ev_timer *timer = container_of(source, struct ev_timer, source);
+
+	(void)ready;
+	if (take_count(source->fd)) {
+		timer->fn(timer);
+	}
+}
+
+int ev_timer_init(struct ev_timer *timer, struct evloop *loop, struct error *err)
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (fd < 0) {
+		return error_sys(err, "Cannot create a timer");
+	}
+	timer->source = (struct ev_source){.fn = on_timer,
+					   .is_frozen_with_guest = timer->is_frozen_with_guest};
+	if (add_counter(loop, &timer->source, fd, err) < 0) {
+		return -1;
+	}
+	timer->loop = loop;
+	timer->is_made = true;
+	return 0;
+}
+
+void ev_timer_destroy(struct ev_timer *timer)
+{
+	if (timer->is_made) {
+		ev_del(timer->loop, &timer->source);
+		fd_close(&timer->source.fd);
+		timer->is_made = false;
+	}
+}
+
+static struct timespec timespec_of(uint64_t ns)
+{
+	/* The longest time that a timer takes on every host. */
+	ns = min_u64(ns, UINT64_MAX / 4);
+	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S),
+				 .tv_nsec = (long)(ns % NS_PER_S)};
+}
+
+void ev_timer_set(struct ev_timer *timer, uint64_t first_ns, uint64_t period_ns)
+{
+	const struct itimerspec when = {
+		.it_value = timespec_of(first_ns),
+		.it_interval = timespec_of(period_ns),
+	};
+
+	/* Can't fail: the descriptor is a timer's, the times are valid. */
+	(void)timerfd_settime(timer->source.fd, 0, &when, NULL);
+}
+
+static void on_wake(struct ev_source *source, uint32_t ready)
+{
+	struct ev_wake *wake = container_of(source, struct ev_wake, source);
+
+	(void)ready;
+	if (take_count(source->fd)) {
+		wake->fn(wake);
+	}
+}
+
+int ev_wake_init(struct ev_wake *wake, struct evloop *loop, struct error *err)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (fd < 0) {
+		return error_sys(err, "Cannot create an eventfd");
+	}
+	wake->source = (struct ev_source){.fn = on_wake,
+					  .is_frozen_with_guest = wake->is_frozen_with_guest};
+	if (add_counter(loop, &wake->source, fd, err) < 0) {
+		return -1;
+	}
+	wake->loop = loop;
+	wake->is_made = true;
+	return 0;
+}
+
+void ev_wake_destroy(struct ev_wake *wake)
+{
+	if (wake->is_made) {
+		ev_del(wake->loop, &wake->source);
+		fd_close(&wake->source.fd);
+		wake->is_made = false;
+	}
+}
+
+void ev_wake_signal(struct ev_wake *wake)
+{
+	/* Fails only when 2^64 - 2 signals are pending, which is a signal pending. */
+	(void)!eventfd_write(wake->source.fd, 1);
 }

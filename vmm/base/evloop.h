@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One thread's event loop on epoll: sources embedded in their owners, no allocation. */
+/* One thread's event loop on epoll: sources, timers and wakers embedded in their owners. */
 #ifndef VMM_BASE_EVLOOP_H
 #define VMM_BASE_EVLOOP_H
 
@@ -33,6 +33,7 @@ enum {
 };
 
 struct evloop {
+	bool is_made;
 	int epoll_fd;
 	bool is_stopping;
 	struct ev_source *batch[EVLOOP_BATCH]; /* what the running dispatch has yet to call */
@@ -76,5 +77,44 @@ void ev_del(struct evloop *loop, struct ev_source *source);
  */
 void evloop_freeze(struct evloop *loop);
 void evloop_thaw(struct evloop *loop);
+
+/*
+ * A timer on CLOCK_MONOTONIC. The owner zeroes it, and fills fn and is_frozen_with_guest before
+ * ev_timer_init; the rest is evloop.c's. All calls are on the loop's thread, but for ev_timer_set,
+ * which any thread may call once the timer is made.
+ */
+struct ev_timer {
+	bool is_made;
+	/* Called once for all expirations since the last call, never for one before ev_timer_set.
+	 */
+	void (*fn)(struct ev_timer *timer);
+	bool is_frozen_with_guest; /* as struct ev_source's */
+	struct evloop *loop;
+	struct ev_source source;
+};
+
+MUST_CHECK int ev_timer_init(struct ev_timer *timer, struct evloop *loop, struct error *err);
+
+/* Frees the descriptor; fn stays. A zeroed one is fine. */
+void ev_timer_destroy(struct ev_timer *timer);
+
+/* Expires after `first_ns` (0: never, capped at some 146 years), then each `period_ns` (0: once).
+ */
+void ev_timer_set(struct ev_timer *timer, uint64_t first_ns, uint64_t period_ns);
+
+/* How another thread calls a function on the loop's. As a timer: zeroed, filled, made. */
+struct ev_wake {
+	bool is_made;
+	void (*fn)(struct ev_wake *wake); /* once for all signals since the last call */
+	bool is_frozen_with_guest;
+	struct evloop *loop;
+	struct ev_source source;
+};
+
+MUST_CHECK int ev_wake_init(struct ev_wake *wake, struct evloop *loop, struct error *err);
+void ev_wake_destroy(struct ev_wake *wake);
+
+/* From any thread; one write(2). */
+void ev_wake_signal(struct ev_wake *wake);
 
 #endif

@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+enum {
+	KEPT_FDS = 64
+};
 
 void fd_close(int *fd)
 {
@@ -20,23 +24,6 @@ void fd_close(int *fd)
 		errno = saved;
 		*fd = -1;
 	}
-}
-
-/*
- * A file that is registered with an io_uring belongs to it as well, and the kernel takes an
- * io_uring apart in a worker thread [io_uring_register(2)]. So if the ring is the last to have the
- * file, it is that worker who waits for the file's release. The ring is never enabled: who takes
- * over the process can't have it perform anything.
- */
-int fd_keep_in_ring(int fd)
-{
-	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
-	AUTO_FD ring = (int)syscall(SYS_io_uring_setup, 1, &params);
-
-	if (ring < 0 || syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &fd, 1) < 0) {
-		return -1;
-	}
-	return fd_take(&ring);
 }
 
 int fd_take(int *fd)
@@ -101,6 +88,15 @@ int pread_full(int fd, void *buf, size_t len, uint64_t offset, struct error *err
 	return 0;
 }
 
+bool fd_is_same_file(int a, int b)
+{
+	struct stat sa;
+	struct stat sb;
+
+	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
+}
+
 int fd_open_standard(struct error *err)
 {
 	/* Usually all are open, and there need not be a /dev/null: a jail has none. */
@@ -111,6 +107,28 @@ int fd_open_standard(struct error *err)
 		}
 	}
 	return 0;
+}
+
+void fd_raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+int fd_guest_end(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX) {
+		return INT_MAX;
+	}
+	int count = (int)limit.rlim_cur;
+
+	return count - (count < 4 * KEPT_FDS ? count / 4 : KEPT_FDS);
 }
 
 int read_file(const char *path, const char *what, size_t limit, char **text, size_t *len,

@@ -3,6 +3,7 @@
 #ifndef VMM_BASE_FD_H
 #define VMM_BASE_FD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -12,13 +13,6 @@
 
 /* Closes *fd unless it is -1, and sets it to -1. Keeps errno. */
 void fd_close(int *fd);
-
-/*
- * For a file whose release takes long: returns a descriptor, closed on exec, that keeps the file
- * too. Whoever closes it after all others of the file doesn't wait: a thread of the kernel's does,
- * and what the file holds is held for a while after. -1: this kernel has no way to do that.
- */
-int fd_keep_in_ring(int fd);
 
 /* Hands a descriptor on: returns *fd and leaves -1 behind. */
 int fd_take(int *fd);
@@ -44,11 +38,27 @@ MUST_CHECK int fd_open_file(const char *path, const char *what, int *fd, uint64_
 /* Reads exactly `len` bytes at `offset`; a shorter file is an error. Retries EINTR. */
 MUST_CHECK int pread_full(int fd, void *buf, size_t len, uint64_t offset, struct error *err);
 
+/* Both are of one file, by whatever names they were opened. */
+bool fd_is_same_file(int a, int b);
+
 /*
  * Makes sure that descriptors 0 to 2 are open (on /dev/null where they are not), so that no file
  * of ours becomes somebody's standard output. First thing in a process.
  */
 MUST_CHECK int fd_open_standard(struct error *err);
+
+/*
+ * Raises the process's limit of descriptors to what it may: a shell's soft limit of 1,024 is there
+ * for programs that use select(2). Other processes are not affected, the jailer's limit is a hard
+ * one.
+ */
+void fd_raise_limit(void);
+
+/*
+ * What a guest makes squib open has a descriptor below this number; those from there on are kept
+ * for the API, files that a client names and the like. Before the seccomp filter.
+ */
+int fd_guest_end(void);
 
 /*
  * Reads the whole of a file of at most `limit` bytes into a fresh NUL-terminated heap block, which

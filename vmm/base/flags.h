@@ -21,7 +21,6 @@ struct flag {
 	const char *by_default; /* the value where not given */
 	const char *requires;
 	const char *forbids;
-	const char *lacking; /* what this build lacks for it ("no PCI transport"); NULL: nothing */
 	/* Puts the text of a value ("" for a switch) into *out; NULL: nothing to do. */
 	int (*store)(const struct flag *flag, const char *text, void *out, struct error *err);
 	size_t offset; /* in *out, for the functions below */

@@ -127,7 +127,7 @@ static size_t utf8_valid(struct span text, size_t *bad_len)
 
 /* --- faults --- */
 
-/* Only the first fault of a request is told. */
+/* Only the first fault of a request is reported. */
 COLD PRINTF(2, 3) static enum http_event reject(struct http_parser *parser, const char *fmt, ...)
 {
 	va_list args;
@@ -148,6 +148,13 @@ static enum http_event reject_value(struct http_parser *parser, struct span name
 	return reject(parser,
 		      "Invalid header. Reason: Invalid value. Key:" SPAN_FMT "; Value:" SPAN_FMT,
 		      SPAN_ARG(name), SPAN_ARG(value));
+}
+
+/* Where the body ends is unknown, so what follows can't be read as a request. */
+static enum http_event reject_framing(struct http_parser *parser, const char *why)
+{
+	parser->is_last = true;
+	return reject(parser, "%s", why);
 }
 
 static enum http_event reject_request(struct http_parser *parser)
@@ -188,7 +195,8 @@ static void parse_path(struct http_parser *parser, struct span uri)
 			path = (struct span){slash, (size_t)(uri.at + uri.len - slash)};
 		}
 	}
-	if (path.at[0] != '/') {
+	parser->has_path = path.at[0] == '/';
+	if (!parser->has_path) {
 		path = SPAN("/");
 	}
 	memcpy(parser->path, path.at, path.len);
@@ -220,6 +228,7 @@ static enum http_event parse_request_line(struct http_parser *parser, struct spa
 		parser->version = HTTP_1_1;
 	} else if (span_is(version, SPAN("HTTP/1.0"))) {
 		parser->version = HTTP_1_0;
+		parser->is_last = true; /* unless it says keep-alive */
 	} else {
 		return reject(parser, "Invalid HTTP Version: Unsupported HTTP version.");
 	}
@@ -251,9 +260,51 @@ static enum http_event parse_content_length(struct http_parser *parser, struct s
 		is_number = c >= '0' && c <= '9' && len <= UINT32_MAX;
 	}
 	if (!is_number) {
+		parser->is_last = true;
 		return reject_value(parser, name, value);
 	}
+	if (parser->has_content_len && parser->content_len != len) {
+		return reject_framing(parser,
+				      "Invalid header. Reason: Two values of Content-Length.");
+	}
+	parser->has_content_len = true;
 	parser->content_len = (uint32_t)len;
+	return HTTP_MORE;
+}
+
+/* Bodies come with their length: all other codings are refused [RFC 9112, 6.1]. */
+static enum http_event parse_transfer_encoding(struct http_parser *parser, struct span name,
+					       struct span value)
+{
+	(void)name;
+	if (span_is(span_trim(value), SPAN("identity"))) {
+		return HTTP_MORE;
+	}
+	return reject_framing(parser, "Transfer-Encoding is not supported: send the body as it is, "
+				      "with its Content-Length.");
+}
+
+/* A list of options [RFC 9110, 7.6.1]. */
+static enum http_event parse_connection(struct http_parser *parser, struct span name,
+					struct span value)
+{
+	struct span rest = value;
+	bool has_more = true;
+
+	(void)name;
+	while (has_more) {
+		struct span item = rest;
+
+		has_more = span_cut(&rest, ',', &item);
+		const struct span option = span_trim(item);
+
+		if (option.len == 5 && strncasecmp(option.at, "close", 5) == 0) {
+			parser->is_last = true;
+		} else if (option.len == 10 && strncasecmp(option.at, "keep-alive", 10) == 0 &&
+			   parser->version == HTTP_1_0) {
+			parser->is_last = false;
+		}
+	}
 	return HTTP_MORE;
 }
 
@@ -307,8 +358,7 @@ static enum http_event parse_accept_encoding(struct http_parser *parser, struct 
 	return HTTP_MORE;
 }
 
-/* All others are fine whatever they say: Content-Type, Transfer-Encoding and Server too [compat].
- */
+/* All others are fine whatever they say: Content-Type and Server too [compat]. */
 static const struct {
 	struct span name;
 	header_fn parse;
@@ -317,6 +367,8 @@ static const struct {
 	{{"accept", 6}, parse_accept},
 	{{"expect", 6}, parse_expect},
 	{{"accept-encoding", 15}, parse_accept_encoding},
+	{{"transfer-encoding", 17}, parse_transfer_encoding},
+	{{"connection", 10}, parse_connection},
 };
 
 static enum http_event reject_utf8(struct http_parser *parser, size_t at, size_t bad_len)
@@ -354,6 +406,12 @@ static enum http_event parse_header(struct http_parser *parser, struct span line
 		    strncasecmp(trimmed.at, headers[i].name.at, trimmed.len) == 0) {
 			return headers[i].parse(parser, name, value);
 		}
+	}
+	if (parser->on_header != NULL) {
+		const struct span rest = span_trim(value);
+
+		parser->on_header(parser->header_arg, &(struct http_header){trimmed.at, trimmed.len,
+									    rest.at, rest.len});
 	}
 	return HTTP_MORE;
 }
@@ -463,6 +521,8 @@ static void begin(struct http_parser *parser)
 	parser->version = HTTP_1_1;
 	parser->accept = NULL;
 	parser->expects_continue = false;
+	parser->is_last = false;
+	parser->has_content_len = false;
 	parser->content_len = 0;
 	parser->body_len = 0;
 }
@@ -470,6 +530,8 @@ static void begin(struct http_parser *parser)
 void http_parser_init(struct http_parser *parser, uint64_t payload_max)
 {
 	parser->payload_max = payload_max;
+	parser->on_header = NULL;
+	parser->header_arg = NULL;
 	parser->is_line_cut = false;
 	parser->line_len = 0;
 	parser->body = NULL;
@@ -489,6 +551,10 @@ enum http_event http_parser_feed(struct http_parser *parser, const char *data, s
 	size_t at = 0;
 
 	while (at < len && event == HTTP_MORE) {
+		if (parser->is_rejected && parser->is_last) {
+			event = HTTP_LOST;
+			break;
+		}
 		if (parser->state == HTTP_IS_DONE) {
 			begin(parser);
 		}
@@ -509,7 +575,9 @@ void http_parser_request(const struct http_parser *parser, struct http_request *
 {
 	*request = (struct http_request){
 		.method = parser->method,
+		.version = parser->version,
 		.path = parser->path,
+		.has_path = parser->has_path,
 		.accept = parser->accept,
 		.body = parser->body,
 		.body_len = parser->body_len,
@@ -524,7 +592,7 @@ bool http_has_body(const struct http_response *response)
 }
 
 /* The space and the missing reason phrase are [compat]. */
-#define STATUS_LINE "HTTP/1.%d %u \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n"
+#define STATUS_LINE "HTTP/1.%d %u \r\nServer: Firecracker API\r\nConnection: %s\r\n"
 
 static size_t written(int len)
 {
@@ -534,16 +602,19 @@ static size_t written(int len)
 size_t http_format_head(char *to, enum http_version version, const struct http_response *response)
 {
 	const char *type = response->content_type;
+	const char *connection = response->is_last ? "close" : "keep-alive";
 	const char *deprecation = response->is_deprecated ? "Deprecation: true\r\n" : "";
+	const char *lines = response->headers != NULL ? response->headers : "";
 
 	if (response->status < 200 || response->status == 204) {
-		return written(snprintf(to, HTTP_HEAD_LEN, STATUS_LINE "%s\r\n", version,
-					response->status, deprecation));
+		return written(snprintf(to, HTTP_HEAD_LEN, STATUS_LINE "%s%s\r\n", version,
+					response->status, connection, lines, deprecation));
 	}
-	return written(snprintf(
-		to, HTTP_HEAD_LEN, STATUS_LINE "%sContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
-		version, response->status, deprecation, type != NULL ? type : "application/json",
-		response->body != NULL ? response->body_len : 0));
+	return written(snprintf(to, HTTP_HEAD_LEN,
+				STATUS_LINE "%s%sContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+				version, response->status, connection, lines, deprecation,
+				type != NULL ? type : "application/json",
+				response->body != NULL ? response->body_len : 0));
 }
 
 size_t http_format_continue(char *to, const struct http_parser *parser)
@@ -561,8 +632,10 @@ size_t http_format_error(char *to, const struct http_parser *parser)
 			   "{ \"error\": \"%s\nAll previous unanswered requests will be "
 			   "dropped.\" }",
 			   parser->error);
-	const struct http_response response = {
-		.status = parser->error_status, .body = body, .body_len = (size_t)len};
+	const struct http_response response = {.status = parser->error_status,
+					       .is_last = parser->is_last,
+					       .body = body,
+					       .body_len = (size_t)len};
 	size_t head_len = http_format_head(to, HTTP_1_1, &response);
 
 	memcpy(to + head_len, body, response.body_len);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/json_syntax.h"
 
 /* --- Steps through the text --- */
 
@@ -53,6 +54,31 @@ static size_t skip_scalar(const struct json_doc *doc, size_t at)
 		at++;
 	}
 	return at;
+}
+
+struct json_token json_token_next(const char *text, size_t len, size_t at)
+{
+	const struct json_doc doc = {.text = text, .len = len};
+	struct json_token token = {.start = skip_space(&doc, at)};
+	char c;
+
+	if (token.start >= len) {
+		token.end = len;
+		return token;
+	}
+	c = text[token.start];
+	if (c == '"') {
+		token.kind = JSON_TOKEN_STRING;
+		token.end = skip_string(&doc, token.start);
+	} else if (c == '-' || (c >= '0' && c <= '9')) {
+		token.kind = JSON_TOKEN_NUMBER;
+		token.end = skip_scalar(&doc, token.start);
+	} else {
+		token.kind = JSON_TOKEN_OTHER;
+		token.end = strchr("[]{},:", c) != NULL ? token.start + 1
+							: skip_scalar(&doc, token.start);
+	}
+	return token;
 }
 
 static size_t skip_value(const struct json_doc *doc, size_t at)
@@ -200,6 +226,19 @@ static const char *escape_of(unsigned char c, char hex[8])
 	}
 }
 
+int json_error_after_member(struct error *err, const struct json_value *object, const char *name)
+{
+	struct json_member member = json_member_first(object);
+
+	while (member.key != NULL && strcmp(member.key, name) != 0) {
+		member = json_member_next(object, &member);
+	}
+	if (member.key == NULL || json_member_next(object, &member).key == NULL) {
+		return json_error_at(err, object->doc, json_value_end(object));
+	}
+	return json_error_after_space(err, object->doc, json_value_end(&member.value));
+}
+
 const char *json_quote(const char *text, size_t text_len, char *buf, size_t len)
 {
 	/* Room for the longest escape or UTF-8 sequence and the NUL, so that none is cut apart. */
@@ -275,55 +314,41 @@ static void set_duplicate_error(const struct json_doc *doc, size_t end, struct e
 	error_set(err, ERR_BAD_REQUEST, "duplicate field `%s`", shown);
 }
 
-/* What jansson (its text up to the excerpt) or its code says, and what serde_json says instead. */
+/* What jansson's code says where the syntax is right, and what serde_json says instead. */
 static const struct {
 	enum json_error_code code;
-	const char *text; /* NULL: any */
 	const char *serde;
-} syntax_errors[] = {
-	{json_error_premature_end_of_input, NULL, "EOF while parsing a value"},
-	{json_error_end_of_input_expected, NULL, "trailing characters"},
-	{json_error_numeric_overflow, NULL, "number out of range"},
-	{json_error_invalid_utf8, NULL, "invalid unicode code point"},
-	{json_error_null_character, NULL, "a string must not contain the NUL character"},
-	{json_error_null_byte_in_key, NULL, "a string must not contain the NUL character"},
-	{json_error_invalid_syntax, "string or '}' expected", "key must be a string"},
-	{json_error_invalid_syntax, "':' expected", "expected `:`"},
-	{json_error_invalid_syntax, "'}' expected", "expected `,` or `}`"},
-	{json_error_invalid_syntax, "']' expected", "expected `,` or `]`"},
-	{json_error_invalid_syntax, "invalid token", "expected value"},
-	{json_error_invalid_syntax, "unexpected token", "expected value"},
+} other_errors[] = {
+	{json_error_numeric_overflow, "number out of range"},
+	{json_error_invalid_utf8, "invalid unicode code point"},
+	{json_error_null_character, "a string must not contain the NUL character"},
+	{json_error_null_byte_in_key, "a string must not contain the NUL character"},
 };
 
-static void set_syntax_error(const json_error_t *cause, struct error *err)
+static COLD int refuse_syntax(const struct json_doc *doc, const json_error_t *cause,
+			      struct error *err)
 {
-	/* jansson's excerpt of the text is left out: the position says it, and it may be binary. */
-	const char *excerpt = strstr(cause->text, " near ");
-	size_t len = excerpt != NULL ? (size_t)(excerpt - cause->text) : strlen(cause->text);
+	size_t at;
+	const char *fault = json_syntax_fault(doc->text, doc->len, &at);
 
-	for (size_t i = 0; i < ARRAY_COUNT(syntax_errors); i++) {
-		const char *text = syntax_errors[i].text;
-
-		if (syntax_errors[i].code == json_error_code(cause) &&
-		    (text == NULL ||
-		     (strlen(text) == len && memcmp(text, cause->text, len) == 0))) {
-			error_set(err, ERR_BAD_REQUEST, "%s", syntax_errors[i].serde);
-			return;
+	for (size_t i = 0; i < ARRAY_COUNT(other_errors); i++) {
+		if (other_errors[i].code == json_error_code(cause)) {
+			fault = other_errors[i].serde;
+			at = (size_t)cause->position;
 		}
 	}
-	error_set(err, ERR_BAD_REQUEST, "%.*s", (int)len, cause->text);
+	error_set(err, ERR_BAD_REQUEST, "%s", fault != NULL ? fault : "expected value");
+	return syntax_error(doc, at, err);
 }
 
-int json_doc_load(const char *text, size_t len, const char *fault, struct json_doc *doc,
-		  struct error *err)
+static int load(struct json_doc *doc, size_t flags, struct error *err)
 {
 	json_error_t cause = {0};
 
-	*doc = (struct json_doc){.text = text, .len = len, .fault = fault};
 	if (check_depth(doc, err) < 0) {
 		return -1;
 	}
-	doc->root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &cause);
+	doc->root = json_loadb(doc->text, doc->len, JSON_DECODE_ANY | flags, &cause);
 	if (doc->root != NULL) {
 		return 0;
 	}
@@ -334,8 +359,21 @@ int json_doc_load(const char *text, size_t len, const char *fault, struct json_d
 		set_duplicate_error(doc, (size_t)cause.position, err);
 		return syntax_error(doc, skip_space(doc, (size_t)cause.position), err);
 	}
-	set_syntax_error(&cause, err);
-	return syntax_error(doc, (size_t)cause.position, err);
+	return refuse_syntax(doc, &cause, err);
+}
+
+int json_doc_load(const char *text, size_t len, const char *fault, struct json_doc *doc,
+		  struct error *err)
+{
+	*doc = (struct json_doc){.text = text, .len = len, .fault = fault};
+	return load(doc, JSON_REJECT_DUPLICATES, err);
+}
+
+int json_doc_load_content(const char *text, size_t len, const char *fault, struct json_doc *doc,
+			  struct error *err)
+{
+	*doc = (struct json_doc){.text = text, .len = len, .fault = fault};
+	return load(doc, JSON_ALLOW_NUL, err);
 }
 
 void json_doc_free(struct json_doc *doc)

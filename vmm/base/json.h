@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON from strangers: jansson's parser with limits, and error messages that tell the place as
+ * Untrusted JSON: jansson's parser with limits, and error messages that give the place as
  * clients of the API know it (" at line 1 column 21") [compat].
  */
 #ifndef VMM_BASE_JSON_H
@@ -46,6 +46,25 @@ MUST_CHECK int json_doc_load(const char *text, size_t len, const char *fault, st
 			     struct error *err);
 void json_doc_free(struct json_doc *doc); /* a zeroed document is fine */
 
+/* The same for free content: of duplicate keys the last counts, and values may have NULs. */
+MUST_CHECK int json_doc_load_content(const char *text, size_t len, const char *fault,
+				     struct json_doc *doc, struct error *err);
+
+/* A piece of a text that may or may not be JSON: [start, end). */
+struct json_token {
+	enum {
+		JSON_TOKEN_NONE,   /* the text has no more */
+		JSON_TOKEN_STRING, /* with its quotes */
+		JSON_TOKEN_NUMBER, /* begins like one */
+		JSON_TOKEN_OTHER,  /* a word, a bracket, a comma or a colon */
+	} kind;
+	size_t start;
+	size_t end;
+};
+
+/* The first token at or behind offset `at`. */
+struct json_token json_token_next(const char *text, size_t len, size_t at);
+
 /* The outermost value. */
 struct json_value json_doc_root(const struct json_doc *doc);
 
@@ -80,6 +99,13 @@ COLD int json_error_at(struct error *err, const struct json_doc *doc, size_t off
 
 /* As json_error_at, after the white space that follows `offset`. */
 COLD int json_error_after_space(struct error *err, const struct json_doc *doc, size_t offset);
+
+/*
+ * Appends the place at which serde_json reports a fault of member `name` of `object` that it found
+ * after reading the value: before the next member, or after the object [compat]. Returns -1.
+ */
+COLD int json_error_after_member(struct error *err, const struct json_value *object,
+				 const char *name);
 
 /*
  * Writes `text` for an error message: quotes, backslashes and control characters escaped, cut

@@ -3,17 +3,18 @@
 #include "vmm/base/kvm.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <time.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/kvm_sys.h"
 
 enum {
-	API_VERSION = 12, /* frozen since Linux 2.6.22 [kvm-api 4.1] */
-	/* 1, 2, 4... us apart, then a millisecond: six in a row were seen to meet a signal each. */
-	CREATE_VM_ATTEMPTS = 40,
-	CREATE_VM_PAUSE_MAX_NS = 1000000
+	API_VERSION = 12,	 /* frozen since Linux 2.6.22 [kvm-api 4.1] */
+	CREATE_VM_ATTEMPTS = 40, /* while the host lacks memory; 1, 2, 4... us apart */
 };
 
 int kvm_call(int fd, unsigned long request, void *arg, const char *name, struct error *err)
@@ -94,35 +95,63 @@ int kvm_check_caps(int kvm, const struct kvm_cap *caps, size_t count, struct err
 	return 0;
 }
 
+/*
+ * The kernel gives up with EINTR when the thread has a signal to handle, so none is let through
+ * meanwhile. SIGSTOP can't be blocked: it alone still interrupts.
+ */
+static int create_vm_undisturbed(int kvm, unsigned long type)
+{
+	sigset_t all;
+	sigset_t before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int fd = kvm_sys_ioctl(kvm, KVM_CREATE_VM, (void *)type); // NOLINT
+
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return fd;
+}
+
 int kvm_create_vm(int kvm, unsigned long type, int *vm, struct error *err)
 {
 	struct timespec pause = {.tv_nsec = 1000};
+	int lacks = 0;
 
-	for (int attempt = 1;; attempt++) {
-		int fd = kvm_sys_ioctl(kvm, KVM_CREATE_VM, (void *)type); // NOLINT
+	for (;;) {
+		int fd = create_vm_undisturbed(kvm, type);
 
 		if (fd >= 0) {
 			*vm = fd;
 			return 0;
 		}
-		if ((errno != EINTR && errno != ENOMEM) || attempt == CREATE_VM_ATTEMPTS) {
+		lacks += errno == ENOMEM ? 1 : 0;
+		if ((errno != EINTR && errno != ENOMEM) || lacks == CREATE_VM_ATTEMPTS) {
 			return error_sys(err, "KVM_CREATE_VM failed");
 		}
 		nanosleep(&pause, NULL);
-		pause.tv_nsec = (long)min_u64((uint64_t)pause.tv_nsec * 2, CREATE_VM_PAUSE_MAX_NS);
+		pause.tv_nsec = (long)min_u64((uint64_t)pause.tv_nsec * 2, NS_PER_MS);
 	}
 }
 
-int kvm_set_memory(int vm, unsigned slot, const struct gmem_slot *region, struct error *err)
+int kvm_set_memory(int vm, unsigned slot, const struct gmem_slot *region, bool is_logged,
+		   struct error *err)
 {
 	struct kvm_userspace_memory_region memory = {
 		.slot = slot,
+		.flags = is_logged ? KVM_MEM_LOG_DIRTY_PAGES : 0,
 		.guest_phys_addr = region->base.v,
 		.memory_size = region->len,
 		.userspace_addr = region->hva,
 	};
 
 	return kvm_call(vm, KVM_SET_USER_MEMORY_REGION, &memory, "KVM_SET_USER_MEMORY_REGION", err);
+}
+
+int kvm_get_dirty_log(int vm, unsigned slot, uint64_t *bitmap, struct error *err)
+{
+	struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = bitmap};
+
+	return kvm_call(vm, KVM_GET_DIRTY_LOG, &log, "KVM_GET_DIRTY_LOG", err);
 }
 
 int kvm_create_vcpu(int vm, unsigned index, int *vcpu, struct error *err)

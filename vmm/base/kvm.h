@@ -42,12 +42,24 @@ struct kvm_cap {
 /* All of `caps` are there; the sentence names the first that is missing. */
 MUST_CHECK int kvm_check_caps(int kvm, const struct kvm_cap *caps, size_t count, struct error *err);
 
-/* KVM_CREATE_VM [4.2], retried when a signal or a passing lack of memory interrupts it. */
+/*
+ * KVM_CREATE_VM [4.2] with all signals blocked. It is tried again while SIGSTOP interrupts it, and
+ * for some time when the host lacks memory.
+ */
 MUST_CHECK int kvm_create_vm(int kvm, unsigned long type, int *vm, struct error *err);
 
-/* KVM_SET_USER_MEMORY_REGION [4.35] for one region of guest memory. */
-MUST_CHECK int kvm_set_memory(int vm, unsigned slot, const struct gmem_slot *region,
+/*
+ * KVM_SET_USER_MEMORY_REGION [4.35] for one region of guest memory; is_logged: KVM notes which
+ * pages the guest writes to.
+ */
+MUST_CHECK int kvm_set_memory(int vm, unsigned slot, const struct gmem_slot *region, bool is_logged,
 			      struct error *err);
+
+/*
+ * KVM_GET_DIRTY_LOG [4.8]: the pages of a slot that the guest has written to since the last call, a
+ * bit per page of the host, in as many words of 64 bits as that needs.
+ */
+MUST_CHECK int kvm_get_dirty_log(int vm, unsigned slot, uint64_t *bitmap, struct error *err);
 
 /* KVM_CREATE_VCPU [4.7] */
 MUST_CHECK int kvm_create_vcpu(int vm, unsigned index, int *vcpu, struct error *err);

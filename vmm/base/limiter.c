@@ -18,44 +18,24 @@
  */
 #include "vmm/base/limiter.h"
 
-#include <sys/epoll.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
-
 #include "vmm/base/bytes.h"
-#include "vmm/base/fd.h"
 
-enum {
-	NS_PER_S = 1000000000
-};
+static const uint64_t wait_min_ns = NS_PER_MS;
 
-static const uint64_t wait_min_ns = 1000000;
-
-int limiter_init(struct limiter *limiter, struct evloop *loop, const struct clock *clock, ev_fn fn,
-		 struct error *err)
+void limiter_init(struct limiter *limiter, struct evloop *loop, const struct clock *clock,
+		  void (*fn)(struct ev_timer *timer))
 {
-	(void)err;
 	*limiter = (struct limiter){
 		.clock = clock,
 		.loop = loop,
-		.timer = {.fd = -1, .fn = fn, .is_frozen_with_guest = true},
+		.timer = {.fn = fn, .is_frozen_with_guest = true},
 	};
-	return 0;
-}
-
-static void remove_timer(struct limiter *limiter)
-{
-	if (limiter->timer.is_added) {
-		ev_del(limiter->loop, &limiter->timer);
-		fd_close(&limiter->timer.fd);
-	}
-	limiter->is_blocked = false;
 }
 
 void limiter_destroy(struct limiter *limiter)
 {
-	remove_timer(limiter);
-	*limiter = (struct limiter){.timer = {.fd = -1}};
+	ev_timer_destroy(&limiter->timer);
+	*limiter = (struct limiter){0};
 }
 
 static uint64_t now_ns(const struct limiter *limiter)
@@ -63,33 +43,16 @@ static uint64_t now_ns(const struct limiter *limiter)
 	return limiter->clock->now_ns(CLOCK_MONOTONIC);
 }
 
-static int add_timer(struct limiter *limiter, struct error *err)
+static bool has_timer(const struct limiter *limiter)
 {
-	AUTO_FD fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-
-	if (fd < 0) {
-		return error_sys(err, "Cannot create the timer of a rate limiter");
-	}
-	limiter->timer.fd = fd;
-	if (ev_add(limiter->loop, &limiter->timer, EPOLLIN, err) < 0) {
-		limiter->timer.fd = -1;
-		return -1;
-	}
-	fd_take(&fd);
-	return 0;
+	return limiter->timer.is_made;
 }
 
 /* Sets off the timer after `wait_ns`; 0: never. */
 static void set_timer(struct limiter *limiter, uint64_t wait_ns)
 {
-	const struct itimerspec when = {
-		.it_value = {.tv_sec = (time_t)(wait_ns / NS_PER_S),
-			     .tv_nsec = (long)(wait_ns % NS_PER_S)},
-	};
-
 	limiter->is_blocked = wait_ns != 0;
-	/* Fails only for times that no clock reaches. */
-	(void)timerfd_settime(limiter->timer.fd, 0, &when, NULL);
+	ev_timer_set(&limiter->timer, wait_ns, 0);
 }
 
 static void set_bucket(struct token_bucket *bucket, const struct token_bucket_config *config,
@@ -114,8 +77,9 @@ int limiter_configure(struct limiter *limiter, const struct limiter_config *conf
 	}
 	bool has_limit = bandwidth.size != 0 || ops.size != 0;
 
-	if (has_limit && !limiter->timer.is_added && add_timer(limiter, err) < 0) {
-		return -1;
+	if (has_limit && !has_timer(limiter) &&
+	    ev_timer_init(&limiter->timer, limiter->loop, err) < 0) {
+		return error_wrap(err, "Cannot limit a rate");
 	}
 	limiter->bandwidth = bandwidth;
 	limiter->old_bandwidth = bandwidth;
@@ -124,15 +88,21 @@ int limiter_configure(struct limiter *limiter, const struct limiter_config *conf
 	if (has_limit) {
 		set_timer(limiter, 0);
 	} else {
-		remove_timer(limiter);
+		ev_timer_destroy(&limiter->timer);
+		limiter->is_blocked = false;
 	}
 	return 0;
 }
 
 static void block(struct limiter *limiter, uint64_t wait_ns)
 {
-	/* The longest wait that a timer takes on every host: some 146 years. */
-	set_timer(limiter, min_u64(max_u64(wait_ns, wait_min_ns), UINT64_MAX / 4));
+	set_timer(limiter, max_u64(wait_ns, wait_min_ns));
+}
+
+static uint64_t find_debt(const struct limiter *limiter, uint64_t now)
+{
+	return max_u64(token_bucket_wait(&limiter->ops, now, 0),
+		       token_bucket_wait(&limiter->bandwidth, now, 0));
 }
 
 bool limiter_take(struct limiter *limiter, uint64_t bytes)
@@ -140,7 +110,7 @@ bool limiter_take(struct limiter *limiter, uint64_t bytes)
 	if (limiter->is_blocked) {
 		return false;
 	}
-	if (!limiter->timer.is_added) {
+	if (!has_timer(limiter)) {
 		return true; /* no limit */
 	}
 	uint64_t now = now_ns(limiter);
@@ -155,8 +125,7 @@ bool limiter_take(struct limiter *limiter, uint64_t bytes)
 				       token_bucket_wait(&limiter->bandwidth, now, bytes)));
 		return false;
 	}
-	uint64_t debt = max_u64(token_bucket_wait(&limiter->ops, now, 0),
-				token_bucket_wait(&limiter->bandwidth, now, 0));
+	uint64_t debt = find_debt(limiter, now);
 
 	if (debt > 0) {
 		block(limiter, debt);
@@ -174,13 +143,51 @@ void limiter_put_back(struct limiter *limiter, uint64_t bytes)
 	}
 }
 
-bool limiter_drain(struct limiter *limiter)
+void limiter_unblock(struct limiter *limiter)
 {
-	uint64_t count;
-
-	if (read(limiter->timer.fd, &count, sizeof(count)) != (ssize_t)sizeof(count)) {
-		return false;
-	}
 	limiter->is_blocked = false;
-	return true;
+}
+
+void limiter_save(const struct limiter *limiter, struct limiter_state *state)
+{
+	uint64_t now = now_ns(limiter);
+
+	token_bucket_save(&limiter->bandwidth, now, &state->bandwidth);
+	token_bucket_save(&limiter->ops, now, &state->ops);
+}
+
+void limiter_load(struct limiter *limiter, const struct limiter_state *state)
+{
+	uint64_t now = now_ns(limiter);
+
+	if (!has_timer(limiter)) {
+		return; /* no limit */
+	}
+	token_bucket_load(&limiter->bandwidth, now, &state->bandwidth);
+	token_bucket_load(&limiter->ops, now, &state->ops);
+	uint64_t debt = find_debt(limiter, now);
+
+	if (debt > 0) {
+		block(limiter, debt);
+	}
+}
+
+static void code_bucket(struct codec *codec, const char *name, struct token_bucket_state *state)
+{
+	codec_begin(codec, name);
+	codec_u64(codec, "size", &state->size);
+	codec_u64(codec, "refill_ns", &state->refill_ns);
+	codec_u64(codec, "burst", &state->burst);
+	codec_u64(codec, "budget", &state->budget);
+	codec_u64(codec, "elapsed_ns", &state->elapsed_ns);
+	codec_u64(codec, "debt_ns", &state->debt_ns);
+	codec_end(codec);
+}
+
+void limiter_state_codec(struct codec *codec, const char *name, struct limiter_state *state)
+{
+	codec_begin(codec, name);
+	code_bucket(codec, "bandwidth", &state->bandwidth);
+	code_bucket(codec, "ops", &state->ops);
+	codec_end(codec);
 }

@@ -8,6 +8,7 @@
 
 #include "vmm/base/attr.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/codec.h"
 #include "vmm/base/error.h"
 #include "vmm/base/evloop.h"
 #include "vmm/base/ratelimit.h"
@@ -27,24 +28,24 @@ struct limiter_config {
 };
 
 /*
- * Embedded in its owner, whose lock covers it. `timer` fires on the loop's thread when a request
- * that was turned away may pass; its handler calls limiter_drain first.
+ * Embedded in its owner, whose lock covers it. `timer` expires on the loop's thread when a request
+ * that was turned away may pass; its function calls limiter_unblock first.
  */
 struct limiter {
 	const struct clock *clock;
 	struct evloop *loop;
 	struct token_bucket bandwidth;
 	struct token_bucket ops;
-	struct ev_source timer; /* fd -1: there is no limit */
+	struct ev_timer timer; /* made while there is a limit */
 	bool is_blocked;
 	/* as they were before the last take, for limiter_put_back */
 	struct token_bucket old_bandwidth;
 	struct token_bucket old_ops;
 };
 
-/* `fn` handles limiter->timer. No descriptor is used while there is no limit. Loop's thread. */
-MUST_CHECK int limiter_init(struct limiter *limiter, struct evloop *loop, const struct clock *clock,
-			    ev_fn fn, struct error *err);
+/* `fn` is limiter->timer's. No descriptor is used while there is no limit. Loop's thread. */
+void limiter_init(struct limiter *limiter, struct evloop *loop, const struct clock *clock,
+		  void (*fn)(struct ev_timer *timer));
 
 /* A zeroed or half-built one is fine. */
 void limiter_destroy(struct limiter *limiter);
@@ -66,7 +67,24 @@ MUST_CHECK bool limiter_take(struct limiter *limiter, uint64_t bytes);
 /* Gives back what the last limiter_take took, for a request that did not happen. */
 void limiter_put_back(struct limiter *limiter, uint64_t bytes);
 
-/* In the timer's handler: takes note of its expiry; false if it did not expire. */
-bool limiter_drain(struct limiter *limiter);
+/* In the timer's function, under the owner's lock. */
+void limiter_unblock(struct limiter *limiter);
+
+/* What is left of both buckets, in plain numbers. */
+struct limiter_state {
+	struct token_bucket_state bandwidth;
+	struct token_bucket_state ops;
+};
+
+void limiter_save(const struct limiter *limiter, struct limiter_state *state);
+
+/*
+ * Into a limiter that was just configured, as token_bucket_load: neither burst nor bucket is full
+ * again because its machine was loaded. The time in between does not count. Loop's thread.
+ */
+void limiter_load(struct limiter *limiter, const struct limiter_state *state);
+
+/* In an open section. */
+void limiter_state_codec(struct codec *codec, const char *name, struct limiter_state *state);
 
 #endif

@@ -32,6 +32,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/log_module.h"
 
 enum {
 	LINE_MAX_LEN = 2048,
@@ -134,7 +135,7 @@ struct logger_metrics *log_metrics(void)
 bool log_enabled(enum log_level level, const char *file)
 {
 	return (int)level <= atomic_load_explicit(&sink.level, memory_order_relaxed) &&
-	       strncmp(file, sink.module, strlen(sink.module)) == 0;
+	       log_module_has(sink.module, file);
 }
 
 static size_t append(char *line, size_t len, const char *text)

@@ -30,7 +30,7 @@ enum log_switch {
 /* Strings are copied or used only during the call. */
 struct log_config {
 	const char *path;   /* NULL: keep the present sink (standard output at first) */
-	const char *module; /* NULL: keep; else only sites whose path begins so are logged */
+	const char *module; /* NULL: keep; else only sites in its files are logged: log_module.h */
 	enum log_level level;
 	enum log_switch show_level;
 	enum log_switch show_origin;
@@ -57,7 +57,7 @@ void log_leave_handler(void);
 /* Lines that could not be written since start. */
 uint64_t log_missed(void);
 
-/* Where the log counts its losses (the two fields of them that are its own); the process's. */
+/* The counters of lines that the log lost; the log owns two of the fields. One per process. */
 struct logger_metrics *log_metrics(void);
 
 /*
@@ -96,10 +96,15 @@ COLD PRINTF(5, 6) void log_write_limited(struct log_limit *limit, enum log_level
 	} while (0)
 
 /* For every site that a guest can reach: it can't flood the log. */
-#define log_guest_warn(...)                                                                        \
+#define LOG_GUEST_AT(level, ...)                                                                   \
 	do {                                                                                       \
 		static struct log_limit limit_;                                                    \
-		log_limited_warn(&limit_, __VA_ARGS__);                                            \
+		if (log_enabled(level, __FILE__)) {                                                \
+			log_write_limited(&limit_, level, __FILE__, __LINE__, __VA_ARGS__);        \
+		}                                                                                  \
 	} while (0)
+
+#define log_guest_warn(...) LOG_GUEST_AT(LOG_WARN, __VA_ARGS__)
+#define log_guest_info(...) LOG_GUEST_AT(LOG_INFO, __VA_ARGS__)
 
 #endif

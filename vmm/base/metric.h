@@ -68,7 +68,25 @@ struct metric_group {
 	size_t count;
 };
 
-#define METRIC_GROUP(name, fields) name, fields, sizeof(fields) / sizeof((fields)[0])
+#define METRIC_ROWS(fields) (sizeof(fields) / sizeof((fields)[0]))
+#define METRIC_ROWS_LEN(rows, latencies)                                                           \
+	(((rows) - (latencies)) * sizeof(struct metric) +                                          \
+	 (latencies) * sizeof(struct metric_latency))
+
+/* 0; does not compile where the struct is longer than its rows. */
+#define METRIC_CHECK(owner, rows, latencies)                                                       \
+	(0 * sizeof(struct {                                                                       \
+		 _Static_assert(sizeof(struct owner) == METRIC_ROWS_LEN(rows, latencies),          \
+				"each member has a row");                                          \
+		 char unused;                                                                      \
+	 }))
+
+/*
+ * What stands between the braces of a group whose owner, `struct owner`, has a row for each member.
+ * `latencies` of them are struct metric_latency, the others struct metric.
+ */
+#define METRIC_GROUP(name, owner, fields, latencies)                                               \
+	name, fields, METRIC_ROWS(fields) + METRIC_CHECK(owner, METRIC_ROWS(fields), latencies)
 
 /* What got lost on the way to its sink. The log counts into one of these as well. */
 struct logger_metrics {

@@ -22,7 +22,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +31,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/text.h"
 
 enum {
 	LINE_ROOM = 256 * 1024, /* for all groups; of 100 devices each has a KiB */
@@ -47,7 +47,8 @@ static const struct metric_field logger_fields[] = {
 	{METRIC_COUNT(logger_metrics, rate_limited_log_count)},
 };
 
-const struct metric_group logger_metric_group = {METRIC_GROUP("logger", logger_fields)};
+const struct metric_group logger_metric_group = {
+	METRIC_GROUP("logger", logger_metrics, logger_fields, 0)};
 
 static void raise_to(_Atomic uint64_t *value, uint64_t to)
 {
@@ -247,37 +248,15 @@ static struct sample take_sum(const struct metrics *metrics, const struct metric
 	return sample_end(sample);
 }
 
-struct text {
-	char *at;
-	size_t room; /* with the NUL */
-	bool is_cut;
-};
-
-PRINTF(2, 3) static void put(struct text *text, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	int len = vsnprintf(text->at, text->room, fmt, args);
-
-	va_end(args);
-	if (len < 0 || (size_t)len >= text->room) {
-		text->is_cut = true;
-		return;
-	}
-	text->at += len;
-	text->room -= (size_t)len;
-}
-
 static void put_field(struct text *text, const struct metric_field *field, struct sample sample)
 {
 	if (field->kind != METRIC_LATENCY) {
-		put(text, "\"%s\":%llu", field->name, (unsigned long long)sample.value);
+		text_add(text, "\"%s\":%llu", field->name, (unsigned long long)sample.value);
 		return;
 	}
-	put(text, "\"%s\":{\"min_us\":%llu,\"max_us\":%llu,\"sum_us\":%llu}", field->name,
-	    (unsigned long long)sample.min_us, (unsigned long long)sample.max_us,
-	    (unsigned long long)sample.value);
+	text_add(text, "\"%s\":{\"min_us\":%llu,\"max_us\":%llu,\"sum_us\":%llu}", field->name,
+		 (unsigned long long)sample.min_us, (unsigned long long)sample.max_us,
+		 (unsigned long long)sample.value);
 }
 
 /* The sources of a group that have a name, one object each. */
@@ -288,39 +267,41 @@ static void put_parts(struct text *text, const struct metrics *metrics,
 		if (at->group != group || at->name == NULL) {
 			continue;
 		}
-		put(text, ",\"%s_%s\":{", group->name, at->name);
+		text_add(text, ",\"%s_%s\":{", group->name, at->name);
 		for (size_t i = 0; i < group->count; i++) {
 			struct sample sample = {.min_us = UINT64_MAX};
 
 			sample_add(&sample, &group->fields[i], at->values, SINCE_LINE);
-			put(text, "%s", i > 0 ? "," : "");
+			text_add(text, "%s", i > 0 ? "," : "");
 			put_field(text, &group->fields[i], sample_end(sample));
 		}
-		put(text, "}");
+		text_add(text, "}");
 	}
 }
 
 static bool build_line(struct metrics *metrics)
 {
-	struct text text = {.at = metrics->line, .room = LINE_ROOM + strlen(metrics->extras)};
+	struct text text;
 
-	put(&text, "{\"utc_timestamp_ms\":%llu%s",
-	    (unsigned long long)clock_host.now_ns(CLOCK_REALTIME) / 1000000, metrics->extras);
+	text_init(&text, metrics->line, LINE_ROOM + strlen(metrics->extras));
+	text_add(&text, "{\"utc_timestamp_ms\":%llu%s",
+		 (unsigned long long)(clock_host.now_ns(CLOCK_REALTIME) / NS_PER_MS),
+		 metrics->extras);
 	for (size_t i = 0; i < metrics->group_count; i++) {
 		const struct metric_group *group = metrics->groups[i];
 
 		put_parts(&text, metrics, group);
-		put(&text, ",\"%s\":{", group->name);
+		text_add(&text, ",\"%s\":{", group->name);
 		for (size_t j = 0; j < group->count; j++) {
 			const struct metric_field *field = &group->fields[j];
 
-			put(&text, "%s", j > 0 ? "," : "");
+			text_add(&text, "%s", j > 0 ? "," : "");
 			put_field(&text, field, take_sum(metrics, group, field, true));
 		}
-		put(&text, "}");
+		text_add(&text, "}");
 	}
-	put(&text, "}\n");
-	metrics->line_len = (size_t)(text.at - metrics->line);
+	text_add(&text, "}\n");
+	metrics->line_len = text.len;
 	metrics->written = 0;
 	return !text.is_cut;
 }

@@ -14,12 +14,9 @@
 #include "vmm/base/ratelimit.h"
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 
 __extension__ typedef unsigned __int128 u128;
-
-enum {
-	NS_PER_MS = 1000000
-};
 
 void token_bucket_init(struct token_bucket *bucket, uint64_t size, uint64_t burst,
 		       uint64_t refill_ms, uint64_t now_ns)
@@ -117,4 +114,36 @@ uint64_t token_bucket_wait(const struct token_bucket *bucket, uint64_t now_ns, u
 		ready_ns = UINT64_MAX;
 	}
 	return ready_ns > now_ns ? ready_ns - now_ns : 0;
+}
+
+void token_bucket_save(const struct token_bucket *bucket, uint64_t now_ns,
+		       struct token_bucket_state *state)
+{
+	bool is_in_debt = bucket->updated_ns > now_ns;
+
+	*state = (struct token_bucket_state){
+		.size = bucket->size,
+		.refill_ns = bucket->refill_ns,
+		.burst = bucket->burst,
+		.budget = bucket->budget,
+		.elapsed_ns = is_in_debt ? 0 : now_ns - bucket->updated_ns,
+		.debt_ns = is_in_debt ? bucket->updated_ns - now_ns : 0,
+	};
+}
+
+void token_bucket_load(struct token_bucket *bucket, uint64_t now_ns,
+		       const struct token_bucket_state *state)
+{
+	if (state->size != bucket->size || state->refill_ns != bucket->refill_ns) {
+		return;
+	}
+	bucket->burst = min_u64(state->burst, bucket->burst);
+	bucket->budget = min_u64(state->budget, bucket->budget);
+	if (state->debt_ns == 0) {
+		/* More than the time of a whole bucket fills it as well. */
+		bucket->updated_ns =
+			now_ns - min_u64(min_u64(state->elapsed_ns, bucket->refill_ns), now_ns);
+	} else if (!add_u64(now_ns, state->debt_ns, &bucket->updated_ns)) {
+		bucket->updated_ns = UINT64_MAX;
+	}
 }

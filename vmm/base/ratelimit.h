@@ -36,4 +36,24 @@ MUST_CHECK bool token_bucket_take(struct token_bucket *bucket, uint64_t now_ns, 
  */
 uint64_t token_bucket_wait(const struct token_bucket *bucket, uint64_t now_ns, uint64_t count);
 
+/* A bucket in plain numbers, without the host's time. */
+struct token_bucket_state {
+	uint64_t size; /* with the next one: which limit it was */
+	uint64_t refill_ns;
+	uint64_t burst;
+	uint64_t budget;
+	uint64_t elapsed_ns; /* that were not yet turned into tokens */
+	uint64_t debt_ns;    /* until the first token comes; one of the two is 0 */
+};
+
+void token_bucket_save(const struct token_bucket *bucket, uint64_t now_ns,
+		       struct token_bucket_state *state);
+
+/*
+ * Into a bucket that was just set to its limit: it goes on with what was left. One of another limit
+ * than the saved one stays full. Any numbers will do: none gives more than the bucket has now.
+ */
+void token_bucket_load(struct token_bucket *bucket, uint64_t now_ns,
+		       const struct token_bucket_state *state);
+
 #endif

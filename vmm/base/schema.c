@@ -12,11 +12,13 @@
 #include "vmm/base/schema.h"
 
 #include <assert.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/base/text.h"
 
 static const struct {
 	const char *expected;
@@ -25,8 +27,9 @@ static const struct {
 	[SCHEMA_BOOL] = {"a boolean", 0},   [SCHEMA_U8] = {"u8", UINT8_MAX},
 	[SCHEMA_U16] = {"u16", UINT16_MAX}, [SCHEMA_U32] = {"u32", UINT32_MAX},
 	[SCHEMA_U64] = {"u64", UINT64_MAX}, [SCHEMA_USIZE] = {"usize", UINT64_MAX},
-	[SCHEMA_STRING] = {"a string", 0},  [SCHEMA_STRING_MAP] = {"a map", 0},
-	[SCHEMA_ENUM] = {"a string", 0},    [SCHEMA_LIST] = {"a sequence", 0},
+	[SCHEMA_STRING] = {"a string", 0},  [SCHEMA_PATH] = {"path string", 0},
+	[SCHEMA_STRING_MAP] = {"a map", 0}, [SCHEMA_ENUM] = {"a string", 0},
+	[SCHEMA_LIST] = {"a sequence", 0},
 };
 
 enum {
@@ -39,18 +42,17 @@ static void list_names(const void *table, const char *(*name_of)(const void *tab
 		       char list[LIST_LEN])
 {
 	size_t count = 0;
-	size_t used = 0;
+	struct text text;
 
 	while (name_of(table, count) != NULL) {
 		count++;
 	}
-	list[0] = '\0';
-	for (size_t i = 0; i < count && used < LIST_LEN; i++) {
+	text_init(&text, list, LIST_LEN);
+	for (size_t i = 0; i < count; i++) {
 		const char *before =
 			count > 2 ? (i == 0 ? "one of " : ", ") : (i == 0 ? "" : " or ");
 
-		used += (size_t)snprintf(list + used, LIST_LEN - used, "%s`%s`", before,
-					 name_of(table, i));
+		text_add(&text, "%s`%s`", before, name_of(table, i));
 	}
 }
 
@@ -68,18 +70,44 @@ static const char *enum_name(const void *table, size_t i)
 	return names[i];
 }
 
-/* A float as Rust prints it: always with a fraction. */
+/* A float as Rust prints it: the fewest digits that mean it, no exponent, always a fraction. */
 static void show_real(double value, char *buf, size_t len)
 {
-	bool is_whole = value > -1e15 && value < 1e15 && value == (double)(int64_t)value;
+	char digits[40]; /* of "1.234e+05" */
+	int precision = 0;
 
-	(void)!snprintf(buf, len, is_whole ? "floating point `%.1f`" : "floating point `%.17g`",
-			value);
+	do {
+		(void)!snprintf(digits, sizeof(digits), "%.*e", precision, value);
+	} while (strtod(digits, NULL) != value && ++precision < DBL_DECIMAL_DIG);
+
+	int exponent = (int)strtol(strchr(digits, 'e') + 1, NULL, 10);
+	struct text text;
+
+	text_init(&text, buf, len);
+	if (exponent <= precision) {
+		text_add(&text, "floating point `%.*f`",
+			 precision > exponent ? precision - exponent : 1, value);
+		return;
+	}
+	text_add(&text, "floating point `%s%c", value < 0 ? "-" : "", digits[value < 0 ? 1 : 0]);
+	text_add(&text, "%.*s", precision, digits + (value < 0 ? 3 : 2));
+	for (int i = precision; i < exponent; i++) {
+		text_add(&text, "0");
+	}
+	text_add(&text, ".0`");
+}
+
+/* -0, which is a float to serde and an integer to jansson. */
+static bool is_minus_zero(const struct json_value *value)
+{
+	return json_is_integer(value->json) && json_integer_value(value->json) == 0 &&
+	       value->doc->text[value->start] == '-';
 }
 
 /* What serde calls a value that it did not expect. */
-static void show_value(const json_t *json, char buf[SHOWN_LEN])
+static void show_value(const struct json_value *value, char buf[SHOWN_LEN])
 {
+	const json_t *json = value->json;
 	char quoted[JSON_QUOTE_LEN];
 
 	switch (json_typeof(json)) {
@@ -95,6 +123,10 @@ static void show_value(const json_t *json, char buf[SHOWN_LEN])
 		(void)!snprintf(buf, SHOWN_LEN, "string \"%s\"", quoted);
 		break;
 	case JSON_INTEGER:
+		if (is_minus_zero(value)) {
+			show_real(-0.0, buf, SHOWN_LEN);
+			break;
+		}
 		(void)!snprintf(buf, SHOWN_LEN, "integer `%" JSON_INTEGER_FORMAT "`",
 				json_integer_value(json));
 		break;
@@ -118,7 +150,7 @@ static int unexpected(const struct json_value *json, const char *fault, const ch
 	bool is_nested = json_is_object(json->json) || json_is_array(json->json);
 	char shown[SHOWN_LEN];
 
-	show_value(json->json, shown);
+	show_value(json, shown);
 	error_set(err, ERR_BAD_REQUEST, "invalid %s: %s, expected %s", fault, shown, expected);
 	return json_error_at(err, json->doc, is_nested ? json->start : json_value_end(json));
 }
@@ -131,7 +163,7 @@ static int unknown_name(const struct json_value *json, const struct schema_field
 	char list[LIST_LEN];
 
 	json_quote(text, strlen(text), quoted, sizeof(quoted));
-	list_names(field->names, enum_name, list);
+	list_names(field->listed != NULL ? field->listed : field->names, enum_name, list);
 	error_set(err, ERR_BAD_REQUEST, "unknown variant `%s`, expected %s", quoted, list);
 	return json_error_at(err, json->doc, json_value_end(json));
 }
@@ -153,7 +185,7 @@ static int decode_integer(const struct schema_field *field, const struct json_va
 {
 	const char *expected = types[field->type].expected;
 
-	if (!json_is_integer(json->json)) {
+	if (!json_is_integer(json->json) || is_minus_zero(json)) {
 		return unexpected(json, "type", expected, err);
 	}
 
@@ -179,10 +211,11 @@ static int decode_integer(const struct schema_field *field, const struct json_va
 	return 0;
 }
 
-static int decode_string(const struct json_value *json, char **member, struct error *err)
+static int decode_string(enum schema_type type, const struct json_value *json, char **member,
+			 struct error *err)
 {
 	if (!json_is_string(json->json)) {
-		return unexpected(json, "type", types[SCHEMA_STRING].expected, err);
+		return unexpected(json, "type", types[type].expected, err);
 	}
 
 	free(*member);
@@ -278,7 +311,7 @@ static int decode_list(const struct schema_field *field, const struct json_value
 
 		element = json_element(json, list->count, list->count > 0 ? &element : NULL);
 		if (field->object == NULL) {
-			if (decode_string(&element, (char **)item, err) < 0) {
+			if (decode_string(SCHEMA_STRING, &element, (char **)item, err) < 0) {
 				return -1;
 			}
 		} else if (decode_object(field->object, &element, item, &present, err) < 0) {
@@ -309,7 +342,8 @@ static int decode_field(const struct schema_field *field, const struct json_valu
 	case SCHEMA_USIZE:
 		return decode_integer(field, json, member, err);
 	case SCHEMA_STRING:
-		return decode_string(json, member, err);
+	case SCHEMA_PATH:
+		return decode_string(field->type, json, member, err);
 	case SCHEMA_STRING_MAP:
 		return decode_string_map(json, member, err);
 	case SCHEMA_ENUM:
@@ -483,6 +517,7 @@ static json_t *encode_field(const struct schema_field *field, const void *in)
 	case SCHEMA_USIZE:
 		return encode_integer(field, *(const uint64_t *)member);
 	case SCHEMA_STRING:
+	case SCHEMA_PATH:
 		return encode_string(field, *(const char *const *)member);
 	case SCHEMA_STRING_MAP:
 		return *(const char *const *)member != NULL
@@ -523,7 +558,8 @@ void schema_free(const struct schema *schema, void *out)
 		const struct schema_field *field = &schema->fields[i];
 		void *member = (char *)out + field->offset;
 
-		if (field->type == SCHEMA_STRING || field->type == SCHEMA_STRING_MAP) {
+		if (field->type == SCHEMA_STRING || field->type == SCHEMA_PATH ||
+		    field->type == SCHEMA_STRING_MAP) {
 			free_pointer(member);
 		} else if (field->type == SCHEMA_OBJECT) {
 			schema_free(field->object, member);

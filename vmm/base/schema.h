@@ -22,6 +22,7 @@ enum schema_type {
 	SCHEMA_U64,
 	SCHEMA_USIZE,	   /* a uint64_t that messages call usize [compat] */
 	SCHEMA_STRING,	   /* char *, a heap block of the struct */
+	SCHEMA_PATH,	   /* the same, of a file: a fault calls it a path */
 	SCHEMA_STRING_MAP, /* the same: the text of an object whose values are strings */
 	SCHEMA_ENUM,	   /* an enum whose values count the field's names from 0 */
 	SCHEMA_OBJECT,	   /* a struct with a table, and a bool has_<member> beside it */
@@ -52,6 +53,8 @@ struct schema_field {
 		const struct schema *object; /* _OBJECT, and _LIST where NULL means strings */
 	};
 	size_t has; /* SCHEMA_OBJECT: offset of the bool */
+	/* SCHEMA_ENUM: the names in the order that messages have [compat]; NULL: as `names` */
+	const char *const *listed;
 };
 
 enum {
@@ -77,24 +80,30 @@ struct schema {
 	{name, _Generic(((object *)0)->member,                                                     \
 		bool: SCHEMA_BOOL, uint8_t: SCHEMA_U8, uint16_t: SCHEMA_U16,                       \
 		uint32_t: SCHEMA_U32, uint64_t: SCHEMA_U64, char *: SCHEMA_STRING,                 \
-		const char *: SCHEMA_STRING), need, offsetof(object, member), {NULL}, 0}
+		const char *: SCHEMA_STRING), need, offsetof(object, member), {NULL}, 0, NULL}
 #define SCHEMA_USIZE_FIELD_AS(name, object, member, need)                                          \
 	{name, _Generic(((object *)0)->member, uint64_t: SCHEMA_USIZE), need,                      \
-	 offsetof(object, member), {NULL}, 0}
+	 offsetof(object, member), {NULL}, 0, NULL}
+#define SCHEMA_PATH_FIELD(object, member, need)                                                    \
+	{#member, _Generic(((object *)0)->member, char *: SCHEMA_PATH), need,                      \
+	 offsetof(object, member), {NULL}, 0, NULL}
 #define SCHEMA_STRING_MAP_FIELD(object, member, need)                                              \
 	{#member, _Generic(((object *)0)->member, char *: SCHEMA_STRING_MAP), need,                \
-	 offsetof(object, member), {NULL}, 0}
+	 offsetof(object, member), {NULL}, 0, NULL}
 #define SCHEMA_ENUM_FIELD(object, member, need, names)                                             \
 	SCHEMA_ENUM_FIELD_AS(#member, object, member, need, names)
+#define SCHEMA_ENUM_FIELD_LISTED(object, member, need, enum_names, names_listed)                   \
+	{#member, _Generic(((object *)0)->member, unsigned: SCHEMA_ENUM), need,                    \
+	 offsetof(object, member), {.names = (enum_names)}, 0, (names_listed)}
 #define SCHEMA_ENUM_FIELD_AS(name, object, member, need, enum_names)                               \
 	{name, _Generic(((object *)0)->member, unsigned: SCHEMA_ENUM), need,                       \
-	 offsetof(object, member), {.names = (enum_names)}, 0}
+	 offsetof(object, member), {.names = (enum_names)}, 0, NULL}
 #define SCHEMA_OBJECT_FIELD(object_type, member, need, table)                                      \
 	{#member, SCHEMA_OBJECT, need, offsetof(object_type, member), {.object = (table)},         \
-	 offsetof(object_type, has_##member)}
+	 offsetof(object_type, has_##member), NULL}
 #define SCHEMA_LIST_FIELD(object_type, member, need, table)                                        \
 	{#member, _Generic(((object_type *)0)->member, struct schema_list: SCHEMA_LIST), need,     \
-	 offsetof(object_type, member), {.object = (table)}, 0}
+	 offsetof(object_type, member), {.object = (table)}, 0, NULL}
 
 /* A table of an array of rows. */
 #define SCHEMA(table_name, object_type, rows)                                                      \

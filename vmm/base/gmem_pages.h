@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which pages of guest memory a snapshot has to write. While nothing else touches the memory. */
+#ifndef VMM_BASE_GMEM_PAGES_H
+#define VMM_BASE_GMEM_PAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+#include "vmm/base/gmem.h"
+
+/* How many words a bitmap of the pages of region `index` has. */
+size_t gmem_bitmap_words(const struct gmem *mem, size_t index);
+
+/*
+ * Adds to a bitmap of region `index` the pages whose bytes may differ from what is behind them:
+ * zeroes, or the file of gmem_new_file. No page is touched where /proc tells; otherwise memory of a
+ * file is read.
+ */
+MUST_CHECK int gmem_own_pages(const struct gmem *mem, size_t index, uint64_t *bitmap,
+			      struct error *err);
+
+/* Whether a page of a region, by number, holds zeroes alone. Reads it. */
+bool gmem_is_zero(const struct gmem *mem, size_t index, uint64_t page);
+
+/*
+ * Adds to bitmaps of region `index` the pages that this process has mapped: all of them to
+ * `touched`, those that are own to `own`. Fails where /proc does not tell.
+ */
+MUST_CHECK int gmem_touched_pages(const struct gmem *mem, size_t index, uint64_t *touched,
+				  uint64_t *own, struct error *err);
+
+/* Pages [first, end) of a region, which are to be read or to be written to. */
+struct gmem_part {
+	uint64_t first;
+	uint64_t end;
+	bool is_written;
+};
+
+/*
+ * Each begins to bring pages in, or does it: from the file behind the memory, and as pages of this
+ * process where they are to be written to. Before Linux 5.14 populating does nothing.
+ */
+MUST_CHECK int gmem_read_ahead(struct gmem *mem, size_t index, const struct gmem_part *part,
+			       struct error *err);
+MUST_CHECK int gmem_populate(struct gmem *mem, size_t index, const struct gmem_part *part,
+			     struct error *err);
+
+#endif
