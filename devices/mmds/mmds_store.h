@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The data of the metadata service: one document, its limit, and what paths lead to in it. */
+#ifndef DEVICES_MMDS_MMDS_STORE_H
+#define DEVICES_MMDS_MMDS_STORE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+struct mmds_store {
+	json_t *document; /* a null until something is put */
+	uint64_t limit;	  /* of its text, in bytes */
+	bool is_put;
+};
+
+void mmds_store_init(struct mmds_store *store, uint64_t limit);
+void mmds_store_destroy(struct mmds_store *store); /* a zeroed one is fine */
+
+/*
+ * Takes the place of the document, or changes it as a merge patch says [RFC 7396]. The documents
+ * are those of mmds_json_load, and the store's from then on, also after a failure. That leaves the
+ * store as it was: ERR_NO_ROOM says that the limit is too low, ERR_BAD_STATE that there is nothing
+ * to patch.
+ */
+MUST_CHECK int mmds_store_put(struct mmds_store *store, json_t *document, struct error *err);
+MUST_CHECK int mmds_store_patch(struct mmds_store *store, json_t *patch, struct error *err);
+
+/* The refusal of a patch where there is nothing to patch [compat]. */
+COLD int mmds_store_refuse(struct error *err);
+
+/*
+ * The value at a path such as "/a/b/0": keys and indexes as in a JSON pointer [RFC 6901], except
+ * that several slashes in a row are one and one at the end is none [compat]. NULL: nothing is
+ * there. The store owns the value.
+ */
+json_t *mmds_store_find(const struct mmds_store *store, const char *path);
+
+/*
+ * Writes `value` as EC2's metadata service does, without a NUL; returns its length. `to` NULL: only
+ * the length. A string is itself; an object is its keys, one a line, with a slash behind those of
+ * objects. -1: the value is something else.
+ */
+MUST_CHECK int mmds_store_print_imds(json_t *value, char *to, size_t *len);
+
+#endif
