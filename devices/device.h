@@ -21,6 +21,15 @@ struct bus_ops {
 	void (*write)(void *device, uint64_t offset, const uint8_t *data, uint32_t len);
 };
 
+/* The read of a device that is only written to. */
+static inline void bus_read_zero(void *device, uint64_t offset, uint8_t *data, uint32_t len)
+{
+	(void)device;
+	(void)offset;
+	(void)data;
+	(void)len;
+}
+
 /* What a device may ask of the machine it is in. Callable from any thread. */
 struct machine_ops {
 	/* The guest asked for a reset: the VM is stopped and the process ends with success. */

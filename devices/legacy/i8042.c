@@ -2,11 +2,10 @@
 /*
  * The keyboard controller, with a keyboard that has three keys.
  *
- * Theory of operation
- *
- * The guest writes commands to port 0x64 and data to port 0x60; answers and key codes come out of
- * port 0x60, through one queue [ibm-ps2 keyboard and auxiliary device controller]. What a data byte
- * means depends on the command before it (`awaiting`); without one it is for the keyboard.
+ * Theory of operation. The guest writes commands to port 0x64 and data to port 0x60; answers and
+ * key codes come out of port 0x60, through one queue [ibm-ps2 keyboard and auxiliary device
+ * controller]. What a data byte means depends on the command before it (`awaiting`); without one it
+ * is for the keyboard.
  *
  * Both sides answer whatever a driver asks while it probes, since Linux waits up to half a second
  * for each answer that doesn't come: the controller its self tests, the keyboard its identity.
@@ -23,6 +22,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "vmm/base/bytes.h"
 
@@ -61,7 +61,7 @@ enum {
 };
 
 enum {
-	QUEUE_LEN = 16 /* as the chip; a power of two */
+	QUEUE_LEN = I8042_QUEUE_LEN /* as the chip; a power of two */
 };
 
 static const struct metric_field metric_fields[] = {
@@ -73,7 +73,8 @@ static const struct metric_field metric_fields[] = {
 	{METRIC_COUNT(i8042_metrics, write_count)},
 };
 
-const struct metric_group i8042_metric_group = {METRIC_GROUP("i8042", metric_fields)};
+const struct metric_group i8042_metric_group = {
+	METRIC_GROUP("i8042", i8042_metrics, metric_fields, 0)};
 
 struct i8042 {
 	struct i8042_metrics metrics; /* shared */
@@ -263,7 +264,7 @@ int i8042_new(const struct dev_env *env, struct i8042 **out, struct error *err)
 {
 	struct i8042 *i8042 = calloc(1, sizeof(*i8042));
 
-	if (!i8042) {
+	if (i8042 == NULL) {
 		return error_sys(err, "Cannot allocate the keyboard controller");
 	}
 	i8042->irq = env->irq;
@@ -277,7 +278,7 @@ int i8042_new(const struct dev_env *env, struct i8042 **out, struct error *err)
 
 void i8042_free(struct i8042 *i8042)
 {
-	if (!i8042) {
+	if (i8042 == NULL) {
 		return;
 	}
 	pthread_mutex_destroy(&i8042->lock);
@@ -312,6 +313,84 @@ int i8042_ctrl_alt_del(struct i8042 *i8042, struct error *err)
 				 "Cannot press Ctrl-Alt-Del: the guest does not read its keyboard, "
 				 "whose buffer of %d bytes is full",
 				 QUEUE_LEN);
+	}
+	return 0;
+}
+
+/* --- State --- */
+
+static const struct codec_section section = {
+	.tag = CODEC_TAG('8', '0', '4', '2'), .version = 1, .name = "i8042"};
+
+void i8042_state_codec(struct codec *codec, struct i8042_state *state)
+{
+	if (!codec_section_begin(codec, &section)) {
+		return;
+	}
+	codec_u8(codec, "control", &state->control);
+	codec_u8(codec, "output_port", &state->output_port);
+	codec_u8(codec, "awaiting", &state->awaiting);
+	codec_bool(codec, "is_command_last", &state->is_command_last);
+	codec_count(codec, "count", &state->count, QUEUE_LEN);
+	codec_bytes(codec, "queue", state->queue, state->count);
+	codec_section_end(codec);
+}
+
+void i8042_save(struct i8042 *i8042, struct i8042_state *state)
+{
+	pthread_mutex_lock(&i8042->lock);
+	*state = (struct i8042_state){
+		.control = i8042->control,
+		.output_port = i8042->output_port,
+		.awaiting = i8042->awaiting,
+		.is_command_last = i8042->is_command_last,
+		.count = i8042->count,
+	};
+	for (unsigned i = 0; i < i8042->count; i++) {
+		state->queue[i] = i8042->queue[(i8042->head + i) % QUEUE_LEN];
+	}
+	pthread_mutex_unlock(&i8042->lock);
+}
+
+static int check(const struct i8042_state *state, struct error *err)
+{
+	if (state->awaiting != 0 && state->awaiting != COMMAND_WRITE_CONTROL &&
+	    state->awaiting != COMMAND_WRITE_OUTPUT) {
+		return error_set(err, ERR_CORRUPT,
+				 "The keyboard controller can't be loaded: command %#x awaits no "
+				 "data",
+				 state->awaiting);
+	}
+	if (state->count > QUEUE_LEN) {
+		return error_set(err, ERR_CORRUPT,
+				 "The keyboard controller can't be loaded: %u bytes wait, and at "
+				 "most %d fit",
+				 state->count, QUEUE_LEN);
+	}
+	return 0;
+}
+
+int i8042_load(struct i8042 *i8042, const struct i8042_state *state, struct error *err)
+{
+	struct effects effects = {0};
+
+	if (check(state, err) < 0) {
+		return -1;
+	}
+	pthread_mutex_lock(&i8042->lock);
+	i8042->control = state->control;
+	i8042->output_port = state->output_port;
+	i8042->awaiting = state->awaiting;
+	i8042->is_command_last = state->is_command_last;
+	i8042->head = 0;
+	i8042->count = state->count;
+	memcpy(i8042->queue, state->queue, state->count);
+	if (i8042->count > 0) {
+		request_irq(i8042, &effects);
+	}
+	pthread_mutex_unlock(&i8042->lock);
+	if (effects.is_irq) {
+		irq_line_fire(&i8042->irq);
 	}
 	return 0;
 }

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The keyboard controller: how an x86 guest resets the machine, and how it is told Ctrl-Alt-Del. */
+/* The keyboard controller: how an x86 guest resets the machine, and how it gets Ctrl-Alt-Del. */
 #ifndef DEVICES_LEGACY_I8042_H
 #define DEVICES_LEGACY_I8042_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "devices/device.h"
 #include "vmm/base/attr.h"
+#include "vmm/base/codec.h"
 #include "vmm/base/error.h"
 #include "vmm/base/metric.h"
 
@@ -40,5 +44,32 @@ struct i8042_metrics *i8042_metrics(struct i8042 *i8042);
  * thread.
  */
 MUST_CHECK int i8042_ctrl_alt_del(struct i8042 *i8042, struct error *err);
+
+enum {
+	I8042_QUEUE_LEN = 16 /* bytes that wait for the guest */
+};
+
+struct i8042_state {
+	uint8_t control;
+	uint8_t output_port;
+	uint8_t awaiting; /* the command whose data byte comes next, 0: none */
+	bool is_command_last;
+	uint32_t count;
+	uint8_t queue[I8042_QUEUE_LEN]; /* the oldest first */
+};
+
+/* A section of its own. */
+void i8042_state_codec(struct codec *codec, struct i8042_state *state);
+
+/* While no vCPU runs. Changes nothing. Any thread. */
+void i8042_save(struct i8042 *i8042, struct i8042_state *state);
+
+/*
+ * Into a controller that was just made, after the interrupt controller was loaded. If bytes wait
+ * and the keyboard's interrupt is on, it is raised again, since the guest reads each byte because
+ * of one; should it have been delivered before, the driver finds nothing. ERR_CORRUPT: a command
+ * that awaits no data, or more bytes than fit. Any thread.
+ */
+MUST_CHECK int i8042_load(struct i8042 *i8042, const struct i8042_state *state, struct error *err);
 
 #endif

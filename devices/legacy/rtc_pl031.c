@@ -2,12 +2,10 @@
 /*
  * The real-time clock: Arm's PL031 [pl031 r1p3].
  *
- * Theory of operation
- *
- * The counter is the host's wall clock in seconds plus an offset, which the guest sets by writing
- * the time to the load register. So nothing ticks here, and the host's corrections arrive in the
- * guest. The match register keeps its value but never matches: the raw interrupt status is always
- * 0, and the interrupt line stays quiet [compat].
+ * Theory of operation. The counter is the host's wall clock in seconds plus an offset, which the
+ * guest sets by writing the time to the load register. So nothing ticks here, and the host's
+ * corrections arrive in the guest. The match register keeps its value but never matches: the raw
+ * interrupt status is always 0, and the interrupt line stays quiet [compat].
  */
 #include "devices/legacy/rtc_pl031.h"
 
@@ -38,8 +36,6 @@ enum {
 	REG_LEN = 4,
 };
 
-#define NS_PER_S UINT64_C(1000000000)
-
 /* RTCPeriphID0-3 and RTCPCellID0-3, by which Linux's bus finds the driver [pl031 r1p3 3.3.9]. */
 static const uint8_t ids[] = {0x31, 0x10, 0x04, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
 
@@ -49,7 +45,8 @@ static const struct metric_field metric_fields[] = {
 	{METRIC_COUNT(rtc_pl031_metrics, missed_write_count)},
 };
 
-const struct metric_group rtc_pl031_metric_group = {METRIC_GROUP("rtc", metric_fields)};
+const struct metric_group rtc_pl031_metric_group = {
+	METRIC_GROUP("rtc", rtc_pl031_metrics, metric_fields, 0)};
 
 struct rtc_pl031 {
 	struct rtc_pl031_metrics metrics; /* shared */
@@ -155,7 +152,7 @@ int rtc_pl031_new(const struct dev_env *env, struct rtc_pl031 **out, struct erro
 {
 	struct rtc_pl031 *rtc = calloc(1, sizeof(*rtc));
 
-	if (!rtc) {
+	if (rtc == NULL) {
 		return error_sys(err, "Cannot allocate the real-time clock");
 	}
 	rtc->clock = env->clock;
@@ -166,7 +163,7 @@ int rtc_pl031_new(const struct dev_env *env, struct rtc_pl031 **out, struct erro
 
 void rtc_pl031_free(struct rtc_pl031 *rtc)
 {
-	if (!rtc) {
+	if (rtc == NULL) {
 		return;
 	}
 	pthread_mutex_destroy(&rtc->lock);
@@ -176,4 +173,49 @@ void rtc_pl031_free(struct rtc_pl031 *rtc)
 struct rtc_pl031_metrics *rtc_pl031_metrics(struct rtc_pl031 *rtc)
 {
 	return &rtc->metrics;
+}
+
+/* --- State --- */
+
+static const struct codec_section section = {
+	.tag = CODEC_TAG('P', 'L', '3', '1'), .version = 1, .name = "rtc"};
+
+void rtc_pl031_state_codec(struct codec *codec, struct rtc_pl031_state *state)
+{
+	if (!codec_section_begin(codec, &section)) {
+		return;
+	}
+	codec_u32(codec, "offset", &state->offset);
+	codec_u32(codec, "match", &state->match);
+	codec_u32(codec, "load", &state->load);
+	codec_u32(codec, "interrupt_mask", &state->interrupt_mask);
+	codec_section_end(codec);
+}
+
+void rtc_pl031_save(struct rtc_pl031 *rtc, struct rtc_pl031_state *state)
+{
+	pthread_mutex_lock(&rtc->lock);
+	*state = (struct rtc_pl031_state){
+		.offset = rtc->offset,
+		.match = rtc->match,
+		.load = rtc->load,
+		.interrupt_mask = rtc->interrupt_mask,
+	};
+	pthread_mutex_unlock(&rtc->lock);
+}
+
+int rtc_pl031_load(struct rtc_pl031 *rtc, const struct rtc_pl031_state *state, struct error *err)
+{
+	if ((state->interrupt_mask & ~(uint32_t)INTERRUPT_MASK) != 0) {
+		return error_set(err, ERR_CORRUPT,
+				 "The real-time clock can't be loaded: its interrupt mask is %#x",
+				 state->interrupt_mask);
+	}
+	pthread_mutex_lock(&rtc->lock);
+	rtc->offset = state->offset;
+	rtc->match = state->match;
+	rtc->load = state->load;
+	rtc->interrupt_mask = state->interrupt_mask;
+	pthread_mutex_unlock(&rtc->lock);
+	return 0;
 }

@@ -3,8 +3,11 @@
 #ifndef DEVICES_LEGACY_RTC_PL031_H
 #define DEVICES_LEGACY_RTC_PL031_H
 
+#include <stdint.h>
+
 #include "devices/device.h"
 #include "vmm/base/attr.h"
+#include "vmm/base/codec.h"
 #include "vmm/base/error.h"
 #include "vmm/base/metric.h"
 
@@ -27,5 +30,26 @@ void rtc_pl031_free(struct rtc_pl031 *rtc);
 
 /* The clock's own counters, as long as it lives. */
 struct rtc_pl031_metrics *rtc_pl031_metrics(struct rtc_pl031 *rtc);
+
+struct rtc_pl031_state {
+	uint32_t offset; /* seconds from the host's time to the guest's, modulo 2^32 */
+	uint32_t match;
+	uint32_t load;
+	uint32_t interrupt_mask;
+};
+
+/* A section of its own. */
+void rtc_pl031_state_codec(struct codec *codec, struct rtc_pl031_state *state);
+
+/* While no vCPU runs. Changes nothing. Any thread. */
+void rtc_pl031_save(struct rtc_pl031 *rtc, struct rtc_pl031_state *state);
+
+/*
+ * Into a clock that was just made. It goes on with the host's time, as if the machine had run in
+ * between: a clock with a battery does so, and it is where a guest that was loaded learns how late
+ * it is. ERR_CORRUPT: bits that the mask does not keep. Any thread.
+ */
+MUST_CHECK int rtc_pl031_load(struct rtc_pl031 *rtc, const struct rtc_pl031_state *state,
+			      struct error *err);
 
 #endif

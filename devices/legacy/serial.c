@@ -2,10 +2,9 @@
 /*
  * The serial port: a 16550A UART.
  *
- * Theory of operation
- *
- * No baud rate: a byte written to THR is out at once, so the transmitter is always empty and LSR
- * says so. Received bytes wait in a FIFO that never grows; who feeds the port asks for room first.
+ * Theory of operation. No baud rate: a byte written to THR is out at once, so the transmitter is
+ * always empty and LSR says so. Received bytes wait in a FIFO that never grows; who feeds the port
+ * asks for room first.
  *
  * Four causes can interrupt, each enabled by its bit in IER, reported by IIR in order of priority
  * [ns16550a 8.5]: line status (overrun), received data, transmitter empty, modem status. Only
@@ -28,6 +27,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "vmm/base/bytes.h"
 
@@ -99,7 +99,7 @@ enum {
  * power of two.
  */
 enum {
-	RX_FIFO_LEN = 64
+	RX_FIFO_LEN = SERIAL_FIFO_LEN
 };
 
 static const struct metric_field metric_fields[] = {
@@ -112,7 +112,8 @@ static const struct metric_field metric_fields[] = {
 	{METRIC_ROW(serial_metrics, rate_limiter_dropped_bytes, METRIC_COUNTER, METRIC_BYTES)},
 };
 
-const struct metric_group serial_metric_group = {METRIC_GROUP("uart", metric_fields)};
+const struct metric_group serial_metric_group = {
+	METRIC_GROUP("uart", serial_metrics, metric_fields, 0)};
 
 struct serial {
 	/* immutable after init */
@@ -207,7 +208,7 @@ static uint8_t read_iir(struct serial *serial)
 	uint8_t iir = IIR_NONE;
 
 	for (size_t i = 0; i < ARRAY_COUNT(by_priority); i++) {
-		if (present & by_priority[i].cause) {
+		if ((present & by_priority[i].cause) != 0) {
 			iir = by_priority[i].iir;
 			break;
 		}
@@ -260,7 +261,7 @@ static void write_mcr(struct serial *serial, uint8_t value)
 	unsigned delta = ((before ^ after) >> 4) & MSR_DELTA;
 
 	/* Of the ring indicator only its end counts. */
-	if (after & MSR_RI) {
+	if ((after & MSR_RI) != 0) {
 		delta &= ~(unsigned)MSR_RI_ENDED;
 	}
 	serial->msr_delta |= (uint8_t)delta;
@@ -421,7 +422,7 @@ int serial_new(const struct dev_env *env, const struct serial_config *config, st
 {
 	struct serial *serial = calloc(1, sizeof(*serial));
 
-	if (!serial) {
+	if (serial == NULL) {
 		return error_sys(err, "Cannot allocate the serial port");
 	}
 	serial->config = *config;
@@ -436,7 +437,7 @@ int serial_new(const struct dev_env *env, const struct serial_config *config, st
 
 void serial_free(struct serial *serial)
 {
-	if (!serial) {
+	if (serial == NULL) {
 		return;
 	}
 	pthread_mutex_destroy(&serial->lock);
@@ -475,4 +476,94 @@ size_t serial_receive(struct serial *serial, const uint8_t *data, size_t len)
 		irq_line_fire(&serial->irq);
 	}
 	return taken;
+}
+
+/* --- State --- */
+
+static const struct codec_section section = {
+	.tag = CODEC_TAG('S', 'E', 'R', 'I'), .version = 1, .name = "serial"};
+
+void serial_state_codec(struct codec *codec, struct serial_state *state)
+{
+	if (!codec_section_begin(codec, &section)) {
+		return;
+	}
+	codec_bytes(codec, "divisor", state->divisor, sizeof(state->divisor));
+	codec_u8(codec, "ier", &state->ier);
+	codec_u8(codec, "fcr", &state->fcr);
+	codec_u8(codec, "lcr", &state->lcr);
+	codec_u8(codec, "mcr", &state->mcr);
+	codec_u8(codec, "scr", &state->scr);
+	codec_u8(codec, "msr_delta", &state->msr_delta);
+	codec_bool(codec, "is_thre_latched", &state->is_thre_latched);
+	codec_bool(codec, "is_overrun", &state->is_overrun);
+	codec_count(codec, "rx_count", &state->rx_count, RX_FIFO_LEN);
+	codec_bytes(codec, "rx", state->rx, state->rx_count);
+	codec_section_end(codec);
+}
+
+void serial_save(struct serial *serial, struct serial_state *state)
+{
+	pthread_mutex_lock(&serial->lock);
+	*state = (struct serial_state){
+		.divisor = {serial->divisor[0], serial->divisor[1]},
+		.ier = serial->ier,
+		.fcr = serial->fcr,
+		.lcr = serial->lcr,
+		.mcr = serial->mcr,
+		.scr = serial->scr,
+		.msr_delta = serial->msr_delta,
+		.is_thre_latched = serial->is_thre_latched,
+		.is_overrun = serial->is_overrun,
+		.rx_count = serial->rx_count,
+	};
+	for (unsigned i = 0; i < serial->rx_count; i++) {
+		state->rx[i] = serial->rx[(serial->rx_head + i) % RX_FIFO_LEN];
+	}
+	pthread_mutex_unlock(&serial->lock);
+}
+
+static int check(const struct serial_state *state, struct error *err)
+{
+	if ((state->ier & ~IER_MASK) != 0 || (state->mcr & ~MCR_MASK) != 0 ||
+	    (state->msr_delta & ~MSR_DELTA) != 0) {
+		return error_set(err, ERR_CORRUPT,
+				 "The serial port can't be loaded: IER %#x, MCR %#x, MSR %#x",
+				 state->ier, state->mcr, state->msr_delta);
+	}
+	if (state->rx_count > RX_FIFO_LEN) {
+		return error_set(err, ERR_CORRUPT,
+				 "The serial port can't be loaded: %u bytes of input, and at most "
+				 "%d fit",
+				 state->rx_count, RX_FIFO_LEN);
+	}
+	return 0;
+}
+
+/* Who feeds the port begins to ask for room anew, so nobody is owed rx_ready. */
+int serial_load(struct serial *serial, const struct serial_state *state, struct error *err)
+{
+	if (check(state, err) < 0) {
+		return -1;
+	}
+	pthread_mutex_lock(&serial->lock);
+	memcpy(serial->divisor, state->divisor, sizeof(serial->divisor));
+	serial->ier = state->ier;
+	serial->fcr = state->fcr;
+	serial->lcr = state->lcr;
+	serial->mcr = state->mcr;
+	serial->scr = state->scr;
+	serial->msr_delta = state->msr_delta;
+	serial->is_thre_latched = state->is_thre_latched;
+	serial->is_overrun = state->is_overrun;
+	serial->rx_head = 0;
+	serial->rx_count = state->rx_count;
+	memcpy(serial->rx, state->rx, state->rx_count);
+	bool is_irq = causes(serial) != 0;
+
+	pthread_mutex_unlock(&serial->lock);
+	if (is_irq) {
+		irq_line_fire(&serial->irq);
+	}
+	return 0;
 }

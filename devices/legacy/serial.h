@@ -3,11 +3,13 @@
 #ifndef DEVICES_LEGACY_SERIAL_H
 #define DEVICES_LEGACY_SERIAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "devices/device.h"
 #include "vmm/base/attr.h"
+#include "vmm/base/codec.h"
 #include "vmm/base/error.h"
 #include "vmm/base/metric.h"
 
@@ -68,5 +70,38 @@ size_t serial_rx_room(struct serial *serial);
  * how many bytes were taken. Any thread.
  */
 size_t serial_receive(struct serial *serial, const uint8_t *data, size_t len);
+
+enum {
+	SERIAL_FIFO_LEN = 64 /* bytes of input that wait for the guest */
+};
+
+struct serial_state {
+	uint8_t divisor[2];
+	uint8_t ier;
+	uint8_t fcr;
+	uint8_t lcr;
+	uint8_t mcr;
+	uint8_t scr;
+	uint8_t msr_delta;
+	bool is_thre_latched;
+	bool is_overrun;
+	uint32_t rx_count;
+	uint8_t rx[SERIAL_FIFO_LEN]; /* the oldest first */
+};
+
+/* A section of its own. */
+void serial_state_codec(struct codec *codec, struct serial_state *state);
+
+/* While no vCPU runs. Changes nothing. Any thread. */
+void serial_save(struct serial *serial, struct serial_state *state);
+
+/*
+ * Into a port that was just made, after the interrupt controller was loaded: an interrupt that the
+ * guest has not taken is raised again, since one too many is harmless, and a port that waits for
+ * one that was lost stands still. ERR_CORRUPT: bits that no register keeps, or more input than
+ * fits. Any thread.
+ */
+MUST_CHECK int serial_load(struct serial *serial, const struct serial_state *state,
+			   struct error *err);
 
 #endif

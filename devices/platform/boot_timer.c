@@ -12,15 +12,6 @@ struct boot_timer {
 	struct boot_timer_config config;
 };
 
-static void bus_read(void *device, uint64_t offset, uint8_t *data, uint32_t len)
-{
-	/* Write-only: the guest reads 0. */
-	(void)device;
-	(void)offset;
-	(void)data;
-	(void)len;
-}
-
 static void bus_write(void *device, uint64_t offset, const uint8_t *data, uint32_t len)
 {
 	const struct boot_timer *timer = device;
@@ -31,7 +22,7 @@ static void bus_write(void *device, uint64_t offset, const uint8_t *data, uint32
 }
 
 const struct bus_ops boot_timer_bus_ops = {
-	.read = bus_read,
+	.read = bus_read_zero,
 	.write = bus_write,
 };
 
@@ -40,7 +31,7 @@ int boot_timer_new(const struct boot_timer_config *config, struct boot_timer **o
 {
 	struct boot_timer *timer = calloc(1, sizeof(*timer));
 
-	if (!timer) {
+	if (timer == NULL) {
 		return error_sys(err, "Cannot allocate the boot timer");
 	}
 	timer->config = *config;

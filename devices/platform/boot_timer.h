@@ -13,6 +13,7 @@ struct boot_timer_config {
 	void *arg;
 };
 
+/* Without state that a guest could see: there is nothing to save. */
 struct boot_timer;
 
 extern const struct bus_ops boot_timer_bus_ops;

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "devices/virtio/core/virtio_state.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
 
@@ -40,16 +41,23 @@ static const struct metric_field metric_fields[] = {
 	{METRIC_COUNT(rng_metrics, rate_limiter_event_count)},
 };
 
-const struct metric_group rng_metric_group = {METRIC_GROUP("entropy", metric_fields)};
+const struct metric_group rng_metric_group = {
+	METRIC_GROUP("entropy", rng_metrics, metric_fields, 0)};
 
 struct rng {
 	struct virtio_dev dev;
 	struct rng_metrics metrics; /* shared */
 	/* under the device's lock */
 	struct limiter limiter;
-	struct virtq_chain chain; /* of the request under way */
-	struct iovec iov[VIRTQ_IOV_MAX];
+	struct iovec iov[VIRTQ_IOV_MAX]; /* of the request under way */
 };
+
+static struct rng *to_rng(struct virtio_dev *dev)
+{
+	return container_of(dev, struct rng, dev);
+}
+
+/* --- The queues --- */
 
 /* Never waits: GRND_NONBLOCK fails on a host whose kernel has no entropy yet, just after boot. */
 static int fill_one(const struct iovec *iov)
@@ -69,13 +77,13 @@ static int fill_one(const struct iovec *iov)
 	return 0;
 }
 
-/* Fills the first `len` writable bytes of the chain. */
-static int fill(struct rng *rng, uint32_t len)
+/* Fills the first `len` writable bytes of a chain. */
+static int fill(struct rng *rng, const struct virtq_chain *chain, uint32_t len)
 {
 	struct virtq_iov to = {.iov = rng->iov, .cap = VIRTQ_IOV_MAX};
 	struct virtq_span span = {.side = VIRTQ_WRITABLE, .len = len};
 
-	if (virtq_chain_iov(rng->dev.mem, &rng->chain, span, &to) < 0) {
+	if (virtq_chain_iov(rng->dev.mem, chain, span, &to) < 0) {
 		return -1;
 	}
 	for (size_t i = 0; i < to.count; i++) {
@@ -87,117 +95,140 @@ static int fill(struct rng *rng, uint32_t len)
 	return 0;
 }
 
-/* Answers the request in rng->chain; false if the limiter turned it away. */
-static bool answer(struct rng *rng, struct virtq *vq)
+/* Answers a request, or leaves it in the queue if the limiter turns it away. */
+static enum virtio_step take(struct virtio_dev *dev, unsigned queue,
+			     const struct virtq_chain *chain)
 {
-	uint32_t len = (uint32_t)min_u64(rng->chain.write_len, REQUEST_MAX);
+	struct rng *rng = to_rng(dev);
+	uint32_t len = (uint32_t)min_u64(chain->write_len, REQUEST_MAX);
 
 	if (len > 0 && !limiter_take(&rng->limiter, len)) {
 		metric_add(&rng->metrics.entropy_rate_limiter_throttled, 1);
-		return false;
+		return VIRTIO_WAIT;
 	}
 	metric_add(&rng->metrics.entropy_event_count, 1);
 	if (len == 0) {
 		log_guest_warn("Entropy: a request without a writable buffer");
 		metric_add(&rng->metrics.entropy_event_fails, 1);
-	} else if (fill(rng, len) < 0) {
+	} else if (fill(rng, chain, len) < 0) {
 		log_guest_warn("Entropy: the host gave no random bytes");
 		metric_add(&rng->metrics.entropy_event_fails, 1);
 		limiter_put_back(&rng->limiter, len);
 		len = 0;
 	}
 	metric_add(&rng->metrics.entropy_bytes, len);
-	virtq_push(vq, rng->chain.head, len);
-	return true;
+	virtq_push(&dev->queues[queue].vq, chain->head, len);
+	return VIRTIO_DONE;
 }
 
-/* Takes one request; false if the queue is done with for now. */
-static bool serve_one(struct rng *rng, struct virtq *vq)
+static void fault(struct virtio_dev *dev, unsigned queue, enum virtq_result result)
 {
-	switch (virtq_pop(vq, &rng->chain)) {
-	case VIRTQ_OK:
-		if (answer(rng, vq)) {
-			return true;
-		}
-		virtq_undo_pop(vq);
-		virtio_publish(&rng->dev, REQUEST_QUEUE);
-		return false;
-	case VIRTQ_BAD:
-		metric_add(&rng->metrics.entropy_event_count, 1);
-		metric_add(&rng->metrics.entropy_event_fails, 1);
-		virtq_push(vq, rng->chain.head, 0);
-		return true;
-	case VIRTQ_BROKEN:
-		metric_add(&rng->metrics.entropy_event_fails, 1);
-		virtio_publish(&rng->dev, REQUEST_QUEUE);
-		virtio_break(&rng->dev, REQUEST_QUEUE);
-		return false;
-	case VIRTQ_EMPTY:
-		break;
-	}
-	virtio_publish(&rng->dev, REQUEST_QUEUE);
-	return virtq_arm_kick(vq);
+	struct rng *rng = to_rng(dev);
+
+	(void)queue;
+	metric_add(&rng->metrics.entropy_event_count, result == VIRTQ_BAD);
+	metric_add(&rng->metrics.entropy_event_fails, 1);
 }
 
-static void serve(struct rng *rng)
-{
-	struct virtq *vq = &rng->dev.queues[REQUEST_QUEUE].vq;
-
-	for (unsigned i = 0; i < TURN_REQUESTS; i++) {
-		if (!serve_one(rng, vq)) {
-			return;
-		}
-	}
-	virtio_publish(&rng->dev, REQUEST_QUEUE);
-	virtio_requeue(&rng->dev, REQUEST_QUEUE);
-}
+/* --- Events --- */
 
 static void queue_ready(struct virtio_dev *dev, unsigned index)
 {
-	struct rng *rng = container_of(dev, struct rng, dev);
+	struct rng *rng = to_rng(dev);
 
-	(void)index;
 	if (rng->limiter.is_blocked) {
 		metric_add(&rng->metrics.rate_limiter_event_count, 1);
 		return;
 	}
-	serve(rng);
+	virtio_serve(dev, index, TURN_REQUESTS);
 }
 
-static void on_timer(struct ev_source *source, uint32_t ready)
+static void on_limiter(struct ev_timer *timer)
 {
-	struct limiter *limiter = container_of(source, struct limiter, timer);
-	struct rng *rng = container_of(limiter, struct rng, limiter);
+	struct rng *rng = container_of(timer, struct rng, limiter.timer);
 
-	(void)ready;
 	virtio_lock(&rng->dev);
-	if (limiter_drain(limiter)) {
-		metric_add(&rng->metrics.rate_limiter_event_count, 1);
-		if (rng->dev.is_active) {
-			serve(rng);
-		}
-	}
+	limiter_unblock(&rng->limiter);
+	metric_add(&rng->metrics.rate_limiter_event_count, 1);
+	virtio_serve(&rng->dev, REQUEST_QUEUE, TURN_REQUESTS);
 	virtio_unlock(&rng->dev);
 }
 
-static const struct virtio_ops ops = {
-	.type = VIRTIO_TYPE_RNG,
-	.name = "entropy",
-	.queue_ready = queue_ready,
+/* --- State --- */
+
+struct rng_state {
+	struct limiter_state limiter;
 };
 
-static int init(struct rng *rng, const struct dev_env *env, const struct rng_config *config,
-		struct error *err)
+VIRTIO_STATE_FITS(struct rng_state);
+
+static const struct codec_section section = {
+	.tag = CODEC_TAG('V', 'R', 'N', 'G'), .version = 1, .name = "virtio-rng"};
+
+static void state_codec(struct codec *codec, void *own)
+{
+	struct rng_state *state = own;
+
+	limiter_state_codec(codec, "limiter", &state->limiter);
+}
+
+static void state_save(struct virtio_dev *dev, void *own)
+{
+	struct rng_state *state = own;
+
+	limiter_save(&to_rng(dev)->limiter, &state->limiter);
+}
+
+static int state_load(struct virtio_dev *dev, const void *own, struct error *err)
+{
+	const struct rng_state *state = own;
+
+	(void)err;
+	limiter_load(&to_rng(dev)->limiter, &state->limiter);
+	return 0;
+}
+
+static const struct virtio_class_state class_state = {
+	.section = &section,
+	.size = sizeof(struct rng_state),
+	.codec = state_codec,
+	.save = state_save,
+	.load = state_load,
+};
+
+/* --- The driver --- */
+
+static void destroy(struct virtio_dev *dev)
+{
+	rng_free(to_rng(dev));
+}
+
+const struct virtio_class rng_class = {
+	.type = VIRTIO_TYPE_RNG,
+	.name = "entropy",
+	.metrics = &rng_metric_group,
+	.state = &class_state,
+	.queue_ready = queue_ready,
+	.take = take,
+	.fault = fault,
+	.destroy = destroy,
+};
+
+/* --- Making and changing --- */
+
+static int build(struct rng *rng, const struct dev_env *env, const struct rng_config *config,
+		 struct error *err)
 {
 	const struct virtio_params params = {
-		.ops = &ops,
+		.class = &rng_class,
+		.metrics = &rng->metrics,
 		.activate_fails = &rng->metrics.activate_fails,
 		.id = "rng", /* [compat] */
 		.queue_count = QUEUES,
 	};
 
-	if (virtio_init(&rng->dev, env, &params, err) < 0 ||
-	    limiter_init(&rng->limiter, env->loop, env->clock, on_timer, err) < 0) {
+	limiter_init(&rng->limiter, env->loop, env->clock, on_limiter);
+	if (virtio_init(&rng->dev, env, &params, err) < 0) {
 		return -1;
 	}
 	if (!config->has_rate_limiter) {
@@ -211,10 +242,10 @@ int rng_new(const struct dev_env *env, const struct rng_config *config, struct r
 {
 	struct rng *rng = calloc(1, sizeof(*rng));
 
-	if (!rng) {
+	if (rng == NULL) {
 		return error_sys(err, "Cannot allocate the entropy device");
 	}
-	if (init(rng, env, config, err) < 0) {
+	if (build(rng, env, config, err) < 0) {
 		rng_free(rng);
 		return -1;
 	}
@@ -224,7 +255,7 @@ int rng_new(const struct dev_env *env, const struct rng_config *config, struct r
 
 void rng_free(struct rng *rng)
 {
-	if (!rng) {
+	if (rng == NULL) {
 		return;
 	}
 	limiter_destroy(&rng->limiter);

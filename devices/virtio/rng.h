@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "devices/device.h"
-#include "devices/virtio/virtio.h"
+#include "devices/virtio/core/virtio.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 #include "vmm/base/limiter.h"
@@ -29,6 +29,8 @@ struct rng_metrics {
 };
 
 extern const struct metric_group rng_metric_group; /* "entropy" */
+
+extern const struct virtio_class rng_class;
 
 struct rng;
 

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The backing file of a block device: always raw, its contents are never looked at. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "devices/virtio/blk/blk.h"
+#include "devices/virtio/blk/blk_req.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+
+_Static_assert(sizeof(((struct blk_file *)0)->id) == BLK_ID_LEN, "the id fits");
+
+/* [compat]: clients look for this sentence, which has the path at its end. */
+COLD static int fail(const char *path, struct error *err)
+{
+	int sys = errno;
+
+	error_set(err, ERR_HOST, "Error manipulating the backing file: %s (os error %d) %s",
+		  error_os_text(sys), sys, path);
+	err->sys = sys;
+	return -1;
+}
+
+static int find_size(int fd, const struct stat *st, uint64_t *size)
+{
+	if (S_ISBLK(st->st_mode)) {
+		return ioctl(fd, BLKGETSIZE64, size);
+	}
+	*size = (uint64_t)st->st_size;
+	return 0;
+}
+
+static void find_id(const struct stat *st, char id[BLK_ID_LEN])
+{
+	char text[64];
+	int len = snprintf(text, sizeof(text), "%ju%ju%ju", (uintmax_t)st->st_dev,
+			   (uintmax_t)st->st_rdev, (uintmax_t)st->st_ino);
+
+	memset(id, 0, BLK_ID_LEN);
+	memcpy(id, text, len < BLK_ID_LEN ? (size_t)len : BLK_ID_LEN);
+}
+
+int blk_file_open(const char *path, bool is_read_only, struct blk_file *file, struct error *err)
+{
+	/* O_NONBLOCK: a FIFO without a writer must be refused below, not waited for. */
+	int flags = (is_read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY;
+	AUTO_FD fd = open(path, flags | O_NONBLOCK);
+	struct stat st;
+	uint64_t size = 0;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		return fail(path, err);
+	}
+	/* [compat] A character device is a disk without sectors, of which nothing is ever read. */
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Error manipulating the backing file: "
+				 "Neither a regular file nor a block device: %s",
+				 path);
+	}
+	/* io_uring would give up rather than wait for the disk. */
+	if (fcntl(fd, F_SETFL, flags & ~O_CLOEXEC) < 0 || find_size(fd, &st, &size) < 0) {
+		return fail(path, err);
+	}
+	if (size % BLK_SECTOR_LEN != 0) {
+		log_warn("Disk size %" PRIu64 " is not a multiple of sector size %d; the remainder "
+			 "will not be visible to the guest.",
+			 size, BLK_SECTOR_LEN);
+	}
+	file->sectors = size >> BLK_SECTOR_SHIFT;
+	find_id(&st, file->id);
+	file->fd = fd_take(&fd);
+	return 0;
+}
+
+void blk_file_close(struct blk_file *file)
+{
+	fd_close(&file->fd);
+}

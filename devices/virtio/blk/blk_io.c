@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request as a series of system calls.
+ *
+ * Theory of operation. Most requests are one call. More are needed where a request moves more than
+ * BLK_CALL_MAX bytes, or the host did less than it was asked for (a short read or write goes on
+ * behind what is done), was interrupted, has several ranges to go through, or does not know a call:
+ * zeroes are punched (if the guest allows that) or else zero-ranged, and written if the file system
+ * has neither. A discard is a hint, so where it can't be done it is done already.
+ *
+ * A call of a longer request has as many whole iovecs as fit. One that is longer by itself is moved
+ * in parts, each described by a copy.
+ *
+ * Neither kind of fallocate changes the file's size, so that a file cut behind our back stays one:
+ * reads beyond its end fail.
+ */
+#include "devices/virtio/blk/blk_io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/iov.h"
+
+enum {
+	RETRIES_MAX = 64,
+	ZEROES_LEN = 4096,
+};
+
+static const uint8_t zeroes[ZEROES_LEN];
+
+static enum blk_progress fail(struct blk_io *io, int sys)
+{
+	io->sys = sys;
+	return BLK_IO_FAILED;
+}
+
+/* Chooses what the next call moves: a part of a long iovec, or as many whole ones as fit. */
+static void choose_part(struct blk_io *io)
+{
+	uint64_t len = 0;
+	size_t end = io->iov_next;
+
+	for (; end < io->iov_count && io->iov[end].iov_len <= BLK_CALL_MAX - len; end++) {
+		len += io->iov[end].iov_len;
+	}
+	io->call_count = (unsigned)(end - io->iov_next);
+	io->call_len = len;
+	if (len == 0 && end < io->iov_count) {
+		io->part = (struct iovec){io->iov[end].iov_base, BLK_CALL_MAX};
+		io->call_count = 0;
+		io->call_len = BLK_CALL_MAX;
+	}
+}
+
+/* As much of the range as one call can write. */
+static void fill_with_zeroes(struct blk_io *io)
+{
+	uint64_t left = io->len;
+
+	io->iov_next = 0;
+	io->iov_count = 0;
+	while (left > 0 && io->iov_count < VIRTQ_IOV_MAX) {
+		size_t len = min_u64(left, ZEROES_LEN);
+
+		/* Only ever read from; struct iovec can't say so. */
+		io->iov[io->iov_count++] = (struct iovec){
+			.iov_base = (void *)(uintptr_t)zeroes,
+			.iov_len = len,
+		};
+		left -= len;
+	}
+	io->call_count = (unsigned)io->iov_count;
+	io->call_len = io->len - left;
+}
+
+static enum blk_progress next_range(struct blk_io *io)
+{
+	for (; io->range_next < io->range_count; io->range_next++) {
+		const struct blk_range *range = &io->ranges[io->range_next];
+
+		if (range->len > 0) {
+			bool is_hole = io->op == BLK_OP_DISCARD || range->may_unmap;
+
+			io->way = is_hole ? BLK_WAY_PUNCH : BLK_WAY_ZERO;
+			io->offset = range->offset;
+			io->len = range->len;
+			io->range_next++;
+			return BLK_IO_MORE;
+		}
+	}
+	return BLK_IO_DONE;
+}
+
+enum blk_progress blk_io_start(struct blk_io *io)
+{
+	io->iov_next = 0;
+	io->range_next = 0;
+	io->retries = 0;
+	io->sys = 0;
+	if (io->op == BLK_OP_DISCARD || io->op == BLK_OP_ZEROES) {
+		return next_range(io);
+	}
+	if (io->op == BLK_OP_FLUSH) {
+		return BLK_IO_MORE;
+	}
+	choose_part(io);
+	return io->len > 0 ? BLK_IO_MORE : BLK_IO_DONE;
+}
+
+static struct blk_step transfer_step(const struct blk_io *io, enum blk_call call)
+{
+	return (struct blk_step){
+		.call = call,
+		.offset = io->offset,
+		.len = io->call_len,
+		.iov = io->call_count > 0 ? io->iov + io->iov_next : &io->part,
+		.iov_count = io->call_count > 0 ? io->call_count : 1,
+	};
+}
+
+struct blk_step blk_io_step(const struct blk_io *io)
+{
+	struct blk_step step = {.call = BLK_CALL_FALLOCATE, .offset = io->offset, .len = io->len};
+
+	switch (io->op) {
+	case BLK_OP_READ:
+		return transfer_step(io, BLK_CALL_READV);
+	case BLK_OP_WRITE:
+		return transfer_step(io, BLK_CALL_WRITEV);
+	case BLK_OP_DISCARD:
+	case BLK_OP_ZEROES:
+		if (io->way == BLK_WAY_WRITE) {
+			return transfer_step(io, BLK_CALL_WRITEV);
+		}
+		step.mode = FALLOC_FL_KEEP_SIZE;
+		step.mode |= io->way == BLK_WAY_PUNCH ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
+		return step;
+	case BLK_OP_FLUSH:
+	case BLK_OP_GET_ID:
+		break;
+	}
+	return (struct blk_step){.call = BLK_CALL_FDATASYNC};
+}
+
+static enum blk_progress advance_transfer(struct blk_io *io, uint64_t done)
+{
+	/* 0: the end of a file that was cut, or of a device. More than asked for can't be. */
+	if (done == 0 || done > io->call_len) {
+		return fail(io, EIO);
+	}
+	io->retries = 0;
+	io->offset += done;
+	io->len -= done;
+	if (io->range_count == 0) {
+		io->iov_next = iov_advance(io->iov, io->iov_next, io->iov_count, done);
+		choose_part(io);
+		return io->len > 0 ? BLK_IO_MORE : BLK_IO_DONE;
+	}
+	if (io->len == 0) {
+		return next_range(io);
+	}
+	fill_with_zeroes(io);
+	return BLK_IO_MORE;
+}
+
+/*
+ * EINVAL is how block devices refuse a range that is not made of their own, larger sectors; others
+ * do so for a mode that they don't know.
+ */
+static bool is_unknown_call(int sys)
+{
+	return sys == EOPNOTSUPP || sys == ENOSYS || sys == EINVAL || sys == ENODEV;
+}
+
+static enum blk_progress next_way(struct blk_io *io)
+{
+	if (io->op == BLK_OP_DISCARD) {
+		return next_range(io);
+	}
+	if (io->way == BLK_WAY_PUNCH) {
+		io->way = BLK_WAY_ZERO;
+	} else {
+		io->way = BLK_WAY_WRITE;
+		fill_with_zeroes(io);
+	}
+	return BLK_IO_MORE;
+}
+
+static enum blk_progress advance_failed(struct blk_io *io, enum blk_call call, int sys)
+{
+	if ((sys == EINTR || sys == EAGAIN) && io->retries < RETRIES_MAX) {
+		io->retries++;
+		return BLK_IO_MORE;
+	}
+	if (call == BLK_CALL_FALLOCATE && is_unknown_call(sys)) {
+		return next_way(io);
+	}
+	return fail(io, sys);
+}
+
+enum blk_progress blk_io_advance(struct blk_io *io, int64_t result)
+{
+	enum blk_call call = blk_io_step(io).call;
+
+	if (result < 0) {
+		return advance_failed(io, call, (int)-result);
+	}
+	switch (call) {
+	case BLK_CALL_READV:
+	case BLK_CALL_WRITEV:
+		return advance_transfer(io, (uint64_t)result);
+	case BLK_CALL_FALLOCATE:
+		io->retries = 0;
+		return next_range(io);
+	case BLK_CALL_FDATASYNC:
+		break;
+	}
+	return BLK_IO_DONE;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Async engine.
+ *
+ * Theory of operation. A request has a slot from queueing to its end, and at most one entry in the
+ * ring, whose user_data is the slot's number. There are as many slots as entries, so the submission
+ * queue has room for every slot, and the completion queue, which is twice as long, can't overflow.
+ * A request that takes several calls (blk_io.h) is queued again with each.
+ *
+ * Entries are handed to the kernel when the owner looks for ends, once for all that it queued. If
+ * the kernel does not take them (out of memory), they are withdrawn and done at once by the Sync
+ * engine: late, but never lost.
+ *
+ * The kernel does what it can in the submitting thread, such as a read of cached data. The calls of
+ * a long request are left to its worker threads, so that they hold up nothing else.
+ *
+ * The ring is restricted to four operations on registered files, of which there is but the
+ * drive's, so that whoever gets hold of it can do no more than this device does. It has none of the
+ * flags that tie it to one thread: a reset waits on a vCPU's thread. What the kernel has to do on
+ * the submitting thread it does all the same, whatever that thread is doing.
+ */
+#include "devices/virtio/blk/blk_uring.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+
+#include "devices/virtio/blk/blk_sync.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/log.h"
+
+struct blk_uring {
+	/* immutable */
+	bool has_ring;
+	struct iovec (
+		*iovs)[VIRTQ_IOV_MAX]; /* per slot; pages that no request needs are not used */
+	/* under the owner's lock */
+	int fd;		/* the owner's */
+	int file_index; /* where it is registered; of two, the other is free for the next file */
+	struct io_uring ring;
+	unsigned queued;    /* entries that the kernel did not take yet */
+	unsigned in_kernel; /* entries whose completion was not seen yet */
+	unsigned free_count;
+	uint8_t free[BLK_URING_ENTRIES]; /* slots */
+	unsigned withdrawn_count;
+	uint8_t withdrawn[BLK_URING_ENTRIES]; /* slots that are to be done without the ring */
+	struct blk_io ios[BLK_URING_ENTRIES];
+};
+
+_Static_assert(BLK_URING_ENTRIES <= UINT8_MAX + 1, "slots fit in a byte");
+
+static int restrict_ring(struct io_uring *ring)
+{
+	struct io_uring_restriction rules[] = {
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE},
+		{.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
+		{.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+		 .sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC},
+		{.opcode = IORING_RESTRICTION_REGISTER_OP,
+		 .register_op = IORING_REGISTER_FILES_UPDATE},
+	};
+
+	return io_uring_register_restrictions(ring, rules, ARRAY_COUNT(rules));
+}
+
+static int set_up_ring(struct blk_uring *uring)
+{
+	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
+	const int files[] = {uring->fd, -1};
+	int rc = io_uring_queue_init_params(BLK_URING_ENTRIES, &uring->ring, &params);
+
+	if (rc < 0) {
+		return rc;
+	}
+	uring->has_ring = true;
+	rc = io_uring_register_files(&uring->ring, files, ARRAY_COUNT(files));
+	rc = rc < 0 ? rc : restrict_ring(&uring->ring);
+	return rc < 0 ? rc : io_uring_enable_rings(&uring->ring);
+}
+
+int blk_uring_new(int fd, struct blk_uring **out, struct error *err)
+{
+	struct blk_uring *uring = calloc(1, sizeof(*uring));
+
+	if (uring != NULL) {
+		uring->iovs = calloc(BLK_URING_ENTRIES, sizeof(*uring->iovs));
+	}
+	if (uring == NULL || uring->iovs == NULL) {
+		blk_uring_free(uring);
+		return error_set(err, ERR_HOST, "Cannot allocate the Async engine");
+	}
+	for (unsigned i = 0; i < BLK_URING_ENTRIES; i++) {
+		uring->ios[i].iov = uring->iovs[i];
+		uring->free[uring->free_count++] = (uint8_t)i;
+	}
+	uring->fd = fd;
+	int rc = set_up_ring(uring);
+
+	if (rc < 0) {
+		blk_uring_free(uring);
+		errno = -rc;
+		return error_sys(err, "The Async engine needs io_uring, which this host refuses");
+	}
+	*out = uring;
+	return 0;
+}
+
+void blk_uring_free(struct blk_uring *uring)
+{
+	if (uring == NULL) {
+		return;
+	}
+	if (uring->has_ring) {
+		blk_uring_abandon(uring);
+		io_uring_queue_exit(&uring->ring);
+	}
+	free(uring->iovs);
+	free(uring);
+}
+
+int blk_uring_event_fd(const struct blk_uring *uring)
+{
+	return uring->ring.ring_fd;
+}
+
+struct blk_io *blk_uring_slot(struct blk_uring *uring)
+{
+	return uring->free_count > 0 ? &uring->ios[uring->free[uring->free_count - 1]] : NULL;
+}
+
+static void release(struct blk_uring *uring, unsigned slot)
+{
+	uring->free[uring->free_count++] = (uint8_t)slot;
+}
+
+static void prepare(struct io_uring_sqe *sqe, int file, const struct blk_step *step)
+{
+	switch (step->call) {
+	case BLK_CALL_READV:
+		io_uring_prep_readv(sqe, file, step->iov, step->iov_count, step->offset);
+		break;
+	case BLK_CALL_WRITEV:
+		io_uring_prep_writev(sqe, file, step->iov, step->iov_count, step->offset);
+		break;
+	case BLK_CALL_FALLOCATE:
+		io_uring_prep_fallocate(sqe, file, step->mode, (off_t)step->offset,
+					(off_t)step->len);
+		break;
+	case BLK_CALL_FDATASYNC:
+		io_uring_prep_fsync(sqe, file, IORING_FSYNC_DATASYNC);
+		break;
+	}
+	sqe->flags |= IOSQE_FIXED_FILE;
+}
+
+static void queue_step(struct blk_uring *uring, unsigned slot)
+{
+	const struct blk_step step = blk_io_step(&uring->ios[slot]);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
+
+	if (sqe == NULL) { /* there is one per slot, so this can't be */
+		uring->withdrawn[uring->withdrawn_count++] = (uint8_t)slot;
+		return;
+	}
+	prepare(sqe, uring->file_index, &step);
+	sqe->flags |= blk_io_is_long(&uring->ios[slot]) ? IOSQE_ASYNC : 0;
+	sqe->user_data = slot;
+	uring->queued++;
+}
+
+void blk_uring_queue(struct blk_uring *uring, struct blk_io *io)
+{
+	uring->free_count--;
+	queue_step(uring, (unsigned)(io - uring->ios));
+}
+
+/*
+ * Takes back the entries between the kernel's head and our tail, which it looks at only when it is
+ * entered, so that between two submissions both are ours.
+ */
+static void withdraw(struct blk_uring *uring)
+{
+	struct io_uring_sq *sq = &uring->ring.sq;
+	unsigned head = *sq->khead;
+	unsigned mask = *sq->kring_mask;
+
+	for (unsigned i = 0; i < uring->queued; i++) {
+		const struct io_uring_sqe *sqe = &sq->sqes[(head + i) & mask];
+
+		uring->withdrawn[uring->withdrawn_count++] = (uint8_t)sqe->user_data;
+	}
+	*sq->ktail = head;
+	sq->sqe_head = head;
+	sq->sqe_tail = head;
+	uring->queued = 0;
+}
+
+static void submit(struct blk_uring *uring)
+{
+	while (uring->queued > 0) {
+		int taken = io_uring_submit(&uring->ring);
+
+		if (taken == -EINTR) {
+			continue;
+		}
+		if (taken <= 0) {
+			log_guest_warn("io_uring does not take %u requests: %s (os error %d)",
+				       uring->queued, error_os_text(-taken), -taken);
+			withdraw(uring);
+			return;
+		}
+		uring->queued -= (unsigned)taken;
+		uring->in_kernel += (unsigned)taken;
+	}
+}
+
+/* The next completion, or false. */
+static bool take_completion(struct blk_uring *uring, unsigned *slot, int *result)
+{
+	struct io_uring_cqe *cqe = NULL;
+
+	if (io_uring_peek_cqe(&uring->ring, &cqe) < 0) {
+		return false;
+	}
+	*slot = (unsigned)cqe->user_data;
+	*result = cqe->res;
+	io_uring_cqe_seen(&uring->ring, cqe);
+	uring->in_kernel--;
+	return true;
+}
+
+struct blk_io *blk_uring_reap(struct blk_uring *uring, enum blk_progress *progress)
+{
+	for (;;) {
+		unsigned slot;
+		int result;
+
+		submit(uring);
+		if (uring->withdrawn_count > 0) {
+			slot = uring->withdrawn[--uring->withdrawn_count];
+			*progress = blk_sync_step(uring->fd, &uring->ios[slot]);
+		} else if (take_completion(uring, &slot, &result)) {
+			*progress = blk_io_advance(&uring->ios[slot], result);
+		} else {
+			return NULL;
+		}
+		if (*progress != BLK_IO_MORE) {
+			release(uring, slot);
+			return &uring->ios[slot];
+		}
+		queue_step(uring, slot);
+	}
+}
+
+unsigned blk_uring_in_flight(const struct blk_uring *uring)
+{
+	return BLK_URING_ENTRIES - uring->free_count;
+}
+
+void blk_uring_wait(struct blk_uring *uring)
+{
+	struct io_uring_cqe *cqe = NULL;
+	int rc;
+
+	do {
+		rc = io_uring_wait_cqe(&uring->ring, &cqe);
+	} while (rc == -EINTR);
+}
+
+void blk_uring_abandon(struct blk_uring *uring)
+{
+	unsigned slot;
+	int result;
+
+	withdraw(uring);
+	while (uring->withdrawn_count > 0) {
+		release(uring, uring->withdrawn[--uring->withdrawn_count]);
+	}
+	while (uring->in_kernel > 0) {
+		if (take_completion(uring, &slot, &result)) {
+			release(uring, slot);
+		} else {
+			blk_uring_wait(uring);
+		}
+	}
+}
+
+/* The kernel forgets the old file of a place before it looks at the new one: hence two places. */
+int blk_uring_set_file(struct blk_uring *uring, int fd, struct error *err)
+{
+	const int none = -1;
+	int next = 1 - uring->file_index;
+	int rc = io_uring_register_files_update(&uring->ring, (unsigned)next, &fd, 1);
+
+	if (rc < 0) {
+		errno = -rc;
+		return error_sys(err, "Cannot hand the new file to io_uring");
+	}
+	(void)io_uring_register_files_update(&uring->ring, (unsigned)uring->file_index, &none, 1);
+	uring->file_index = next;
+	uring->fd = fd;
+	return 0;
+}

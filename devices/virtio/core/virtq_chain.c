@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bytes of a chain: copied, or described for a system call. */
+#include "devices/virtio/core/virtq_chain.h"
+
+#include <stdbool.h>
+
+#include "vmm/base/bytes.h"
+
+/* Goes through the parts of a span that lie in one segment each. */
+struct cursor {
+	const struct virtq_chain *chain;
+	unsigned index; /* of the segment */
+	unsigned end;	/* of its side */
+	uint32_t offset;
+	uint32_t left;
+};
+
+static bool cursor_init(struct cursor *cursor, const struct virtq_chain *chain,
+			struct virtq_span span)
+{
+	bool is_readable = span.side == VIRTQ_READABLE;
+	uint32_t side_len = is_readable ? chain->read_len : chain->write_len;
+
+	*cursor = (struct cursor){
+		.chain = chain,
+		.index = is_readable ? 0 : chain->readable,
+		.end = is_readable ? chain->readable : chain->count,
+		.offset = span.offset,
+		.left = span.len,
+	};
+	return span.offset <= side_len && span.len <= side_len - span.offset;
+}
+
+/* The next part, or one of no length at the end. */
+static struct virtq_seg cursor_next(struct cursor *cursor)
+{
+	for (; cursor->left > 0 && cursor->index < cursor->end; cursor->index++) {
+		const struct virtq_seg *seg = &cursor->chain->segs[cursor->index];
+
+		if (cursor->offset >= seg->len) {
+			cursor->offset -= seg->len;
+			continue;
+		}
+		struct virtq_seg part = {
+			.gpa = GPA(seg->gpa.v + cursor->offset),
+			.len = (uint32_t)min_u64(cursor->left, seg->len - cursor->offset),
+		};
+
+		cursor->left -= part.len;
+		cursor->offset = 0;
+		cursor->index++;
+		return part;
+	}
+	return (struct virtq_seg){0};
+}
+
+int virtq_chain_read(const struct gmem *mem, const struct virtq_chain *chain, uint32_t offset,
+		     void *buf, size_t len)
+{
+	struct virtq_span span = {.side = VIRTQ_READABLE, .offset = offset, .len = (uint32_t)len};
+	struct cursor cursor;
+	uint8_t *to = buf;
+
+	if (len > UINT32_MAX || !cursor_init(&cursor, chain, span)) {
+		return -1;
+	}
+	for (struct virtq_seg part = cursor_next(&cursor); part.len > 0;
+	     part = cursor_next(&cursor)) {
+		if (gmem_read(mem, part.gpa, to, part.len) < 0) {
+			return -1;
+		}
+		to += part.len;
+	}
+	return 0;
+}
+
+int virtq_chain_write(struct gmem *mem, const struct virtq_chain *chain, uint32_t offset,
+		      const void *buf, size_t len)
+{
+	struct virtq_span span = {.side = VIRTQ_WRITABLE, .offset = offset, .len = (uint32_t)len};
+	struct cursor cursor;
+	const uint8_t *from = buf;
+
+	if (len > UINT32_MAX || !cursor_init(&cursor, chain, span)) {
+		return -1;
+	}
+	for (struct virtq_seg part = cursor_next(&cursor); part.len > 0;
+	     part = cursor_next(&cursor)) {
+		if (gmem_write(mem, part.gpa, from, part.len) < 0) {
+			return -1;
+		}
+		from += part.len;
+	}
+	return 0;
+}
+
+/* Adds one iovec, to the last one if they touch; `first` is the first that may grow. */
+static bool add_iovec(struct virtq_iov *iov, size_t first, const struct iovec *part)
+{
+	if (iov->count > first) {
+		struct iovec *last = &iov->iov[iov->count - 1];
+
+		if ((uintptr_t)last->iov_base + last->iov_len == (uintptr_t)part->iov_base) {
+			last->iov_len += part->iov_len;
+			return true;
+		}
+	}
+	if (iov->count == iov->cap) {
+		return false;
+	}
+	iov->iov[iov->count++] = *part;
+	return true;
+}
+
+int virtq_chain_iov(struct gmem *mem, const struct virtq_chain *chain, struct virtq_span span,
+		    struct virtq_iov *iov)
+{
+	enum gmem_access access = span.side == VIRTQ_READABLE ? GMEM_READ : GMEM_WRITE;
+	struct cursor cursor;
+	size_t first = iov->count;
+
+	if (!cursor_init(&cursor, chain, span)) {
+		return -1;
+	}
+	for (struct virtq_seg part = cursor_next(&cursor); part.len > 0;
+	     part = cursor_next(&cursor)) {
+		const struct gmem_range range = {part.gpa, part.len};
+		struct iovec parts[GMEM_REGIONS_MAX] = {0};
+		size_t count = 0;
+
+		if (gmem_iov(mem, range, access, parts, &count) < 0) {
+			goto fail;
+		}
+		for (size_t i = 0; i < count; i++) {
+			if (!add_iovec(iov, first, &parts[i])) {
+				goto fail;
+			}
+		}
+	}
+	return 0;
+fail:
+	iov->count = first;
+	return -1;
+}

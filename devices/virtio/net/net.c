@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The network device [virtio-1.2 §5.1] on a TAP.
+ *
+ * Theory of operation. Both directions are served in steps, each of which takes one chain or moves
+ * one frame, until there is nothing to do, something to wait for, or the budget is used up; then
+ * the queue is put behind the other sources of the loop. What a direction waits for is one of
+ *
+ *   the driver   the queue is empty: the kick is armed, and asked for only then
+ *   the TAP      nothing to read, or no room to write: an edge of its source
+ *   the limiter  its timer
+ *
+ * The TAP's source is edge-triggered, so its mask never changes while the device is active, and
+ * neither a guest without buffers nor a host that floods it makes the loop spin. An edge comes once
+ * only: is_port_readable keeps it until a read has found nothing. Whatever else ends a round of
+ * reading (no buffers, no budget, the limiter) has its own event, and is_port_readable makes that
+ * one go on where the round ended.
+ *
+ * Here are the device's life and its events; the directions are in net_receive.c and
+ * net_transmit.c. They know no TAP but a port (net_port.h).
+ */
+#include "devices/virtio/net/net.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "devices/virtio/core/virtio_state.h"
+#include "devices/virtio/net/net_internal.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/log.h"
+
+/* Bits of features [virtio-1.2 §5.1.3]. */
+enum {
+	F_CSUM = 0,
+	F_GUEST_CSUM = 1,
+	F_MTU = 3,
+	F_MAC = 5,
+	F_GUEST_TSO4 = 7,
+	F_GUEST_TSO6 = 8,
+	F_GUEST_UFO = 10,
+	F_HOST_TSO4 = 11,
+	F_HOST_TSO6 = 12,
+	F_HOST_UFO = 14,
+	F_MRG_RXBUF = 15,
+	F_GUEST_USO4 = 54,
+	F_GUEST_USO6 = 55,
+	F_HOST_USO = 56,
+};
+
+static const struct virtio_feature feature_names[] = {
+	{F_CSUM, "VIRTIO_NET_F_CSUM"},
+	{F_GUEST_CSUM, "VIRTIO_NET_F_GUEST_CSUM"},
+	{F_MTU, "VIRTIO_NET_F_MTU"},
+	{F_MAC, "VIRTIO_NET_F_MAC"},
+	{F_GUEST_TSO4, "VIRTIO_NET_F_GUEST_TSO4"},
+	{F_GUEST_TSO6, "VIRTIO_NET_F_GUEST_TSO6"},
+	{F_GUEST_UFO, "VIRTIO_NET_F_GUEST_UFO"},
+	{F_HOST_TSO4, "VIRTIO_NET_F_HOST_TSO4"},
+	{F_HOST_TSO6, "VIRTIO_NET_F_HOST_TSO6"},
+	{F_HOST_UFO, "VIRTIO_NET_F_HOST_UFO"},
+	{F_MRG_RXBUF, "VIRTIO_NET_F_MRG_RXBUF"},
+	{F_GUEST_USO4, "VIRTIO_NET_F_GUEST_USO4"},
+	{F_GUEST_USO6, "VIRTIO_NET_F_GUEST_USO6"},
+	{F_HOST_USO, "VIRTIO_NET_F_HOST_USO"},
+};
+
+/* Steps per turn: some milliseconds at most, with the longest frames. */
+enum {
+	RX_BUDGET = 256,
+	TX_BUDGET = 64,
+	DISCARD_MAX = 4096, /* frames; the queue of a TAP has 1000 unless configured */
+};
+
+static const struct metric_field metric_fields[] = {
+	{METRIC_COUNT(net_metrics, activate_fails)},
+	{METRIC_COUNT(net_metrics, cfg_fails)},
+	{METRIC_COUNT(net_metrics, no_rx_avail_buffer)},
+	{METRIC_COUNT(net_metrics, no_tx_avail_buffer)},
+	{METRIC_COUNT(net_metrics, event_fails)},
+	{METRIC_COUNT(net_metrics, rx_queue_event_count)},
+	{METRIC_COUNT(net_metrics, rx_event_rate_limiter_count)},
+	{METRIC_COUNT(net_metrics, rx_rate_limiter_throttled)},
+	{METRIC_COUNT(net_metrics, rx_tap_event_count)},
+	{METRIC_ROW(net_metrics, rx_bytes_count, METRIC_COUNTER, METRIC_BYTES)},
+	{METRIC_COUNT(net_metrics, rx_packets_count)},
+	{METRIC_COUNT(net_metrics, rx_fails)},
+	{METRIC_COUNT(net_metrics, rx_count)},
+	{METRIC_COUNT(net_metrics, tap_read_fails)},
+	{METRIC_COUNT(net_metrics, tap_write_fails)},
+	{METRIC_ROW(net_metrics, tap_write_agg, METRIC_LATENCY, METRIC_US)},
+	{METRIC_ROW(net_metrics, tx_bytes_count, METRIC_COUNTER, METRIC_BYTES)},
+	{METRIC_COUNT(net_metrics, tx_malformed_frames)},
+	{METRIC_COUNT(net_metrics, tx_fails)},
+	{METRIC_COUNT(net_metrics, tx_count)},
+	{METRIC_COUNT(net_metrics, tx_packets_count)},
+	{METRIC_COUNT(net_metrics, tx_queue_event_count)},
+	{METRIC_COUNT(net_metrics, tx_rate_limiter_event_count)},
+	{METRIC_COUNT(net_metrics, tx_rate_limiter_throttled)},
+	{METRIC_COUNT(net_metrics, tx_spoofed_mac_count)},
+	{METRIC_COUNT(net_metrics, tx_remaining_reqs_count)},
+};
+
+const struct metric_group net_metric_group = {METRIC_GROUP("net", net_metrics, metric_fields, 1)};
+
+static struct net *to_net(struct virtio_dev *dev)
+{
+	return container_of(dev, struct net, dev);
+}
+
+/* --- Events --- */
+
+static enum virtio_step next(struct virtio_dev *dev, unsigned queue)
+{
+	return queue == RX ? net_receive_next(to_net(dev)) : VIRTIO_TAKE;
+}
+
+static void end_turn(struct virtio_dev *dev, unsigned queue)
+{
+	(void)queue;
+	if (to_net(dev)->mmds != NULL) {
+		net_mmds_end_turn(to_net(dev));
+	}
+}
+
+static enum virtio_step take(struct virtio_dev *dev, unsigned queue,
+			     const struct virtq_chain *chain)
+{
+	struct net *net = to_net(dev);
+
+	return queue == RX ? net_receive_take(net, chain) : net_transmit_take(net, chain);
+}
+
+static void fault(struct virtio_dev *dev, unsigned queue, enum virtq_result result)
+{
+	struct net *net = to_net(dev);
+
+	if (result == VIRTQ_BROKEN) {
+		net_receive_forget(net);
+	} else if (queue == RX) {
+		net_receive_refuse(net);
+	} else {
+		metric_add(&net->metrics.tx_fails, 1);
+	}
+}
+
+void net_receive_more(struct net *net)
+{
+	virtio_serve(&net->dev, RX, RX_BUDGET);
+}
+
+static void transmit(struct net *net)
+{
+	virtio_serve(&net->dev, TX, TX_BUDGET);
+}
+
+void net_receive_again(struct net *net)
+{
+	net->is_port_readable = true;
+	net_receive_more(net);
+}
+
+void net_transmit_again(struct net *net)
+{
+	if (net->is_port_full) {
+		net->is_port_full = false;
+		transmit(net);
+	}
+}
+
+static void queue_ready(struct virtio_dev *dev, unsigned index)
+{
+	struct net *net = to_net(dev);
+
+	/* Asked for once, the first time: changes nothing afterwards. */
+	ev_mod(dev->loop, &net->tap_source, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (index == RX) {
+		metric_add(&net->metrics.rx_queue_event_count, 1);
+		net_receive_more(net);
+		return;
+	}
+	metric_add(&net->metrics.tx_queue_event_count, 1);
+	if (virtq_pending(net_queue(net, TX)) == 0) {
+		metric_add(&net->metrics.no_tx_avail_buffer, 1);
+	}
+	transmit(net);
+}
+
+static void on_tap(struct ev_source *source, uint32_t ready)
+{
+	struct net *net = container_of(source, struct net, tap_source);
+
+	virtio_lock(&net->dev);
+	if (!net->dev.is_active) {
+		/* Activation assumes that there is something to read. */
+		ev_mod(net->dev.loop, source, 0);
+	} else {
+		if ((ready & ~(uint32_t)EPOLLOUT) != 0) {
+			metric_add(&net->metrics.rx_tap_event_count, 1);
+			net_receive_again(net);
+		}
+		if ((ready & ~(uint32_t)EPOLLIN) != 0) {
+			net_transmit_again(net);
+		}
+	}
+	virtio_unlock(&net->dev);
+}
+
+static void on_rx_limiter(struct ev_timer *timer)
+{
+	struct net *net = container_of(timer, struct net, limiters[RX].timer);
+
+	virtio_lock(&net->dev);
+	limiter_unblock(&net->limiters[RX]);
+	metric_add(&net->metrics.rx_event_rate_limiter_count, 1);
+	net_receive_more(net);
+	virtio_unlock(&net->dev);
+}
+
+static void on_tx_limiter(struct ev_timer *timer)
+{
+	struct net *net = container_of(timer, struct net, limiters[TX].timer);
+
+	virtio_lock(&net->dev);
+	limiter_unblock(&net->limiters[TX]);
+	metric_add(&net->metrics.tx_rate_limiter_event_count, 1);
+	transmit(net);
+	virtio_unlock(&net->dev);
+}
+
+/* --- State --- */
+
+/*
+ * What a frame that was delivered without being paid for still costs, and both limits. Offloads are
+ * the driver's features, applied to the TAP by activate. Connections to the metadata service end:
+ * its stack starts anew, and answers what it does not know by a reset.
+ */
+struct net_state {
+	struct limiter_state limiters[QUEUES];
+	uint32_t rx_unpaid;
+	bool has_mac; /* configured, or written by the driver */
+	uint8_t configured_mac[NET_MAC_LEN];
+};
+
+VIRTIO_STATE_FITS(struct net_state);
+
+static const struct codec_section section = {
+	.tag = CODEC_TAG('V', 'N', 'E', 'T'), .version = 1, .name = "virtio-net"};
+
+static void state_codec(struct codec *codec, void *own)
+{
+	struct net_state *state = own;
+
+	limiter_state_codec(codec, "rx_limiter", &state->limiters[RX]);
+	limiter_state_codec(codec, "tx_limiter", &state->limiters[TX]);
+	codec_u32(codec, "rx_unpaid", &state->rx_unpaid);
+	codec_bool(codec, "has_mac", &state->has_mac);
+	codec_bytes(codec, "configured_mac", state->configured_mac, NET_MAC_LEN);
+}
+
+static void state_save(struct virtio_dev *dev, void *own)
+{
+	const struct net *net = to_net(dev);
+	struct net_state *state = own;
+
+	limiter_save(&net->limiters[RX], &state->limiters[RX]);
+	limiter_save(&net->limiters[TX], &state->limiters[TX]);
+	state->rx_unpaid = net->rx_unpaid;
+	state->has_mac = net->has_mac;
+	memcpy(state->configured_mac, net->configured_mac, NET_MAC_LEN);
+}
+
+/* The MAC that the driver has is the saved one, which it may have written itself. */
+static int state_load(struct virtio_dev *dev, const void *own, struct error *err)
+{
+	struct net *net = to_net(dev);
+	const struct net_state *state = own;
+
+	if (state->rx_unpaid > NET_FRAME_MAX) {
+		return error_set(err, ERR_CORRUPT, "a frame has at most %d bytes, and not %u",
+				 NET_FRAME_MAX, state->rx_unpaid);
+	}
+	if (memcmp(state->configured_mac, net->configured_mac, NET_MAC_LEN) != 0) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "it has another MAC address now than its driver knows");
+	}
+	limiter_load(&net->limiters[RX], &state->limiters[RX]);
+	limiter_load(&net->limiters[TX], &state->limiters[TX]);
+	net->rx_unpaid = state->rx_unpaid;
+	net->has_mac = state->has_mac;
+	return 0;
+}
+
+static const struct virtio_config_field config_fields[] = {
+	{"MAC address", CONFIG_MAC, NET_MAC_LEN, VIRTIO_CONFIG_SAVED},
+	{"status", CONFIG_STATUS, CONFIG_MTU - CONFIG_STATUS, VIRTIO_CONFIG_SAME},
+	{"MTU", CONFIG_MTU, CONFIG_LEN - CONFIG_MTU, VIRTIO_CONFIG_SAME},
+};
+
+static const struct virtio_class_state class_state = {
+	VIRTIO_CONFIG_FIELDS(config_fields),
+	.section = &section,
+	.size = sizeof(struct net_state),
+	.codec = state_codec,
+	.save = state_save,
+	.load = state_load,
+};
+
+/* --- The driver --- */
+
+/* [compat]: a driver may set the MAC, though with VERSION_1 it has no business to. */
+static void config_write(struct virtio_dev *dev, size_t offset, const uint8_t *data, size_t len)
+{
+	struct net *net = to_net(dev);
+
+	if (offset > NET_MAC_LEN || len > NET_MAC_LEN - offset) {
+		metric_add(&net->metrics.cfg_fails, 1);
+		log_guest_warn("Interface %s: the guest driver wrote %zu bytes at offset %zu of "
+			       "the configuration",
+			       dev->id, len, offset);
+		return;
+	}
+	memcpy(dev->config + CONFIG_MAC + offset, data, len);
+	net->has_mac = true;
+}
+
+/* What the host may leave to the guest, if it knows how to and the guest accepts it. */
+static const struct {
+	uint32_t offload;
+	unsigned feature;
+} guest_offloads[] = {
+	{NET_OFFLOAD_CSUM, F_GUEST_CSUM}, {NET_OFFLOAD_TSO4, F_GUEST_TSO4},
+	{NET_OFFLOAD_TSO6, F_GUEST_TSO6}, {NET_OFFLOAD_UFO, F_GUEST_UFO},
+	{NET_OFFLOAD_USO4, F_GUEST_USO4}, {NET_OFFLOAD_USO6, F_GUEST_USO6},
+};
+
+static uint64_t bit(unsigned feature)
+{
+	return UINT64_C(1) << feature;
+}
+
+/* What the guest may leave to the host, every kernel that KVM runs on can do; but for USO. */
+static uint64_t offered_features(const struct net *net)
+{
+	uint64_t features = bit(F_CSUM) | bit(F_HOST_TSO4) | bit(F_HOST_TSO6) | bit(F_HOST_UFO) |
+			    bit(F_MRG_RXBUF);
+
+	for (size_t i = 0; i < ARRAY_COUNT(guest_offloads); i++) {
+		if ((net->offloads_known & guest_offloads[i].offload) != 0) {
+			features |= bit(guest_offloads[i].feature);
+		}
+	}
+	features |= (net->offloads_known & NET_OFFLOAD_USO) != 0 ? bit(F_HOST_USO) : 0;
+	features |= net->has_mac ? bit(F_MAC) : 0;
+	features |= net->mtu != 0 ? bit(F_MTU) : 0;
+	return features;
+}
+
+/* Of what the guest accepted, that which Linux takes: no segments without checksums, USO whole. */
+static uint32_t acked_offloads(const struct net *net)
+{
+	uint32_t offloads = 0;
+
+	for (size_t i = 0; i < ARRAY_COUNT(guest_offloads); i++) {
+		if (virtio_has(&net->dev, guest_offloads[i].feature)) {
+			offloads |= guest_offloads[i].offload;
+		}
+	}
+	if ((offloads & NET_OFFLOAD_USO) != NET_OFFLOAD_USO) {
+		offloads &= ~(uint32_t)NET_OFFLOAD_USO;
+	}
+	return (offloads & NET_OFFLOAD_CSUM) != 0 ? offloads : 0;
+}
+
+static int activate(struct virtio_dev *dev, struct error *err)
+{
+	struct net *net = to_net(dev);
+	uint32_t offloads = acked_offloads(net);
+
+	if (offloads != 0 && net->tap.ops->set_offloads(net->tap.fd, offloads, err) < 0) {
+		return error_wrap(err, "Setting tap interface offload flags failed");
+	}
+	net->offloads = offloads;
+	net_receive_start(net, virtio_has(dev, F_MRG_RXBUF));
+	return 0;
+}
+
+/* The next driver may not know what to do with the frames that wait for the last one's offloads. */
+static void drop_offloads(struct net *net)
+{
+	uint8_t frame[NET_HEADER_LEN];
+	struct error err = {0};
+
+	if (net->offloads == 0) {
+		return;
+	}
+	net->offloads = 0;
+	if (net->tap.ops->set_offloads(net->tap.fd, 0, &err) < 0) {
+		log_guest_warn("Interface %s: %s", net->dev.id, err.msg);
+	}
+	for (unsigned i = 0; i < DISCARD_MAX; i++) {
+		if (read(net->tap.fd, frame, sizeof(frame)) < 0) {
+			break;
+		}
+	}
+}
+
+static void reset(struct virtio_dev *dev)
+{
+	struct net *net = to_net(dev);
+
+	net_receive_forget(net);
+	net_mmds_forget(net);
+	net->is_port_full = false;
+	drop_offloads(net);
+}
+
+static void quiesce(struct virtio_dev *dev)
+{
+	net_receive_quiesce(to_net(dev));
+}
+
+static void destroy(struct virtio_dev *dev)
+{
+	net_free(to_net(dev));
+}
+
+const struct virtio_class net_class = {
+	.type = VIRTIO_TYPE_NET,
+	.name = "net",
+	.metrics = &net_metric_group,
+	VIRTIO_FEATURES(feature_names),
+	.state = &class_state,
+	.config_write = config_write,
+	.activate = activate,
+	.queue_ready = queue_ready,
+	.next = next,
+	.take = take,
+	.fault = fault,
+	.end_turn = end_turn,
+	.reset = reset,
+	.quiesce = quiesce,
+	.destroy = destroy,
+};
+
+/* --- Making and changing --- */
+
+static int configure(struct net *net, const struct net_config *config, struct error *err)
+{
+	if (config->guest_mac != NULL &&
+	    net_mac_parse(config->guest_mac, net->configured_mac, err) < 0) {
+		return -1;
+	}
+	memcpy(net->dev.config + CONFIG_MAC, net->configured_mac, NET_MAC_LEN);
+	store_le16(net->dev.config + CONFIG_MTU, config->mtu);
+	return net_set_limits(net, config->has_rx_rate_limiter ? &config->rx_rate_limiter : NULL,
+			      config->has_tx_rate_limiter ? &config->tx_rate_limiter : NULL, err);
+}
+
+static int build(struct net *net, const struct dev_env *env, const struct net_config *config,
+		 struct error *err)
+{
+	struct virtio_params params = {
+		.class = &net_class,
+		.metrics = &net->metrics,
+		.activate_fails = &net->metrics.activate_fails,
+		.id = config->iface_id,
+		.features = offered_features(net),
+		.queue_count = QUEUES,
+		.config_len = CONFIG_LEN,
+	};
+
+	limiter_init(&net->limiters[RX], env->loop, env->clock, on_rx_limiter);
+	limiter_init(&net->limiters[TX], env->loop, env->clock, on_tx_limiter);
+	if (virtio_init(&net->dev, env, &params, err) < 0) {
+		return -1;
+	}
+	net->tap_source = (struct ev_source){
+		.fd = net->tap.fd,
+		.fn = on_tap,
+		.is_frozen_with_guest = true,
+	};
+	if (ev_add(env->loop, &net->tap_source, 0, err) < 0) {
+		return -1;
+	}
+	return configure(net, config, err);
+}
+
+int net_new_on(const struct dev_env *env, const struct net_config *config,
+	       const struct net_tap *tap, struct net **out, struct error *err)
+{
+	struct net *net = calloc(1, sizeof(*net));
+
+	if (net == NULL) {
+		return error_sys(err, "Cannot allocate the network device");
+	}
+	net->tap = *tap;
+	net->port = (struct net_port){.ops = &net_tap_port_ops, .arg = &net->tap};
+	net->offloads_known = tap->ops->probe_offloads(tap->fd);
+	net->mtu = config->mtu;
+	net->has_mac = config->guest_mac != NULL;
+	if (build(net, env, config, err) < 0) {
+		net_free(net);
+		return -1;
+	}
+	*out = net;
+	return 0;
+}
+
+int net_new(const struct dev_env *env, const struct net_config *config, int tap, struct net **out,
+	    struct error *err)
+{
+	return net_new_on(env, config, &(struct net_tap){.fd = tap, .ops = &net_tap_host}, out,
+			  err);
+}
+
+void net_free(struct net *net)
+{
+	if (net == NULL) {
+		return;
+	}
+	ev_del(net->dev.loop, &net->tap_source);
+	virtio_destroy(&net->dev);
+	limiter_destroy(&net->limiters[RX]);
+	limiter_destroy(&net->limiters[TX]);
+	net_mmds_free(net);
+	free(net);
+}
+
+struct virtio_dev *net_virtio(struct net *net)
+{
+	return &net->dev;
+}
+
+struct net_metrics *net_metrics(struct net *net)
+{
+	return &net->metrics;
+}
+
+/* What the old limits held back is tried again at once. */
+int net_set_limits(struct net *net, const struct limiter_config *rx,
+		   const struct limiter_config *tx, struct error *err)
+{
+	int result = 0;
+
+	virtio_lock(&net->dev);
+	if (rx != NULL) {
+		result = limiter_configure(&net->limiters[RX], rx, err);
+	}
+	if (result == 0 && tx != NULL) {
+		result = limiter_configure(&net->limiters[TX], tx, err);
+	}
+	if (net->dev.is_active) {
+		virtio_kick(&net->dev, RX);
+		virtio_kick(&net->dev, TX);
+	}
+	virtio_unlock(&net->dev);
+	return result;
+}
+
+int net_mac_parse(char *text, uint8_t mac[NET_MAC_LEN], struct error *err)
+{
+	enum {
+		GROUP = 3,
+		LEN = NET_MAC_LEN * GROUP - 1
+	};
+	bool is_good = strlen(text) == LEN;
+
+	for (size_t i = 0; is_good && i < LEN; i++) {
+		is_good = i % GROUP == GROUP - 1 ? text[i] == ':'
+						 : isxdigit((unsigned char)text[i]) != 0;
+	}
+	if (!is_good) {
+		/* With a full stop: the reader's position follows it [compat]. */
+		return error_set(err, ERR_BAD_REQUEST, "The provided MAC address is invalid.");
+	}
+	for (size_t i = 0; i < NET_MAC_LEN; i++) {
+		mac[i] = (uint8_t)strtoul(text + i * GROUP, NULL, 16);
+	}
+	for (size_t i = 0; i < LEN; i++) {
+		text[i] = (char)tolower((unsigned char)text[i]);
+	}
+	return 0;
+}

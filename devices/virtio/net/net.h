@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The network device, on a TAP interface of the host [virtio-1.2 §5.1]. */
+#ifndef DEVICES_VIRTIO_NET_H
+#define DEVICES_VIRTIO_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/device.h"
+#include "devices/mmds/netstack.h"
+#include "devices/virtio/core/virtio.h"
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+#include "vmm/base/limiter.h"
+#include "vmm/base/metric.h"
+
+enum {
+	NET_MAC_LEN = 6,
+	NET_MTU_MIN = 68, /* the largest is 65535 */
+};
+
+/* An interface as the API describes it. Strings are heap blocks of the configuration. */
+struct net_config {
+	char *iface_id;
+	/* Of the TAP: its name, or "fd:N" for an open one that the process inherited. */
+	char *host_dev_name;
+	char *guest_mac; /* as text, lower case once validated; NULL: the guest chooses */
+	uint16_t mtu;	 /* 0: not told to the guest */
+	struct limiter_config rx_rate_limiter;
+	bool has_rx_rate_limiter;
+	struct limiter_config tx_rate_limiter;
+	bool has_tx_rate_limiter;
+};
+
+/* Parses "aa:bb:cc:dd:ee:ff" in either case, and writes it back in lower case. */
+MUST_CHECK int net_mac_parse(char *text, uint8_t mac[NET_MAC_LEN], struct error *err);
+
+/*
+ * Opens (and creates where needed) the TAP `name`, or duplicates descriptor N of "fd:N", which is
+ * not passed on any more, non-blocking, with virtio headers of 12 bytes. What is not a TAP, or is a
+ * multi-queue one, is refused. The caller owns *fd; N stays open, so that it can be named again.
+ */
+MUST_CHECK int net_tap_open(const char *name, int *fd, struct error *err);
+
+/* Whether both are the same TAP: a single-queue one has one open file. */
+bool net_tap_is_same(int fd, int other);
+
+struct net_metrics {
+	struct metric activate_fails;
+	struct metric cfg_fails;
+	struct metric no_rx_avail_buffer;
+	struct metric no_tx_avail_buffer;
+	struct metric event_fails;
+	struct metric rx_queue_event_count;
+	struct metric rx_event_rate_limiter_count;
+	struct metric rx_rate_limiter_throttled;
+	struct metric rx_tap_event_count;
+	struct metric rx_bytes_count;
+	struct metric rx_packets_count;
+	struct metric rx_fails;
+	struct metric rx_count;
+	struct metric tap_read_fails;
+	struct metric tap_write_fails;
+	struct metric_latency tap_write_agg;
+	struct metric tx_bytes_count;
+	struct metric tx_malformed_frames;
+	struct metric tx_fails;
+	struct metric tx_count;
+	struct metric tx_packets_count;
+	struct metric tx_queue_event_count;
+	struct metric tx_rate_limiter_event_count;
+	struct metric tx_rate_limiter_throttled;
+	struct metric tx_spoofed_mac_count;
+	struct metric tx_remaining_reqs_count;
+};
+
+extern const struct metric_group net_metric_group; /* "net": the sum over all interfaces */
+
+extern const struct virtio_class net_class;
+
+struct net;
+
+/* Reads *config; borrows the descriptor `tap` until net_free. VMM thread, like all below. */
+MUST_CHECK int net_new(const struct dev_env *env, const struct net_config *config, int tap,
+		       struct net **out, struct error *err);
+void net_free(struct net *net); /* NULL is fine */
+
+/*
+ * Gives the guest a metadata service on this interface, before the device is attached. Frames for
+ * its address never reach the TAP. Its answers need no TAP that is up, and no rate limit holds them
+ * back. After a failure the caller frees the device.
+ */
+MUST_CHECK int net_set_mmds(struct net *net, const struct mmds_stack_params *params,
+			    struct error *err);
+
+struct virtio_dev *net_virtio(struct net *net);
+struct net_metrics *net_metrics(struct net *net);
+
+/* NULL: unchanged. */
+MUST_CHECK int net_set_limits(struct net *net, const struct limiter_config *rx,
+			      const struct limiter_config *tx, struct error *err);
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Receiving of the network device: from its port to the guest.
+ *
+ * Theory of operation. A frame is read when buffers for the longest possible one are held
+ * (net_rx.c), as its length is not known before. The limiter is therefore asked twice: it is not
+ * blocked before the read, and pays for the frame after. If it doesn't, the frame stays in the
+ * guest's buffers (rx_pending), of which the guest does not know yet.
+ */
+#include "devices/virtio/net/net_internal.h"
+
+#include <errno.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/log.h"
+
+enum {
+	/* Without offloads: the header, Ethernet's, and an MTU of 1500 [virtio-1.2 §5.1.6.3.1]. */
+	FRAME_PLAIN_MAX = 1526,
+	ETHERNET_LEN = 18, /* destination, source, VLAN, type */
+	FAILURES_MAX = 16, /* of reads in a row, until the port's next event */
+};
+
+/*
+ * Traffic goes on if the driver can't give enough buffers: short frames fit. That is so if the
+ * device holds the whole queue, or if the buffers are so small that readv takes no more of them.
+ */
+static bool has_enough_buffers(struct net *net)
+{
+	const struct net_rx *rx = &net->rx;
+	struct virtq *vq = net_queue(net, RX);
+
+	return rx->count > 0 &&
+	       (rx->len >= net->rx_wanted || net->is_rx_full || rx->count >= vq->size ||
+		(rx->len >= net->rx_least && virtq_pending(vq) == 0));
+}
+
+/*
+ * A chain is of no use as a buffer. Those that are held go first, so that what is held is always
+ * what was taken last, and can go back to the queue.
+ */
+void net_receive_refuse(struct net *net)
+{
+	metric_add(&net->metrics.rx_fails, 1);
+	net_rx_return(&net->rx, net_queue(net, RX));
+}
+
+enum virtio_step net_receive_take(struct net *net, const struct virtq_chain *chain)
+{
+	if (net->mmds != NULL && net_mmds_has_frame(net)) {
+		return net_mmds_deliver(net, chain);
+	}
+	/* Each buffer has room for a header at least [virtio-1.2 §5.1.6.3.1]. */
+	if (chain->readable > 0 || chain->write_len < NET_HEADER_LEN) {
+		net_receive_refuse(net);
+		virtq_push(net_queue(net, RX), chain->head, 0);
+		return VIRTIO_DONE;
+	}
+	if (!net_rx_add(&net->rx, net->dev.mem, chain)) {
+		net->is_rx_full = true;
+		return VIRTIO_BACK;
+	}
+	return VIRTIO_DONE;
+}
+
+static void deliver_frame(struct net *net)
+{
+	net_rx_deliver(&net->rx, net->dev.mem, net_queue(net, RX), net->rx_pending);
+	net->rx_pending = 0;
+}
+
+/* False if the limiter has to be waited for. */
+static bool pay(struct net *net, uint32_t bytes)
+{
+	bool is_paid = limiter_take(&net->limiters[RX], bytes);
+
+	metric_add(&net->metrics.rx_rate_limiter_throttled, !is_paid);
+	return is_paid;
+}
+
+/* Delivers the frame that was read, once the limiter lets it. */
+static enum virtio_step pay_frame(struct net *net)
+{
+	if (!pay(net, net->rx_pending)) {
+		return VIRTIO_WAIT;
+	}
+	deliver_frame(net);
+	return VIRTIO_DONE;
+}
+
+/*
+ * An error mostly takes its frame with it, so the next one is tried; but an interface that was
+ * deleted fails for ever.
+ */
+static enum virtio_step fail_read(struct net *net, int sys)
+{
+	if (sys == EAGAIN) {
+		net->is_port_readable = false;
+		return VIRTIO_WAIT;
+	}
+	metric_add(&net->metrics.tap_read_fails, 1);
+	metric_add(&net->metrics.event_fails, 1);
+	net->read_failures++;
+	if (net->read_failures == 1) {
+		log_limited_warn(&net->failures,
+				 "Failed to read tap of interface %s: %s (os error %d)%s",
+				 net->dev.id, error_os_text(sys), sys, net_tap_explain(sys));
+	}
+	if (net->read_failures < FAILURES_MAX) {
+		return VIRTIO_DONE;
+	}
+	net->read_failures = 0;
+	net->is_port_readable = false;
+	return VIRTIO_WAIT;
+}
+
+static enum virtio_step read_frame(struct net *net)
+{
+	size_t count;
+	const struct iovec *iov = net_rx_iov(&net->rx, &count);
+	ssize_t got = net->port.ops->receive(net->port.arg, iov, count);
+
+	net->is_rx_full = false;
+	if (got < 0) {
+		return fail_read(net, (int)-got);
+	}
+	net->read_failures = 0;
+	if (got < NET_HEADER_LEN || (uint64_t)got > net->rx.len) {
+		metric_add(&net->metrics.rx_fails, 1);
+		return VIRTIO_DONE;
+	}
+	metric_add(&net->metrics.rx_count, 1);
+	metric_add(&net->metrics.rx_packets_count, 1);
+	metric_add(&net->metrics.rx_bytes_count, (uint64_t)got);
+	net->rx_pending = (uint32_t)got;
+	return pay_frame(net);
+}
+
+enum virtio_step net_receive_next(struct net *net)
+{
+	if (net->mmds != NULL && net_mmds_has_frame(net)) {
+		net_receive_quiesce(net); /* no chain is held before the one that is wanted */
+		return VIRTIO_TAKE;
+	}
+	if (net->rx_pending > 0) {
+		return pay_frame(net);
+	}
+	if (!net->is_port_readable) {
+		return VIRTIO_WAIT;
+	}
+	if (net->limiters[RX].is_blocked) {
+		metric_add(&net->metrics.rx_rate_limiter_throttled, 1);
+		return VIRTIO_WAIT;
+	}
+	if (net->rx_unpaid > 0 && !pay(net, net->rx_unpaid)) {
+		return VIRTIO_WAIT;
+	}
+	net->rx_unpaid = 0;
+	if (has_enough_buffers(net)) {
+		return read_frame(net);
+	}
+	metric_add(&net->metrics.no_rx_avail_buffer, virtq_pending(net_queue(net, RX)) == 0);
+	return VIRTIO_TAKE;
+}
+
+/* --- Starting and ending --- */
+
+/*
+ * Without merging, a frame has one chain, however long; the surplus tells if it was too short. With
+ * it, what the host cuts to its MTU needs no more than one such frame at the least.
+ */
+static void set_wanted(struct net *net, bool is_merged)
+{
+	uint32_t plain = NET_HEADER_LEN + ETHERNET_LEN + net->mtu;
+
+	if (!is_merged) {
+		net->rx_wanted = NET_HEADER_LEN;
+		net->rx_least = NET_HEADER_LEN;
+		return;
+	}
+	net->rx_wanted = NET_FRAME_MAX;
+	net->rx_least = (uint32_t)max_u64(plain, FRAME_PLAIN_MAX);
+	if ((net->offloads & ~(uint32_t)NET_OFFLOAD_CSUM) != 0) {
+		net->rx_least = NET_FRAME_MAX;
+	}
+}
+
+void net_receive_start(struct net *net, bool is_merged)
+{
+	set_wanted(net, is_merged);
+	net->is_port_readable = true;
+}
+
+void net_receive_forget(struct net *net)
+{
+	net_rx_clear(&net->rx);
+	net->rx_pending = 0;
+	net->is_rx_full = false;
+	net->read_failures = 0;
+}
+
+/*
+ * A frame that is read and not paid for is in buffers of the guest's already: it is delivered, and
+ * paid for before the next one is read. The buffers behind it go back to the queue.
+ */
+void net_receive_quiesce(struct net *net)
+{
+	if (net->rx_pending > 0) {
+		net->rx_unpaid = net->rx_pending;
+		deliver_frame(net);
+		virtio_publish(&net->dev, RX);
+	}
+	net_rx_rewind(&net->rx, net_queue(net, RX));
+	net->is_rx_full = false;
+}
