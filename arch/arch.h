@@ -21,6 +21,7 @@
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 #include "vmm/base/gmem.h"
+#include "vmm/base/text.h"
 
 /* struct arch_vm and struct arch_vcpu: -Iarch/$(ARCH) chooses the file. Opaque outside arch/. */
 #include "layout.h"
@@ -48,7 +49,8 @@ size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
 
 enum bus_kind {
 	BUS_MMIO,
-	BUS_PIO
+	BUS_PIO,
+	BUS_RAM, /* none: the device is a place in guest memory, and has no registers */
 };
 
 enum platform_kind {
@@ -56,6 +58,9 @@ enum platform_kind {
 	PLATFORM_I8042,
 	PLATFORM_RTC_PL031,
 	PLATFORM_BOOT_TIMER,
+	PLATFORM_ACPI_SLEEP,
+	PLATFORM_VMGENID,
+	PLATFORM_VMCLOCK,
 	PLATFORM_VIRTIO_MMIO,
 };
 
@@ -87,6 +92,7 @@ bool arch_virtio_slot(size_t index, struct platform_dev *dev);
 struct arch_machine {
 	unsigned vcpu_count; /* 1..ARCH_VCPUS_MAX */
 	bool smt;	     /* two threads per core (x86_64 only, checked by the configuration) */
+	bool is_loaded; /* arch/state.h sets what a boot would set: CPUID, MSRs, interrupt pins */
 };
 
 /* All KVM capabilities that squib needs are there; the sentence names the first missing one. */
@@ -126,7 +132,7 @@ MUST_CHECK int arch_vcpu_note_pause(struct arch_vcpu *vcpu, struct error *err);
  * knows): program counter, instruction bytes where KVM gives them, and the host as the cause where
  * its KVM only interprets guests. A clause that follows "vCPU 0 stopped: ". On the vCPU's thread.
  */
-void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run *run, char *buf,
-			     size_t len);
+void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run *run,
+			     struct text *text);
 
 #endif

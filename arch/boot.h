@@ -22,7 +22,7 @@ enum {
 	BOOT_SETUP_HEADER_MAX = 0x1000 - 0x1f1
 };
 
-/* Everything that the guest is told at boot. The builder fills it step by step. */
+/* All data that describes the machine to the guest at boot. Each step of a start adds some. */
 struct boot_info {
 	/* before arch_load_kernel */
 	struct gmem_range ram[ARCH_RAM_RANGES_MAX];
@@ -33,7 +33,7 @@ struct boot_info {
 	gpa_t kernel_end; /* first byte above the loaded kernel and what it clears at start */
 	uint8_t setup_header[BOOT_SETUP_HEADER_MAX]; /* bzImage: as in the file, from 0x1f1 */
 	size_t setup_header_len;
-	/* by the builder */
+	/* by the machine */
 	gpa_t initrd; /* len 0: none */
 	uint64_t initrd_len;
 	const char *cmdline; /* shorter than ARCH_CMDLINE_MAX */

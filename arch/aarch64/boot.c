@@ -51,7 +51,7 @@ enum {
 	PE_SECTIONS_MAX = 16, /* a kernel has two to four */
 };
 
-/* What users give in place of an Image. */
+/* Files that users take for an Image. */
 static const struct {
 	uint32_t offset;
 	uint32_t len;

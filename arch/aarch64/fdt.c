@@ -146,7 +146,7 @@ static const struct cache *cache_above(const struct cache_list *caches, unsigned
 	return found;
 }
 
-/* The host's CPUs share a cache in groups of `cpus`; vCPUs are told the same [compat]. */
+/* vCPUs share caches in the same groups of `cpus` as the host's CPUs do [compat]. */
 static uint32_t cache_phandle(const struct cache *cache, unsigned vcpu)
 {
 	return PHANDLE_CACHE - ARCH_VCPUS_MAX * (cache->level - 2) - vcpu / cache->cpus;
@@ -313,6 +313,11 @@ static void put_apb_clock(struct writer *w)
 	put_string(w, "clock-names", "apb_pclk");
 }
 
+static void put_no_more(struct writer *w)
+{
+	(void)w;
+}
+
 static void put_dma_coherent(struct writer *w)
 {
 	put_flag(w, "dma-coherent");
@@ -324,6 +329,8 @@ static void write_device(struct writer *w, const struct platform_dev *dev)
 	static const char rtc[] = "arm,pl031\0arm,primecell";
 	static const char serial[] = "ns16550a";
 	static const char virtio[] = "virtio,mmio";
+	static const char vmgenid[] = "microsoft,vmgenid";
+	static const char vmclock[] = "amazon,vmclock";
 	static const struct {
 		const char *name; /* NULL: a device that guests find without being told */
 		const char *compatible;
@@ -336,6 +343,11 @@ static void write_device(struct writer *w, const struct platform_dev *dev)
 		[PLATFORM_I8042] = {0},
 		[PLATFORM_RTC_PL031] = {"rtc", rtc, sizeof(rtc), IRQ_LEVEL_HIGH, put_apb_clock},
 		[PLATFORM_BOOT_TIMER] = {0},
+		[PLATFORM_ACPI_SLEEP] = {0},
+		[PLATFORM_VMGENID] = {"vmgenid", vmgenid, sizeof(vmgenid), IRQ_EDGE_RISING,
+				      put_no_more},
+		[PLATFORM_VMCLOCK] = {"ptp", vmclock, sizeof(vmclock), IRQ_EDGE_RISING,
+				      put_no_more},
 		[PLATFORM_VIRTIO_MMIO] = {"virtio_mmio", virtio, sizeof(virtio), IRQ_EDGE_RISING,
 					  put_dma_coherent},
 	};

@@ -36,4 +36,27 @@ MUST_CHECK int kvm_arm_set_reg(int vcpu, uint64_t id, uint64_t value, const char
 MUST_CHECK int kvm_arm_get_reg(int vcpu, uint64_t id, uint64_t *value, const char *name,
 			       struct error *err);
 
+/*
+ * The same for registers of any size: *value has the bytes that the id tells. The sentence names
+ * the ioctl only, and err->sys tells why: ENOENT, an unknown register; EINVAL, not this value.
+ */
+MUST_CHECK int kvm_arm_set_reg_bytes(int vcpu, uint64_t id, const void *value, struct error *err);
+MUST_CHECK int kvm_arm_get_reg_bytes(int vcpu, uint64_t id, void *value, struct error *err);
+
+/* KVM_GET_REG_LIST [4.84]: list->n is the room on the way in. */
+MUST_CHECK int kvm_arm_get_reg_list(int vcpu, struct kvm_reg_list *list, struct error *err);
+
+/* KVM_GET_MP_STATE [4.38], KVM_SET_MP_STATE [4.39]: whether the vCPU is powered on. */
+MUST_CHECK int kvm_arm_get_mp_state(int vcpu, uint32_t *mp_state, struct error *err);
+MUST_CHECK int kvm_arm_set_mp_state(int vcpu, uint32_t mp_state, struct error *err);
+
+/* KVM_GET_VCPU_EVENTS [4.31], KVM_SET_VCPU_EVENTS [4.32]: with KVM_CAP_VCPU_EVENTS. */
+MUST_CHECK int kvm_arm_get_events(int vcpu, struct kvm_vcpu_events *events, struct error *err);
+MUST_CHECK int kvm_arm_set_events(int vcpu, const struct kvm_vcpu_events *events,
+				  struct error *err);
+
+/* KVM_GET_DEVICE_ATTR [4.80]; `attr` is copied to *value by the kernel. */
+MUST_CHECK int kvm_arm_get_device_attr(int device, uint32_t group, uint64_t attr, void *value,
+				       struct error *err);
+
 #endif

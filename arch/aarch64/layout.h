@@ -4,6 +4,7 @@
 #ifndef ARCH_AARCH64_LAYOUT_H
 #define ARCH_AARCH64_LAYOUT_H
 
+#include <linux/kvm.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,6 +54,16 @@
 
 /* The first bytes of RAM are the monitor's (generation id, clock page); the FDT hides them. */
 #define LAYOUT_SYSTEM_LEN (2 * MIB)
+#define LAYOUT_SYSTEM_END (LAYOUT_RAM + LAYOUT_SYSTEM_LEN)
+#define LAYOUT_VMGENID_LEN 16
+#define LAYOUT_VMGENID (LAYOUT_SYSTEM_END - LAYOUT_VMGENID_LEN)
+#define LAYOUT_VMCLOCK_LEN (4 * KIB)
+#define LAYOUT_VMCLOCK (LAYOUT_SYSTEM_END - 2 * LAYOUT_VMCLOCK_LEN)
+
+/* Stolen time, 64 bytes per vCPU [arm-den0057 4.1]: vCPU 0's comes first, the last one's ends here.
+ */
+#define LAYOUT_PVTIME_LEN 64
+#define LAYOUT_PVTIME_END (LAYOUT_SYSTEM_END - LAYOUT_PVTIME_LEN)
 
 /* An Image lies at a fixed offset from any 2 MiB boundary [linux-arm64-boot 4]. */
 #define LAYOUT_KERNEL_ALIGN (2 * MIB)
@@ -67,9 +78,9 @@
 /*
  * Interrupts. KVM's default routing joins GSI n to the shared interrupt n, which the GIC counts as
  * n + 32. Devices on the virtio bus take GSIs upwards from 0 in attach order [compat]. Firecracker
- * attaches serial port and clock after them and gives them the next two; here they have fixed ones
+ * attaches the fixed devices after them and gives them the next ones; here they have fixed ones
  * at the end of the range, so that no device's GSI depends on whether there is a console, and so
- * that the table of slots can be constant. The last two are kept for generation id and clock page.
+ * that the table of slots can be constant.
  */
 enum {
 	LAYOUT_INTIDS = 128, /* private ones included [compat] */
@@ -78,6 +89,8 @@ enum {
 	LAYOUT_GSI_VIRTIO_COUNT = LAYOUT_GSIS - 4,
 	LAYOUT_GSI_SERIAL = LAYOUT_GSIS - 4,
 	LAYOUT_GSI_RTC = LAYOUT_GSIS - 3,
+	LAYOUT_GSI_VMGENID = LAYOUT_GSIS - 2,
+	LAYOUT_GSI_VMCLOCK = LAYOUT_GSIS - 1,
 };
 
 enum {
@@ -105,9 +118,18 @@ struct arch_vm {
 	int fd; /* the caller's */
 	unsigned vcpu_count;
 	bool has_counter_offset; /* KVM can set the guest's physical counter (Linux 6.4) */
+	bool has_vcpu_events;	 /* KVM can save and load a pending SError (Linux 4.19) */
+	bool has_steal_time;	 /* KVM can tell a guest how long its vCPUs waited (Linux 5.10) */
+	bool is_loaded;
 	struct gic gic;
 	uint64_t mpidr[ARCH_AARCH64_VCPUS_MAX]; /* by arch_vcpu_init */
 	struct cache_list caches;
+};
+
+/* As struct kvm_vcpu_init [kvm-api 4.82], which headers of other architectures lack. */
+struct vcpu_make {
+	uint32_t target;
+	uint32_t features[7];
 };
 
 /* Immutable after arch_vcpu_init. */
@@ -115,6 +137,11 @@ struct arch_vcpu {
 	int fd; /* the caller's */
 	unsigned index;
 	bool has_counter_offset;
+	bool has_vcpu_events;
+	bool has_steal_time;
+	uint64_t pvtime; /* where its stolen time is; 0: the guest is not told of any */
+	uint64_t mpidr;
+	struct vcpu_make init; /* what it was made with */
 };
 
 #endif

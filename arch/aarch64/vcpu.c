@@ -6,17 +6,20 @@
  * PSCI CPU_ON, which KVM answers itself. KVM_ARM_VCPU_INIT resets all registers to the
  * architecture's values, so only those that the boot protocol names are set after it.
  */
+#include <string.h>
+
 #include "arch/arch.h"
 #include "arch/boot.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "arch/aarch64/boot.h"
 #include "arch/aarch64/kvm_arm.h"
+#include "arch/aarch64/pvtime.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/text.h"
 
 _Static_assert((int)ARCH_AARCH64_VCPUS_MAX == (int)ARCH_VCPUS_MAX, "arch_vm has a slot per vCPU");
+
+/* --- Building the machine --- */
 
 /* EL1 with its own stack pointer; debug, SError, IRQ and FIQ masked [linux-arm64-boot 4]. */
 static const uint64_t boot_pstate = PSR_MODE_EL1h | PSR_D_BIT | PSR_A_BIT | PSR_I_BIT | PSR_F_BIT;
@@ -41,7 +44,16 @@ int arch_vcpu_init(struct arch_vcpu *vcpu, struct arch_vm *vm, int fd, unsigned 
 		.fd = fd,
 		.index = index,
 		.has_counter_offset = vm->has_counter_offset,
+		.has_vcpu_events = vm->has_vcpu_events,
+		.has_steal_time = vm->has_steal_time,
+		.mpidr = vm->mpidr[index],
+		.init = {.target = init.target},
 	};
+	_Static_assert(sizeof(vcpu->init.features) == sizeof(init.features), "all words");
+	memcpy(vcpu->init.features, init.features, sizeof(init.features));
+	if (!vm->is_loaded) {
+		pvtime_init(vcpu, pvtime_place(vm->vcpu_count, index));
+	}
 	return 0;
 }
 
@@ -76,61 +88,53 @@ int arch_vcpu_set_boot_state(struct arch_vcpu *vcpu, const struct boot_info *boo
 	return 0;
 }
 
+/* --- While it runs --- */
+
 int arch_vcpu_note_pause(struct arch_vcpu *vcpu, struct error *err)
 {
-	/* The architected counter runs on, and guests know no other clock. */
+	/* The architected counter never stops, and it is the only clock of the guest. */
 	(void)vcpu;
 	(void)err;
 	return 0;
 }
 
-/* Appends to a text that may be full already. */
-PRINTF(3, 4) static void append(char *buf, size_t len, const char *fmt, ...)
-{
-	size_t used = strnlen(buf, len);
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(buf + used, len - used, fmt, args);
-	va_end(args);
-}
-
-static void describe_reason(const struct kvm_run *run, char *buf, size_t len)
+static void describe_reason(const struct kvm_run *run, struct text *text)
 {
 	switch (run->exit_reason) {
 	case KVM_EXIT_ARM_NISV:
-		append(buf, len,
-		       "the guest accessed %#llx, where no memory is, with an instruction that the "
-		       "processor does not decode for the host (syndrome %#llx)",
-		       (unsigned long long)run->arm_nisv.fault_ipa,
-		       (unsigned long long)run->arm_nisv.esr_iss);
+		text_add(text,
+			 "the guest accessed %#llx, where no memory is, with an instruction that "
+			 "the "
+			 "processor does not decode for the host (syndrome %#llx)",
+			 (unsigned long long)run->arm_nisv.fault_ipa,
+			 (unsigned long long)run->arm_nisv.esr_iss);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
 		if (run->fail_entry.hardware_entry_failure_reason ==
 		    KVM_EXIT_FAIL_ENTRY_CPU_UNSUPPORTED) {
-			append(buf, len,
-			       "the host's CPU %u is of a kind that cannot run it; keep squib's "
-			       "threads on CPUs of one kind",
-			       run->fail_entry.cpu);
+			text_add(text,
+				 "the host's CPU %u is of a kind that cannot run it; keep squib's "
+				 "threads on CPUs of one kind",
+				 run->fail_entry.cpu);
 			break;
 		}
-		append(buf, len, "the host's CPU %u refused to enter the guest, reason %#llx",
-		       run->fail_entry.cpu,
-		       (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+		text_add(text, "the host's CPU %u refused to enter the guest, reason %#llx",
+			 run->fail_entry.cpu,
+			 (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
 		break;
 	case KVM_EXIT_INTERNAL_ERROR:
-		append(buf, len, "the host's KVM failed internally, suberror %u",
-		       run->internal.suberror);
+		text_add(text, "the host's KVM failed internally, suberror %u",
+			 run->internal.suberror);
 		break;
 	default:
-		append(buf, len, "the host's KVM gave exit reason %u, which squib does not know",
-		       run->exit_reason);
+		text_add(text, "the host's KVM gave exit reason %u, which squib does not know",
+			 run->exit_reason);
 		break;
 	}
 }
 
-void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run *run, char *buf,
-			     size_t len)
+void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run *run,
+			     struct text *text)
 {
 	const struct {
 		uint64_t id;
@@ -143,19 +147,15 @@ void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run 
 
 	const char *separator = "; ";
 
-	if (len == 0) {
-		return;
-	}
-	buf[0] = '\0';
-	describe_reason(run, buf, len);
+	describe_reason(run, text);
 	for (size_t i = 0; i < ARRAY_COUNT(regs); i++) {
 		struct error ignored = {0};
 		uint64_t value;
 
-		/* A register that cannot be read must not hide the reason. */
+		/* If a register can't be read, the reason is still reported. */
 		if (kvm_arm_get_reg(vcpu->fd, regs[i].id, &value, regs[i].name, &ignored) == 0) {
-			append(buf, len, "%s%s %#llx", separator, regs[i].name,
-			       (unsigned long long)value);
+			text_add(text, "%s%s %#llx", separator, regs[i].name,
+				 (unsigned long long)value);
 			separator = ", ";
 		}
 	}

@@ -15,6 +15,8 @@ const char arch_cmdline_default[] =
 	"reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd "
 	"swiotlb=noforce";
 
+/* --- The machine's shape: pure functions --- */
+
 size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
 {
 	const uint64_t low_max = LAYOUT_RAM_LOW_END - LAYOUT_RAM;
@@ -49,6 +51,16 @@ const struct platform_dev *arch_platform_slots(size_t *count)
 		 .base = LAYOUT_RTC,
 		 .len = LAYOUT_DEV_LEN,
 		 .gsi = LAYOUT_GSI_RTC},
+		{.kind = PLATFORM_VMGENID,
+		 .bus = BUS_RAM,
+		 .base = LAYOUT_VMGENID,
+		 .len = LAYOUT_VMGENID_LEN,
+		 .gsi = LAYOUT_GSI_VMGENID},
+		{.kind = PLATFORM_VMCLOCK,
+		 .bus = BUS_RAM,
+		 .base = LAYOUT_VMCLOCK,
+		 .len = LAYOUT_VMCLOCK_LEN,
+		 .gsi = LAYOUT_GSI_VMCLOCK},
 	};
 
 	*count = ARRAY_COUNT(slots);
@@ -69,6 +81,8 @@ bool arch_virtio_slot(size_t index, struct platform_dev *dev)
 	};
 	return true;
 }
+
+/* --- Building the machine --- */
 
 int arch_check_host(int kvm, struct error *err)
 {
@@ -104,8 +118,13 @@ int arch_vm_init(struct arch_vm *vm, int kvm, int vm_fd, const struct arch_machi
 		.fd = vm_fd,
 		.vcpu_count = machine->vcpu_count,
 		.has_counter_offset = kvm_check_extension(kvm, KVM_CAP_COUNTER_OFFSET) != 0,
+		.has_vcpu_events = kvm_check_extension(kvm, KVM_CAP_VCPU_EVENTS) != 0,
+		.has_steal_time = kvm_check_extension(kvm, KVM_CAP_STEAL_TIME) != 0,
+		.is_loaded = machine->is_loaded,
 	};
-	cache_read(CACHE_SYSFS, &vm->caches);
+	if (!machine->is_loaded) {
+		cache_read(CACHE_SYSFS, &vm->caches); /* for the device tree */
+	}
 
 	/*
 	 * Some instructions (load pair, writeback) do not tell KVM what they access. Outside RAM

@@ -4,7 +4,8 @@
  *
  * Theory of operation: the machine is a "hardware-reduced" one [acpi-6.5 4.1]: no PM timer, no SCI,
  * no FACS, no legacy interrupt controller to know of. So a FADT of flags, a MADT with the IOAPIC
- * and the processors, and a DSDT that lists the devices are all it takes. Identifiers, revisions
+ * and the processors, and a DSDT that lists the devices are all it takes. The guest powers off by
+ * sleep registers [acpi-6.5 4.8.3.7], which Firecracker's machine lacks. Identifiers, revisions
  * and the order of tables and devices are Firecracker's [compat]: guests name their disks by it.
  */
 #include "acpi.h"
@@ -18,7 +19,7 @@
 #include "vmm/base/bytes.h"
 
 enum {
-	DSDT_MAX = 8192, /* a virtio-mmio device takes about 80 bytes, and there are at most 19 */
+	DSDT_MAX = 8192, /* a virtio-mmio device takes about 80 bytes, and there are at most 17 */
 	REVISION_6 = 6,	 /* of DSDT, FADT and MADT in ACPI 6.5 */
 	REVISION_XSDT = 1,
 	REVISION_RSDP = 2,
@@ -27,6 +28,9 @@ enum {
 	FADT_PWR_BUTTON = 1 << 4, /* no fixed power button ... */
 	FADT_SLP_BUTTON = 1 << 5, /* ... and no sleep button */
 	FADT_HW_REDUCED = 1 << 20,
+	SPACE_SYSTEM_IO = 1,
+	ACCESS_BYTE = 1,
+	SLEEP_TYPE_OFF = 5, /* as devices/platform/acpi_sleep.c knows soft off */
 	MADT_LAPIC = 0,
 	MADT_IOAPIC = 1,
 	MADT_LAPIC_ENABLED = 1,
@@ -62,6 +66,15 @@ struct xsdt {
 	uint64_t table[XSDT_TABLES];
 } __attribute__((packed, aligned(4)));
 
+/* Generic Address Structure [acpi-6.5 5.2.3.2] */
+struct address {
+	uint8_t space;
+	uint8_t bit_width;
+	uint8_t bit_offset;
+	uint8_t access_size;
+	uint64_t address;
+} __attribute__((packed));
+
 /* [acpi-6.5 5.2.9], with what stays 0 on hardware-reduced machines left unnamed. */
 struct fadt {
 	struct header header;
@@ -73,7 +86,9 @@ struct fadt {
 	uint8_t minor;
 	uint8_t unused_132[8];
 	uint64_t dsdt;
-	uint8_t unused_148[120];
+	uint8_t unused_148[96];
+	struct address sleep_control;
+	struct address sleep_status;
 	char hypervisor[8];
 } __attribute__((packed, aligned(4)));
 
@@ -108,6 +123,7 @@ static_assert(offsetof(struct fadt, boot_arch) == 109, "[acpi-6.5 5.2.9]");
 static_assert(offsetof(struct fadt, flags) == 112, "[acpi-6.5 5.2.9]");
 static_assert(offsetof(struct fadt, minor) == 131, "[acpi-6.5 5.2.9]");
 static_assert(offsetof(struct fadt, dsdt) == 140, "[acpi-6.5 5.2.9]");
+static_assert(offsetof(struct fadt, sleep_control) == 244, "[acpi-6.5 5.2.9]");
 static_assert(sizeof(struct fadt) == 276, "[acpi-6.5 5.2.9]");
 static_assert(sizeof(struct madt_ioapic) == 12, "[acpi-6.5 5.2.12.3]");
 static_assert(sizeof(struct madt_lapic) == 8, "[acpi-6.5 5.2.12.2]");
@@ -200,6 +216,90 @@ static void add_i8042(struct aml *aml, const struct platform_dev *dev)
 	aml_device_end(aml, device);
 }
 
+/* The type of soft off that its two registers understand. */
+static void add_sleep(struct aml *aml, const struct platform_dev *dev)
+{
+	static const uint32_t s5[] = {SLEEP_TYPE_OFF, 0, 0, 0};
+
+	(void)dev;
+	aml_name_package(aml, "_S5_", s5, ARRAY_COUNT(s5));
+}
+
+static void add_vmgenid(struct aml *aml, const struct platform_dev *dev)
+{
+	const uint32_t address[] = {(uint32_t)dev->base, (uint32_t)(dev->base >> 32)};
+	const size_t device = aml_device_begin(aml, "_SB_.VGEN");
+
+	aml_name_string(aml, "_HID", "VMGENCTR");
+	aml_name_string(aml, "_CID", "VM_Gen_Counter");
+	aml_name_string(aml, "_DDN", "VM_Gen_Counter");
+	aml_name_package(aml, "ADDR", address, ARRAY_COUNT(address));
+	aml_device_end(aml, device);
+}
+
+static void add_vmclock(struct aml *aml, const struct platform_dev *dev)
+{
+	const size_t device = aml_device_begin(aml, "_SB_.VCLK");
+
+	aml_name_string(aml, "_HID", "AMZNC10C");
+	aml_name_string(aml, "_CID", "VMCLOCK");
+	aml_name_string(aml, "_DDN", "VMCLOCK");
+	aml_name_int(aml, "_STA", 0x0f); /* present, enabled, shown, working */
+
+	const struct aml_crs crs = aml_crs_begin(aml);
+
+	aml_memory32(aml, (uint32_t)dev->base, (uint32_t)dev->len);
+	aml_crs_end(aml, crs);
+	aml_device_end(aml, device);
+}
+
+/* The name within _SB_ of a device whose interrupt is an event of ACPI; NULL: it is none. */
+static const char *event_target(const struct platform_dev *dev)
+{
+	if (dev->kind == PLATFORM_VMGENID) {
+		return "VGEN";
+	}
+	return dev->kind == PLATFORM_VMCLOCK ? "VCLK" : NULL;
+}
+
+/*
+ * The generic event device [acpi-6.5 5.6.9]: takes the interrupts of devices that have no driver
+ * for one, and notifies these. Only where there are any.
+ */
+static void add_events(struct aml *aml, const struct boot_info *boot)
+{
+	const struct platform_dev *devs[ARCH_PLATFORM_DEVS_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; i < boot->dev_count; i++) {
+		if (event_target(&boot->devs[i]) != NULL) {
+			devs[count++] = &boot->devs[i];
+		}
+	}
+	if (count == 0) {
+		return;
+	}
+
+	const size_t device = aml_device_begin(aml, "_SB_.GED_");
+
+	aml_name_string(aml, "_HID", "ACPI0013");
+
+	const struct aml_crs crs = aml_crs_begin(aml);
+
+	for (size_t i = 0; i < count; i++) {
+		aml_interrupt(aml, (uint32_t)devs[i]->gsi);
+	}
+	aml_crs_end(aml, crs);
+
+	const size_t method = aml_method_begin(aml, "_EVT", 1);
+
+	for (size_t i = 0; i < count; i++) {
+		aml_notify_if(aml, (uint32_t)devs[i]->gsi, event_target(devs[i]));
+	}
+	aml_method_end(aml, method);
+	aml_device_end(aml, device);
+}
+
 typedef void (*add_fn)(struct aml *aml, const struct platform_dev *dev);
 
 static void add_devices(struct aml *aml, const struct boot_info *boot, enum platform_kind kind,
@@ -223,8 +323,12 @@ static int put_dsdt(struct sysmem *sys, const struct boot_info *boot, uint64_t *
 
 	aml_init(&aml, dsdt.aml, sizeof(dsdt.aml));
 	add_devices(&aml, boot, PLATFORM_VIRTIO_MMIO, add_virtio);
+	add_devices(&aml, boot, PLATFORM_VMGENID, add_vmgenid);
+	add_devices(&aml, boot, PLATFORM_VMCLOCK, add_vmclock);
+	add_events(&aml, boot);
 	add_devices(&aml, boot, PLATFORM_SERIAL, add_serial);
 	add_devices(&aml, boot, PLATFORM_I8042, add_i8042);
+	add_devices(&aml, boot, PLATFORM_ACPI_SLEEP, add_sleep);
 	if (aml.is_full) {
 		return error_set(err, ERR_TOO_LARGE,
 				 "The %zu devices of the guest are too many for its ACPI tables",
@@ -233,7 +337,18 @@ static int put_dsdt(struct sysmem *sys, const struct boot_info *boot, uint64_t *
 	return put_table(sys, &dsdt, sizeof(dsdt.header) + aml_len(&aml), at, err);
 }
 
-static int put_fadt(struct sysmem *sys, uint64_t dsdt, uint64_t *at, struct error *err)
+static struct address byte_port(uint64_t port)
+{
+	return (struct address){
+		.space = SPACE_SYSTEM_IO,
+		.bit_width = 8,
+		.access_size = ACCESS_BYTE,
+		.address = port,
+	};
+}
+
+static int put_fadt(struct sysmem *sys, const struct boot_info *boot, uint64_t dsdt, uint64_t *at,
+		    struct error *err)
 {
 	struct fadt fadt = {
 		.header = header("FACP", "FCVMFADT", REVISION_6),
@@ -244,6 +359,14 @@ static int put_fadt(struct sysmem *sys, uint64_t dsdt, uint64_t *at, struct erro
 		.hypervisor = {'F', 'I', 'R', 'E', 'C', 'K', 'V', 'M'},
 	};
 
+	for (size_t i = 0; i < boot->dev_count; i++) {
+		const struct platform_dev *dev = &boot->devs[i];
+
+		if (dev->kind == PLATFORM_ACPI_SLEEP) {
+			fadt.sleep_control = byte_port(dev->base);
+			fadt.sleep_status = byte_port(dev->base + 1);
+		}
+	}
 	return put_table(sys, &fadt, sizeof(fadt), at, err);
 }
 
@@ -299,7 +422,7 @@ int acpi_write(struct sysmem *sys, unsigned vcpu_count, const struct boot_info *
 	if (put_dsdt(sys, boot, &dsdt, err) != 0) {
 		return -1;
 	}
-	if (put_fadt(sys, dsdt, &fadt, err) != 0) {
+	if (put_fadt(sys, boot, dsdt, &fadt, err) != 0) {
 		return -1;
 	}
 	if (put_madt(sys, vcpu_count, &madt, err) != 0) {

@@ -21,9 +21,18 @@ enum {
 	OP_DWORD = 0x0c,
 	OP_STRING = 0x0d,
 	OP_BUFFER = 0x11,
+	OP_PACKAGE = 0x12,
+	OP_METHOD = 0x14,
 	OP_DUAL_NAME = 0x2e,
 	OP_EXTENDED = 0x5b,
+	OP_ARG0 = 0x68,
 	OP_DEVICE = 0x82, /* after OP_EXTENDED */
+	OP_NOTIFY = 0x86,
+	OP_EQUAL = 0x93,
+	OP_IF = 0xa0,
+
+	METHOD_SERIALIZED = 1 << 3,
+	STATE_CHANGED = 0x80,
 
 	NAME_LEN = 4,
 
@@ -157,6 +166,37 @@ void aml_device_end(struct aml *aml, size_t start)
 	package_end(aml, start);
 }
 
+size_t aml_method_begin(struct aml *aml, const char *name, uint8_t argument_count)
+{
+	put_u8(aml, OP_METHOD);
+
+	const size_t start = aml->len;
+
+	put_path(aml, name);
+	put_u8(aml, argument_count | METHOD_SERIALIZED);
+	return start;
+}
+
+void aml_method_end(struct aml *aml, size_t start)
+{
+	package_end(aml, start);
+}
+
+void aml_notify_if(struct aml *aml, uint32_t value, const char *device)
+{
+	put_u8(aml, OP_IF);
+
+	const size_t start = aml->len;
+
+	put_u8(aml, OP_EQUAL);
+	put_u8(aml, OP_ARG0);
+	put_int(aml, value);
+	put_u8(aml, OP_NOTIFY);
+	put_path(aml, device);
+	put_int(aml, STATE_CHANGED);
+	package_end(aml, start);
+}
+
 static void put_name(struct aml *aml, const char *name)
 {
 	put_u8(aml, OP_NAME);
@@ -174,6 +214,20 @@ void aml_name_string(struct aml *aml, const char *name, const char *value)
 	put_name(aml, name);
 	put_u8(aml, OP_STRING);
 	put(aml, value, strlen(value) + 1);
+}
+
+void aml_name_package(struct aml *aml, const char *name, const uint32_t *values, uint8_t count)
+{
+	put_name(aml, name);
+	put_u8(aml, OP_PACKAGE);
+
+	const size_t start = aml->len;
+
+	put_u8(aml, count);
+	for (uint8_t i = 0; i < count; i++) {
+		put_int(aml, values[i]);
+	}
+	package_end(aml, start);
 }
 
 static uint32_t hex_digit(char c)

@@ -30,10 +30,20 @@ size_t aml_len(const struct aml *aml);
 size_t aml_device_begin(struct aml *aml, const char *path);
 void aml_device_end(struct aml *aml, size_t start);
 
+/* Method (name, argument_count, Serialized): its body follows until aml_method_end. */
+size_t aml_method_begin(struct aml *aml, const char *name, uint8_t argument_count);
+void aml_method_end(struct aml *aml, size_t start);
+
+/* In a method: If (Arg0 == value) { Notify (device, 0x80) }, "the device's state changed". */
+void aml_notify_if(struct aml *aml, uint32_t value, const char *device);
+
 /* Name (name, value) for the three kinds of value; `id` is a PNP id like "PNP0501". */
 void aml_name_int(struct aml *aml, const char *name, uint32_t value);
 void aml_name_string(struct aml *aml, const char *name, const char *value);
 void aml_name_eisaid(struct aml *aml, const char *name, const char *id);
+
+/* Name (name, Package () {...}) of `count` integers. */
+void aml_name_package(struct aml *aml, const char *name, const uint32_t *values, uint8_t count);
 
 /* Name (_CRS, ResourceTemplate ()), whose descriptors follow until aml_crs_end. */
 struct aml_crs {

@@ -14,6 +14,7 @@
 #include "regs.h"
 #include "sysmem.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/log.h"
 #include "zeropage.h"
 
 enum {
@@ -158,6 +159,27 @@ static int write_cmdline(struct gmem *mem, const char *cmdline, struct error *er
 	return 0;
 }
 
+static bool has_word(const char *text, const char *word)
+{
+	const size_t len = strlen(word);
+
+	for (const char *at = text; (at = strstr(at, word)) != NULL; at += len) {
+		if ((at == text || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0')) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The ACPI tables tell of no interrupt controller but the IOAPIC. */
+static void warn_of_noapic(const char *cmdline)
+{
+	if (has_word(cmdline, "noapic") && !has_word(cmdline, "acpi=off")) {
+		log_warn("boot_args has noapic without acpi=off: Linux then gives its devices no "
+			 "interrupts. Leave noapic out.");
+	}
+}
+
 int arch_write_boot_info(const struct arch_vm *vm, struct gmem *mem, const struct boot_info *boot,
 			 struct error *err)
 {
@@ -166,6 +188,7 @@ int arch_write_boot_info(const struct arch_vm *vm, struct gmem *mem, const struc
 	if (write_cmdline(mem, boot->cmdline, err) != 0) {
 		return -1;
 	}
+	warn_of_noapic(boot->cmdline);
 	/* First in the pool, where kernels search for it. */
 	if (mptable_write(&sys, vm->vcpu_count, err) != 0) {
 		return -1;

@@ -59,7 +59,9 @@ static int find_payload(const struct kernel_file *file, const struct setup_heade
 			uint64_t *offset, uint64_t *len, struct error *err)
 {
 	const unsigned sects = hdr->setup_sects == 0 ? SETUP_SECTS_DEFAULT : hdr->setup_sects;
-	const uint64_t needed = max_u64((uint64_t)hdr->syssize * PARAGRAPH, ENTRY_64 + 1);
+	/* syssize is rounded up, the file need not be. */
+	const uint64_t paragraphs = max_u64(hdr->syssize, 1);
+	const uint64_t needed = max_u64((paragraphs - 1) * PARAGRAPH + 1, ENTRY_64 + 1);
 
 	*offset = (uint64_t)(sects + 1) * SECTOR;
 	if (*offset > file->len || needed > file->len - *offset) {
@@ -113,7 +115,7 @@ int bzimage_load(struct gmem *mem, const struct kernel_file *file, struct boot_i
 	boot->protocol = BOOT_LINUX64_BZIMAGE;
 	boot->entry = GPA(hdr.pref_address + ENTRY_64);
 	boot->kernel_end = GPA(end);
-	/* What follows the jump's reach is no header but code. */
+	/* Bytes beyond the target of the jump are code, not header. */
 	boot->setup_header_len = min_u64(JUMP_END + (hdr.jump >> 8) - BZIMAGE_HEADER, sizeof(hdr));
 	memcpy(boot->setup_header, &hdr, boot->setup_header_len);
 	return 0;

@@ -3,12 +3,13 @@
  * What the guest's CPUID instruction says.
  *
  * Theory of operation: KVM_GET_SUPPORTED_CPUID describes a processor with everything that KVM and
- * the host's hardware can do, but with the host's topology or none. Three passes make a machine of
- * it: fixed bits from a table of {leaf, subleaf, register, mask, value}; whole leaves that only the
- * host knows (caches and TLBs, which old KVMs leave out); and the topology, which is one package
- * whose cores are pairs of threads where `smt` is set. The values are those that guests see under
- * Firecracker, since migrated images and feature probes depend on them [compat]. Leaves and fields
- * are described in [intel-sdm vol. 2, CPUID] and [amd-apm vol. 3, appendix E].
+ * the host's hardware can do, but with the host's topology or none. Four passes make a machine of
+ * it: what a guest may have (cpuid_allow.c); fixed bits from a table of {leaf, subleaf, register,
+ * mask, value}; whole leaves that only the host knows (caches and TLBs, which old KVMs leave out);
+ * and the topology, which is one package whose cores are pairs of threads where `smt` is set. The
+ * values are those that guests see under Firecracker, since migrated images and feature probes
+ * depend on them [compat]. Leaves and fields are described in [intel-sdm vol. 2, CPUID] and
+ * [amd-apm vol. 3, appendix E].
  */
 #include "cpuid.h"
 
@@ -21,9 +22,7 @@ enum {
 	LEAF_VENDOR = 0x0,
 	LEAF_FEATURES = 0x1,
 	LEAF_INTEL_CACHES = 0x4,
-	LEAF_POWER = 0x6,
 	LEAF_EXTENDED_FEATURES = 0x7,
-	LEAF_PERFMON = 0xa,
 	LEAF_TOPOLOGY = 0xb,
 	LEAF_TOPOLOGY_V2 = 0x1f,
 };
@@ -76,20 +75,10 @@ static const struct fixed_bits {
 } fixed_bits[] = {
 	/* CLFLUSH works on 8 units of 8 bytes */
 	{VENDOR_ANY, LEAF_FEATURES, 0, EBX, 0xff00, 8 << 8},
-	/* PDCM: no performance monitoring; TSC deadline: KVM's LAPIC has it; running under KVM */
-	{VENDOR_ANY, LEAF_FEATURES, 0, ECX, BIT(15) | BIT(24) | BIT(31), BIT(24) | BIT(31)},
-	/* no turbo to see, no energy bias to set */
-	{VENDOR_INTEL, LEAF_POWER, 0, EAX, BIT(1), 0},
-	{VENDOR_INTEL, LEAF_POWER, 0, ECX, BIT(3), 0},
+	/* TSC deadline: KVM's LAPIC has it; running under KVM */
+	{VENDOR_ANY, LEAF_FEATURES, 0, ECX, BIT(24) | BIT(31), BIT(24) | BIT(31)},
 	/* FDP_EXCPTN_ONLY and the deprecated FPU CS/DS: facts of the host that KVM doesn't tell */
 	{VENDOR_INTEL, LEAF_EXTENDED_FEATURES, 0, EBX, BIT(6) | BIT(13), BIT(6) | BIT(13)},
-	/* WAITPKG: UMWAIT would let a guest put the host's core to sleep */
-	{VENDOR_INTEL, LEAF_EXTENDED_FEATURES, 0, ECX, BIT(5), 0},
-	/* no virtual PMU */
-	{VENDOR_INTEL, LEAF_PERFMON, 0, EAX, UINT32_MAX, 0},
-	{VENDOR_INTEL, LEAF_PERFMON, 0, EBX, UINT32_MAX, 0},
-	{VENDOR_INTEL, LEAF_PERFMON, 0, ECX, UINT32_MAX, 0},
-	{VENDOR_INTEL, LEAF_PERFMON, 0, EDX, UINT32_MAX, 0},
 	/* IA32_ARCH_CAPABILITIES is Intel's; KVM offers its emulation on AMD too */
 	{VENDOR_AMD, LEAF_EXTENDED_FEATURES, 0, EDX, BIT(29), 0},
 	{VENDOR_AMD, LEAF_EXT_FEATURES, 0, ECX, TOPOEXT, TOPOEXT},
@@ -252,7 +241,7 @@ static int normalise_common(struct cpuid_table *table, const struct arch_machine
 
 	if (features != NULL) {
 		set_bits(&features->ebx, 0xff0000, apic_id_space(machine->vcpu_count) << 16);
-		/* HTT: the count above means something */
+		/* HTT: the count above is valid */
 		set_bits(&features->edx, BIT(28), machine->vcpu_count > 1 ? BIT(28) : 0);
 	}
 	if (put_topology(table, LEAF_TOPOLOGY, machine, err) != 0) {
@@ -289,7 +278,7 @@ static void put_brand(struct cpuid_table *table, const char brand[BRAND_LEN])
 	}
 }
 
-/* The host's model stays secret, but its frequency is told: some guests calibrate by it. */
+/* Hides the host's model, but keeps its frequency, by which some guests calibrate. */
 static void set_intel_brand(struct cpuid_table *table, cpuid_read_fn read_host)
 {
 	char host[BRAND_LEN + 1] = {0};
@@ -338,8 +327,10 @@ static int put_amd_caches(struct cpuid_table *table, const struct arch_machine *
 			  cpuid_read_fn read_host, struct error *err)
 {
 	remove_leaf(table, LEAF_AMD_CACHES);
-	/* Of a processor without the leaf, it reads as something else. The guest then sees no
-	 * caches. */
+	/*
+	 * A processor without this leaf answers with that of another one. Then the guest sees no
+	 * caches.
+	 */
 	if ((read_host(LEAF_EXT_FEATURES, 0).ecx & TOPOEXT) == 0) {
 		return 0;
 	}
@@ -379,7 +370,7 @@ static int normalise_amd(struct cpuid_table *table, const struct arch_machine *m
 	if (sizes != NULL) {
 		/* threads of the package, and bits of the APIC id that number them */
 		set_bits(&sizes->ecx, 0xff, machine->vcpu_count - 1);
-		set_bits(&sizes->ecx, 0xf000, 7 << 12);
+		set_bits(&sizes->ecx, 0xf000, APIC_ID_BITS << 12);
 	}
 	put_brand(table, brand);
 	if (put(table, &topology, err) != 0) {
@@ -409,6 +400,7 @@ int cpuid_normalise(struct cpuid_table *table, const struct arch_machine *machin
 {
 	const enum vendor vendor = table_vendor(table);
 
+	cpuid_allow(table);
 	apply_fixed_bits(table, vendor);
 	if (normalise_common(table, machine, read_host, err) != 0) {
 		return -1;
@@ -419,7 +411,7 @@ int cpuid_normalise(struct cpuid_table *table, const struct arch_machine *machin
 	case VENDOR_AMD:
 		return normalise_amd(table, machine, read_host, err);
 	case VENDOR_ANY:
-		break; /* what all vendors have will do */
+		break; /* no changes for one vendor alone */
 	}
 	return 0;
 }

@@ -27,6 +27,10 @@ struct cpuid_regs cpuid_read_host(uint32_t leaf, uint32_t subleaf);
 MUST_CHECK int cpuid_normalise(struct cpuid_table *table, const struct arch_machine *machine,
 			       cpuid_read_fn read_host, struct error *err);
 
+/* Leaves of KVM's list what a guest may have: cpuid_allow.c has the table. cpuid_normalise's part.
+ */
+void cpuid_allow(struct cpuid_table *table);
+
 /* Makes a normalised table that of vCPU `index`, whose APIC id is its index. */
 void cpuid_set_vcpu(struct cpuid_table *table, bool smt, unsigned index);
 

@@ -37,6 +37,10 @@
 #define LAYOUT_SYSTEM UINT64_C(0x9fc00)
 #define LAYOUT_SYSTEM_END UINT64_C(0xe0000)
 
+/* At the pool's end, where the tables never get: the generation id, and the page below it. */
+#define LAYOUT_VMGENID UINT64_C(0xdfff0)
+#define LAYOUT_VMCLOCK UINT64_C(0xde000)
+
 /* Start of the area where kernels search for an RSDP that nobody told them of [acpi-6.5 5.2.5.1] */
 #define LAYOUT_RSDP UINT64_C(0xe0000)
 
@@ -66,13 +70,17 @@
 /* Linux with 4-level page tables reaches 46 bits of physical address space. */
 #define LAYOUT_RAM_END UINT64_C(0x400000000000)
 
+/* The sleep registers of ACPI: two ports that no PC device has. */
+#define LAYOUT_ACPI_SLEEP UINT64_C(0x600)
+
 /* Interrupts: one GSI is one pin of KVM's 24-pin IOAPIC, and its routing table has 4096 entries. */
 enum {
 	GSI_I8042 = 1,
 	GSI_SERIAL = 4,
 	GSI_FIRST = 5, /* the pins for virtio-mmio devices, in attach order */
-	GSI_LAST = 23, /* the last two are kept for generation id and clock page */
-	GSI_VIRTIO_LAST = GSI_LAST - 2,
+	GSI_VIRTIO_LAST = 21,
+	GSI_VMGENID = 22,
+	GSI_VMCLOCK = 23,
 	GSI_MSI_FIRST = 24,
 	GSI_MSI_LAST = 4095,
 };
@@ -88,19 +96,49 @@ struct cpuid_table {
 	struct kvm_cpuid_entry2 entry[CPUID_ENTRIES_MAX];
 };
 
+enum {
+	MSR_LIST_MAX = 512
+};
+
+/* Numbers of model-specific registers. */
+struct msr_list {
+	uint32_t count;
+	uint32_t index[MSR_LIST_MAX];
+};
+
+/* What the host's KVM can do for saving and loading. */
+struct kvm_abilities {
+	uint32_t xsave_len; /* bytes of a vCPU's XSAVE area: KVM_CAP_XSAVE2 */
+	bool has_xsave2;
+	bool has_sregs2;
+	bool has_tsc_control;
+	bool has_clock_realtime;
+};
+
 struct arch_vm {
-	int fd; /* borrowed */
+	int fd;	 /* borrowed */
+	int kvm; /* borrowed: /dev/kvm */
 	unsigned vcpu_count;
 	bool smt;
+	bool is_loaded;
 	bool is_interpreted; /* see arch_vcpu_describe_exit */
-	/* What the guest's CPUID says; the APIC ids in it are the last configured vCPU's. */
+	struct kvm_abilities can;
+	struct msr_list msrs;	     /* that a vCPU's state has */
+	struct kvm_clock_data clock; /* as it went on after a load; flags 0: unknown */
+	/*
+	 * What the guest's CPUID says; the APIC ids in it are the last configured vCPU's. Empty if
+	 * the machine is loaded: then each vCPU has a table of its own, which came with its state.
+	 */
 	struct cpuid_table cpuid;
+	struct cpuid_table *loaded; /* by vCPU; owned, NULL if the machine is booted */
 };
 
 struct arch_vcpu {
-	int fd; /* borrowed */
+	int fd;			  /* borrowed */
+	const struct arch_vm *vm; /* borrowed */
 	unsigned index;
 	bool is_interpreted;
+	bool is_scaled; /* its TSC runs at another frequency than the host's */
 };
 
 #endif

@@ -7,7 +7,6 @@
 
 /* Register numbers [intel-sdm vol. 4, table 2-2]. */
 enum {
-	MSR_IA32_TSC = 0x10,
 	MSR_IA32_SYSENTER_CS = 0x174,
 	MSR_IA32_SYSENTER_ESP = 0x175,
 	MSR_IA32_SYSENTER_EIP = 0x176,

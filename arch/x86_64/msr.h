@@ -1,12 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model-specific registers of a vCPU at boot. */
+/* The model-specific registers of a vCPU: those set at boot, and those that are its state. */
 #ifndef ARCH_X86_64_MSR_H
 #define ARCH_X86_64_MSR_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stddef.h>
+
+#include "layout.h"
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+#include "vmm/base/text.h"
+
+/* Register numbers [intel-sdm vol. 4, table 2-2]. */
+enum {
+	MSR_IA32_TSC = 0x10,
+	MSR_IA32_TSC_DEADLINE = 0x6e0,
+};
 
 /* The values that every vCPU starts with; at most KVM_MSRS_MAX of them. */
 const struct kvm_msr_entry *msr_boot(size_t *count);
+
+/*
+ * The registers that are a vCPU's state on this host: msr_list.c says which. It may not be possible
+ * to read each of them. `kvm` is /dev/kvm.
+ */
+MUST_CHECK int msr_list_to_save(int kvm, struct msr_list *list, struct error *err);
+bool msr_list_has(const struct msr_list *list, uint32_t index);
+
+/* Appends the register's name and number, "IA32_XSS (MSR 0xda0)", or "MSR 0xc0010020". */
+void msr_add_name(struct text *text, uint32_t index);
 
 #endif

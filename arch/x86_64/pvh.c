@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The start info: what a PVH kernel is told [xen, arch-x86/hvm/start_info.h]. */
+/* The start info, which a PVH kernel reads first [xen, arch-x86/hvm/start_info.h]. */
 #include "pvh.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The start info: what a PVH kernel is told. */
+/* The start info, which a PVH kernel reads first. */
 #ifndef ARCH_X86_64_PVH_H
 #define ARCH_X86_64_PVH_H
 

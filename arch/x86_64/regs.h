@@ -11,7 +11,7 @@ MUST_CHECK int regs_write_tables(struct gmem *mem, enum boot_protocol protocol, 
 /* Changes what the protocol asks for in registers as KVM reset them. */
 void regs_set_system(struct kvm_sregs *sregs, enum boot_protocol protocol);
 
-/* General registers: entry point, flags, and the pointer to what the kernel is told. */
+/* General registers: entry point, flags, and the pointer to the boot information. */
 struct kvm_regs regs_general(const struct boot_info *boot);
 
 #endif

@@ -15,7 +15,7 @@ struct sysmem sysmem_init(struct gmem *mem)
 
 int sysmem_put(struct sysmem *sys, const void *table, size_t len, uint64_t *at, struct error *err)
 {
-	if (len > LAYOUT_SYSTEM_END - sys->next ||
+	if (len > LAYOUT_VMCLOCK - sys->next ||
 	    gmem_write(sys->mem, GPA(sys->next), table, len) != 0) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "The guest has no room for a firmware table of %zu bytes below "

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One vCPU: CPUID, MSRs, FPU and LAPIC before boot, and the words for why it can't go on. */
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "arch/boot.h"
 #include "cpuid.h"
 #include "kvm_x86.h"
 #include "msr.h"
 #include "regs.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/text.h"
+
+/* --- Building the machine --- */
 
 /* The local APIC's registers for its two pins [intel-sdm vol. 3, 11.5.1]. */
 enum {
@@ -47,7 +47,15 @@ int arch_vcpu_init(struct arch_vcpu *vcpu, struct arch_vm *vm, int fd, unsigned 
 	size_t msr_count;
 	const struct kvm_msr_entry *msrs = msr_boot(&msr_count);
 
-	*vcpu = (struct arch_vcpu){.fd = fd, .index = index, .is_interpreted = vm->is_interpreted};
+	*vcpu = (struct arch_vcpu){
+		.fd = fd,
+		.vm = vm,
+		.index = index,
+		.is_interpreted = vm->is_interpreted,
+	};
+	if (vm->is_loaded) {
+		return 0; /* all that it is comes with arch_vcpu_load */
+	}
 	cpuid_set_vcpu(&vm->cpuid, vm->smt, index);
 	/* Before the MSRs, some of which exist only if CPUID says so. */
 	if (kvm_set_cpuid2(fd, &vm->cpuid, err) != 0) {
@@ -85,36 +93,17 @@ int arch_vcpu_set_boot_state(struct arch_vcpu *vcpu, const struct boot_info *boo
 	return kvm_set_regs(vcpu->fd, &regs, err);
 }
 
+/* --- While it runs --- */
+
 int arch_vcpu_note_pause(struct arch_vcpu *vcpu, struct error *err)
 {
 	return kvm_kvmclock_ctrl(vcpu->fd, err);
 }
 
-/* Text that grows in a buffer and is cut where that ends. */
-struct text {
-	char *buf;
-	size_t len;
-	size_t used;
-};
-
-PRINTF(2, 3) static void text_add(struct text *text, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-
-	const int n = vsnprintf(text->buf + text->used, text->len - text->used, fmt, args);
-
-	va_end(args);
-	if (n > 0) {
-		text->used = min_u64(text->used + (size_t)n, text->len - 1);
-	}
-}
-
 /* Where an AMD processor's guest is after KVM reset it because of a triple fault. */
 #define RESET_RIP UINT64_C(0xfff0)
 
-static void add_rip(struct text *text, const struct arch_vcpu *vcpu)
+static void add_rip(const struct arch_vcpu *vcpu, struct text *text)
 {
 	struct error ignored = {0};
 	struct kvm_regs regs;
@@ -128,14 +117,16 @@ static void add_rip(struct text *text, const struct arch_vcpu *vcpu)
 	}
 }
 
-static void add_instruction(struct text *text, const struct kvm_run *run)
+static void add_instruction(const struct kvm_run *run, struct text *text)
 {
 	/* Flags are one of KVM's 64-bit data words, the size and bytes two more [5]. */
 	enum {
 		DATA_WITH_BYTES = 3
 	};
 
-	if (run->emulation_failure.ndata < DATA_WITH_BYTES ||
+	if (run->exit_reason != KVM_EXIT_INTERNAL_ERROR ||
+	    run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION ||
+	    run->emulation_failure.ndata < DATA_WITH_BYTES ||
 	    (run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) ==
 		    0) {
 		return;
@@ -150,39 +141,38 @@ static void add_instruction(struct text *text, const struct kvm_run *run)
 	}
 }
 
-void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run *run, char *buf,
-			     size_t len)
+static void describe_reason(const struct kvm_run *run, struct text *text)
 {
-	struct text text = {buf, len, 0};
-
 	switch (run->exit_reason) {
 	case KVM_EXIT_INTERNAL_ERROR:
 		if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
-			text_add(&text, "KVM can't emulate the guest's instruction");
-			add_rip(&text, vcpu);
-			add_instruction(&text, run);
+			text_add(text, "KVM can't emulate the guest's instruction");
 		} else {
-			text_add(&text, "KVM reports internal error %u", run->internal.suberror);
-			add_rip(&text, vcpu);
+			text_add(text, "KVM reports internal error %u", run->internal.suberror);
 		}
 		break;
 	case KVM_EXIT_SHUTDOWN:
-		text_add(&text, "the guest triple-faulted");
-		add_rip(&text, vcpu);
+		text_add(text, "the guest triple-faulted");
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		text_add(&text, "the processor refuses to enter the guest (hardware reason 0x%llx)",
+		text_add(text, "the processor refuses to enter the guest (hardware reason 0x%llx)",
 			 run->fail_entry.hardware_entry_failure_reason);
-		add_rip(&text, vcpu);
 		break;
 	default:
-		text_add(&text, "KVM returned with unknown exit reason %u", run->exit_reason);
-		add_rip(&text, vcpu);
+		text_add(text, "KVM returned with unknown exit reason %u", run->exit_reason);
 		break;
 	}
+}
+
+void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run *run,
+			     struct text *text)
+{
+	describe_reason(run, text);
+	add_rip(vcpu, text);
+	add_instruction(run, text);
 	if (vcpu->is_interpreted) {
-		text_add(&text, "; this host's KVM (neither kvm_intel nor kvm_amd) interprets "
-				"guest instructions rather than running them on hardware, and "
-				"can't run Linux");
+		text_add(text, "; this host's KVM (neither kvm_intel nor kvm_amd) interprets "
+			       "guest instructions rather than running them on hardware, and "
+			       "can't run Linux");
 	}
 }

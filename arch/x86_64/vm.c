@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The x86_64 machine: what it asks of KVM, where its RAM and fixed devices are, its irqchip. */
-#include <stdio.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "arch/boot.h"
 #include "cpuid.h"
 #include "kvm_x86.h"
+#include "msr.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/kvm.h"
 
@@ -14,27 +16,7 @@ const char arch_name[] = "x86_64";
 const char arch_cmdline_default[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux "
 				    "i8042.nomux i8042.dumbkbd swiotlb=noforce";
 
-static const struct kvm_cap required_caps[] = {
-	{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
-	{KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
-	{KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
-	{KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
-	{KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR"},
-	{KVM_CAP_PIT2, "KVM_CAP_PIT2"},
-	{KVM_CAP_PIT_STATE2, "KVM_CAP_PIT_STATE2"},
-	{KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK"},
-	{KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"},
-	{KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE"},
-	{KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS"},
-	{KVM_CAP_XCRS, "KVM_CAP_XCRS"},
-	{KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},
-	{KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
-};
-
-int arch_check_host(int kvm, struct error *err)
-{
-	return kvm_check_caps(kvm, required_caps, ARRAY_COUNT(required_caps), err);
-}
+/* --- The machine's shape: pure functions --- */
 
 size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
 {
@@ -82,6 +64,27 @@ const struct platform_dev *arch_platform_slots(size_t *count)
 			.len = 5,
 			.gsi = GSI_I8042,
 		},
+		{
+			.kind = PLATFORM_ACPI_SLEEP,
+			.bus = BUS_PIO,
+			.base = LAYOUT_ACPI_SLEEP,
+			.len = 2,
+			.gsi = PLATFORM_NO_GSI,
+		},
+		{
+			.kind = PLATFORM_VMGENID,
+			.bus = BUS_RAM,
+			.base = LAYOUT_VMGENID,
+			.len = 16,
+			.gsi = GSI_VMGENID,
+		},
+		{
+			.kind = PLATFORM_VMCLOCK,
+			.bus = BUS_RAM,
+			.base = LAYOUT_VMCLOCK,
+			.len = 0x1000,
+			.gsi = GSI_VMCLOCK,
+		},
 	};
 
 	*count = ARRAY_COUNT(slots);
@@ -103,6 +106,30 @@ bool arch_virtio_slot(size_t index, struct platform_dev *dev)
 	return true;
 }
 
+/* --- Building the machine --- */
+
+int arch_check_host(int kvm, struct error *err)
+{
+	static const struct kvm_cap needed[] = {
+		{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
+		{KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
+		{KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
+		{KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+		{KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR"},
+		{KVM_CAP_PIT2, "KVM_CAP_PIT2"},
+		{KVM_CAP_PIT_STATE2, "KVM_CAP_PIT_STATE2"},
+		{KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK"},
+		{KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"},
+		{KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE"},
+		{KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS"},
+		{KVM_CAP_XCRS, "KVM_CAP_XCRS"},
+		{KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},
+		{KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
+	};
+
+	return kvm_check_caps(kvm, needed, ARRAY_COUNT(needed), err);
+}
+
 unsigned long arch_vm_type(int kvm)
 {
 	(void)kvm;
@@ -120,25 +147,56 @@ static bool host_interprets_guests(void)
 	       access("/sys/module/kvm_amd", F_OK) != 0;
 }
 
+static int make_cpuid(struct arch_vm *vm, const struct arch_machine *machine, struct error *err)
+{
+	if (kvm_get_supported_cpuid(vm->kvm, &vm->cpuid, err) != 0) {
+		return -1;
+	}
+	return cpuid_normalise(&vm->cpuid, machine, cpuid_read_host, err);
+}
+
+/* Room for what comes with the vCPUs' states. */
+static int make_loaded_cpuid(struct arch_vm *vm, struct error *err)
+{
+	vm->loaded = calloc(vm->vcpu_count, sizeof(*vm->loaded));
+	if (vm->loaded == NULL) {
+		errno = ENOMEM;
+		return error_sys(err, "Cannot keep the CPUID of %u vCPUs", vm->vcpu_count);
+	}
+	return 0;
+}
+
+static int make_irqchip(const struct arch_vm *vm, struct error *err)
+{
+	if (kvm_create_irqchip(vm->fd, err) != 0) {
+		return -1;
+	}
+	return vm->is_loaded ? 0 : kvm_mask_pics(vm->fd, err);
+}
+
 int arch_vm_init(struct arch_vm *vm, int kvm, int vm_fd, const struct arch_machine *machine,
 		 struct error *err)
 {
 	*vm = (struct arch_vm){
 		.fd = vm_fd,
+		.kvm = kvm,
 		.vcpu_count = machine->vcpu_count,
 		.smt = machine->smt,
+		.is_loaded = machine->is_loaded,
 		.is_interpreted = host_interprets_guests(),
+		.can = kvm_find_abilities(vm_fd),
 	};
-	if (kvm_get_supported_cpuid(kvm, &vm->cpuid, err) != 0) {
+	/* Asked for now, since the VMM thread is confined when a machine is saved. */
+	if (msr_list_to_save(kvm, &vm->msrs, err) != 0) {
 		return -1;
 	}
-	if (cpuid_normalise(&vm->cpuid, machine, cpuid_read_host, err) != 0) {
+	if ((vm->is_loaded ? make_loaded_cpuid(vm, err) : make_cpuid(vm, machine, err)) != 0) {
 		return -1;
 	}
 	if (kvm_set_tss_addr(vm_fd, LAYOUT_KVM_TSS, err) != 0) {
 		return -1;
 	}
-	if (kvm_create_irqchip(vm_fd, err) != 0) {
+	if (make_irqchip(vm, err) != 0) {
 		return -1;
 	}
 	return kvm_create_pit2(vm_fd, err);
@@ -153,5 +211,6 @@ int arch_vm_finish(struct arch_vm *vm, struct error *err)
 
 void arch_vm_destroy(struct arch_vm *vm)
 {
-	*vm = (struct arch_vm){0}; /* its parts are KVM's and end with the VM's descriptor */
+	free(vm->loaded);
+	*vm = (struct arch_vm){0}; /* its other parts are KVM's and end with the VM's descriptor */
 }

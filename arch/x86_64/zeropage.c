@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The zero page: what Linux's 64-bit entry is told [linux-x86-boot 1.3, linux-zero-page]. */
+/* The zero page, which Linux's 64-bit entry reads [linux-x86-boot 1.3, linux-zero-page]. */
 #include "zeropage.h"
 
 #include <asm/bootparam.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The zero page: what Linux's 64-bit entry is told. */
+/* The zero page, which Linux's 64-bit entry reads. */
 #ifndef ARCH_X86_64_ZEROPAGE_H
 #define ARCH_X86_64_ZEROPAGE_H
 
