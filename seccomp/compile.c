@@ -33,7 +33,9 @@ static uint32_t action_code(const struct policy_action *action)
 	return SCMP_ACT_KILL_PROCESS;
 }
 
-/* A 32-bit comparison leaves the upper half of the register out, which is the caller's to set. */
+/*
+ * A 32-bit comparison ignores the upper half of the register, which the caller may set to anything.
+ */
 static struct scmp_arg_cmp comparison(const struct policy_arg *arg)
 {
 	static const enum scmp_compare ops[] = {
@@ -83,7 +85,7 @@ static int add_rule(const struct target *target, const struct policy_filter *fil
 	int result = seccomp_rule_add_array(target->context, action_code(&filter->filter_action),
 					    number, (unsigned)count, args);
 
-	/* The same rule again, as without its conditions, is fine. */
+	/* The same rule may come twice: so it is when conditions are dropped. */
 	if (result < 0 && result != -EEXIST) {
 		errno = -result;
 		return error_sys(err, "filter `%s`, rule %zu: libseccomp refuses it",
@@ -131,7 +133,7 @@ static int add_rules(scmp_filter_ctx context, const struct policy_filter *filter
 		return error_set(err, ERR_BAD_REQUEST,
 				 "`%s` is no architecture that libseccomp knows", arch);
 	}
-	/* Other ABIs of the same machine, x32 among them, are no way around. */
+	/* Calls by other ABIs of the same machine, such as x32, kill the process. */
 	if ((token != seccomp_arch_native() &&
 	     (seccomp_arch_add(context, token) < 0 ||
 	      seccomp_arch_remove(context, SCMP_ARCH_NATIVE) < 0)) ||

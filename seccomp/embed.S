@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The compiled default filters as constant bytes. */
-	.section .rodata
+/* The compiled default filters; the process puts its id into them. */
+	.section .data
 	.balign 8
 	.global seccomp_default_filters
 	.global seccomp_default_filters_end

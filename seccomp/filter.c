@@ -2,11 +2,11 @@
 /*
  * Installs compiled filters.
  *
- * Theory of operation. Policies are compiled when squib is built (tools/seccompiler), so that the
- * monitor has neither a parser of policies nor a compiler in it, and a thread's filter costs one
- * system call. The compiled file is part of the binary (embed.S); --seccomp-filter takes another in
- * its place. A file is checked before any of its programs is used; what the programs do is the
- * kernel's to verify.
+ * Theory of operation. Policies are compiled when squib is built (tools/seccompiler/main), so that
+ * the monitor has neither a parser of policies nor a compiler in it, and a thread's filter costs
+ * one system call. Only the process's own id is filled in when they are read. The compiled file is
+ * part of the binary (embed.S); --seccomp-filter takes another in its place. A file is checked
+ * before any of its programs is used; what the programs do is the kernel's to verify.
  */
 #include "seccomp/filter.h"
 
@@ -18,16 +18,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "seccomp/essential.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
 /* embed.S */
-extern const char seccomp_default_filters[];
-extern const char seccomp_default_filters_end[];
+extern char seccomp_default_filters[];
+extern char seccomp_default_filters_end[];
 /* rules.mk makes them from the kernel's headers; names follow each other, "" for a gap */
 extern const char seccomp_syscall_names[];
 extern const uint32_t seccomp_syscall_names_len; /* bytes */
-extern const uint32_t seccomp_audit_arch;
 
 const char filter_magic[FILTER_MAGIC_LEN] = {'s', 'q', 'u', 'i', 'b', 'b', 'p', '1'};
 
@@ -78,12 +78,29 @@ int filter_set_parse(const void *bytes, size_t len, struct filter_set *set, stru
 	return 0;
 }
 
+void filter_set_name_self(struct filter_set *set)
+{
+	for (int i = 0; i < FILTER_THREADS; i++) {
+		for (unsigned short j = 0; j < set->programs[i].len; j++) {
+			struct sock_filter *at = &set->programs[i].filter[j];
+
+			if (at->code == (BPF_JMP | BPF_JEQ | BPF_K) && at->k == FILTER_SELF) {
+				at->k = (uint32_t)getpid();
+			}
+		}
+	}
+}
+
 int filter_set_default(struct filter_set *set, struct error *err)
 {
-	return filter_set_parse(seccomp_default_filters,
-				(uintptr_t)seccomp_default_filters_end -
-					(uintptr_t)seccomp_default_filters,
-				set, err);
+	if (filter_set_parse(seccomp_default_filters,
+			     (uintptr_t)seccomp_default_filters_end -
+				     (uintptr_t)seccomp_default_filters,
+			     set, err) < 0) {
+		return -1;
+	}
+	filter_set_name_self(set);
+	return 0;
 }
 
 int filter_set_load(const char *path, struct filter_set *set, struct error *err)
@@ -95,12 +112,13 @@ int filter_set_load(const char *path, struct filter_set *set, struct error *err)
 	if (read_file(path, "The seccomp filter", FILTER_FILE_MAX, &bytes, &len, err) < 0) {
 		return -1;
 	}
-	if (filter_set_parse(bytes, len, set, err) < 0) {
+	if (filter_set_parse(bytes, len, set, err) < 0 || essential_check(set, err) < 0) {
 		*set = (struct filter_set){0};
 		return error_wrap(err, "Filter deserialization failed: %s", path);
 	}
 	set->owned = bytes;
 	bytes = NULL;
+	filter_set_name_self(set);
 	return 0;
 }
 

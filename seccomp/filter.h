@@ -25,12 +25,18 @@ enum {
 	FILTER_MAGIC_LEN = 8,
 };
 
+/*
+ * Stands in a program, in comparisons for equality, for the id of the process that loads it. No
+ * process has it: the kernel's limit is 2^22.
+ */
+#define FILTER_SELF UINT32_C(0x7fffffff)
+
 /* "vmm", "api", "vcpu": what policies call them. */
 extern const char *const filter_thread_names[FILTER_THREADS];
 
 /*
  * The file: this header, then the instructions of the three programs, one after the other, in the
- * byte order of the machine. Written by tools/seccompiler.
+ * byte order of the machine. Written by tools/seccompiler/main.
  */
 struct filter_header {
 	char magic[FILTER_MAGIC_LEN];
@@ -39,6 +45,9 @@ struct filter_header {
 };
 
 extern const char filter_magic[FILTER_MAGIC_LEN];
+
+/* AUDIT_ARCH_... of this build; seccomp/rules.mk makes it. */
+extern const uint32_t seccomp_audit_arch;
 
 /* One program per thread; all NULL: no filters. Programs point into `owned` or constants. */
 struct filter_set {
@@ -49,12 +58,18 @@ struct filter_set {
 /* The filters that the binary carries. */
 MUST_CHECK int filter_set_default(struct filter_set *set, struct error *err);
 
-/* The filters of a file, which must be for this architecture and have all three, none empty. */
+/*
+ * The filters of a file, which must be for this architecture and have all three, none empty, none
+ * without the calls that squib can't do without (seccomp/essential.h).
+ */
 MUST_CHECK int filter_set_load(const char *path, struct filter_set *set, struct error *err);
 
 /* Reads the `len` bytes of a file, which outlive *set. */
 MUST_CHECK int filter_set_parse(const void *bytes, size_t len, struct filter_set *set,
 				struct error *err);
+
+/* Puts the id of this process in the place of FILTER_SELF. Loading does so. */
+void filter_set_name_self(struct filter_set *set);
 
 /* Programs that are installed stay so. A zeroed one is fine. */
 void filter_set_free(struct filter_set *set);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "seccomp/filter.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/json.h"
 
@@ -143,6 +144,19 @@ static int read_op(json_t *json, const struct place *place, struct policy_arg *a
 		     "{\"masked_eq\": MASK}");
 }
 
+/* A number, or "self": the id of the process that is held in. */
+static int read_value(json_t *json, const struct place *place, struct policy_arg *arg,
+		      struct error *err)
+{
+	const char *text = json_string_value(json_object_get(json, "val"));
+
+	if (text != NULL && strcmp(text, "self") == 0) {
+		arg->value = FILTER_SELF;
+		return 0;
+	}
+	return read_uint(json, "val", INT64_MAX, place, &arg->value, err);
+}
+
 static int read_arg(json_t *json, const struct place *place, struct policy_arg *arg,
 		    struct error *err)
 {
@@ -155,8 +169,7 @@ static int read_arg(json_t *json, const struct place *place, struct policy_arg *
 	}
 	if (check_keys(json, names, place, err) < 0 ||
 	    read_uint(json, "index", POLICY_ARGS_MAX - 1, place, &index, err) < 0 ||
-	    read_uint(json, "val", INT64_MAX, place, &arg->value, err) < 0 ||
-	    read_op(json, place, arg, err) < 0) {
+	    read_value(json, place, arg, err) < 0 || read_op(json, place, arg, err) < 0) {
 		return -1;
 	}
 	arg->index = (unsigned)index;
@@ -164,6 +177,10 @@ static int read_arg(json_t *json, const struct place *place, struct policy_arg *
 		return fault(err, place, "`type` must be \"dword\" or \"qword\"");
 	}
 	arg->is_dword = strcmp(type, "dword") == 0;
+	if (json_is_string(json_object_get(json, "val")) &&
+	    (!arg->is_dword || arg->op != POLICY_EQ)) {
+		return fault(err, place, "\"self\" goes with \"dword\" and \"eq\" alone");
+	}
 	if (arg->is_dword && (arg->value > UINT32_MAX || arg->mask > UINT32_MAX)) {
 		return fault(err, place, "a \"dword\" is compared with 32 bits at most");
 	}

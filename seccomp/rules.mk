@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The seccomp filters: policies are compiled on this host for ARCH, and become part of the binary.
 
-SECCOMPILER_SRC := tools/seccompiler.c seccomp/policy.c seccomp/compile.c seccomp/filter.c
+SECCOMPILER_SRC := tools/seccompiler/main.c seccomp/policy.c seccomp/compile.c $(FILTER_SRC)
 SECCOMPILER := build/$(HOST_ARCH)/seccompiler
 
 ifeq ($(B),build/$(HOST_ARCH))
@@ -34,8 +34,7 @@ $(B)/seccomp/syscalls.c:
 	@echo "  GEN     $@"
 	@{ \
 		echo '#include <linux/audit.h>'; \
-		echo '#include <stdint.h>'; \
-		echo 'extern const uint32_t seccomp_audit_arch;'; \
+		echo '#include "seccomp/filter.h"'; \
 		echo 'const uint32_t seccomp_audit_arch = $(AUDIT_ARCH_$(ARCH));'; \
 		echo 'extern const char seccomp_syscall_names[];'; \
 		echo 'extern const uint32_t seccomp_syscall_names_len;'; \

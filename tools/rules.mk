@@ -4,35 +4,52 @@
 .PHONY: kvm_probe
 kvm_probe: $(B)/kvm_probe ## build the program that tells what /dev/kvm can run
 
-$(B)/kvm_probe: $(call objects,tools/kvm_probe.c tools/kvm_probe_$(ARCH).c $(BASE_SRC) $(ARCH_SRC))
+$(B)/kvm_probe: $(call objects,tools/kvm_probe/kvm_probe.c tools/kvm_probe/kvm_probe_$(ARCH).c $(BASE_SRC) $(ARCH_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 .PHONY: demo shell
 demo: ## install what is missing, boot a microVM of ARCH and draw the timeline of its boot
-	@tools/demo $(ARCH)
+	@tools/dev/demo $(ARCH)
 
 shell: ## the same with an interactive guest
-	@tools/demo $(ARCH) shell
+	@tools/dev/demo $(ARCH) shell
 
 # --- squibctl ---
 
-CTL_SRC := $(wildcard tools/ctl_*.c)
+TOOLS_LIB_SRC := $(wildcard tools/lib/*.c)
+CTL_SRC := $(filter-out tools/squibctl/main.c,$(wildcard tools/squibctl/*.c)) $(TOOLS_LIB_SRC)
 
 all: $(B)/squibctl
-$(B)/squibctl: $(call objects,tools/squibctl.c $(CTL_SRC) $(BASE_SRC))
+$(B)/squibctl: $(call objects,tools/squibctl/main.c $(CTL_SRC) $(BASE_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # --- jailer ---
 
 JAILER_SRC := $(filter-out tools/jailer/main.c,$(wildcard tools/jailer/*.c))
-JAILER_BASE_SRC := vmm/base/error.c vmm/base/fd.c vmm/base/flags.c
+JAILER_BASE_SRC := vmm/base/clock.c vmm/base/error.c vmm/base/fd.c vmm/base/flags.c
 
 all: $(B)/jailer
 $(B)/jailer: $(call objects,tools/jailer/main.c $(JAILER_SRC) $(JAILER_BASE_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ -lcap
+
+# --- snapshot-editor ---
+
+# It reads state with the functions that squib has for it, which name the fields of every device: so
+# all of squib is there, and the linker drops what is not called.
+EDITOR_SRC := $(filter-out tools/snapshot_editor/main.c tools/snapshot_editor/regs_%,$(wildcard tools/snapshot_editor/*.c))
+EDITOR_ARCH_SRC := tools/snapshot_editor/regs_$(ARCH).c
+
+all: $(B)/snapshot-editor $(B)/rebase-snap
+$(B)/snapshot-editor: $(call objects,tools/snapshot_editor/main.c $(EDITOR_SRC) $(EDITOR_ARCH_SRC) $(TOOLS_LIB_SRC) \
+		$(filter-out vmm/main.c,$(SQUIB_SRC))) $(FILTER_DATA)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lzstd
+
+$(B)/rebase-snap: $(B)/snapshot-editor
+	@ln -sf snapshot-editor $@
 
 # --- installation ---
 
@@ -40,9 +57,11 @@ PREFIX ?= /usr/local
 SHARE := $(DESTDIR)$(PREFIX)/share
 
 .PHONY: install
-install: all ## install squib, squibctl, jailer, seccompiler, manual pages and completions (DESTDIR, PREFIX)
+install: all ## install squib, its tools, manual pages and completions (DESTDIR, PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions
-	install -m 755 $(B)/squib $(B)/squibctl $(B)/jailer build/$(HOST_ARCH)/seccompiler $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(addprefix docs/,squib.1 squibctl.1 jailer.1 seccompiler.1) $(SHARE)/man/man1
+	install -m 755 $(B)/squib $(B)/squibctl $(B)/jailer $(B)/snapshot-editor build/$(HOST_ARCH)/seccompiler $(DESTDIR)$(PREFIX)/bin
+	ln -sf snapshot-editor $(DESTDIR)$(PREFIX)/bin/rebase-snap
+	install -m 644 $(addprefix docs/man/,squib.1 squibctl.1 jailer.1 seccompiler.1 snapshot-editor.1 rebase-snap.1) $(SHARE)/man/man1
 	install -m 644 tools/completion/squib.bash $(SHARE)/bash-completion/completions/squib
 	install -m 644 tools/completion/squibctl.bash $(SHARE)/bash-completion/completions/squibctl
+	install -m 644 tools/completion/snapshot-editor.bash $(SHARE)/bash-completion/completions/snapshot-editor

@@ -3,14 +3,15 @@
 # paths are those of the API.
 # shellcheck shell=bash disable=SC2207 # words have no spaces
 
-_squibctl_paths='/ /version /vm /vm/config /machine-config /boot-source /serial /logger /metrics /actions'
+_squibctl_paths='/ /version /vm /vm/config /machine-config /boot-source /serial /logger /metrics /actions
+	/snapshot/create /snapshot/load /snapshot/working-set /memory /memory/dirty /memory/mappings'
 
 _squibctl() {
 	local word=$2 before=$3 help seen i
 	help=$("$1" --help 2>/dev/null) || return
 	COMPREPLY=()
 	case $before in
-	-s | --socket)
+	-s | --socket | --vsock | --uffd | --working-set)
 		compopt -o filenames 2>/dev/null
 		COMPREPLY=($(compgen -f -- "$word"))
 		return
@@ -18,7 +19,7 @@ _squibctl() {
 	esac
 	case $word in
 	-*)
-		COMPREPLY=($(compgen -W "$(grep -oE -- '--[a-z]+' <<<"$help")" -- "$word"))
+		COMPREPLY=($(compgen -W "$(grep -oE -- '--[a-z-]+' <<<"$help")" -- "$word"))
 		return
 		;;
 	@*)
@@ -30,13 +31,17 @@ _squibctl() {
 	# The command, if it is on the line already.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket) i=$((i + 1)) ;;
+		-s | --socket | --drive | --net | --vsock | --uffd | --working-set) i=$((i + 1)) ;;
 		-*) ;;
 		*) seen=${COMP_WORDS[i]} && break ;;
 		esac
 	done
 	case ${seen:-} in
 	'') COMPREPLY=($(compgen -W "$(awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }' <<<"$help")" -- "$word")) ;;
+	snapshot | load)
+		compopt -o filenames 2>/dev/null
+		COMPREPLY=($(compgen -f -- "$word"))
+		;;
 	get | put | patch | delete)
 		[ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "$_squibctl_paths" -- "$word"))
 		;;

@@ -3,6 +3,7 @@
 #include "tools/jailer/args.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/base/bytes.h"
 #include "vmm/version.h"
@@ -82,8 +83,15 @@ static int store_limit(const struct flag *flag, const char *text, void *out, str
 	if (strncmp(text, "fsize=", strlen("fsize=")) == 0) {
 		args->has_fsize = true;
 		args->fsize = value;
-	} else if (strncmp(text, "no-file=", strlen("no-file=")) == 0) {
+	} else if (strncmp(text, "no-file=", strlen("no-file=")) == 0 &&
+		   value > STDERR_FILENO + 1) {
 		args->no_file = value;
+	} else if (strncmp(text, "no-file=", strlen("no-file=")) == 0) {
+		return error_set(
+			err, ERR_BAD_REQUEST,
+			"Invalid limit value for resource: no-file=%llu leaves the program no "
+			"descriptor beside its standard input, output and error",
+			(unsigned long long)value);
 	} else {
 		return error_set(err, ERR_BAD_REQUEST, "Invalid resource argument: %.*s", name_len,
 				 text);

@@ -23,6 +23,7 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -120,6 +121,38 @@ int beneath_enter(const struct beneath_dir *parent, const char *name, struct ben
 	}
 	*dir = above;
 	above.fd = -1;
+	return 0;
+}
+
+int beneath_open_dir(int dir, const char *name)
+{
+	return open_beneath(dir, name, O_RDONLY | O_DIRECTORY, 0);
+}
+
+int beneath_open_file(int dir, const char *name)
+{
+	int fd = open_beneath(dir, name, O_RDONLY | O_NONBLOCK, 0);
+	struct stat st;
+
+	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
+		fd_close(&fd);
+		errno = EINVAL;
+	}
+	return fd;
+}
+
+int beneath_pin_file(const struct beneath_dir *dir, const char *name, struct error *err)
+{
+	AUTO_FD file = open_beneath(dir->fd, name, O_PATH, 0);
+	AUTO_FD mount = -1;
+
+	if (file >= 0) {
+		mount = open_tree(file, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	}
+	if (mount < 0 || move_mount(mount, "", file, "",
+				    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
+		return error_sys(err, "Failed to protect %s/%s", dir->path, name);
+	}
 	return 0;
 }
 

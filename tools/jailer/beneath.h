@@ -39,6 +39,16 @@ MUST_CHECK int beneath_open(const char *path, struct beneath_dir *dir, struct er
 MUST_CHECK int beneath_enter(const struct beneath_dir *parent, const char *name,
 			     struct beneath_dir *dir, struct error *err);
 
+/*
+ * Open for reading a directory or a plain file `name` of the directory `dir`, without following
+ * links or waiting; -1, and errno, if there is no such thing.
+ */
+int beneath_open_dir(int dir, const char *name);
+int beneath_open_file(int dir, const char *name);
+
+/* Makes the file `name` a mount of itself, so that nobody in this mount namespace removes it. */
+MUST_CHECK int beneath_pin_file(const struct beneath_dir *dir, const char *name, struct error *err);
+
 /* Makes root the owner, and nobody else able to change what is in it. */
 MUST_CHECK int beneath_take(const struct beneath_dir *dir, struct error *err);
 

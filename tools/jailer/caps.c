@@ -68,7 +68,7 @@ static int clear_sets(struct error *err)
 	return status;
 }
 
-/* Trusting return values alone has hurt others. */
+/* Return values alone are not trusted: what the kernel says of the process decides. */
 static int check(struct beneath_owner owner, struct error *err)
 {
 	cap_t none = cap_init();

@@ -217,6 +217,7 @@ static int find_mount(const struct cgroup_config *config, const char *mounts,
 	char line[LINE_LEN_MAX];
 	struct mntent entry;
 	bool has_type = false;
+	bool has_other = false;
 	bool is_found = false;
 
 	if (table == NULL) {
@@ -224,6 +225,7 @@ static int find_mount(const struct cgroup_config *config, const char *mounts,
 	}
 	while (!is_found && getmntent_r(table, &entry, line, sizeof(line)) != NULL) {
 		if (strcmp(entry.mnt_type, type) != 0) {
+			has_other |= strncmp(entry.mnt_type, "cgroup", 6) == 0;
 			continue;
 		}
 		has_type = true;
@@ -236,9 +238,13 @@ static int find_mount(const struct cgroup_config *config, const char *mounts,
 	}
 	endmntent(table);
 	if (!has_type) {
-		return error_set(
-			err, ERR_NOT_SUPPORTED,
-			"Hierarchy not found: No hierarchy found for this cgroup version.");
+		error_set(err, ERR_NOT_SUPPORTED,
+			  "Hierarchy not found: No hierarchy found for this cgroup version.%s%s",
+			  has_other ? " This host has the other one: add --cgroup-version " : "",
+			  !has_other		 ? ""
+			  : config->version == 2 ? "1"
+						 : "2");
+		return -1;
 	}
 	if (!is_found && setting != NULL) {
 		return error_set(err, ERR_NOT_SUPPORTED, "Controller %.*s is unavailable",
@@ -265,7 +271,10 @@ static int inherit(const char *dir, const char *child, const void *arg, struct e
 				 file, child);
 	}
 	if (write_line(child, file, parents, err) < 0) {
-		/* Another jailer may have been faster, and its cgroup's children hold on to it. */
+		/*
+		 * Another jailer may have set the value first, and the kernel refuses changes once
+		 * the cgroup has children.
+		 */
 		if (read_line(child, file, own) && own[0] != '\0') {
 			error_clear(err);
 			return 0;
@@ -324,7 +333,7 @@ static int apply_v2(const struct cgroup_setting *setting, struct descent *way, c
 	return write_line(leaf, file, setting->value, err);
 }
 
-/* Version 1 has told by its mount point. */
+/* Version 1 needs no check: the mount point belongs to the controller. */
 static int check_controller(const struct cgroup_config *config, const char *mount,
 			    const struct cgroup_setting *setting, struct error *err)
 {
@@ -339,14 +348,21 @@ static int check_controller(const struct cgroup_config *config, const char *moun
 	return 0;
 }
 
-/* The jail's cgroup for one setting, made if it isn't there yet, and the setting written. */
+/* The jail's cgroup of one hierarchy, made if it isn't there yet. */
+static int make(const char *mount, const char *below, struct error *err)
+{
+	struct descent way = {.mount = mount, .below = below, .step = make_child};
+
+	return descend(&way, err);
+}
+
 static int apply(const struct cgroup_config *config, const char *mount, const char *below,
 		 const struct cgroup_setting *setting, struct error *err)
 {
-	struct descent way = {.mount = mount, .below = below, .step = make_child};
+	struct descent way = {.mount = mount, .below = below};
 	char leaf[PATH_MAX];
 
-	if (join(leaf, mount, below, err) < 0 || descend(&way, err) < 0) {
+	if (join(leaf, mount, below, err) < 0) {
 		return -1;
 	}
 	if (config->version == 1) {
@@ -361,9 +377,20 @@ static int move(const char *dir, const char *file, pid_t pid, struct error *err)
 {
 	char text[16];
 
-	/* Into `tasks` it could be a thread of it; the jailer has one. */
+	/* `tasks` takes single threads; the jailer has only one. */
 	(void)!snprintf(text, sizeof(text), "%d", pid);
 	return write_line(dir, file, text, err);
+}
+
+/* Upstream runs without a limit in silence; squib warns. */
+static void warn_unlimited(const struct cgroup_config *config)
+{
+	if (config->is_parent_given) {
+		fprintf(stderr,
+			"Warning! There is no cgroup %s to join, and no --cgroup: the program runs "
+			"without limits of a cgroup.\n",
+			config->parent);
+	}
 }
 
 /* [compat] A parent without settings is a cgroup to join, if there is one. */
@@ -379,6 +406,7 @@ static int join_parent(const struct cgroup_config *config, const char *mounts, p
 		return -1;
 	}
 	if (access(dir, F_OK) < 0) {
+		warn_unlimited(config);
 		return 0;
 	}
 	if (move(dir, "cgroup.procs", pid, &cause) < 0) {
@@ -412,7 +440,17 @@ static int find_again(const struct cgroup_config *config, const char *mounts, si
 	return find_mount(config, mounts, config->version == 1 ? setting : NULL, found[i], err);
 }
 
-/* Each hierarchy once: controllers may share one. */
+/* Whether no setting before `i` is in the same hierarchy: controllers may share one. */
+static bool is_first(const path_buffer *found, size_t i)
+{
+	size_t k = 0;
+
+	while (strcmp(found[k], found[i]) != 0) {
+		k++;
+	}
+	return k == i;
+}
+
 static int move_to_all(const struct cgroup_config *config, const path_buffer *found,
 		       const char *below, pid_t pid, struct error *err)
 {
@@ -420,12 +458,8 @@ static int move_to_all(const struct cgroup_config *config, const path_buffer *fo
 
 	for (size_t i = 0; i < config->setting_count; i++) {
 		char leaf[PATH_MAX];
-		size_t k = 0;
 
-		while (strcmp(found[k], found[i]) != 0) {
-			k++;
-		}
-		if (k == i &&
+		if (is_first(found, i) &&
 		    (join(leaf, found[i], below, err) < 0 || move(leaf, file, pid, err) < 0)) {
 			return -1;
 		}
@@ -438,8 +472,12 @@ int cgroup_setup(const struct cgroup_config *config, const char *mounts, const c
 {
 	char below[PATH_MAX];
 
+	if (config->setting_count == 0 && config->version == 2) {
+		return join_parent(config, mounts, pid, err);
+	}
 	if (config->setting_count == 0) {
-		return config->version == 2 ? join_parent(config, mounts, pid, err) : 0;
+		warn_unlimited(config);
+		return 0;
 	}
 	if (join(below, config->parent, id, err) < 0) {
 		return -1;
@@ -456,7 +494,8 @@ int cgroup_setup(const struct cgroup_config *config, const char *mounts, const c
 		}
 	}
 	for (size_t i = 0; i < config->setting_count; i++) {
-		if (apply(config, found[i], below, &config->settings[i], err) < 0) {
+		if ((is_first((const path_buffer *)found, i) && make(found[i], below, err) < 0) ||
+		    apply(config, found[i], below, &config->settings[i], err) < 0) {
 			return -1;
 		}
 	}

@@ -3,6 +3,7 @@
 #ifndef TOOLS_JAILER_CGROUP_H
 #define TOOLS_JAILER_CGROUP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -22,8 +23,9 @@ struct cgroup_setting {
 };
 
 struct cgroup_config {
-	unsigned version;   /* 1 or 2 */
-	const char *parent; /* below the mount point, e.g. "squib" or "tenants/a"; may be "" */
+	unsigned version;     /* 1 or 2 */
+	const char *parent;   /* below the mount point, e.g. "squib" or "tenants/a"; may be "" */
+	bool is_parent_given; /* by --parent-cgroup */
 	struct cgroup_setting settings[CGROUP_SETTINGS_MAX];
 	size_t setting_count;
 };

@@ -44,7 +44,10 @@ int chroot_mount_root(struct beneath_dir *root, struct error *err)
 				 MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
 		return error_sys(err, "Failed to bind mount the jail root directory");
 	}
-	/* That one has O_PATH; owners and modes want a descriptor to read from. */
+	/*
+	 * The descriptor of the mount has O_PATH; changing owner and mode takes one that is open
+	 * for reading.
+	 */
 	fd_close(&root->fd);
 	root->fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root->fd < 0) {

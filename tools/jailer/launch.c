@@ -30,6 +30,7 @@
 
 #include "tools/jailer/caps.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
 
 enum {
@@ -37,7 +38,7 @@ enum {
 	OWN_ARGS_MAX = 10 /* of the program, beside the user's */
 };
 
-/* What a process of the chain knows beside the job. */
+/* What each process of the chain knows in addition to the job. */
 struct chain {
 	const struct launch *launch;
 	int report[2];	      /* pipe for an error's sentence; -1: there is one process only */
@@ -46,10 +47,7 @@ struct chain {
 
 uint64_t launch_clock_us(clockid_t clock)
 {
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return clock_host.now_ns(clock) / NS_PER_US;
 }
 
 /* --- The program --- */
@@ -106,7 +104,7 @@ static int execute(const struct chain *chain, struct error *err)
 	return error_sys(err, "Failed to exec into Firecracker");
 }
 
-/* The last process: limits and powers go, then the jailer itself. */
+/* Sets limits, drops privileges and executes the program: in the last process of the chain. */
 static int become(const struct chain *chain, struct error *err)
 {
 	const struct launch *launch = chain->launch;
@@ -135,8 +133,12 @@ static int write_pid(const struct launch *launch, pid_t pid, struct error *err)
 	if (snprintf(name, sizeof(name), "%s.pid", launch->exec_name) >= (int)sizeof(name)) {
 		return error_set(err, ERR_TOO_LARGE, "The program's name is too long");
 	}
-	/* The owner of the file is root: the program can't make others signal a foreign process. */
-	if (beneath_new_file(launch->root, name, text, (struct beneath_owner){0}, err) < 0) {
+	/*
+	 * The owner of the file is root, and it is a mount, so the program can neither write to it
+	 * nor put another in its place: it can't make others signal a foreign process.
+	 */
+	if (beneath_new_file(launch->root, name, text, (struct beneath_owner){0}, err) < 0 ||
+	    beneath_pin_file(launch->root, name, err) < 0) {
 		return -1;
 	}
 	return beneath_give(launch->root, owner, err);
@@ -144,7 +146,7 @@ static int write_pid(const struct launch *launch, pid_t pid, struct error *err)
 
 /* --- Processes --- */
 
-/* The end of a process that is not the one the user called. */
+/* Ends a process that is not the one which the user called. */
 static NORETURN void leave(const struct chain *chain, const struct error *err)
 {
 	if (err->kind != ERR_NONE) {

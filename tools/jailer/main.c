@@ -2,11 +2,13 @@
 /*
  * jailer: builds a jail and runs squib in it.
  *
- * Theory of operation. The order of run() is the design. First what needs the host's paths:
- * network namespace, cgroups, /proc. Then a mount namespace, before the first file is made, since
- * the kernel mounts nothing that was opened outside of it. From there on all that is made lies in
- * the jail's directory, which is taken from whoever had it, filled, made the root, and handed over
- * last. Whatever fails, the process ends, and its namespaces with it: the host keeps no mount.
+ * Theory of operation. The order of run() is the design. First the network namespace, which
+ * changes nothing but this process. Then the jail is claimed, so that one in use stays as it is.
+ * Then what needs the host's paths: cgroups, /proc. Then a
+ * mount namespace, before the first file is made, since the kernel mounts nothing that was opened
+ * outside of it. From there on all that is made lies in the jail's directory, which is taken from
+ * whoever had it, filled, made the root, and handed over last. Whatever fails, the process ends,
+ * and its namespaces with it: the host keeps no mount.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +26,7 @@
 #include "tools/jailer/beneath.h"
 #include "tools/jailer/cgroup.h"
 #include "tools/jailer/chroot.h"
+#include "tools/jailer/claim.h"
 #include "tools/jailer/exec_file.h"
 #include "tools/jailer/launch.h"
 #include "tools/jailer/populate.h"
@@ -73,7 +76,8 @@ static int resolve(struct jail *jail, struct error *err)
 	if (!S_ISDIR(st.st_mode)) {
 		return error_set(err, ERR_BAD_REQUEST, "%s is not a directory", jail->base);
 	}
-	if (jail->args.cgroup.parent == NULL) {
+	jail->args.cgroup.is_parent_given = jail->args.cgroup.parent != NULL;
+	if (!jail->args.cgroup.is_parent_given) {
 		jail->args.cgroup.parent = jail->exec.name;
 	}
 	if (geteuid() != 0) {
@@ -105,8 +109,7 @@ static int prepare_outside(struct jail *jail, struct error *err)
 {
 	unsigned minor;
 
-	if (join_netns(jail->args.netns, err) < 0 ||
-	    cgroup_setup(&jail->args.cgroup, "/proc/mounts", jail->args.id, getpid(), err) < 0) {
+	if (cgroup_setup(&jail->args.cgroup, "/proc/mounts", jail->args.id, getpid(), err) < 0) {
 		return -1;
 	}
 	if (populate_find_misc("/proc/misc", "userfaultfd", &minor)) {
@@ -119,6 +122,20 @@ static int prepare_outside(struct jail *jail, struct error *err)
 		}
 	}
 	return 0;
+}
+
+/* Before anything is changed; the lock is held until the program is executed. */
+static int claim(const struct jail *jail, struct beneath_dir *dir, struct error *err)
+{
+	AUTO_DIR base = BENEATH_NONE;
+	char name[PATH_MAX];
+	char pid_file[NAME_MAX + 1];
+
+	(void)!snprintf(name, sizeof(name), "%s/%s", jail->exec.name, jail->args.id);
+	(void)!snprintf(pid_file, sizeof(pid_file), "%s.pid", jail->exec.name);
+	return beneath_open(jail->base, &base, err) < 0
+		       ? -1
+		       : claim_jail(&base, name, pid_file, dir, err);
 }
 
 static int open_root(const struct jail *jail, struct beneath_dir *root, struct error *err)
@@ -138,9 +155,11 @@ static int run(struct jail *jail, struct error *err)
 {
 	const struct jail_args *args = &jail->args;
 	struct beneath_owner owner = {.uid = args->uid, .gid = args->gid};
+	AUTO_DIR claimed = BENEATH_NONE;
 	AUTO_DIR root = BENEATH_NONE;
 
-	if (prepare_outside(jail, err) < 0 || chroot_isolate(err) < 0 ||
+	if (join_netns(args->netns, err) < 0 || claim(jail, &claimed, err) < 0 ||
+	    prepare_outside(jail, err) < 0 || chroot_isolate(err) < 0 ||
 	    open_root(jail, &root, err) < 0 || chroot_mount_root(&root, err) < 0 ||
 	    exec_file_install(&jail->exec, &root, owner, args->copies_exec, err) < 0 ||
 	    populate_cpu(CPU_PATH, &root, owner, err) < 0 || chroot_pivot(&root, err) < 0 ||

@@ -64,7 +64,10 @@ static int make_dir(const struct beneath_dir *root, const char *name, struct ben
 	return beneath_take(dir, err);
 }
 
-/* [compat] Without it the monitor runs; but what is there in its place might be anybody's. */
+/*
+ * [compat] The monitor runs without this device. But a file that is there under its name may come
+ * from anybody.
+ */
 static int make_urandom(const struct beneath_dir *dev, struct beneath_owner owner,
 			struct error *err)
 {

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* squibctl's command line: tables of commands, options and hints. */
+#include "tools/squibctl/ctl_args.h"
+
+#include <string.h>
+
+#include "vmm/base/bytes.h"
+
+static const struct ctl_command commands[] = {
+	{.name = "status",
+	 .operands = "",
+	 .help = "Show name, state, version, vCPUs and memory of the microVM",
+	 .output = CTL_PRINT_STATUS,
+	 .method = "GET",
+	 .path = "/"},
+	{.name = "start",
+	 .operands = "",
+	 .help = "Boot the microVM that has been configured",
+	 .output = CTL_PRINT_DONE,
+	 .method = "PUT",
+	 .path = "/actions",
+	 .body = "{\"action_type\":\"InstanceStart\"}",
+	 .done = "started"},
+	{.name = "pause",
+	 .operands = "",
+	 .help = "Stop all vCPUs",
+	 .output = CTL_PRINT_DONE,
+	 .method = "PATCH",
+	 .path = "/vm",
+	 .body = "{\"state\":\"Paused\"}",
+	 .done = "paused"},
+	{.name = "resume",
+	 .operands = "",
+	 .help = "Let the vCPUs go on",
+	 .output = CTL_PRINT_DONE,
+	 .method = "PATCH",
+	 .path = "/vm",
+	 .body = "{\"state\":\"Resumed\"}",
+	 .done = "resumed"},
+	{.name = "stop",
+	 .operands = "",
+	 .help = "Ask the guest to shut down, by Ctrl-Alt-Del (x86_64 only)",
+	 .output = CTL_PRINT_DONE,
+	 .method = "PUT",
+	 .path = "/actions",
+	 .body = "{\"action_type\":\"SendCtrlAltDel\"}",
+	 .done = "sent Ctrl-Alt-Del; the guest decides what to do about it"},
+	{.name = "snapshot",
+	 .operands = "STATE [MEMORY]",
+	 .help = "Save the microVM to files, pausing it meanwhile",
+	 .operands_min = 1,
+	 .operands_max = 2,
+	 .output = CTL_PRINT_STEPS,
+	 .method = "PUT",
+	 .path = "/snapshot/create"},
+	{.name = "load",
+	 .operands = "STATE [MEMORY]",
+	 .help = "Load a microVM from files, into a squib that has none",
+	 .operands_min = 1,
+	 .operands_max = 2,
+	 .output = CTL_PRINT_STEPS,
+	 .method = "PUT",
+	 .path = "/snapshot/load"},
+	{.name = "metrics",
+	 .operands = "",
+	 .help = "Show the metrics, as OpenMetrics text",
+	 .method = "GET",
+	 .path = "/metrics"},
+	{.name = "flush",
+	 .operands = "",
+	 .help = "Have squib write a line to its metrics path now",
+	 .output = CTL_PRINT_DONE,
+	 .method = "PUT",
+	 .path = "/actions",
+	 .body = "{\"action_type\":\"FlushMetrics\"}",
+	 .done = "flushed"},
+	{.name = "get",
+	 .operands = "PATH",
+	 .help = "Show a resource of the API, e.g. /vm/config",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .method = "GET"},
+	{.name = "put",
+	 .operands = "PATH JSON|@FILE|-",
+	 .help = "Set a resource",
+	 .operands_min = 2,
+	 .operands_max = 2,
+	 .method = "PUT"},
+	{.name = "patch",
+	 .operands = "PATH JSON|@FILE|-",
+	 .help = "Change parts of a resource",
+	 .operands_min = 2,
+	 .operands_max = 2,
+	 .method = "PATCH"},
+	{.name = "delete",
+	 .operands = "PATH",
+	 .help = "Remove a resource",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .method = "DELETE"},
+	{0},
+};
+
+#define MEMBER(name) offsetof(struct ctl_args, name)
+
+static const struct ctl_option options[] = {
+	{'s', "socket", "PATH", "API socket of squib (default: " CTL_SOCKET_DEFAULT ")", NULL,
+	 CTL_TEXT, MEMBER(socket)},
+	{'r', "raw", NULL, "Show JSON as it came, on terminals too", NULL, CTL_SWITCH,
+	 MEMBER(is_raw)},
+	{'w', "wait", NULL, "With stop: return when squib has ended", "stop", CTL_SWITCH,
+	 MEMBER(waits)},
+	{0, "diff", NULL, "With snapshot: of the memory only what changed", "snapshot", CTL_SWITCH,
+	 MEMBER(is_diff)},
+	{0, "state-only", NULL, "With snapshot: write no memory", "snapshot", CTL_SWITCH,
+	 MEMBER(state_only)},
+	{0, "stay-paused", NULL, "With snapshot: do not resume", "snapshot", CTL_SWITCH,
+	 MEMBER(stay_paused)},
+	{0, "resume", NULL, "With load: let it run at once", "load", CTL_SWITCH, MEMBER(resume)},
+	{0, "paused", NULL, "With load: leave it paused (default)", "load", CTL_SWITCH,
+	 MEMBER(paused)},
+	{0, "drive", "ID=PATH", "With load: another file for a drive", "load", CTL_WORDS,
+	 MEMBER(drives)},
+	{0, "net", "ID=DEV", "With load: another TAP for an interface", "load", CTL_WORDS,
+	 MEMBER(nets)},
+	{0, "vsock", "PATH", "With load: another socket for the vsock device", "load", CTL_TEXT,
+	 MEMBER(vsock)},
+	{0, "track-dirty", NULL, "With load: note changes, for Diffs", "load", CTL_SWITCH,
+	 MEMBER(track_dirty)},
+	{0, "clock-realtime", NULL, "With load: the guest's clock jumps to now", "load", CTL_SWITCH,
+	 MEMBER(clock_realtime)},
+	{0, "working-set", "PATH", "With load: what to bring in at once", "load", CTL_TEXT,
+	 MEMBER(working_set)},
+	{0, "uffd", "SOCKET", "With load: memory from a page fault handler", "load", CTL_TEXT,
+	 MEMBER(uffd)},
+	{'h', "help", NULL, "Print this text and exit", NULL, CTL_SWITCH, MEMBER(wants_help)},
+	{0, "version", NULL, "Print the version and exit", NULL, CTL_SWITCH, MEMBER(wants_version)},
+	{0},
+};
+
+enum {
+	OPTION_COUNT = ARRAY_COUNT(options) - 1
+};
+
+/* First match counts. */
+static const struct {
+	const char *part;
+	const char *hint;
+} hints[] = {
+	{"not supported before starting", "start the microVM first: squibctl start"},
+	{"not supported after starting",
+	 "this is set before the start only: configure a new squib process"},
+	{"without kernel configuration",
+	 "name a kernel first: squibctl put /boot-source '{\"kernel_image_path\": \"/PATH\"}'"},
+	{"does not supported on aarch64",
+	 "there is no such key on aarch64: shut down from inside the guest, or end squib with "
+	 "SIGTERM"},
+	{"(os error 2)", "paths are as squib sees them: relative to its working directory, or "
+			 "inside its chroot"},
+	{"(os error 13)", "the user who runs squib needs access to it"},
+	{"Invalid request method and/or path", "man squibctl lists the paths of the API"},
+	{"not allowed after configuring boot-specific resources",
+	 "load into a squib process that was not configured"},
+	{"deserializing the json body", "man squibctl tells where the fields are described"},
+	{"is larger than the limit", "start squib with a larger --http-api-max-payload-size"},
+	{"Too many open connections", "squib serves ten connections at a time: close one"},
+	{"Reinitialization of metrics", "squib got its metrics path already, from an earlier "
+					"request or from --metrics-path"},
+};
+
+const struct ctl_command *ctl_commands(void)
+{
+	return commands;
+}
+
+const struct ctl_option *ctl_options(void)
+{
+	return options;
+}
+
+const char *ctl_hint(const char *fault)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(hints); i++) {
+		if (strstr(fault, hints[i].part) != NULL) {
+			return hints[i].hint;
+		}
+	}
+	return NULL;
+}
+
+static const struct ctl_command *find_command(const char *name)
+{
+	const struct ctl_command *command = commands;
+
+	while (command->name != NULL && strcmp(command->name, name) != 0) {
+		command++;
+	}
+	return command->name != NULL ? command : NULL;
+}
+
+/* The option that `arg` is ("-s", "--socket"), OPTION_COUNT if none. */
+static size_t find_option(const char *arg)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		bool is_short =
+			options[i].letter != 0 && arg[1] == options[i].letter && arg[2] == '\0';
+		bool is_long = strncmp(arg, "--", 2) == 0 && strcmp(arg + 2, options[i].name) == 0;
+
+		if (is_short || is_long) {
+			return i;
+		}
+	}
+	return OPTION_COUNT;
+}
+
+static int take_option(struct ctl_args *args, const struct ctl_option *option, const char *value,
+		       struct error *err)
+{
+	char *member = (char *)args + option->offset;
+
+	if (option->value != NULL && value == NULL) {
+		return error_set(err, ERR_BAD_REQUEST, "--%s needs a value: %s", option->name,
+				 option->value);
+	}
+	switch (option->kind) {
+	case CTL_SWITCH:
+		*(bool *)member = true;
+		break;
+	case CTL_TEXT:
+		*(const char **)member = value;
+		break;
+	case CTL_WORDS: {
+		struct ctl_words *words = (struct ctl_words *)member;
+
+		if (words->count == CTL_WORDS_MAX) {
+			return error_set(err, ERR_BAD_REQUEST, "--%s is there more than %d times",
+					 option->name, CTL_WORDS_MAX);
+		}
+		words->items[words->count++] = value;
+		break;
+	}
+	}
+	return 0;
+}
+
+static int take_word(struct ctl_args *args, unsigned *count, const char *word, struct error *err)
+{
+	if (args->command == NULL) {
+		args->command = find_command(word);
+		return args->command != NULL
+			       ? 0
+			       : error_set(err, ERR_BAD_REQUEST, "There is no command '%s'", word);
+	}
+	if (*count == args->command->operands_max) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "'%s' is one word too many: squibctl %s %s; quote JSON for the "
+				 "shell",
+				 word, args->command->name, args->command->operands);
+	}
+	args->operands[(*count)++] = word;
+	return 0;
+}
+
+/* The path becomes part of the request line unchanged. */
+static int check_path(const char *path, struct error *err)
+{
+	if (path[0] != '/') {
+		return error_set(err, ERR_BAD_REQUEST, "The path '%s' must begin with '/'", path);
+	}
+	for (const char *at = path; *at != '\0'; at++) {
+		if (*at <= ' ' || *at > '~') {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "The path '%s' must be printable ASCII without spaces",
+					 path);
+		}
+	}
+	return 0;
+}
+
+static int check_snapshot(const struct ctl_args *args, struct error *err)
+{
+	if (args->state_only == (args->operands[1] == NULL)) {
+		return 0;
+	}
+	return error_set(err, ERR_BAD_REQUEST, "%s",
+			 args->state_only ? "--state-only writes no file for the memory: name none"
+					  : "Name a file for the memory, or say --state-only");
+}
+
+static int check_overrides(const char *name, const char *shape, const struct ctl_words *words,
+			   struct error *err)
+{
+	for (unsigned i = 0; i < words->count; i++) {
+		const char *equals = strchr(words->items[i], '=');
+
+		if (equals == NULL || equals == words->items[i] || equals[1] == '\0') {
+			return error_set(err, ERR_BAD_REQUEST, "--%s is %s, not '%s'", name, shape,
+					 words->items[i]);
+		}
+	}
+	return 0;
+}
+
+static int check_load(const struct ctl_args *args, struct error *err)
+{
+	if (args->resume && args->paused) {
+		return error_set(err, ERR_BAD_REQUEST, "--resume and --paused exclude each other");
+	}
+	if ((args->uffd != NULL) != (args->operands[1] == NULL)) {
+		return error_set(err, ERR_BAD_REQUEST, "%s",
+				 args->uffd != NULL
+					 ? "--uffd takes the place of the memory's file: name none"
+					 : "Name the file of the memory, or a handler by --uffd");
+	}
+	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
+		       ? -1
+		       : check_overrides("net", "ID=DEV", &args->nets, err);
+}
+
+/* `given` has a bit for each option that is there. */
+static int check(const struct ctl_args *args, unsigned count, unsigned given, struct error *err)
+{
+	const struct ctl_command *command = args->command;
+
+	if (command == NULL) {
+		return error_set(err, ERR_BAD_REQUEST, "No command was given");
+	}
+	if (count < command->operands_min) {
+		return error_set(err, ERR_BAD_REQUEST, "Words are missing: squibctl %s %s",
+				 command->name, command->operands);
+	}
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		if ((given & 1U << i) != 0 && options[i].command != NULL &&
+		    strcmp(options[i].command, command->name) != 0) {
+			return error_set(err, ERR_BAD_REQUEST, "--%s goes with %s only",
+					 options[i].name, options[i].command);
+		}
+	}
+	if (command->output == CTL_PRINT_STEPS) {
+		return strcmp(command->name, "load") == 0 ? check_load(args, err)
+							  : check_snapshot(args, err);
+	}
+	return command->path == NULL ? check_path(args->operands[0], err) : 0;
+}
+
+int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct error *err)
+{
+	unsigned count = 0;
+	unsigned given = 0;
+	bool only_words = false;
+
+	*args = (struct ctl_args){.socket = CTL_SOCKET_DEFAULT};
+	for (int i = 1; i < argc; i++) {
+		/* A lone dash is an operand. */
+		if (only_words || argv[i][0] != '-' || argv[i][1] == '\0') {
+			if (take_word(args, &count, argv[i], err) < 0) {
+				return -1;
+			}
+			continue;
+		}
+		if (strcmp(argv[i], "--") == 0) {
+			only_words = true;
+			continue;
+		}
+		size_t option = find_option(argv[i]);
+
+		if (option == OPTION_COUNT) {
+			return error_set(err, ERR_BAD_REQUEST, "There is no option '%s'", argv[i]);
+		}
+		const char *value = NULL;
+
+		if (options[option].value != NULL && i + 1 < argc) {
+			value = argv[++i];
+		}
+		if (take_option(args, &options[option], value, err) < 0) {
+			return -1;
+		}
+		given |= 1U << option;
+	}
+	return args->wants_help || args->wants_version ? 0 : check(args, count, given, err);
+}
+
+void ctl_print_help(FILE *out)
+{
+	fputs("squibctl: controls a microVM through squib's API socket\n\n"
+	      "Usage: squibctl [OPTION...] COMMAND\n\nCommands:\n",
+	      out);
+	for (const struct ctl_command *command = commands; command->name != NULL; command++) {
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s %s", command->name, command->operands);
+		fprintf(out, "  %-26s%s\n", left, command->help);
+	}
+	fputs("\nOptions:\n", out);
+	for (const struct ctl_option *option = options; option->name != NULL; option++) {
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s%c%c --%s %s", option->letter != 0 ? "-" : " ",
+			 option->letter != 0 ? option->letter : ' ',
+			 option->letter != 0 ? ',' : ' ', option->name,
+			 option->value != NULL ? option->value : "");
+		fprintf(out, "  %-26s%s\n", left, option->help);
+	}
+	fputs("\nJSON is written as it is, or read from a file (@FILE) or standard input (-).\n"
+	      "Exit status: 0 done, 1 the API refused, 2 usage, 3 no connection.\n\nExample:\n"
+	      "  squibctl put /boot-source '{\"kernel_image_path\": \"/boot/vmlinux\"}' && "
+	      "squibctl start\n",
+	      out);
+}

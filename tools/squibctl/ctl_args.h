@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* squibctl's command line: its commands as a table, and what to do about the API's refusals. */
+#ifndef TOOLS_CTL_ARGS_H
+#define TOOLS_CTL_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+#define CTL_SOCKET_DEFAULT "/run/firecracker.socket" /* squib's --api-sock */
+
+enum ctl_exit {
+	CTL_EXIT_OK,
+	CTL_EXIT_REFUSED,      /* the API answered with a fault */
+	CTL_EXIT_USAGE,	       /* wrong arguments */
+	CTL_EXIT_NO_CONNECTION /* no squib there, or it went away */
+};
+
+/* What a command prints when it went well. */
+enum ctl_output {
+	CTL_PRINT_BODY,
+	CTL_PRINT_STATUS,
+	CTL_PRINT_DONE, /* its `done` text */
+	CTL_PRINT_STEPS /* it has several requests: ctl_snapshot.c */
+};
+
+struct ctl_command {
+	const char *name;
+	const char *operands; /* "" if there are none, for the usage */
+	const char *help;
+	unsigned operands_min;
+	unsigned operands_max;
+	enum ctl_output output;
+	/* The request; path and body NULL: operands 1 and 2. */
+	const char *method;
+	const char *path;
+	const char *body;
+	const char *done;
+};
+
+enum ctl_kind {
+	CTL_SWITCH, /* a bool */
+	CTL_TEXT,   /* a const char * */
+	CTL_WORDS   /* a struct ctl_words: it may be given several times */
+};
+
+struct ctl_option {
+	char letter;	   /* 0: none */
+	const char *name;  /* without dashes */
+	const char *value; /* NULL: none */
+	const char *help;
+	const char *command; /* which it goes with; NULL: all */
+	enum ctl_kind kind;
+	size_t offset; /* in struct ctl_args */
+};
+
+enum {
+	CTL_WORDS_MAX = 32
+};
+
+struct ctl_words {
+	const char *items[CTL_WORDS_MAX];
+	unsigned count;
+};
+
+struct ctl_args {
+	const char *socket;
+	bool is_raw;
+	bool waits;
+	bool wants_help;
+	bool wants_version;
+	/* snapshot */
+	bool is_diff;
+	bool state_only;
+	bool stay_paused;
+	/* load */
+	bool resume;
+	bool paused;
+	bool track_dirty;
+	bool clock_realtime;
+	struct ctl_words drives; /* ID=PATH */
+	struct ctl_words nets;	 /* ID=DEV */
+	const char *vsock;
+	const char *working_set;
+	const char *uffd;
+	const struct ctl_command *command;
+	const char *operands[2]; /* NULL: absent */
+};
+
+/* The tables, for help and for tests; each ends with an entry without a name. */
+const struct ctl_command *ctl_commands(void);
+const struct ctl_option *ctl_options(void);
+
+/* Points into argv and at constants. On failure the message is for the user, exit CTL_EXIT_USAGE.
+ */
+MUST_CHECK int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args,
+			      struct error *err);
+
+void ctl_print_help(FILE *out);
+
+/* What a user can do about a fault_message; NULL if that says all. A constant. */
+const char *ctl_hint(const char *fault);
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Saves and loads.
+ *
+ * Theory of operation. A save needs a paused machine, so one that runs is paused before and resumed
+ * after it, failed or not. squib answers when the files are on disk, which may take as long as the
+ * disk does; meanwhile the memory's file is looked at, to show how it grows. Names of files are
+ * squib's. Where they don't lead to files that were just written, this process sees other ones than
+ * squib does, and says nothing of sizes.
+ */
+#include "tools/squibctl/ctl_snapshot.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "tools/lib/progress.h"
+#include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_request.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+
+enum {
+	LOOK_MS = 100,
+	BLOCK = 512, /* of st_blocks */
+};
+
+struct wait {
+	const char *what;
+	const char *path; /* a file that grows meanwhile; NULL: none */
+	time_t since;
+};
+
+/* What this process sees at `path`, if that was written since then. */
+static bool look(const char *path, time_t since, struct stat *st)
+{
+	return path != NULL && stat(path, st) == 0 && S_ISREG(st->st_mode) && st->st_mtime >= since;
+}
+
+/* Until squib answers. */
+static void wait_answer(int fd, const struct wait *wait)
+{
+	struct pollfd answer = {.fd = fd, .events = POLLIN};
+	struct progress progress;
+	int ready;
+
+	progress_begin(&progress, wait->what, 0);
+	do {
+		struct stat st;
+
+		ready = poll(&answer, 1, LOOK_MS);
+		progress_set(&progress, look(wait->path, wait->since, &st)
+						? (uint64_t)st.st_blocks * BLOCK
+						: 0);
+	} while (ready == 0 || (ready < 0 && errno == EINTR));
+	progress_end(&progress);
+}
+
+/* A request that may take long; its answer's body is dropped. */
+static enum ctl_exit request_slowly(int fd, const char *path, const char *body,
+				    const struct wait *wait)
+{
+	struct ctl_reply reply = {0};
+	struct error err = {0};
+	enum ctl_exit code = CTL_EXIT_OK;
+
+	if (ctl_http_send(fd, "PUT", path, body, &err) < 0) {
+		return ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
+	}
+	wait_answer(fd, wait);
+	if (ctl_http_receive(fd, &reply, &err) < 0) {
+		return ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
+	}
+	if (reply.status >= CTL_STATUS_FAULT) {
+		code = ctl_refused("PUT", path, &reply);
+	}
+	free(reply.body);
+	return code;
+}
+
+static enum ctl_exit set_state(int fd, const char *body)
+{
+	struct ctl_reply reply = {0};
+	enum ctl_exit code = ctl_request(fd, "PATCH", "/vm", body, &reply);
+
+	free(reply.body);
+	return code;
+}
+
+/* --- Saving --- */
+
+static enum ctl_exit find_running(int fd, bool *is_running)
+{
+	struct ctl_reply reply = {0};
+	enum ctl_exit code = ctl_request(fd, "GET", "/", NULL, &reply);
+	json_t *json =
+		code == CTL_EXIT_OK && reply.body != NULL ? json_loads(reply.body, 0, NULL) : NULL;
+	const char *state = json_string_value(json_object_get(json, "state"));
+
+	*is_running = state != NULL && strcmp(state, "Running") == 0;
+	json_decref(json);
+	free(reply.body);
+	return code;
+}
+
+static void print_file(const char *what, const char *path, time_t since)
+{
+	struct stat st;
+
+	if (path == NULL) {
+		return;
+	}
+	if (look(path, since, &st)) {
+		printf("%-8s%s, %s on disk: %s\n", what, size_text((uint64_t)st.st_size).text,
+		       size_text((uint64_t)st.st_blocks * BLOCK).text, path);
+	} else {
+		printf("%-8s%s, as squib sees it\n", what, path);
+	}
+}
+
+static enum ctl_exit save_paused(int fd, const struct ctl_args *args, const struct wait *wait)
+{
+	json_t *json =
+		json_pack("{s:s, s:s, s:s*}", "snapshot_type", args->is_diff ? "Diff" : "Full",
+			  "snapshot_path", args->operands[0], "mem_file_path", args->operands[1]);
+	AUTO_FREE char *body = json_dumps(json, JSON_COMPACT);
+
+	json_decref(json);
+	return body != NULL ? request_slowly(fd, args->command->path, body, wait)
+			    : ctl_fail(CTL_EXIT_USAGE, "The names of the files are no UTF-8", NULL);
+}
+
+static enum ctl_exit save(int fd, const struct ctl_args *args)
+{
+	/* Files have the time of the kernel's last tick. */
+	const struct wait wait = {"saving", args->operands[1], time(NULL) - 1};
+	bool was_running = false;
+	enum ctl_exit code = find_running(fd, &was_running);
+	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	if (code == CTL_EXIT_OK && was_running) {
+		code = set_state(fd, "{\"state\":\"Paused\"}");
+	}
+	if (code != CTL_EXIT_OK) {
+		return code;
+	}
+	code = save_paused(fd, args, &wait);
+	bool resumes = was_running && !args->stay_paused;
+	uint64_t end = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	if (resumes && code != CTL_EXIT_NO_CONNECTION) {
+		enum ctl_exit resumed = set_state(fd, "{\"state\":\"Resumed\"}");
+
+		code = code != CTL_EXIT_OK ? code : resumed;
+	}
+	if (code == CTL_EXIT_OK) {
+		printf("saved in %.2f s; the microVM %s\n", (double)(end - begin) / NS_PER_S,
+		       resumes ? "runs again" : "is paused");
+		print_file("state", args->operands[0], wait.since);
+		print_file("memory", args->operands[1], wait.since);
+	}
+	return code;
+}
+
+/* --- Loading --- */
+
+/* "ID=VALUE" words as an array of objects with these two members; NULL: no UTF-8. */
+static json_t *overrides(const struct ctl_words *words, const char *id_name, const char *value_name)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < words->count; i++) {
+		const char *word = words->items[i];
+		size_t id_len = strcspn(word, "=");
+
+		if (json_array_append_new(array, json_pack("{s:s%, s:s}", id_name, word, id_len,
+							   value_name, word + id_len + 1)) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+static json_t *load_body(const struct ctl_args *args)
+{
+	bool is_paged = args->uffd != NULL;
+	json_t *json =
+		json_pack("{s:s, s:{s:s, s:s}, s:b, s:b, s:b}", "snapshot_path", args->operands[0],
+			  "mem_backend", "backend_type", is_paged ? "Uffd" : "File", "backend_path",
+			  is_paged ? args->uffd : args->operands[1], "resume_vm", (int)args->resume,
+			  "track_dirty_pages", (int)args->track_dirty, "clock_realtime",
+			  (int)args->clock_realtime);
+	bool failed = json == NULL;
+
+	if (args->drives.count > 0) {
+		failed |= json_object_set_new(
+				  json, "drive_overrides",
+				  overrides(&args->drives, "drive_id", "path_on_host")) < 0;
+	}
+	if (args->nets.count > 0) {
+		failed |= json_object_set_new(json, "network_overrides",
+					      overrides(&args->nets, "iface_id", "host_dev_name")) <
+			  0;
+	}
+	if (args->vsock != NULL) {
+		failed |= json_object_set_new(json, "vsock_override",
+					      json_pack("{s:s}", "uds_path", args->vsock)) < 0;
+	}
+	if (args->working_set != NULL) {
+		failed |= json_object_set_new(json, "working_set_path",
+					      json_string(args->working_set)) < 0;
+	}
+	if (failed) {
+		json_decref(json);
+		return NULL;
+	}
+	return json;
+}
+
+static enum ctl_exit load(int fd, const struct ctl_args *args)
+{
+	const struct wait wait = {"loading", NULL, 0};
+	json_t *json = load_body(args);
+	AUTO_FREE char *body = json_dumps(json, JSON_COMPACT);
+	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	json_decref(json);
+	if (body == NULL) {
+		return ctl_fail(CTL_EXIT_USAGE, "A name on the command line is no UTF-8", NULL);
+	}
+	enum ctl_exit code = request_slowly(fd, args->command->path, body, &wait);
+
+	if (code == CTL_EXIT_OK) {
+		printf("loaded in %.3f s; the microVM %s\n",
+		       (double)(clock_host.now_ns(CLOCK_MONOTONIC) - begin) / NS_PER_S,
+		       args->resume ? "runs" : "is paused: squibctl resume lets it go on");
+	}
+	return code;
+}
+
+enum ctl_exit ctl_snapshot_run(int fd, const struct ctl_args *args)
+{
+	return strcmp(args->command->name, "load") == 0 ? load(fd, args) : save(fd, args);
+}
