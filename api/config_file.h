@@ -5,18 +5,18 @@
 
 #include <stddef.h>
 
-#include "vmm/action.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
+#include "vmm/resources/request.h"
+
+/* Reads the file at `path` into a heap block, which the caller frees. */
+MUST_CHECK int config_file_read(const char *path, char **text, size_t *len, struct error *err);
 
 /*
- * Reads the file at `path` and has `execute` (an action_fn, with its `arg`) apply its keys. After a
- * failure some of them may have been applied.
+ * Has `execute` put what a text of `len` bytes has for each key. After a failure some of the keys
+ * may have been applied.
  */
-MUST_CHECK int config_file_load(const char *path, action_fn execute, void *arg, struct error *err);
-
-/* The same for a text of `len` bytes. */
-MUST_CHECK int config_file_parse(const char *text, size_t len, action_fn execute, void *arg,
+MUST_CHECK int config_file_apply(const char *text, size_t len, request_fn execute, void *arg,
 				 struct error *err);
 
 #endif

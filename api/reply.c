@@ -6,7 +6,7 @@
 
 #include "vmm/base/log.h"
 
-/* Without memory for the text, the status has to say it alone. */
+/* If there is no memory for the text, only the status is sent. */
 static void set_body(struct http_response *response, unsigned status, char *text)
 {
 	response->status = text != NULL ? status : 500;
@@ -37,8 +37,10 @@ void reply_text(struct http_response *response, char *text, size_t len, const ch
 void reply_fault(struct http_response *response, const struct error *err)
 {
 	json_t *message = json_string(err->msg);
+	bool is_too_large = err->kind == ERR_NO_ROOM;
 
-	log_error("Received Error. Status code: 400 Bad Request. Message: %s", err->msg);
+	log_error("Received Error. Status code: %s. Message: %s",
+		  is_too_large ? "413 Payload too large" : "400 Bad Request", err->msg);
 	if (message == NULL) {
 		/* Not UTF-8: a path, or a sentence that was cut within a character. */
 		char text[ERROR_MSG_LEN];
@@ -54,6 +56,7 @@ void reply_fault(struct http_response *response, const struct error *err)
 
 	json_t *object = json_pack("{s:o}", "fault_message", message);
 
-	set_body(response, 400, object != NULL ? json_dumps(object, JSON_COMPACT) : NULL);
+	set_body(response, is_too_large ? 413 : 400,
+		 object != NULL ? json_dumps(object, JSON_COMPACT) : NULL);
 	json_decref(object);
 }

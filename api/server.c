@@ -8,6 +8,10 @@
  * sent nothing is read, so a client that does not read is left alone until it does, and what a
  * connection holds is bounded: one buffer of input, one request, one answer.
  *
+ * All ten places may be taken by clients that send nothing. Then a new client gets the place of the
+ * one that has been quiet longest, if that is for some seconds; else it is told that there are too
+ * many.
+ *
  * A client that closes its sending side gets all its answers, since the end of input is seen only
  * after them. Each wake serves a few requests, then the other connections have their turn.
  *
@@ -26,13 +30,14 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/evloop.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/base/unix_listen.h"
 
 enum {
 	INPUT_LEN = 4096,
@@ -60,11 +65,14 @@ struct connection {
 	size_t body_len;
 	char *body; /* heap or NULL */
 	char head[HTTP_HEAD_LEN];
+	bool is_last;	   /* nothing is read behind this answer */
+	uint64_t moved_ns; /* when bytes last came or went; CLOCK_MONOTONIC */
 };
 
 struct api_server {
 	/* immutable after api_server_new */
 	uint64_t payload_max;
+	uint64_t quiet_ns;
 	http_handler handler;
 	void *arg;
 	void (*confine)(void *arg);
@@ -75,7 +83,7 @@ struct api_server {
 	/* the server's thread only, once it runs */
 	struct evloop loop;
 	struct ev_source listener;
-	struct ev_source stop; /* its eventfd is written from outside */
+	struct ev_source stop; /* an eventfd, written from outside and never read: the loop ends */
 	bool is_accept_paused;
 	bool is_accept_failing; /* told already */
 	struct connection connections[API_CONNECTIONS_MAX];
@@ -92,7 +100,7 @@ static void close_connection(struct connection *connection)
 	connection->body = NULL;
 }
 
-/* What a round of a connection comes to. */
+/* How a round of a connection ends. */
 enum round {
 	ROUND_AGAIN,
 	ROUND_WANTS_INPUT,
@@ -133,10 +141,11 @@ static enum round send_answer(struct connection *connection)
 		return errno == EAGAIN ? ROUND_WANTS_ROOM : ROUND_CLOSED;
 	}
 	connection->sent += (size_t)count;
-	if (connection->sent == connection->head_len + connection->body_len) {
-		drop_answer(connection);
+	if (connection->sent < connection->head_len + connection->body_len) {
+		return ROUND_AGAIN;
 	}
-	return ROUND_AGAIN;
+	drop_answer(connection);
+	return connection->is_last ? ROUND_CLOSED : ROUND_AGAIN;
 }
 
 static enum round take_input(struct connection *connection)
@@ -162,7 +171,9 @@ static void handle(struct connection *connection)
 
 	http_parser_request(&connection->parser, &request);
 	server->handler(server->arg, &request, &response);
-	/* Whatever version was asked in [compat]. */
+	connection->is_last = connection->parser.is_last;
+	response.is_last = connection->is_last;
+	/* Answers are HTTP/1.1 whatever the request's version [compat]. */
 	connection->head_len = http_format_head(connection->head, HTTP_1_1, &response);
 	if (!http_has_body(&response)) {
 		free(response.body);
@@ -172,7 +183,7 @@ static void handle(struct connection *connection)
 	connection->body_len = response.body_len;
 }
 
-static void feed(struct connection *connection)
+static enum round feed(struct connection *connection)
 {
 	size_t used;
 	enum http_event event =
@@ -190,9 +201,13 @@ static void feed(struct connection *connection)
 		handle(connection);
 		break;
 	case HTTP_BAD:
+		connection->is_last = connection->parser.is_last;
 		connection->head_len = http_format_error(connection->head, &connection->parser);
 		break;
+	case HTTP_LOST:
+		return ROUND_CLOSED;
 	}
+	return ROUND_AGAIN;
 }
 
 static enum round go_round(struct connection *connection)
@@ -203,8 +218,7 @@ static enum round go_round(struct connection *connection)
 	if (connection->input_at == connection->input_len) {
 		return take_input(connection);
 	}
-	feed(connection);
-	return ROUND_AGAIN;
+	return feed(connection);
 }
 
 static void on_connection(struct ev_source *source, uint32_t ready)
@@ -214,6 +228,7 @@ static void on_connection(struct ev_source *source, uint32_t ready)
 	enum round round = ROUND_AGAIN;
 
 	(void)ready;
+	connection->moved_ns = clock_host.now_ns(CLOCK_MONOTONIC);
 	for (unsigned i = 0; i < TURN_ROUNDS && round == ROUND_AGAIN; i++) {
 		round = go_round(connection);
 	}
@@ -233,14 +248,26 @@ static void on_connection(struct ev_source *source, uint32_t ready)
 
 /* --- the listener --- */
 
+/* A free place, else that of the connection that has been quiet longest, if that is long enough. */
 static struct connection *free_connection(struct api_server *server)
 {
+	struct connection *quietest = &server->connections[0];
+
 	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
-		if (server->connections[i].source.fd < 0) {
-			return &server->connections[i];
+		struct connection *connection = &server->connections[i];
+
+		if (connection->source.fd < 0) {
+			return connection;
+		}
+		if (connection->moved_ns < quietest->moved_ns) {
+			quietest = connection;
 		}
 	}
-	return NULL;
+	if (clock_host.now_ns(CLOCK_MONOTONIC) - quietest->moved_ns < server->quiet_ns) {
+		return NULL;
+	}
+	close_connection(quietest);
+	return quietest;
 }
 
 static void open_connection(struct api_server *server, int fd)
@@ -258,6 +285,8 @@ static void open_connection(struct api_server *server, int fd)
 	connection->server = server;
 	connection->input_at = 0;
 	connection->input_len = 0;
+	connection->is_last = false;
+	connection->moved_ns = clock_host.now_ns(CLOCK_MONOTONIC);
 	drop_answer(connection);
 	http_parser_init(&connection->parser, server->payload_max);
 	if (ev_add(&server->loop, &connection->source, EPOLLIN, &err) < 0) {
@@ -302,6 +331,7 @@ static void on_stop(struct ev_source *source, uint32_t ready)
 	struct api_server *server = container_of(source, struct api_server, stop);
 
 	(void)ready;
+	log_debug("shutdown request received, API server thread ending.");
 	evloop_stop(&server->loop);
 }
 
@@ -333,7 +363,7 @@ static void *server_main(void *arg)
 
 int api_server_start(struct api_server *server, struct error *err)
 {
-	/* What the thread itself causes; all else is for the VMM thread. */
+	/* Signals that the thread causes itself. The VMM thread takes all others. */
 	static const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGABRT, SIGXFSZ};
 	sigset_t blocked;
 	sigset_t before;
@@ -366,25 +396,28 @@ void api_server_stop(struct api_server *server)
 
 /* --- life --- */
 
-/* -1 with errno. */
-static int listen_at(const char *path)
+static int listen_at(const char *path, int *fd, struct error *err)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t len = strlen(path);
+	static const char failed[] = "Failed to open the API socket at: ";
 
-	/* An empty path would bind an abstract address of the kernel's choice. */
-	if (len == 0 || len >= sizeof(address.sun_path)) {
-		errno = EINVAL;
-		return -1;
+	switch (unix_listen(path, fd)) {
+	case UNIX_LISTENS:
+		return 0;
+	case UNIX_PATH_EMPTY:
+		return error_set(err, ERR_BAD_REQUEST, "%sthe path is empty", failed);
+	case UNIX_PATH_TOO_LONG:
+		return error_set(err, ERR_BAD_REQUEST,
+				 "%s%s: the path has %zu bytes, and that of a socket at most %d",
+				 failed, path, strlen(path), UNIX_PATH_MAX);
+	case UNIX_REFUSED:
+		break;
 	}
-	memcpy(address.sun_path, path, len + 1);
-	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    listen(fd, SOMAXCONN) < 0) {
-		return -1;
+	if (errno == EADDRINUSE) {
+		/* With its full stop [compat]. */
+		return error_set(err, ERR_HOST, "%s%s. Check that it is not already used.", failed,
+				 path);
 	}
-	return fd_take(&fd);
+	return error_sys(err, "%s%s", failed, path);
 }
 
 static int build(struct api_server *server, const char *path, struct error *err)
@@ -396,15 +429,8 @@ static int build(struct api_server *server, const char *path, struct error *err)
 	if (server->stop.fd < 0) {
 		return error_sys(err, "Cannot create the eventfd of the API server");
 	}
-	server->listener.fd = listen_at(path);
-	if (server->listener.fd < 0) {
-		/* With its full stop [compat]. */
-		return error_set(err, ERR_HOST,
-				 "Failed to open the API socket at: %s. Check that it is not "
-				 "already used.",
-				 path);
-	}
-	if (ev_add(&server->loop, &server->stop, EPOLLIN, err) < 0) {
+	if (listen_at(path, &server->listener.fd, err) < 0 ||
+	    ev_add(&server->loop, &server->stop, EPOLLIN, err) < 0) {
 		return -1;
 	}
 	return ev_add(&server->loop, &server->listener, EPOLLIN, err);
@@ -421,6 +447,7 @@ int api_server_new(const struct api_server_config *config, struct api_server **o
 		return error_sys(err, "Cannot create the API server");
 	}
 	server->payload_max = config->payload_max;
+	server->quiet_ns = config->quiet_ms * NS_PER_MS;
 	server->handler = config->handler;
 	server->arg = config->arg;
 	server->confine = config->confine;

@@ -18,6 +18,11 @@ struct api_server_config {
 	uint64_t payload_max; /* bytes of a request's body */
 	http_handler handler; /* called on the server's thread, one request at a time */
 	void *arg;
+	/*
+	 * How long a connection must have been quiet to make room for another one, when all are
+	 * taken.
+	 */
+	uint64_t quiet_ms;
 	void (*confine)(void *arg); /* called first on the server's thread; NULL: nothing to do */
 	void *confine_arg;
 };

@@ -15,7 +15,7 @@ enum args_group {
 	ARGS_GROUP_COUNT
 };
 
-/* --- Values: each kind fails with a status of its own, see vmm/exitcode.h --- */
+/* --- Values: each kind fails with a status of its own, see vmm/base/exitcode.h --- */
 
 static int store_id(const struct flag *flag, const char *text, void *out, struct error *err)
 {
@@ -93,20 +93,21 @@ static const struct flag flags[] = {
 	 .by_default = "51200"},
 	{.name = "metadata",
 	 .value = "PATH",
-	 .help = "JSON file for the metadata service (not there yet)",
+	 .help = "JSON file with the first data of the metadata service",
 	 .group = ARGS_MACHINE,
 	 .store = flag_store_text,
 	 .offset = MEMBER(metadata)},
 	{.name = "mmds-size-limit",
 	 .value = "BYTES",
-	 .help = "Largest content of the metadata service (not there yet)",
+	 .help = "Largest data of the metadata service, as JSON text",
 	 .group = ARGS_MACHINE,
 	 .store = store_u64,
 	 .offset = MEMBER(mmds_size_limit)},
 	{.name = "enable-pci",
-	 .help = "Virtio devices on PCI in place of MMIO",
+	 .help = "Taken, but virtio devices stay on MMIO: there is no PCI yet",
 	 .group = ARGS_MACHINE,
-	 .lacking = "no PCI transport"},
+	 .store = flag_store_switch,
+	 .offset = MEMBER(enable_pci)},
 	{.name = "log-path",
 	 .value = "PATH",
 	 .help = "File or FIFO for the log (default: standard output)",
@@ -121,7 +122,7 @@ static const struct flag flags[] = {
 	 .by_default = "Info"},
 	{.name = "module",
 	 .value = "PREFIX",
-	 .help = "Log only what comes from source files whose path begins so",
+	 .help = "Log only these source files, or modules of Firecracker",
 	 .group = ARGS_LOG,
 	 .store = flag_store_text,
 	 .offset = MEMBER(module)},
@@ -177,14 +178,29 @@ static const struct flag flags[] = {
 	 .store = store_u64,
 	 .offset = MEMBER(parent_cpu_time_us)},
 	{.name = "snapshot-version",
-	 .help = "Print the version of the snapshot format",
+	 .help = "Print the version of the snapshot format and exit",
 	 .group = ARGS_INFO,
-	 .lacking = "no snapshots"},
+	 .store = flag_store_switch,
+	 .offset = MEMBER(snapshot_version)},
 	{.name = "describe-snapshot",
 	 .value = "PATH",
-	 .help = "Print the version of a snapshot file",
+	 .help = "Print what a snapshot's state file has, and exit",
 	 .group = ARGS_INFO,
-	 .lacking = "no snapshots"},
+	 .store = flag_store_text,
+	 .offset = MEMBER(describe_snapshot),
+	 .forbids = "describe-snapshot-json"},
+	{.name = "describe-snapshot-json",
+	 .value = "PATH",
+	 .help = "The same as JSON",
+	 .group = ARGS_INFO,
+	 .store = flag_store_text,
+	 .offset = MEMBER(describe_snapshot_json)},
+	{.name = "explain",
+	 .value = "PATH",
+	 .help = "Say whether a snapshot's state file loads here, and exit",
+	 .group = ARGS_INFO,
+	 .store = flag_store_text,
+	 .offset = MEMBER(explain)},
 	{.name = "check-sandbox",
 	 .help = "Print what would hold this process in, and exit",
 	 .group = ARGS_INFO,
@@ -210,18 +226,6 @@ const struct flag *args_flags(size_t *count)
 	return flags;
 }
 
-static int check_supported(const struct flags_line *line, struct error *err)
-{
-	for (size_t i = 0; i < FLAG_COUNT; i++) {
-		if ((line->given >> i & 1) != 0 && flags[i].lacking != NULL) {
-			return error_set(err, ERR_NOT_SUPPORTED,
-					 "This build of squib has %s yet: leave out --%s",
-					 flags[i].lacking, flags[i].name);
-		}
-	}
-	return 0;
-}
-
 /* --- Public --- */
 
 int args_parse(int argc, char *const argv[], struct args *args, struct error *err)
@@ -229,7 +233,9 @@ int args_parse(int argc, char *const argv[], struct args *args, struct error *er
 	struct flags_line line = {
 		.flags = flags, .flag_count = FLAG_COUNT, .argc = argc, .argv = argv};
 
-	*args = (struct args){.action = flags_begin(&line), .exit_code = EXIT_CODE_ARGUMENTS};
+	*args = (struct args){.action = flags_begin(&line),
+			      .exit_code = EXIT_CODE_ARGUMENTS,
+			      .mmds_size_limit = UINT64_MAX};
 	if (args->action != FLAGS_RUN) {
 		return 0;
 	}
@@ -244,27 +250,23 @@ int args_parse(int argc, char *const argv[], struct args *args, struct error *er
 				 "--help.",
 				 msg);
 	}
-	return check_supported(&line, err) < 0 ? -1 : flags_store(&line, args, err);
+	return flags_store(&line, args, err);
 }
 
 void args_print_help(FILE *out)
 {
-	static const char *const titles[ARGS_GROUP_COUNT + 1] = {
+	static const char *const titles[ARGS_GROUP_COUNT] = {
 		[ARGS_MACHINE] = "The microVM:",
 		[ARGS_LOG] = "Log and metrics:",
 		[ARGS_ISOLATION] = "Isolation (the jailer passes the times):",
 		[ARGS_INFO] = "Information:",
-		[ARGS_GROUP_COUNT] = "Known, but not in this build yet:",
 	};
 
 	fprintf(out, "squib v%s: runs a microVM on KVM\n\nUsage: squib [FLAGS]\n", SQUIB_VERSION);
 	for (size_t group = 0; group < ARRAY_COUNT(titles); group++) {
 		fprintf(out, "\n%s\n", titles[group]);
 		for (size_t i = 0; i < FLAG_COUNT; i++) {
-			size_t shown_in =
-				flags[i].lacking != NULL ? ARGS_GROUP_COUNT : flags[i].group;
-
-			if (shown_in == group) {
+			if (flags[i].group == group) {
 				flag_print(&flags[i], 34, out);
 			}
 		}

@@ -12,7 +12,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/flags.h"
 #include "vmm/base/log.h"
-#include "vmm/exitcode.h"
+#include "vmm/base/exitcode.h"
 
 /* Strings are those of argv or constants. */
 struct args {
@@ -23,12 +23,17 @@ struct args {
 	const char *config_file;  /* NULL where not given, as all strings below */
 	bool no_api;
 	const char *metadata;	  /* read and checked, for the metadata service to come */
-	uint64_t mmds_size_limit; /* bytes; 0: as api_payload_max */
+	uint64_t mmds_size_limit; /* bytes; UINT64_MAX: as api_payload_max */
 	const char *metrics_path;
+	bool enable_pci; /* nothing follows from it but a warning */
 	bool boot_timer;
 	bool no_seccomp;
 	const char *seccomp_filter;
 	bool landlock;
+	bool snapshot_version;
+	const char *describe_snapshot;
+	const char *describe_snapshot_json;
+	const char *explain;
 	bool check_sandbox;
 	bool check_sandbox_json;
 	const char *log_path;

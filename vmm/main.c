@@ -16,19 +16,20 @@
 #include "api/config_file.h"
 #include "api/router.h"
 #include "api/server.h"
-#include "arch/arch.h"
-#include "seccomp/filter.h"
 #include "vmm/args.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/evloop.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/json.h"
 #include "vmm/base/log.h"
-#include "vmm/base/mailbox.h"
-#include "vmm/controller.h"
-#include "vmm/exitcode.h"
-#include "vmm/landlock.h"
-#include "vmm/sandbox.h"
+#include "vmm/control/mailbox.h"
+#include "vmm/confine/sandbox.h"
+#include "vmm/control/controller.h"
+#include "vmm/base/exitcode.h"
+#include "vmm/resources/microvm.h"
+#include "vmm/resources/request.h"
+#include "vmm/resources/resource.h"
+#include "vmm/resources/snapshot_info.h"
 #include "vmm/signals.h"
 #include "vmm/version.h"
 
@@ -37,31 +38,32 @@ struct process {
 	struct args args;
 	struct timeline timeline;
 	struct telemetry telemetry;
-	struct filter_set filters;
-	struct landlock landlock;
+	struct confine confine;
 	struct evloop loop;
-	struct controller controller;
+	struct microvm microvm;
 	struct ev_source requests; /* SIGUSR1 */
 	struct mailbox mailbox;
 	struct router router;
 	struct api_server *server;
+	char *config; /* the text of --config-file, heap; NULL: none */
+	size_t config_len;
 	enum exit_code exit_code; /* of a failure */
 };
 
 enum {
-	METADATA_MAX = 1 << 20
+	METADATA_FILE_MAX = 1 << 20, /* bytes, where the limit is lower */
+	API_QUIET_MS = 10 * 1000
 };
 
 static void on_request(struct ev_source *source, uint32_t ready)
 {
 	struct process *process = container_of(source, struct process, requests);
-	struct action action = {.kind = ACTION_CTRL_ALT_DEL};
 	struct signalfd_siginfo info;
 	struct error err = {0};
 
 	(void)ready;
 	if (read(source->fd, &info, sizeof(info)) == (ssize_t)sizeof(info) &&
-	    controller_execute(&process->controller, &action, &err) < 0) {
+	    actions_press_ctrl_alt_del(&process->microvm, &err) < 0) {
 		log_warn("SIGUSR1: %s", err.msg);
 	}
 }
@@ -90,9 +92,9 @@ static int configure_metrics(struct process *process, struct error *err)
 	return metrics_configure(&process->telemetry.metrics, &config, err);
 }
 
-/* An action on its way from the API thread to the VMM thread and back. */
+/* A request on its way from the API thread to the VMM thread and back. */
 struct letter {
-	struct action *action;
+	struct request *request;
 	struct error *err;
 	int result;
 };
@@ -101,13 +103,13 @@ static void answer(void *arg, void *request)
 {
 	struct letter *letter = request;
 
-	letter->result = controller_execute(arg, letter->action, letter->err);
+	letter->result = request_run(arg, letter->request, letter->err);
 }
 
-/* The API thread's action_fn. */
-static int ask(void *arg, struct action *action, struct error *err)
+/* The API thread's request_fn. */
+static int ask(void *arg, struct request *request, struct error *err)
 {
-	struct letter letter = {.action = action, .err = err};
+	struct letter letter = {.request = request, .err = err};
 
 	if (mailbox_ask(arg, &letter) < 0) {
 		return error_set(err, ERR_BAD_STATE, "The microVM is shutting down.");
@@ -115,16 +117,16 @@ static int ask(void *arg, struct action *action, struct error *err)
 	return letter.result;
 }
 
-/* Read before any thread starts, so that a file that is no good is told like any other argument. */
+/* Before any thread starts, so that a bad file is reported like any other bad argument. */
 static int load_filters(struct process *process, struct error *err)
 {
 	const char *path = process->args.seccomp_filter;
 	int result = 0;
 
 	if (path != NULL) {
-		result = filter_set_load(path, &process->filters, err);
+		result = filter_set_load(path, &process->confine.filters, err);
 	} else if (!process->args.no_seccomp) {
-		result = filter_set_default(&process->filters, err);
+		result = filter_set_default(&process->confine.filters, err);
 	}
 	return result < 0 ? error_wrap(err, "Seccomp error") : 0;
 }
@@ -134,9 +136,8 @@ static void confine_api(void *arg)
 	const struct process *process = arg;
 	struct error err = {0};
 
-	if (landlock_confine(&process->landlock, &err) < 0 ||
-	    filter_install(&process->filters, FILTER_API, &err) < 0) {
-		/* Nobody may talk to a thread that is not held in. */
+	if (confine_thread(&process->confine, FILTER_API, -1, &err) < 0) {
+		/* Nobody may talk to a thread that is not confined. */
 		log_error("%s", err.msg);
 		_exit(EXIT_CODE_PANIC);
 	}
@@ -147,24 +148,26 @@ static int start_api(struct process *process, struct error *err)
 	struct api_server_config config = {
 		.path = process->args.api_sock,
 		.payload_max = process->args.api_payload_max,
+		.quiet_ms = API_QUIET_MS,
 		.handler = router_handle,
 		.arg = &process->router,
 		.confine = confine_api,
 		.confine_arg = process,
 	};
+	char shown[JSON_QUOTE_LEN];
 
 	process->router = (struct router){
 		.execute = ask,
 		.arg = &process->mailbox,
-		.arch = arch_name,
 		.api = &process->telemetry.api,
 		.metrics = &process->telemetry.metrics,
 	};
-	if (mailbox_init(&process->mailbox, &process->loop, answer, &process->controller, err) <
-		    0 ||
+	if (mailbox_init(&process->mailbox, &process->loop, answer, &process->microvm, err) < 0 ||
 	    api_server_new(&config, &process->server, err) < 0) {
 		return -1;
 	}
+	json_quote(config.path, strlen(config.path), shown, sizeof(shown));
+	log_info("Listening on API socket (\"%s\").", shown);
 	if (api_server_start(process->server, err) < 0) {
 		return -1;
 	}
@@ -172,61 +175,97 @@ static int start_api(struct process *process, struct error *err)
 	return 0;
 }
 
-/*
- * The metadata must be readable and JSON already, though nobody serves it yet. [compat] The
- * upstream process panics over it, hence the exit code.
- */
-static int check_metadata(struct process *process, struct error *err)
+/* [compat] The upstream process panics over a file that is no JSON, hence the exit code. */
+static int load_metadata(struct process *process, struct error *err)
 {
 	const char *path = process->args.metadata;
+	size_t max = max_u64(METADATA_FILE_MAX, process->microvm.metadata_max);
 	AUTO_FREE char *text = NULL;
-	struct json_doc doc = {0};
 	size_t len;
 
 	if (path == NULL) {
 		return 0;
 	}
 	process->exit_code = EXIT_CODE_PANIC;
-	if (read_file(path, "The metadata", METADATA_MAX, &text, &len, err) < 0) {
+	if (read_file(path, "The metadata", max, &text, &len, err) < 0) {
 		return error_wrap(err, "Unable to open or read from the mmds content file");
 	}
-	if (json_doc_load(text, len, "Invalid JSON", &doc, err) < 0) {
-		return error_wrap(err, "MMDS error: metadata provided not valid json");
+	if (metadata_load(&process->microvm, text, len, err) < 0) {
+		process->exit_code = err->kind == ERR_NO_ROOM ? EXIT_CODE_GENERIC : EXIT_CODE_PANIC;
+		return -1;
 	}
-	json_doc_free(&doc);
 	process->exit_code = EXIT_CODE_GENERIC;
-	log_warn("This build of squib has no metadata service yet: --metadata is not served.");
+	log_info("Successfully added metadata to mmds from file");
+	return 0;
+}
+
+/* The text is applied later. [compat] The upstream process panics if there is none. */
+static int read_config(struct process *process, struct error *err)
+{
+	if (process->args.config_file == NULL) {
+		return 0;
+	}
+	process->exit_code = EXIT_CODE_PANIC;
+	if (config_file_read(process->args.config_file, &process->config, &process->config_len,
+			     err) < 0) {
+		return -1;
+	}
+	process->exit_code = EXIT_CODE_GENERIC;
 	return 0;
 }
 
 static int boot_from_file(struct process *process, struct error *err)
 {
-	struct action start = {.kind = ACTION_START};
-
-	if (process->args.config_file == NULL) {
+	if (process->config == NULL) {
 		return 0;
 	}
-	if (config_file_load(process->args.config_file, controller_execute, &process->controller,
-			     err) < 0) {
+	if (config_file_apply(process->config, process->config_len, request_run_here,
+			      &process->microvm, err) < 0) {
 		return -1;
 	}
-	if (controller_execute(&process->controller, &start, err) < 0) {
+	if (actions_start(&process->microvm, err) < 0) {
 		return error_wrap(err, "Could not Start MicroVM from one single json");
 	}
 	log_info("Successfully started microvm that was configured from one single json");
 	return 0;
 }
 
+/* From the socket to the machine's end. */
+static int serve(struct process *process, struct error *err)
+{
+	const struct controller *controller = &process->microvm.controller;
+
+	if (!process->args.no_api && start_api(process, err) < 0) {
+		return -1;
+	}
+	if (boot_from_file(process, err) < 0) {
+		return error_wrap(err, "Failed to build MicroVM from Json");
+	}
+	if (evloop_run(&process->loop, err) < 0) {
+		return -1;
+	}
+	if (controller_result(controller, err) < 0) {
+		return error_wrap(err, "MicroVM stopped with an error");
+	}
+	return 0;
+}
+
 static int run(struct process *process, struct error *err)
 {
-	struct controller *controller = &process->controller;
+	struct controller *controller = &process->microvm.controller;
+	const struct metric_group *groups[TELEMETRY_GROUPS_MAX];
 
 	if (configure_log(&process->args, err) < 0) {
 		return -1;
 	}
-	telemetry_init(&process->telemetry);
+	telemetry_init(&process->telemetry, groups,
+		       resource_metric_groups(groups, ARRAY_COUNT(groups)));
 	signals_set_telemetry(&process->telemetry);
 	log_info("Running Firecracker-compatible squib v" SQUIB_VERSION);
+	if (process->args.enable_pci) {
+		log_warn("--enable-pci: this build of squib has no PCI transport yet, so virtio "
+			 "devices are on MMIO, and nothing can be plugged into a running machine.");
+	}
 	if (signals_setup(err) < 0 || evloop_init(&process->loop, err) < 0) {
 		return -1;
 	}
@@ -234,27 +273,31 @@ static int run(struct process *process, struct error *err)
 	controller->timeline = &process->timeline;
 	controller->id = process->args.id;
 	controller->telemetry = &process->telemetry;
-	controller->filters = &process->filters;
-	controller->landlock = &process->landlock;
+	controller->confine = &process->confine;
 	controller->has_boot_timer = process->args.boot_timer;
-	controller_init(controller);
+	process->microvm.metadata_max = process->args.mmds_size_limit != UINT64_MAX
+						? process->args.mmds_size_limit
+						: process->args.api_payload_max;
+	microvm_init(&process->microvm);
 	process->requests.fn = on_request;
 	if (signals_open_requests(&process->requests.fd, err) < 0 ||
 	    ev_add(&process->loop, &process->requests, EPOLLIN, err) < 0 ||
 	    configure_metrics(process, err) < 0 || load_filters(process, err) < 0 ||
-	    (process->args.landlock && landlock_init(&process->landlock, err) < 0) ||
-	    check_metadata(process, err) < 0 ||
-	    (!process->args.no_api && start_api(process, err) < 0) ||
-	    boot_from_file(process, err) < 0 || evloop_run(&process->loop, err) < 0) {
+	    (process->args.landlock && landlock_init(&process->confine.landlock, err) < 0) ||
+	    read_config(process, err) < 0 || load_metadata(process, err) < 0) {
 		return -1;
 	}
-	return controller_result(controller, err);
+	if (serve(process, err) < 0) {
+		return error_wrap(err, "RunWith%sApiError error",
+				  process->args.no_api ? "out" : "");
+	}
+	return 0;
 }
 
 static enum exit_code fail(const struct error *err, enum exit_code code)
 {
 	log_error("%s", err->msg);
-	log_error("squib exiting with error. exit_code=%d", (int)code);
+	log_error("Firecracker exiting with error. exit_code=%d", (int)code);
 	fprintf(stderr, "Error: %s\n", err->msg);
 	return code;
 }
@@ -264,7 +307,7 @@ static enum exit_code check_sandbox(struct process *process)
 {
 	static struct sandbox sandbox;
 	struct sandbox_plan plan = {
-		.filters = &process->filters,
+		.filters = &process->confine.filters,
 		.filters_path = process->args.seccomp_filter,
 		.landlock = process->args.landlock,
 	};
@@ -274,7 +317,7 @@ static enum exit_code check_sandbox(struct process *process)
 		return fail(&err, EXIT_CODE_GENERIC);
 	}
 	sandbox_collect(&plan, &sandbox);
-	filter_set_free(&process->filters);
+	confine_destroy(&process->confine);
 	if (!process->args.check_sandbox_json) {
 		sandbox_print_table(&sandbox, stdout);
 	} else if (sandbox_print_json(&sandbox, stdout, &err) < 0) {
@@ -287,19 +330,50 @@ static enum exit_code check_sandbox(struct process *process)
 	return sandbox_is_closed(&sandbox) ? EXIT_CODE_OK : EXIT_CODE_GENERIC;
 }
 
+static bool is_about_snapshot(const struct args *args)
+{
+	return args->snapshot_version || args->describe_snapshot != NULL ||
+	       args->describe_snapshot_json != NULL || args->explain != NULL;
+}
+
+/* Instead of a run: about a snapshot. */
+static enum exit_code tell_of_snapshot(const struct args *args)
+{
+	struct error err = {0};
+	bool loads = true;
+	int result = 0;
+
+	if (args->snapshot_version) {
+		snapshot_print_version(stdout);
+	} else if (args->describe_snapshot != NULL) {
+		result = snapshot_describe(args->describe_snapshot, stdout, &err);
+	} else if (args->describe_snapshot_json != NULL) {
+		result = snapshot_describe_json(args->describe_snapshot_json, stdout, &err);
+	} else {
+		result = snapshot_explain(args->explain, stdout, &loads, &err);
+	}
+	if (result == 0 && fflush(stdout) != 0) {
+		result = error_sys(&err, "Cannot write to standard output");
+	}
+	if (result < 0) {
+		return fail(&err, EXIT_CODE_GENERIC);
+	}
+	return loads ? EXIT_CODE_OK : EXIT_CODE_GENERIC;
+}
+
 static void destroy(struct process *process)
 {
 	mailbox_close(&process->mailbox);
 	api_server_stop(process->server);
 	api_server_free(process->server);
 	mailbox_destroy(&process->mailbox);
-	controller_destroy(&process->controller);
+	microvm_destroy(&process->microvm);
 	signals_set_telemetry(NULL);
 	telemetry_destroy(&process->telemetry);
 	fd_close(&process->requests.fd);
+	free(process->config);
 	evloop_destroy(&process->loop);
-	filter_set_free(&process->filters);
-	landlock_destroy(&process->landlock);
+	confine_destroy(&process->confine);
 }
 
 static void prepare_libraries(void)
@@ -327,6 +401,7 @@ int main(int argc, char **argv)
 	if (fd_open_standard(&err) < 0) {
 		return fail(&err, EXIT_CODE_INTERNAL);
 	}
+	fd_raise_limit();
 	if (args_parse(argc, argv, &process->args, &err) < 0) {
 		return fail(&err, process->args.exit_code);
 	}
@@ -341,6 +416,9 @@ int main(int argc, char **argv)
 	if (process->args.check_sandbox || process->args.check_sandbox_json) {
 		return check_sandbox(process);
 	}
+	if (is_about_snapshot(&process->args)) {
+		return tell_of_snapshot(&process->args);
+	}
 	timeline_set_exec(&process->timeline, process->args.start_time_us);
 	process->requests.fd = -1;
 	process->exit_code = EXIT_CODE_GENERIC;
@@ -350,6 +428,6 @@ int main(int argc, char **argv)
 	if (result < 0) {
 		return fail(&err, process->exit_code);
 	}
-	log_info("squib exiting successfully. exit_code=0");
+	log_info("Firecracker exiting successfully. exit_code=0");
 	return EXIT_CODE_OK;
 }

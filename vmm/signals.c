@@ -5,10 +5,11 @@
  * Theory of operation. Signals that orchestrators know by exit code [compat] are logged and end the
  * process with that code. Those by which a user or supervisor ends it keep their own meaning: the
  * handler gives the terminal back and raises the signal again with the default action, so that the
- * waiting parent sees the true cause. All of them are counted, and the last line of metrics is
- * written. A fault inside a handler kills, as its signal is blocked there. Several threads may meet
- * their end at once, e.g. by the same gap in their filter: the first has the last words, the others
- * wait for the process to end.
+ * waiting parent sees the true cause. The first process of a PID namespace is spared by default
+ * actions, so there the process exits with 128 + signal, as a shell would say it. All of them are
+ * counted, and the last line of metrics is written. A fault inside a handler kills, as its signal
+ * is blocked there. Several threads may meet their end at once, e.g. by the same gap in their
+ * filter: the first has the last words, the others wait for the process to end.
  */
 #include "vmm/signals.h"
 
@@ -21,14 +22,16 @@
 #include "seccomp/filter.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
-#include "vmm/console.h"
-#include "vmm/exitcode.h"
+#include "vmm/machine/console.h"
+#include "vmm/base/exitcode.h"
 
-/* Signal handlers have no argument, so this has to be file-scope. */
+/* Signal handlers have no argument, so these have to be file-scope. */
 static struct telemetry *_Atomic counted_in;
+static bool is_init; /* of a PID namespace; set before there are handlers */
 
 enum {
-	NO_COUNTER = 0
+	NO_COUNTER = 0,
+	DENIED_BY_FILTER = 1, /* SYS_SECCOMP of <linux/signal.h>, which <signal.h> excludes */
 };
 
 #define COUNTER(member) offsetof(struct telemetry, member)
@@ -51,6 +54,9 @@ static const struct fatal_signal {
 	{SIGQUIT, 0, NO_COUNTER},
 	{SIGABRT, 0, COUNTER(vmm.panic_count)},
 };
+
+/* SIGSYS that somebody sent: no system call was denied [compat]. */
+static const struct fatal_signal stray_sigsys = {SIGSYS, EXIT_CODE_INTERNAL, NO_COUNTER};
 
 /* Somebody is writing last words. */
 static atomic_flag is_ending = ATOMIC_FLAG_INIT;
@@ -91,12 +97,15 @@ static void on_fatal(int signo, siginfo_t *info, void *context)
 	const struct fatal_signal *fatal = find(signo);
 
 	(void)context;
+	if (signo == SIGSYS && info->si_code != DENIED_BY_FILTER) {
+		fatal = &stray_sigsys;
+	}
 	/* No system call is sure to be allowed here, so the wait is a busy one, of microseconds. */
 	while (fatal->exit_code != 0 && atomic_flag_test_and_set(&is_ending)) {
 	}
 	console_restore_terminal();
 	log_enter_handler();
-	if (signo == SIGSYS) {
+	if (signo == SIGSYS && info->si_code == DENIED_BY_FILTER) {
 		log_error("Shutting down VM after intercepting a bad syscall (%d).",
 			  info->si_syscall);
 		log_error(
@@ -109,6 +118,9 @@ static void on_fatal(int signo, siginfo_t *info, void *context)
 	write_last_metrics(fatal);
 	if (fatal->exit_code != 0) {
 		_exit(fatal->exit_code);
+	}
+	if (is_init) {
+		_exit(EXIT_CODE_SIGNAL + signo);
 	}
 	/* Delivered on return, with the default action that SA_RESETHAND brought back. */
 	raise(signo);
@@ -150,6 +162,7 @@ int signals_setup(struct error *err)
 {
 	sigset_t requests;
 
+	is_init = getpid() == 1;
 	for (size_t i = 0; i < ARRAY_COUNT(fatal_signals); i++) {
 		/* Raised again, those without an exit code of ours must find the default. */
 		int flags = fatal_signals[i].exit_code != 0 ? 0 : (int)SA_RESETHAND;

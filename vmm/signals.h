@@ -5,7 +5,7 @@
 
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
-#include "vmm/telemetry.h"
+#include "vmm/control/telemetry.h"
 
 /*
  * Installs the handlers and blocks SIGUSR1 for signals_open_requests. Once per process, before

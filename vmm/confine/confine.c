@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Confines threads, in the only order that works. */
+#include "vmm/confine/confine.h"
+
+void confine_destroy(struct confine *confine)
+{
+	filter_set_free(&confine->filters);
+	landlock_destroy(&confine->landlock);
+}
+
+int confine_thread(const struct confine *confine, enum filter_thread thread, int rules,
+		   struct error *err)
+{
+	if (confine == NULL) {
+		return 0;
+	}
+	if (landlock_confine(&confine->landlock, rules, err) < 0) {
+		return -1;
+	}
+	return filter_install(&confine->filters, thread, err);
+}

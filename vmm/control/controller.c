@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine's life.
+ *
+ * Theory of operation. A start is a list of steps with an undo each, so that a failed one leaves
+ * the process as it was: no descriptor, thread, timer or memory. The VMM thread confines itself in
+ * the last step, when all that only building needs is done; nothing that can fail comes after it.
+ * The state changes only here.
+ */
+#include "vmm/control/controller.h"
+
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/exitcode.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+#include "vmm/base/steps.h"
+
+/* --- Start --- */
+
+struct start {
+	struct controller *controller;
+	const struct start_plan *plan;
+};
+
+static int make_machine(void *arg, struct error *err)
+{
+	const struct start *start = arg;
+	struct controller *controller = start->controller;
+	struct machine_plan plan = start->plan->machine;
+
+	plan.has_boot_timer = controller->has_boot_timer;
+	plan.loop = controller->loop;
+	plan.timeline = controller->timeline;
+	plan.metrics = &controller->telemetry->metrics;
+	plan.confine = controller->confine;
+	timeline_set(controller->timeline, TIMELINE_CONFIGURED);
+	return machine_init(&controller->machine, &plan, err);
+}
+
+static void destroy_machine(void *arg)
+{
+	machine_destroy(&((const struct start *)arg)->controller->machine);
+}
+
+static void on_end(struct ev_source *source, uint32_t ready)
+{
+	struct controller *controller = container_of(source, struct controller, end);
+
+	(void)ready;
+	log_info("Vmm is stopping.");
+	evloop_stop(controller->loop);
+}
+
+static int watch_end(void *arg, struct error *err)
+{
+	struct controller *controller = ((const struct start *)arg)->controller;
+
+	controller->end = (struct ev_source){.fd = controller->machine.vm.end_event, .fn = on_end};
+	return ev_add(controller->loop, &controller->end, EPOLLIN, err);
+}
+
+static void unwatch_end(void *arg)
+{
+	struct controller *controller = ((const struct start *)arg)->controller;
+
+	ev_del(controller->loop, &controller->end);
+}
+
+static int start_telemetry(void *arg, struct error *err)
+{
+	struct controller *controller = ((const struct start *)arg)->controller;
+
+	return telemetry_start(controller->telemetry, controller->loop, err);
+}
+
+static void stop_telemetry(void *arg)
+{
+	telemetry_stop(((const struct start *)arg)->controller->telemetry);
+}
+
+/*
+ * A loaded machine is one that was paused: its guest is told of the pause, and its devices look at
+ * all queues when it goes on. No vCPU has run, and no device has done anything.
+ */
+static int pause_loaded(void *arg, struct error *err)
+{
+	const struct start *start = arg;
+
+	if (start->plan->machine.source == NULL) {
+		return 0;
+	}
+	return machine_pause(&start->controller->machine, err);
+}
+
+static void let_devices_go(void *arg)
+{
+	evloop_thaw(((const struct start *)arg)->controller->loop);
+}
+
+static int confine_vmm(void *arg, struct error *err)
+{
+	const struct start *start = arg;
+	const struct confine *confine = start->controller->confine;
+	AUTO_FD rules = -1;
+
+	if (confine == NULL) {
+		return 0;
+	}
+	if (landlock_rules_new(&confine->landlock, &rules, err) < 0 ||
+	    start->plan->allow(start->plan->arg, &confine->landlock, rules, err) < 0 ||
+	    landlock_confine(&confine->landlock, rules, err) < 0) {
+		return -1;
+	}
+	if (filter_install(&confine->filters, FILTER_VMM, err) == 0) {
+		return 0;
+	}
+	if (landlock_is_on(&confine->landlock)) {
+		/*
+		 * A failed start must not leave the thread confined by Landlock: it could not open
+		 * the files of the next machine.
+		 */
+		log_error("%s", err->msg);
+		_exit(EXIT_CODE_GENERIC);
+	}
+	return -1;
+}
+
+static const struct step start_steps[] = {
+	{make_machine, destroy_machine},
+	{watch_end, unwatch_end},
+	{start_telemetry, stop_telemetry},
+	{pause_loaded, let_devices_go},
+	{confine_vmm, NULL},
+};
+
+/* Writes a line of metrics. A failure is logged: no client waits for this line. */
+static void write_metrics(const struct controller *controller)
+{
+	struct error err = {0};
+
+	if (telemetry_flush(controller->telemetry, &err) < 0) {
+		log_warn("%s", err.msg);
+	}
+}
+
+int controller_start(struct controller *controller, const struct start_plan *plan,
+		     struct error *err)
+{
+	struct start start = {.controller = controller, .plan = plan};
+
+	if (steps_run(start_steps, ARRAY_COUNT(start_steps), &start, err) < 0) {
+		return -1;
+	}
+	timeline_log_start(controller->timeline);
+	write_metrics(controller);
+	if (plan->is_paused) {
+		telemetry_pause(controller->telemetry);
+		controller->state = VM_PAUSED;
+		return 0;
+	}
+	controller->state = VM_RUNNING;
+	log_debug("event_start: boot microvm");
+	machine_resume(&controller->machine);
+	log_debug("event_end: boot microvm");
+	return 0;
+}
+
+/* --- Pause --- */
+
+void controller_note_latency(const char *what, struct metric *metric, uint64_t begin_ns)
+{
+	uint64_t us = (clock_host.now_ns(CLOCK_MONOTONIC) - begin_ns) / NS_PER_US;
+
+	log_info("'%s' VMM action took %llu us.", what, (unsigned long long)us);
+	metric_set(metric, us);
+}
+
+int controller_pause(struct controller *controller, struct error *err)
+{
+	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	if (machine_pause(&controller->machine, err) < 0) {
+		return -1;
+	}
+	telemetry_pause(controller->telemetry);
+	controller->state = VM_PAUSED;
+	controller_note_latency("pause vm", &controller->telemetry->api.latencies.vmm_pause_vm,
+				begin);
+	return 0;
+}
+
+void controller_resume(struct controller *controller)
+{
+	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	telemetry_resume(controller->telemetry);
+	machine_resume(&controller->machine);
+	controller->state = VM_RUNNING;
+	controller_note_latency("resume vm", &controller->telemetry->api.latencies.vmm_resume_vm,
+				begin);
+}
+
+/* --- End --- */
+
+int controller_result(const struct controller *controller, struct error *err)
+{
+	const struct vm *vm = &controller->machine.vm;
+
+	if (controller->state == VM_NOT_STARTED || vm->end != VM_FAILED) {
+		return 0;
+	}
+	return error_set(err, ERR_GUEST, "%s", vm->end_reason);
+}
+
+void controller_destroy(struct controller *controller)
+{
+	struct start start = {.controller = controller};
+
+	if (controller->state == VM_NOT_STARTED) {
+		return;
+	}
+	log_info("Killing vCPU threads");
+	telemetry_stop(controller->telemetry);
+	write_metrics(controller);
+	steps_undo(start_steps, ARRAY_COUNT(start_steps), &start);
+	controller->state = VM_NOT_STARTED;
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine's devices.
+ *
+ * Theory of operation. Virtio devices come first, each at the first free place of the
+ * architecture's table; a place is an address and an interrupt, and the guest is told of both on
+ * the command line or in its tables. A notification of the guest arrives as an eventfd in the event
+ * loop without an exit of the vCPU, and an interrupt leaves by another one. Then come the fixed
+ * devices, one explicit call each, in the order of the architecture's other table.
+ */
+#include "vmm/machine/devmgr.h"
+
+#include <stdlib.h>
+
+#include "devices/virtio/core/mmio.h"
+#include "devices/virtio/core/virtio.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/kvm.h"
+
+static void reset(void *machine)
+{
+	vm_signal_end(machine, VM_RESET, "");
+}
+
+static const struct machine_ops machine_ops = {.reset = reset};
+
+static void on_boot_timer(void *arg)
+{
+	struct devmgr *devmgr = arg;
+
+	/* Logged once, however often the guest writes: it must not fill the log. */
+	if (!atomic_exchange(&devmgr->has_booted, true)) {
+		timeline_log_boot(devmgr->vm->timeline);
+	}
+}
+
+static void list_metrics(struct devmgr *devmgr, struct metric_source *source,
+			 const struct metric_group *group, void *values)
+{
+	if (devmgr->vm->metrics != NULL) {
+		metrics_add(devmgr->vm->metrics, source, group, values);
+	}
+}
+
+static int make_serial(struct devmgr *devmgr, const struct dev_env *env, struct bus_range *range,
+		       struct error *err)
+{
+	struct serial_config config = console_serial_config(devmgr->console);
+
+	if (serial_new(env, &config, &devmgr->serial, err) < 0) {
+		return -1;
+	}
+	list_metrics(devmgr, &devmgr->serial_source, &serial_metric_group,
+		     serial_metrics(devmgr->serial));
+	range->ops = &serial_bus_ops;
+	range->device = devmgr->serial;
+	return 0;
+}
+
+static int make_i8042(struct devmgr *devmgr, const struct dev_env *env, struct bus_range *range,
+		      struct error *err)
+{
+	if (i8042_new(env, &devmgr->i8042, err) < 0) {
+		return -1;
+	}
+	list_metrics(devmgr, &devmgr->i8042_source, &i8042_metric_group,
+		     i8042_metrics(devmgr->i8042));
+	range->ops = &i8042_bus_ops;
+	range->device = devmgr->i8042;
+	return 0;
+}
+
+static int make_rtc_pl031(struct devmgr *devmgr, const struct dev_env *env, struct bus_range *range,
+			  struct error *err)
+{
+	if (rtc_pl031_new(env, &devmgr->rtc, err) < 0) {
+		return -1;
+	}
+	list_metrics(devmgr, &devmgr->rtc_source, &rtc_pl031_metric_group,
+		     rtc_pl031_metrics(devmgr->rtc));
+	range->ops = &rtc_pl031_bus_ops;
+	range->device = devmgr->rtc;
+	return 0;
+}
+
+static int make_boot_timer(struct devmgr *devmgr, const struct dev_env *env,
+			   struct bus_range *range, struct error *err)
+{
+	struct boot_timer_config config = {.fired = on_boot_timer, .arg = devmgr};
+
+	(void)env;
+	if (boot_timer_new(&config, &devmgr->boot_timer, err) < 0) {
+		return -1;
+	}
+	range->ops = &boot_timer_bus_ops;
+	range->device = devmgr->boot_timer;
+	return 0;
+}
+
+static int make_acpi_sleep(struct devmgr *devmgr, const struct dev_env *env,
+			   struct bus_range *range, struct error *err)
+{
+	if (acpi_sleep_new(env, &devmgr->acpi_sleep, err) < 0) {
+		return -1;
+	}
+	range->ops = &acpi_sleep_bus_ops;
+	range->device = devmgr->acpi_sleep;
+	return 0;
+}
+
+static int make_vmgenid(struct devmgr *devmgr, const struct dev_env *env, struct bus_range *range,
+			struct error *err)
+{
+	return vmgenid_new(env, GPA(range->base), &devmgr->vmgenid, err);
+}
+
+static int make_vmclock(struct devmgr *devmgr, const struct dev_env *env, struct bus_range *range,
+			struct error *err)
+{
+	return vmclock_new(env, GPA(range->base), &devmgr->vmclock, err);
+}
+
+/*
+ * A constructor fills in ops and device of the range that it is to be attached at, unless that is
+ * guest memory.
+ */
+static const struct {
+	const char *name;
+	int (*make)(struct devmgr *devmgr, const struct dev_env *env, struct bus_range *range,
+		    struct error *err);
+} platform_kinds[] = {
+	[PLATFORM_SERIAL] = {"serial port", make_serial},
+	[PLATFORM_I8042] = {"i8042 controller", make_i8042},
+	[PLATFORM_RTC_PL031] = {"PL031 clock", make_rtc_pl031},
+	[PLATFORM_BOOT_TIMER] = {"boot timer", make_boot_timer},
+	[PLATFORM_ACPI_SLEEP] = {"ACPI sleep registers", make_acpi_sleep},
+	[PLATFORM_VMGENID] = {"VM generation id", make_vmgenid},
+	[PLATFORM_VMCLOCK] = {"VMClock", make_vmclock},
+};
+
+struct dev_env devmgr_env(const struct devmgr *devmgr)
+{
+	return (struct dev_env){
+		.mem = devmgr->vm->mem,
+		.loop = devmgr->loop,
+		.clock = &clock_host,
+		.machine_ops = &machine_ops,
+		.machine = devmgr->vm,
+	};
+}
+
+/* Tells the guest of a device: on the command line, and in its tables by way of at->boot. */
+static int announce(const struct attachment *at, const struct platform_dev *place,
+		    struct error *err)
+{
+	char text[64];
+
+	arch_platform_cmdline(place, text, sizeof(text));
+	if (cmdline_add(at->cmdline, text, err) < 0) {
+		return -1;
+	}
+	at->boot->devs[at->boot->dev_count++] = *place;
+	return 0;
+}
+
+/* --- Virtio devices --- */
+
+/*
+ * An id as the name of a group of metrics. It is UTF-8, but a configuration file's ids may have any
+ * character, and any length.
+ */
+static void name_source(struct virtio_slot *slot, const char *id)
+{
+	size_t len = 0;
+
+	for (; len < sizeof(slot->name) - 1 && id[len] != '\0'; len++) {
+		char c = id[len];
+		bool is_plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+				(c >= 'a' && c <= 'z') || (unsigned char)c >= 0x80;
+
+		if (!is_plain) {
+			c = '_';
+		}
+		slot->name[len] = c;
+	}
+	/* UTF-8 is cut between characters. */
+	while (len > 0 && ((unsigned char)id[len] & 0xc0) == 0x80) {
+		len--;
+	}
+	slot->name[len] = '\0';
+}
+
+static void list_virtio_metrics(const struct devmgr *devmgr, struct virtio_slot *slot,
+				const char *id)
+{
+	struct metrics *metrics = devmgr->vm->metrics;
+
+	if (metrics == NULL) {
+		return;
+	}
+	if (id != NULL) {
+		name_source(slot, id);
+	}
+	metrics_add_named(metrics, &slot->device_source, slot->dev->class->metrics,
+			  slot->dev->metrics, id != NULL ? slot->name : NULL);
+	metrics_add(metrics, &slot->interrupt_source, &interrupt_metric_group,
+		    &slot->dev->interrupts);
+}
+
+static int put_on_bus(const struct devmgr *devmgr, struct virtio_slot *slot, struct error *err)
+{
+	struct vm *vm = devmgr->vm;
+	struct bus_range range = {
+		.base = slot->place.base,
+		.len = slot->place.len,
+		.ops = &virtio_mmio_bus_ops,
+		.device = &slot->mmio,
+	};
+
+	for (unsigned i = 0; i < slot->dev->queue_count; i++) {
+		if (kvm_ioeventfd(vm->vm_fd, slot->dev->queues[i].kick.fd,
+				  slot->place.base + VIRTIO_MMIO_QUEUE_NOTIFY, i, err) < 0) {
+			return -1;
+		}
+	}
+	return bus_attach(&vm->mmio, &range, err);
+}
+
+/* Takes a device out of its place, whole or half attached, and frees both. */
+static void detach(const struct devmgr *devmgr, struct virtio_slot *slot)
+{
+	metrics_remove(devmgr->vm->metrics, &slot->device_source);
+	metrics_remove(devmgr->vm->metrics, &slot->interrupt_source);
+	virtio_free(slot->dev);
+	gsi_line_destroy(&slot->line);
+	free(slot);
+}
+
+static int take_place(struct devmgr *devmgr, struct virtio_slot *slot, size_t *index,
+		      struct error *err)
+{
+	size_t i = 0;
+
+	while (i < ARRAY_COUNT(devmgr->slots) && devmgr->slots[i] != NULL) {
+		i++;
+	}
+	if (i == ARRAY_COUNT(devmgr->slots) || !arch_virtio_slot(i, &slot->place)) {
+		return error_set(err, ERR_TOO_LARGE,
+				 "Could not allocate GSI: The requested resource is not available. "
+				 "This machine has interrupts for %zu devices.",
+				 i);
+	}
+	*index = i;
+	return 0;
+}
+
+/* Gives the device in a slot its interrupt, its notifications and its range of the bus. */
+static int connect_slot(const struct devmgr *devmgr, struct virtio_slot *slot, struct error *err)
+{
+	if (gsi_line_init(&slot->line, devmgr->vm->vm_fd, (uint32_t)slot->place.gsi, err) < 0) {
+		return -1;
+	}
+	const struct irq_line irq = gsi_irq_line(&slot->line);
+
+	virtio_mmio_init(&slot->mmio, slot->dev, &irq);
+	return put_on_bus(devmgr, slot, err);
+}
+
+int devmgr_attach(const struct attachment *at, struct virtio_dev *dev, const char *id,
+		  struct error *err)
+{
+	struct devmgr *devmgr = at->devmgr;
+	struct virtio_slot *slot = calloc(1, sizeof(*slot));
+	size_t index = 0;
+
+	if (slot == NULL) {
+		virtio_free(dev);
+		return error_sys(err, "Cannot allocate the place of a device");
+	}
+	slot->dev = dev;
+	slot->line.eventfd = -1;
+	if (take_place(devmgr, slot, &index, err) < 0 || connect_slot(devmgr, slot, err) < 0 ||
+	    announce(at, &slot->place, err) < 0) {
+		detach(devmgr, slot);
+		return -1;
+	}
+	list_virtio_metrics(devmgr, slot, id);
+	devmgr->slots[index] = slot;
+	return 0;
+}
+
+void devmgr_quiesce(const struct devmgr *devmgr)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(devmgr->slots); i++) {
+		if (devmgr->slots[i] != NULL) {
+			virtio_quiesce(devmgr->slots[i]->dev);
+		}
+	}
+}
+
+void devmgr_resume(const struct devmgr *devmgr)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(devmgr->slots); i++) {
+		if (devmgr->slots[i] != NULL) {
+			virtio_resume(devmgr->slots[i]->dev);
+		}
+	}
+}
+
+/* --- Fixed devices --- */
+
+static int attach(struct devmgr *devmgr, const struct platform_dev *dev, struct error *err)
+{
+	struct vm *vm = devmgr->vm;
+	struct bus_range range = {.base = dev->base, .len = dev->len};
+	struct dev_env env = devmgr_env(devmgr);
+
+	if (dev->gsi != PLATFORM_NO_GSI) {
+		struct gsi_line *line = &devmgr->lines[devmgr->line_count];
+
+		if (gsi_line_init(line, vm->vm_fd, (uint32_t)dev->gsi, err) < 0) {
+			return -1;
+		}
+		devmgr->line_count++;
+		env.irq = gsi_irq_line(line);
+	}
+	if (platform_kinds[dev->kind].make(devmgr, &env, &range, err) < 0) {
+		return -1;
+	}
+	if (dev->bus == BUS_RAM) {
+		return 0;
+	}
+	return bus_attach(dev->bus == BUS_PIO ? &vm->pio : &vm->mmio, &range, err);
+}
+
+static bool is_wanted(const struct devmgr *devmgr, const struct platform_dev *dev,
+		      const struct cmdline *cmdline)
+{
+	if (dev->kind == PLATFORM_BOOT_TIMER) {
+		return devmgr->has_boot_timer;
+	}
+	return !dev->needs_console || cmdline_has(cmdline, "console=");
+}
+
+int devmgr_attach_platform(const struct attachment *at, struct error *err)
+{
+	size_t count;
+	const struct platform_dev *slots = arch_platform_slots(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		if (!is_wanted(at->devmgr, &slots[i], at->cmdline)) {
+			continue;
+		}
+		if (attach(at->devmgr, &slots[i], err) < 0 || announce(at, &slots[i], err) < 0) {
+			return error_wrap(err, "Cannot attach the %s",
+					  platform_kinds[slots[i].kind].name);
+		}
+	}
+	return 0;
+}
+
+void devmgr_destroy(struct devmgr *devmgr)
+{
+	if (devmgr->vm == NULL) {
+		return;
+	}
+	for (size_t i = ARRAY_COUNT(devmgr->slots); i-- > 0;) {
+		if (devmgr->slots[i] != NULL) {
+			detach(devmgr, devmgr->slots[i]);
+		}
+	}
+	metrics_remove(devmgr->vm->metrics, &devmgr->serial_source);
+	metrics_remove(devmgr->vm->metrics, &devmgr->i8042_source);
+	metrics_remove(devmgr->vm->metrics, &devmgr->rtc_source);
+	serial_free(devmgr->serial);
+	i8042_free(devmgr->i8042);
+	rtc_pl031_free(devmgr->rtc);
+	boot_timer_free(devmgr->boot_timer);
+	acpi_sleep_free(devmgr->acpi_sleep);
+	vmgenid_free(devmgr->vmgenid);
+	vmclock_free(devmgr->vmclock);
+	while (devmgr->line_count > 0) {
+		gsi_line_destroy(&devmgr->lines[--devmgr->line_count]);
+	}
+	*devmgr = (struct devmgr){0};
+}

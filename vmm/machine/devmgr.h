@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine's devices: made in a fixed order, attached to buses and interrupt lines. */
+#ifndef VMM_DEVMGR_H
+#define VMM_DEVMGR_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "arch/boot.h"
+#include "devices/legacy/i8042.h"
+#include "devices/legacy/rtc_pl031.h"
+#include "devices/legacy/serial.h"
+#include "devices/platform/acpi_sleep.h"
+#include "devices/platform/boot_timer.h"
+#include "devices/platform/vmclock.h"
+#include "devices/platform/vmgenid.h"
+#include "devices/virtio/core/mmio.h"
+#include "devices/virtio/core/virtio.h"
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+#include "vmm/machine/cmdline.h"
+#include "vmm/machine/console.h"
+#include "vmm/machine/irq.h"
+#include "vmm/machine/vm.h"
+
+/* A virtio device in its place: address, interrupt and bus range stay as long as it is there. */
+struct virtio_slot {
+	struct virtio_dev *dev; /* the slot's */
+	struct virtio_mmio mmio;
+	struct platform_dev place;
+	struct gsi_line line;
+	struct metric_source device_source;
+	struct metric_source interrupt_source;
+	char name[64]; /* in metrics */
+};
+
+struct devmgr {
+	struct vm *vm;
+	struct evloop *loop;
+	struct console *console;
+	bool has_boot_timer;	 /* --boot-timer was given */
+	_Atomic bool has_booted; /* the boot timer fired: told once */
+	/* the devices; NULL: this machine has none */
+	struct serial *serial;
+	struct i8042 *i8042;
+	struct rtc_pl031 *rtc;
+	struct boot_timer *boot_timer;
+	struct acpi_sleep *acpi_sleep;
+	struct vmgenid *vmgenid;
+	struct vmclock *vmclock;
+	struct metric_source serial_source;
+	struct metric_source i8042_source;
+	struct metric_source rtc_source;
+	struct gsi_line lines[ARCH_PLATFORM_DEVS_MAX];
+	size_t line_count;
+	struct virtio_slot *slots[ARCH_PLATFORM_DEVS_MAX]; /* by place; NULL: free */
+};
+
+/* Where devices are attached, and the boot information in which the guest finds them. */
+struct attachment {
+	struct devmgr *devmgr;
+	struct cmdline *cmdline;
+	struct boot_info *boot;
+};
+
+/* What the constructor of a virtio device is handed. */
+struct dev_env devmgr_env(const struct devmgr *devmgr);
+
+/*
+ * Attaches a virtio device at the first free place, and announces it on the command
+ * line and in at->boot. The devmgr owns it from this call on: it is freed on failure, too. `id`
+ * names it in metrics; NULL where there is only one of the kind. Places are guest ABI: so is the
+ * order of calls. VMM thread, before any vCPU runs and before devmgr_attach_platform.
+ */
+MUST_CHECK int devmgr_attach(const struct attachment *at, struct virtio_dev *dev, const char *id,
+			     struct error *err);
+
+/*
+ * Makes and attaches this architecture's fixed devices, adds what they need said to the command
+ * line, and lists them in boot->devs. The caller has set the first four fields of the devmgr. After
+ * a failure too, devmgr_destroy is to be called. VMM thread, before any vCPU runs.
+ */
+MUST_CHECK int devmgr_attach_platform(const struct attachment *at, struct error *err);
+
+/* virtio_quiesce and virtio_resume of all devices. */
+void devmgr_quiesce(const struct devmgr *devmgr);
+void devmgr_resume(const struct devmgr *devmgr);
+
+/* Frees all devices. A zeroed one is fine. */
+void devmgr_destroy(struct devmgr *devmgr);
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes a machine step by step; the order is explained in vmm/machine/vm.c and arch/arch.h. Each
+ * step has its undo: a failure walks back those that were done, and the machine's end all of them.
+ */
+#include "vmm/machine/machine.h"
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/log.h"
+#include "vmm/base/steps.h"
+
+/* What the steps hand on to each other. */
+struct build {
+	struct machine *machine;
+	const struct machine_plan *plan; /* NULL at the machine's end, when steps are only undone */
+	struct cmdline cmdline;
+	struct boot_info boot;
+};
+
+/* --- Memory and VM --- */
+
+/* Of a file, or of the plan's backing. */
+static int new_memory(struct build *build, struct error *err)
+{
+	const struct machine_plan *plan = build->plan;
+	const struct boot_info *boot = &build->boot;
+	struct gmem **mem = &build->machine->mem;
+
+	if (plan->source != NULL && plan->source->memory_fd >= 0) {
+		return gmem_new_file(boot->ram, boot->ram_count, plan->source->memory_fd, mem, err);
+	}
+	if (gmem_new(boot->ram, boot->ram_count, plan->backing, mem, err) < 0) {
+		return error_wrap(err, "Invalid Memory Configuration");
+	}
+	return 0;
+}
+
+static int fill_memory(const struct build *build, struct error *err)
+{
+	const struct machine_source *source = build->plan->source;
+
+	return source != NULL && source->fill != NULL
+		       ? source->fill(source->arg, build->machine->mem, err)
+		       : 0;
+}
+
+static int make_memory(void *arg, struct error *err)
+{
+	struct build *build = arg;
+	const struct machine_plan *plan = build->plan;
+	struct boot_info *boot = &build->boot;
+	uint64_t len;
+
+	if (!mul_u64(plan->mem_size_mib, MIB, &len)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Invalid Memory Configuration: mem_size_mib is beyond 2^64 bytes");
+	}
+	boot->ram_count = arch_ram_ranges(len, boot->ram);
+	if (boot->ram_count == 0) {
+		return error_set(
+			err, ERR_BAD_REQUEST,
+			"Invalid Memory Configuration: %llu MiB are more than %s can place",
+			(unsigned long long)plan->mem_size_mib, arch_name);
+	}
+	if (new_memory(build, err) < 0 || fill_memory(build, err) < 0) {
+		return -1;
+	}
+	return plan->is_tracked ? gmem_track_dirty(build->machine->mem, err) : 0;
+}
+
+static void free_memory(void *arg)
+{
+	struct machine *machine = ((struct build *)arg)->machine;
+
+	gmem_free(machine->mem);
+	machine->mem = NULL;
+}
+
+static int make_vm(void *arg, struct error *err)
+{
+	struct build *build = arg;
+	const struct machine_plan *plan = build->plan;
+	struct vm_params params = {
+		.machine = plan->shape,
+		.is_tracked = plan->is_tracked,
+		.mem = build->machine->mem,
+		.timeline = plan->timeline,
+		.metrics = plan->metrics,
+		.confine = plan->confine,
+	};
+
+	params.machine.is_loaded = plan->source != NULL;
+	return vm_init(&build->machine->vm, &params, err);
+}
+
+static void destroy_vm(void *arg)
+{
+	vm_destroy(&((struct build *)arg)->machine->vm);
+}
+
+/* The threads find their way to a CPU and park while this one loads the kernel. */
+static int start_vcpus(void *arg, struct error *err)
+{
+	return vm_start(&((struct build *)arg)->machine->vm, err);
+}
+
+static void stop_vcpus(void *arg)
+{
+	vm_stop(&((struct build *)arg)->machine->vm);
+}
+
+/* --- Kernel --- */
+
+static int load_kernel(void *arg, struct error *err)
+{
+	struct build *build = arg;
+	const struct boot_source *source = &build->plan->boot;
+	struct gmem *mem = build->machine->mem;
+	struct boot_info *boot = &build->boot;
+
+	if (build->plan->source != NULL) {
+		return 0; /* it is in the memory that is loaded */
+	}
+	if (arch_load_kernel(mem, source->kernel_fd, source->kernel_len, boot, err) < 0) {
+		return error_wrap(err, "Cannot load the kernel %s", source->kernel_path);
+	}
+	if (source->initrd_fd >= 0 && (arch_initrd_place(boot, source->initrd_len, err) < 0 ||
+				       gmem_load_file(mem, boot->initrd, source->initrd_fd, 0,
+						      source->initrd_len, err) < 0)) {
+		return error_wrap(err, "Cannot load the initrd %s", source->initrd_path);
+	}
+	log_debug("Kernel loaded using %s", boot_protocol_name(boot->protocol));
+	timeline_set(build->plan->timeline, TIMELINE_KERNEL);
+	return 0;
+}
+
+/* --- Console and devices --- */
+
+static int attach_devices(void *arg, struct error *err)
+{
+	struct build *build = arg;
+	const struct machine_plan *plan = build->plan;
+	struct machine *machine = build->machine;
+	struct cmdline *cmdline = &build->cmdline;
+	struct attachment at = {&machine->devmgr, cmdline, &build->boot};
+	const char *boot_args = plan->boot.boot_args;
+
+	machine->devmgr = (struct devmgr){
+		.vm = &machine->vm,
+		.loop = plan->loop,
+		.console = &machine->console,
+		.has_boot_timer = plan->has_boot_timer,
+	};
+	if (console_init(&machine->console, plan->loop, &plan->console, err) < 0 ||
+	    cmdline_init(cmdline, boot_args != NULL ? boot_args : arch_cmdline_default, err) < 0 ||
+	    cmdline_add(cmdline, "pci=off", err) < 0 || plan->attach(plan->arg, &at, err) < 0 ||
+	    devmgr_attach_platform(&at, err) < 0 || cmdline_finish(cmdline, err) < 0) {
+		return -1;
+	}
+	build->boot.cmdline = cmdline->text;
+	if (machine->devmgr.serial != NULL) {
+		console_attach(&machine->console, machine->devmgr.serial);
+	}
+	return 0;
+}
+
+/* The console first: it counts in the serial port's metrics until it is closed. */
+static void destroy_devices(void *arg)
+{
+	struct machine *machine = ((struct build *)arg)->machine;
+
+	console_destroy(&machine->console);
+	devmgr_destroy(&machine->devmgr);
+}
+
+/* --- What the guest finds --- */
+
+static int load_state(const struct build *build, struct error *err)
+{
+	const struct machine_source *source = build->plan->source;
+
+	return machine_load(build->machine, source->state, &source->clock, err);
+}
+
+static int set_state(void *arg, struct error *err)
+{
+	struct build *build = arg;
+	struct vm *vm = &build->machine->vm;
+
+	if (build->plan->source != NULL) {
+		return load_state(build, err);
+	}
+	if (arch_write_boot_info(&vm->arch, vm->mem, &build->boot, err) < 0) {
+		return -1;
+	}
+	for (unsigned i = 0; i < vm->machine.vcpu_count; i++) {
+		if (arch_vcpu_set_boot_state(&vm->vcpus[i].arch, &build->boot, err) < 0) {
+			return -1;
+		}
+	}
+	timeline_set(build->plan->timeline, TIMELINE_DEVICES);
+	return 0;
+}
+
+static const struct step steps[] = {
+	{make_memory, free_memory},	   {make_vm, destroy_vm},
+	{start_vcpus, stop_vcpus},	   {load_kernel, NULL},
+	{attach_devices, destroy_devices}, {set_state, NULL},
+};
+
+/* --- A machine's life --- */
+
+int machine_init(struct machine *machine, const struct machine_plan *plan, struct error *err)
+{
+	struct build build = {.machine = machine, .plan = plan};
+
+	log_debug("event_start: build microvm for boot");
+	if (steps_run(steps, ARRAY_COUNT(steps), &build, err) < 0) {
+		*machine = (struct machine){0};
+		return -1;
+	}
+	log_debug("event_end: build microvm for boot");
+	return 0;
+}
+
+void machine_destroy(struct machine *machine)
+{
+	struct build build = {.machine = machine};
+
+	if (machine->mem == NULL) {
+		return;
+	}
+	/* No vCPU may be inside a device when it is freed. */
+	vm_stop(&machine->vm);
+	steps_undo(steps, ARRAY_COUNT(steps), &build);
+	*machine = (struct machine){0};
+}
+
+int machine_pause(struct machine *machine, struct error *err)
+{
+	if (vm_pause(&machine->vm, err) < 0) {
+		/* Some vCPUs may have parked already: they run again. */
+		vm_resume(&machine->vm);
+		return -1;
+	}
+	evloop_freeze(machine->devmgr.loop);
+	devmgr_quiesce(&machine->devmgr);
+	console_pause(&machine->console);
+	return 0;
+}
+
+void machine_resume(struct machine *machine)
+{
+	struct evloop *loop = machine->devmgr.loop;
+
+	if (loop->is_frozen) {
+		console_resume(&machine->console);
+		devmgr_resume(&machine->devmgr);
+		evloop_thaw(loop);
+	}
+	vm_resume(&machine->vm);
+}

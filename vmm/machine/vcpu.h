@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One vCPU: its thread, the loop around KVM_RUN, and what becomes of each exit. */
+#ifndef VMM_VCPU_H
+#define VMM_VCPU_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "arch/arch.h"
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+#include "vmm/base/metrics.h"
+
+struct vm;
+
+/* Of each vCPU, so that they share no cache line; told as sums. */
+struct vcpu_metrics {
+	struct metric exit_io_in;
+	struct metric exit_io_out;
+	struct metric exit_mmio_read;
+	struct metric exit_mmio_write;
+	struct metric failures;
+	struct metric kvmclock_ctrl_fails;
+	struct metric_latency exit_io_in_agg;
+	struct metric_latency exit_io_out_agg;
+	struct metric_latency exit_mmio_read_agg;
+	struct metric_latency exit_mmio_write_agg;
+};
+
+extern const struct metric_group vcpu_metric_group;
+
+struct vcpu {
+	bool is_made;
+	/* immutable once the thread runs */
+	struct vm *vm;
+	unsigned index;
+	int fd;
+	struct kvm_run *run;
+	size_t run_len;
+	struct arch_vcpu arch;
+	pthread_t thread;
+	bool has_thread;
+	char name[16]; /* "fc_vcpu N" [compat: tools find the threads by it] */
+	/* the vCPU thread's own */
+	unsigned failed_runs;
+	/* shared */
+	struct vcpu_metrics metrics;
+	struct metric_source metric_source;
+	/* shared, under vm->lock */
+	bool is_parked;
+};
+
+/* Creates the vCPU in KVM. vcpu_destroy takes a zeroed one, too; its thread must have ended. */
+MUST_CHECK int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned index, struct error *err);
+void vcpu_destroy(struct vcpu *vcpu);
+
+/* Starts the thread, which parks at once. */
+MUST_CHECK int vcpu_start(struct vcpu *vcpu, struct error *err);
+
+/*
+ * Makes KVM_RUN return soon, also if it is entered only after this call. With vm->lock held.
+ * Needs vcpu_kick_setup to have run in this process.
+ */
+void vcpu_kick(struct vcpu *vcpu);
+
+/* Installs the handler of the kick signal (SIGRTMIN), which does nothing but interrupt KVM_RUN. */
+MUST_CHECK int vcpu_kick_setup(struct error *err);
+
+#endif

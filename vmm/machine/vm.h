@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The virtual machine: KVM's VM, its memory, its vCPUs, and starting, pausing and stopping them. */
+#ifndef VMM_VM_H
+#define VMM_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "arch/arch.h"
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+#include "vmm/base/gmem.h"
+#include "vmm/base/metrics.h"
+#include "vmm/machine/bus.h"
+#include "vmm/confine/confine.h"
+#include "vmm/machine/timeline.h"
+#include "vmm/machine/vcpu.h"
+
+/* The state in which the VMM thread wants all vCPUs. */
+enum vm_want {
+	VM_PARK,
+	VM_RUN,
+	VM_QUIT
+};
+
+/* Why the guest stopped by itself. */
+enum vm_end {
+	VM_NOT_ENDED,
+	VM_RESET,  /* the guest asked for a reset or power-off: success */
+	VM_FAILED, /* a vCPU can't go on */
+};
+
+/*
+ * Lock order: vm->lock is taken alone; it is never held across KVM_RUN, a device or the log.
+ */
+struct vm {
+	bool is_made;
+	/* immutable once vCPUs run */
+	int kvm_fd;
+	int vm_fd;
+	int keeper_fd;	  /* keeps vm_fd's file, and waits for its release in our place; -1: none */
+	struct gmem *mem; /* the creator's */
+	struct arch_machine machine;
+	bool is_tracked; /* KVM and gmem note which pages are written to */
+	struct arch_vm arch;
+	struct bus mmio;
+	struct bus pio;
+	struct vcpu vcpus[ARCH_VCPUS_MAX];
+	struct timeline *timeline;     /* the creator's */
+	struct metrics *metrics;       /* the same; NULL: nothing is counted */
+	const struct confine *confine; /* the same; NULL: none */
+	int end_event;		       /* eventfd, readable once the guest has ended */
+	/* shared */
+	_Atomic int end;		/* enum vm_end; the first end wins */
+	char end_reason[ERROR_MSG_LEN]; /* by the winner, before end_event is written */
+	/* shared, under lock */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	enum vm_want want;
+	unsigned parked;
+};
+
+struct vm_params {
+	struct arch_machine machine;
+	bool is_tracked;	       /* mem is (gmem_track_dirty), and KVM is to do the same */
+	struct gmem *mem;	       /* outlives the VM */
+	struct timeline *timeline;     /* the same */
+	struct metrics *metrics;       /* the same; may be NULL */
+	const struct confine *confine; /* of the vCPU threads, the same; NULL: none */
+};
+
+/*
+ * Makes the VM, its memory slots, interrupt controller and vCPUs, in the order that KVM serves
+ * fastest: see vm.c. After a failure too, vm_destroy is to be called.
+ */
+MUST_CHECK int vm_init(struct vm *vm, const struct vm_params *params, struct error *err);
+
+/*
+ * Sets a bitmap of a region to the pages that were written to, by the guest or by us, since the
+ * last call. Of a VM that is tracked. Bits whose pages could not be saved go back by
+ * gmem_dirty_put_back. VMM thread, with nothing running.
+ */
+MUST_CHECK int vm_dirty_take(const struct vm *vm, unsigned region, uint64_t *bitmap,
+			     struct error *err);
+
+/* Frees what is there, also of a zeroed VM; the vCPU threads must have been stopped. */
+void vm_destroy(struct vm *vm);
+
+/* Starts the vCPU threads, parked. */
+MUST_CHECK int vm_start(struct vm *vm, struct error *err);
+
+/* Lets the vCPUs run. Idempotent. VMM thread. */
+void vm_resume(struct vm *vm);
+
+/*
+ * Returns when no vCPU is inside the guest or a device any more. Idempotent. Fails if one does not
+ * park within 30 s [compat]. VMM thread.
+ */
+MUST_CHECK int vm_pause(struct vm *vm, struct error *err);
+
+/* Ends and joins the vCPU threads, from any state. VMM thread. */
+void vm_stop(struct vm *vm);
+
+/*
+ * The guest is over: tells the VMM thread through end_event, with a sentence ("" where there is
+ * nothing to explain). From any thread, never blocks; only the first call counts.
+ */
+void vm_signal_end(struct vm *vm, enum vm_end end, const char *reason);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writes files durably. */
+#include "vmm/persist/durable.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+
+/*
+ * A file system that can't sync a directory (EINVAL), and a directory that may be searched and not
+ * read (EACCES), are no reason to fail: the file's own bytes are safe.
+ */
+static int sync_directory(const char *path, struct error *err)
+{
+	char directory[4096];
+	const char *slash = strrchr(path, '/');
+	int len = slash == NULL ? 1 : (int)(slash - path) + 1;
+
+	(void)!snprintf(directory, sizeof(directory), "%.*s", len, slash == NULL ? "." : path);
+	AUTO_FD fd = open(directory, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL)) {
+		return errno == EACCES ? 0
+				       : error_sys(err, "Cannot sync the directory of %s", path);
+	}
+	return 0;
+}
+
+int durable_sync(int fd, const char *path, struct error *err)
+{
+	if (fsync(fd) < 0) {
+		return error_sys(err, "Cannot sync %s", path);
+	}
+	return sync_directory(path, err);
+}
+
+int durable_open(const char *path, const char *what, int *fd, struct error *err)
+{
+	AUTO_FD opened = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	struct stat st;
+
+	if (opened < 0 || fstat(opened, &st) < 0) {
+		return error_sys(err, "Cannot perform open on the %s backing file", what);
+	}
+	if (!S_ISREG(st.st_mode)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Cannot perform open on the %s backing file: it is not a regular "
+				 "file",
+				 what);
+	}
+	*fd = fd_take(&opened);
+	return 0;
+}
+
+int durable_write(const char *path, const void *bytes, size_t len, struct error *err)
+{
+	AUTO_FD fd = -1;
+
+	if (durable_open(path, "snapshot", &fd, err) < 0) {
+		return -1;
+	}
+	for (size_t done = 0; done < len;) {
+		const struct iovec iov = {(uint8_t *)bytes + done, len - done};
+		ssize_t put = pwritev(fd, &iov, 1, (off_t)done);
+
+		if (put < 0 && errno == EINTR) {
+			continue;
+		}
+		if (put <= 0) {
+			return error_sys(err, "Cannot write %s", path);
+		}
+		done += (size_t)put;
+	}
+	if (ftruncate(fd, (off_t)len) < 0) {
+		return error_sys(err, "Cannot cut %s to its length", path);
+	}
+	return durable_sync(fd, path, err);
+}

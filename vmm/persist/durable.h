@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files that are on disk before anybody is told that they exist. */
+#ifndef VMM_PERSIST_DURABLE_H
+#define VMM_PERSIST_DURABLE_H
+
+#include <stddef.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+/*
+ * Opens a regular file for writing, which is made (for its owner alone) if there is none. `what` is
+ * "snapshot" or "memory", for the sentence [compat]. The caller closes *fd.
+ */
+MUST_CHECK int durable_open(const char *path, const char *what, int *fd, struct error *err);
+
+/* Has the bytes of an open file, and its name in its directory, reach the disk. */
+MUST_CHECK int durable_sync(int fd, const char *path, struct error *err);
+
+/* Makes the file at `path` hold these bytes and no others, on disk when this returns. */
+MUST_CHECK int durable_write(const char *path, const void *bytes, size_t len, struct error *err);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest memory as a file: the regions behind each other, raw [compat]. Written sparse: a page of
+ * zeroes is a hole.
+ */
+#ifndef VMM_PERSIST_MEMORY_FILE_H
+#define VMM_PERSIST_MEMORY_FILE_H
+
+#include <stdint.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+#include "vmm/base/gmem.h"
+#include "vmm/persist/page_sets.h"
+
+/*
+ * Makes the file at `path` hold all of guest memory, on disk when this returns. A file of just that
+ * length is updated in place, also the one that the memory is a private mapping of; of any other
+ * file nothing stays. On failure the file is incomplete. Nothing runs meanwhile. VMM thread.
+ */
+MUST_CHECK int memory_file_save(const struct gmem *mem, const char *path, struct error *err);
+
+/*
+ * The same for the pages of `changed` alone, zeroes among them written as data: a layer for the
+ * file that they are changes to, or that file itself.
+ */
+MUST_CHECK int memory_file_save_pages(const struct gmem *mem, const struct page_sets *changed,
+				      const char *path, struct error *err);
+
+/*
+ * Copies all that the file has into memory that was just made: what can't be a mapping of a file.
+ * One that is too short is ERR_CORRUPT. VMM thread, before any vCPU runs.
+ */
+MUST_CHECK int memory_file_load(struct gmem *mem, int fd, struct error *err);
+
+/* Where data (SEEK_DATA) or a hole (SEEK_HOLE) begins in a file, from `at` on; `end` if not before.
+ */
+uint64_t memory_file_seek(int fd, uint64_t at, uint64_t end, int whence);
+
+#endif

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /drives/{id}: block devices on files or block devices of the host. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+#include "vmm/resources/rate_limiter.h"
+#include "vmm/resources/resource.h"
+
+/* --- Bodies --- */
+
+/* In the order of enum blk_cache_type and enum blk_io_engine. */
+static const char *const cache_type_names[] = {"Unsafe", "Writeback", NULL};
+static const char *const io_engine_names[] = {"Sync", "Async", NULL};
+static const char *const io_engines_listed[] = {"Async", "Sync", NULL};
+
+enum field {
+	FIELD_DRIVE_ID,
+	FIELD_PARTUUID,
+	FIELD_IS_ROOT_DEVICE,
+	FIELD_CACHE_TYPE,
+	FIELD_IS_READ_ONLY,
+	FIELD_PATH_ON_HOST,
+	FIELD_RATE_LIMITER,
+	FIELD_IO_ENGINE,
+	FIELD_SOCKET,
+	FIELD_NUM_QUEUES,
+	FIELD_COUNT
+};
+
+static const struct schema_field fields[FIELD_COUNT] = {
+	[FIELD_DRIVE_ID] = SCHEMA_FIELD(struct blk_config, drive_id, SCHEMA_REQUIRED),
+	[FIELD_PARTUUID] = SCHEMA_FIELD(struct blk_config, partuuid, SCHEMA_OPTIONAL),
+	[FIELD_IS_ROOT_DEVICE] = SCHEMA_FIELD(struct blk_config, is_root_device, SCHEMA_REQUIRED),
+	[FIELD_CACHE_TYPE] = SCHEMA_ENUM_FIELD(struct blk_config, cache_type, SCHEMA_DEFAULTED,
+					       cache_type_names),
+	[FIELD_IS_READ_ONLY] = SCHEMA_FIELD(struct blk_config, is_read_only, SCHEMA_OPTIONAL),
+	[FIELD_PATH_ON_HOST] = SCHEMA_FIELD(struct blk_config, path_on_host, SCHEMA_OPTIONAL),
+	[FIELD_RATE_LIMITER] = SCHEMA_OBJECT_FIELD(struct blk_config, rate_limiter, SCHEMA_OPTIONAL,
+						   &rate_limiter_schema),
+	[FIELD_IO_ENGINE] = SCHEMA_ENUM_FIELD_LISTED(struct blk_config, io_engine, SCHEMA_OPTIONAL,
+						     io_engine_names, io_engines_listed),
+	[FIELD_SOCKET] = SCHEMA_FIELD(struct blk_config, socket, SCHEMA_OPTIONAL),
+	[FIELD_NUM_QUEUES] = SCHEMA_FIELD(struct blk_config, num_queues, SCHEMA_OPTIONAL),
+};
+
+static const struct schema schema = SCHEMA("BlockDeviceConfig", struct blk_config, fields);
+
+struct drive_update {
+	char *drive_id;
+	char *path_on_host; /* NULL: as before */
+	struct limiter_config rate_limiter;
+	bool has_rate_limiter;
+};
+
+static const struct schema_field update_fields[] = {
+	SCHEMA_FIELD(struct drive_update, drive_id, SCHEMA_REQUIRED),
+	SCHEMA_FIELD(struct drive_update, path_on_host, SCHEMA_OPTIONAL),
+	SCHEMA_OBJECT_FIELD(struct drive_update, rate_limiter, SCHEMA_OPTIONAL,
+			    &rate_limiter_schema),
+};
+
+static const struct schema update_schema =
+	SCHEMA("BlockDeviceUpdateConfig", struct drive_update, update_fields);
+
+/* --- The configuration --- */
+
+static void drive_destroy(struct drive *drive)
+{
+	schema_free(&schema, &drive->config);
+	blk_file_close(&drive->file);
+}
+
+/* The place of a drive in the list, or the list's length: there is no such drive. */
+static size_t find(const struct vm_config *config, const char *drive_id)
+{
+	size_t i = 0;
+
+	while (i < config->drive_count &&
+	       strcmp(config->drives[i].config.drive_id, drive_id) != 0) {
+		i++;
+	}
+	return i;
+}
+
+static void clear(struct vm_config *config)
+{
+	for (size_t i = 0; i < config->drive_count; i++) {
+		drive_destroy(&config->drives[i]);
+	}
+	free(config->drives);
+	config->drives = NULL;
+	config->drive_count = 0;
+}
+
+static json_t *show(const struct vm_config *config)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < config->drive_count; i++) {
+		const struct blk_config *drive = &config->drives[i].config;
+		/* What Firecracker does not know is shown only where it was given [compat]. */
+		uint64_t hidden = drive->num_queues == 0 ? UINT64_C(1) << FIELD_NUM_QUEUES : 0;
+
+		if (json_array_append_new(
+			    list, schema_encode(&schema, drive, SCHEMA_ALL & ~hidden)) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+/* --- PUT --- */
+
+static int check_drive(const struct blk_config *drive, struct error *err)
+{
+	/* [compat] A file or a socket, and a socket with nothing that is of files only. */
+	bool is_of_file = drive->path_on_host != NULL || drive->is_read_only ||
+			  drive->has_rate_limiter || drive->io_engine != BLK_ENGINE_SYNC;
+
+	if (drive->socket != NULL && !is_of_file) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "This build of squib does not have vhost-user backends: leave out "
+				 "`socket`, and give the drive a path_on_host");
+	}
+	if (drive->socket != NULL || drive->path_on_host == NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Unable to create the virtio block device: Invalid block config.");
+	}
+	if (drive->num_queues > BLK_QUEUES_MAX) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Unable to create the virtio block device: Invalid block config: "
+				 "num_queues is %u, more than the limit of %d",
+				 drive->num_queues, BLK_QUEUES_MAX);
+	}
+	return 0;
+}
+
+/*
+ * The root device is the first, so that its name in the guest is known: the drive that was the
+ * first takes the place of a drive that becomes the root device.
+ */
+static void store(struct vm_config *config, const struct drive *drive, size_t at)
+{
+	if (at == config->drive_count) {
+		config->drive_count++;
+		if (drive->config.is_root_device) {
+			memmove(&config->drives[1], &config->drives[0], at * sizeof(*drive));
+			at = 0;
+		}
+	} else {
+		drive_destroy(&config->drives[at]);
+		if (drive->config.is_root_device) {
+			config->drives[at] = config->drives[0];
+			at = 0;
+		}
+	}
+	config->drives[at] = *drive;
+}
+
+static int put(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct vm_config *config = &microvm->config;
+	struct blk_config *drive = request->body;
+	size_t at = find(config, drive->drive_id);
+	struct drive added = {.file = {.fd = -1}};
+	void *list = config->drives;
+
+	if (drive->is_root_device && at != 0 && config->drive_count > 0 &&
+	    config->drives[0].config.is_root_device) {
+		return error_set(err, ERR_BAD_REQUEST, "A root block device already exists!");
+	}
+	if (check_drive(drive, err) < 0) {
+		return -1;
+	}
+	if (at == config->drive_count) {
+		if (resource_list_grow(&list, at, sizeof(added), err) < 0) {
+			return -1;
+		}
+		config->drives = list;
+	}
+	if (blk_file_open(drive->path_on_host, drive->is_read_only, &added.file, err) < 0) {
+		return error_wrap(err, "Unable to create the virtio block device: Virtio backend "
+				       "error");
+	}
+	added.config = *drive;
+	*drive = (struct blk_config){0};
+	rate_limiter_tidy(&added.config.rate_limiter, &added.config.has_rate_limiter);
+	store(config, &added, at);
+	return 0;
+}
+
+/* --- PATCH --- */
+
+static int change_file(const struct microvm *microvm, struct drive *drive,
+		       struct drive_update *update, struct error *err)
+{
+	const struct confine *confine = microvm->controller.confine;
+	struct blk_file file = {.fd = -1};
+
+	if (blk_file_open(update->path_on_host, drive->config.is_read_only, &file, err) < 0) {
+		metric_add(&blk_metrics(drive->blk)->update_fails, 1);
+		if (err->sys == EACCES && confine != NULL && landlock_is_on(&confine->landlock)) {
+			error_wrap(err, "With --landlock, a drive goes on only with files of a "
+					"directory that the machine started with");
+		}
+		return error_wrap(err, "Block: Virtio backend error");
+	}
+	if (blk_set_file(drive->blk, &file, err) < 0) {
+		blk_file_close(&file);
+		return error_wrap(err, "Block: Virtio backend error");
+	}
+	blk_file_close(&drive->file);
+	drive->file = file;
+	free(drive->config.path_on_host);
+	drive->config.path_on_host = update->path_on_host;
+	update->path_on_host = NULL;
+	return 0;
+}
+
+/* The file is changed first, then the limits. If the latter fails the new file stays [compat]. */
+static int update_drive(struct microvm *microvm, struct drive_update *update, struct error *err)
+{
+	size_t at = find(&microvm->config, update->drive_id);
+	struct drive *drive = &microvm->config.drives[at];
+
+	if (at == microvm->config.drive_count) {
+		return error_set(err, ERR_BAD_REQUEST, "%s", resource_not_found);
+	}
+	if (update->path_on_host == NULL && !update->has_rate_limiter) {
+		/* [compat] It asks a vhost-user backend for its configuration. */
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Block: Running method expected different backend. A drive on a "
+				 "file takes `path_on_host` and `rate_limiter`.");
+	}
+	if (update->path_on_host != NULL && change_file(microvm, drive, update, err) < 0) {
+		return -1;
+	}
+	if (update->has_rate_limiter) {
+		if (blk_set_limits(drive->blk, &update->rate_limiter, err) < 0) {
+			return -1;
+		}
+		rate_limiter_note(&drive->config.rate_limiter, &drive->config.has_rate_limiter,
+				  &update->rate_limiter);
+	}
+	return 0;
+}
+
+static int patch(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct error cause = {0};
+
+	if (update_drive(microvm, request->body, &cause) == 0) {
+		return 0;
+	}
+	error_set(err, cause.kind,
+		  "Unable to patch the block device: %.400s Please verify the request arguments.",
+		  cause.msg);
+	err->sys = cause.sys;
+	return -1;
+}
+
+/* --- The machine's devices --- */
+
+/* [compat] Of the root device alone, whose partuuid goes to the kernel; spaces pass. */
+static int check_partuuid(const char *partuuid, struct error *err)
+{
+	for (size_t i = 0; partuuid[i] != '\0'; i++) {
+		if (partuuid[i] < ' ' || partuuid[i] > '~') {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "Invalid kernel command line: String contains a "
+					 "non-printable ASCII character: byte %zu of partuuid",
+					 i + 1);
+		}
+	}
+	return 0;
+}
+
+static int add_root(struct cmdline *cmdline, const struct blk_config *drive, struct error *err)
+{
+	char text[ARCH_CMDLINE_MAX];
+	bool has_uuid = drive->partuuid != NULL;
+
+	if (has_uuid && check_partuuid(drive->partuuid, err) < 0) {
+		return -1;
+	}
+	/* A text that is cut here exceeds the command line, too, which is then refused. */
+	(void)!snprintf(text, sizeof(text), "root=%s%s %s", has_uuid ? "PARTUUID=" : "/dev/vda",
+			has_uuid ? drive->partuuid : "", drive->is_read_only ? "ro" : "rw");
+	return cmdline_add(cmdline, text, err);
+}
+
+static int attach_drive(struct drive *drive, const struct attachment *at, struct error *err)
+{
+	const struct dev_env env = devmgr_env(at->devmgr);
+	const char *id = drive->config.drive_id;
+
+	if ((drive->config.is_root_device && add_root(at->cmdline, &drive->config, err) < 0) ||
+	    blk_new(&env, &drive->config, &drive->file, &drive->blk, err) < 0 ||
+	    devmgr_attach(at, blk_virtio(drive->blk), id, err) < 0) {
+		return error_wrap(err, "Cannot attach the drive %.64s", id);
+	}
+	return 0;
+}
+
+static int attach(struct microvm *microvm, const struct attachment *at, struct error *err)
+{
+	for (size_t i = 0; i < microvm->config.drive_count; i++) {
+		if (attach_drive(&microvm->config.drives[i], at, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* PATCH opens another file. */
+static int allow(const struct microvm *microvm, const struct landlock *landlock, int rules,
+		 struct error *err)
+{
+	for (size_t i = 0; i < microvm->config.drive_count; i++) {
+		const struct drive *drive = &microvm->config.drives[i];
+		const struct landlock_file file = {drive->config.path_on_host, drive->file.fd,
+						   drive->config.is_read_only};
+
+		if (landlock_allow(landlock, rules, &file, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+const struct resource drive_resource = {
+	.path = {"drives"},
+	.is_for_boot = true,
+	.has_id = true,
+	.methods =
+		{
+			[HTTP_PUT] = {.states = BEFORE_START,
+				      .refusal = resource_no_pci,
+				      .body = BODY_JSON,
+				      .schema = &schema,
+				      .prefix = "Drive config error",
+				      .check = resource_check_id,
+				      .run = put,
+				      PUTS(drive)},
+			[HTTP_PATCH] = {.states = AFTER_START,
+					.body = BODY_JSON,
+					.schema = &update_schema,
+					.prefix = "Drive config error",
+					.check = resource_check_id,
+					.run = patch,
+					PATCHES(drive)},
+			[HTTP_DELETE] = RESOURCE_UNPLUG,
+		},
+	.key = "drives",
+	.file_prefix = "Block device error",
+	.is_list = true,
+	.need = SCHEMA_REQUIRED,
+	.turn = 6,
+	.show = show,
+	.metrics = &blk_metric_group,
+	.attach = attach,
+	.allow = allow,
+	.clear = clear,
+};

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The beginning and the end of a microVM. */
+#include "vmm/resources/microvm.h"
+
+#include "vmm/resources/resource.h"
+
+static void clear(struct vm_config *config)
+{
+	for (size_t i = 0; resources[i] != NULL; i++) {
+		if (resources[i]->clear != NULL) {
+			resources[i]->clear(config);
+		}
+	}
+}
+
+void microvm_init(struct microvm *microvm)
+{
+	microvm->config = (struct vm_config){0};
+	clear(&microvm->config);
+}
+
+void microvm_destroy(struct microvm *microvm)
+{
+	controller_destroy(&microvm->controller);
+	gmem_pager_close(&microvm->pager);
+	clear(&microvm->config);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One microVM: what was asked for, and the machine that was made of it. */
+#ifndef VMM_RESOURCES_MICROVM_H
+#define VMM_RESOURCES_MICROVM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "devices/mmds/mmds.h"
+#include "devices/virtio/balloon/balloon.h"
+#include "devices/virtio/blk/blk.h"
+#include "devices/virtio/net/net.h"
+#include "devices/virtio/rng.h"
+#include "devices/virtio/vsock/vsock.h"
+#include "vmm/base/gmem_pager.h"
+#include "vmm/base/limiter.h"
+#include "vmm/base/metrics.h"
+#include "vmm/base/schema.h"
+#include "vmm/control/controller.h"
+
+enum huge_pages {
+	HUGE_PAGES_NONE,
+	HUGE_PAGES_TRANSPARENT,
+	HUGE_PAGES_2M
+};
+
+struct machine_config {
+	uint8_t vcpu_count;
+	uint64_t mem_size_mib;
+	bool smt;
+	bool track_dirty_pages;
+	enum huge_pages huge_pages;
+};
+
+/* Strings are heap blocks; NULL where not given. Files are opened when they are put [compat]. */
+struct boot_source_config {
+	char *kernel_image_path; /* NULL: not put yet */
+	char *initrd_path;
+	char *boot_args;
+	int kernel_fd; /* -1: none */
+	uint64_t kernel_len;
+	int initrd_fd; /* -1: none */
+	uint64_t initrd_len;
+};
+
+struct serial_config_body {
+	char *serial_out_path;
+	struct token_bucket_config rate_limiter;
+	bool has_rate_limiter;
+};
+
+/*
+ * Devices, each with what it uses of the host: that is opened when the device is put, as clients
+ * expect the error there. The configuration owns it, the device borrows it.
+ */
+struct drive {
+	struct blk_config config;
+	struct blk_file file;
+	struct blk *blk; /* the machine's; NULL: not attached */
+};
+
+struct net_interface {
+	struct net_config config;
+	int tap;
+	struct net *net; /* the machine's; NULL: not attached */
+};
+
+struct vsock_socket {
+	struct vsock_config config; /* uds_path NULL: there is no socket device */
+	int listener;
+};
+
+/* How guests reach their metadata. All is empty until a client sets it. */
+struct metadata_config {
+	enum mmds_version version;
+	struct schema_list network_interfaces; /* ids; none: it is not configured */
+	char *ipv4_address;
+	bool imds_compat;
+};
+
+struct metadata {
+	struct metadata_config config;
+	struct mmds *mmds; /* NULL: there is neither data nor a configuration yet */
+	struct metric_source source;
+	struct metrics *metrics; /* where the source is listed */
+};
+
+enum {
+	CONFIG_DEVICES_MAX = 128 /* of one list; a machine has fewer interrupts */
+};
+
+struct vm_config {
+	struct machine_config machine;
+	struct boot_source_config boot_source;
+	struct serial_config_body serial;
+	struct drive *drives; /* a root device is the first */
+	size_t drive_count;
+	struct net_interface *nets;
+	size_t net_count;
+	struct vsock_socket vsock;
+	struct rng_config entropy;
+	bool has_entropy;
+	struct balloon_config balloon;
+	bool has_balloon;
+	struct balloon *balloon_device; /* the machine's; NULL: not attached */
+	struct metadata metadata;
+};
+
+/* All on the VMM thread. */
+struct microvm {
+	struct controller controller;
+	uint64_t metadata_max; /* bytes of JSON text */
+	bool is_configured;    /* a client has tried to configure what a snapshot brings along */
+	struct vm_config config;
+	struct gmem_pager pager; /* of a machine that was loaded by one */
+};
+
+/*
+ * Gives an interface, whose device is made and not attached, the metadata service if it is one of
+ * those that the configuration names.
+ */
+MUST_CHECK int metadata_attach(const struct microvm *microvm, const struct net_interface *interface,
+			       struct error *err);
+
+/*
+ * Sets the defaults: 1 vCPU, 128 MiB, no boot source, no devices. The controller and metadata_max
+ * are the caller's.
+ */
+void microvm_init(struct microvm *microvm);
+
+/* How a machine of this configuration starts. It refers to the configuration, and does not own. */
+struct start_plan actions_plan(struct microvm *microvm);
+
+/* Ends the guest, if any, and frees everything. A zeroed one is fine. */
+void microvm_destroy(struct microvm *microvm);
+
+#endif

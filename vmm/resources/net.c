@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /network-interfaces/{id}: network devices on TAPs. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/base/fd.h"
+#include "vmm/resources/rate_limiter.h"
+#include "vmm/resources/resource.h"
+
+/* --- Bodies --- */
+
+enum field {
+	FIELD_IFACE_ID,
+	FIELD_HOST_DEV_NAME,
+	FIELD_GUEST_MAC,
+	FIELD_MTU,
+	FIELD_RX_RATE_LIMITER,
+	FIELD_TX_RATE_LIMITER,
+	FIELD_COUNT
+};
+
+static const struct schema_field fields[FIELD_COUNT] = {
+	[FIELD_IFACE_ID] = SCHEMA_FIELD(struct net_config, iface_id, SCHEMA_REQUIRED),
+	[FIELD_HOST_DEV_NAME] = SCHEMA_FIELD(struct net_config, host_dev_name, SCHEMA_REQUIRED),
+	[FIELD_GUEST_MAC] = SCHEMA_FIELD(struct net_config, guest_mac, SCHEMA_OPTIONAL),
+	[FIELD_MTU] = SCHEMA_FIELD(struct net_config, mtu, SCHEMA_OPTIONAL),
+	[FIELD_RX_RATE_LIMITER] = SCHEMA_OBJECT_FIELD(struct net_config, rx_rate_limiter,
+						      SCHEMA_OPTIONAL, &rate_limiter_schema),
+	[FIELD_TX_RATE_LIMITER] = SCHEMA_OBJECT_FIELD(struct net_config, tx_rate_limiter,
+						      SCHEMA_OPTIONAL, &rate_limiter_schema),
+};
+
+static const struct schema schema = SCHEMA("NetworkInterfaceConfig", struct net_config, fields);
+
+struct net_update {
+	char *iface_id;
+	struct limiter_config rx_rate_limiter;
+	bool has_rx_rate_limiter;
+	struct limiter_config tx_rate_limiter;
+	bool has_tx_rate_limiter;
+};
+
+static const struct schema_field update_fields[] = {
+	SCHEMA_FIELD(struct net_update, iface_id, SCHEMA_REQUIRED),
+	SCHEMA_OBJECT_FIELD(struct net_update, rx_rate_limiter, SCHEMA_OPTIONAL,
+			    &rate_limiter_schema),
+	SCHEMA_OBJECT_FIELD(struct net_update, tx_rate_limiter, SCHEMA_OPTIONAL,
+			    &rate_limiter_schema),
+};
+
+static const struct schema update_schema =
+	SCHEMA("NetworkInterfaceUpdateConfig", struct net_update, update_fields);
+
+/* The sentence is not that of the other devices [compat]. */
+static int check_id(struct request *request, struct error *err)
+{
+	const char *id = *(const char *const *)request->body;
+	char in_path[JSON_QUOTE_LEN];
+	char in_body[JSON_QUOTE_LEN];
+
+	if (request->id == NULL || strcmp(request->id, id) == 0) {
+		return 0;
+	}
+	json_quote(request->id, strlen(request->id), in_path, sizeof(in_path));
+	json_quote(id, strlen(id), in_body, sizeof(in_body));
+	return error_set(err, ERR_BAD_REQUEST,
+			 "The id from the path [%s] does not match the id from the body [%s]!",
+			 in_path, in_body);
+}
+
+/* [compat] A wrong address is a fault of the JSON. */
+static int check_mac(const struct json_value *json, struct net_config *net, struct error *err)
+{
+	uint8_t mac[NET_MAC_LEN];
+	struct error cause = {0};
+
+	if (net->guest_mac == NULL || net_mac_parse(net->guest_mac, mac, &cause) == 0) {
+		return 0;
+	}
+	error_set(err, ERR_BAD_REQUEST, "The provided MAC address is invalid.");
+	json_error_after_member(err, json, fields[FIELD_GUEST_MAC].name);
+	return json_fault(err, json->doc);
+}
+
+static int check(struct request *request, struct error *err)
+{
+	struct net_config *net = request->body;
+
+	if (check_mac(request->json, net, err) < 0) {
+		return -1;
+	}
+	return check_id(request, err);
+}
+
+/* --- The configuration --- */
+
+static void interface_destroy(struct net_interface *interface)
+{
+	schema_free(&schema, &interface->config);
+	fd_close(&interface->tap);
+}
+
+/* The place of an interface in the list, or the list's length: there is no such interface. */
+static size_t find(const struct vm_config *config, const char *iface_id)
+{
+	size_t i = 0;
+
+	while (i < config->net_count && strcmp(config->nets[i].config.iface_id, iface_id) != 0) {
+		i++;
+	}
+	return i;
+}
+
+static void clear(struct vm_config *config)
+{
+	for (size_t i = 0; i < config->net_count; i++) {
+		interface_destroy(&config->nets[i]);
+	}
+	free(config->nets);
+	config->nets = NULL;
+	config->net_count = 0;
+}
+
+static json_t *show(const struct vm_config *config)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < config->net_count; i++) {
+		json_t *net = schema_encode(&schema, &config->nets[i].config, SCHEMA_ALL);
+
+		if (json_array_append_new(list, net) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+/* --- PUT --- */
+
+/* An absent MTU is 0 in the configuration, so a client can't give that. */
+static int check_mtu(const struct net_config *net, uint64_t present, struct error *err)
+{
+	if ((present & UINT64_C(1) << FIELD_MTU) != 0 && net->mtu < NET_MTU_MIN) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Could not create the network device: MTU %u is out of range "
+				 "[%d, 65535]",
+				 net->mtu, NET_MTU_MIN);
+	}
+	return 0;
+}
+
+/* Linux replaces such an address by a random one, which squib and its client would not know. */
+static int check_mac_is_usable(const char *text, struct error *err)
+{
+	bool is_multicast = (strtoul(text, NULL, 16) & 1) != 0;
+
+	if (is_multicast || strcmp(text, "00:00:00:00:00:00") == 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The guest_mac %s is %s: give the interface a unicast address, "
+				 "e.g. one that begins with 06",
+				 text, is_multicast ? "a multicast address" : "all zero");
+	}
+	return 0;
+}
+
+static int check_mac_is_free(const struct vm_config *config, const struct net_config *net,
+			     size_t at, struct error *err)
+{
+	uint8_t mac[NET_MAC_LEN];
+
+	if (net_mac_parse(net->guest_mac, mac, err) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < config->net_count; i++) {
+		const char *other = config->nets[i].config.guest_mac;
+
+		if (i != at && other != NULL && strcmp(other, net->guest_mac) == 0) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "The MAC address is already in use: %s", other);
+		}
+	}
+	return 0;
+}
+
+/*
+ * A TAP has one queue, so a second open of a name fails: the interface that is replaced hands its
+ * own on. Of a descriptor the host would not notice that two devices read it.
+ */
+static int open_tap(struct vm_config *config, const struct net_config *net, size_t at, int *tap,
+		    struct error *err)
+{
+	AUTO_FD opened = -1;
+
+	if (at < config->net_count &&
+	    strcmp(config->nets[at].config.host_dev_name, net->host_dev_name) == 0) {
+		*tap = fd_take(&config->nets[at].tap);
+		return 0;
+	}
+	if (net_tap_open(net->host_dev_name, &opened, err) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < config->net_count; i++) {
+		if (i != at && net_tap_is_same(config->nets[i].tap, opened)) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "Could not create the network device: Open tap device "
+					 "failed: %s is that of another interface",
+					 net->host_dev_name);
+		}
+	}
+	*tap = fd_take(&opened);
+	return 0;
+}
+
+/* [compat] The last interface takes the place of one that is replaced, which becomes the last. */
+static void store(struct vm_config *config, const struct net_interface *interface, size_t at)
+{
+	if (at < config->net_count) {
+		interface_destroy(&config->nets[at]);
+		config->net_count--;
+		config->nets[at] = config->nets[config->net_count];
+	}
+	config->nets[config->net_count++] = *interface;
+}
+
+static int put(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct vm_config *config = &microvm->config;
+	struct net_config *net = request->body;
+	size_t at = find(config, net->iface_id);
+	struct net_interface added = {.tap = -1};
+	void *list = config->nets;
+
+	if (net->guest_mac != NULL && (check_mac_is_free(config, net, at, err) < 0 ||
+				       check_mac_is_usable(net->guest_mac, err) < 0)) {
+		return -1;
+	}
+	if (check_mtu(net, request->present, err) < 0) {
+		return -1;
+	}
+	if (at == config->net_count) {
+		if (resource_list_grow(&list, at, sizeof(added), err) < 0) {
+			return -1;
+		}
+		config->nets = list;
+	}
+	if (open_tap(config, net, at, &added.tap, err) < 0) {
+		return -1;
+	}
+	added.config = *net;
+	*net = (struct net_config){0};
+	rate_limiter_tidy(&added.config.rx_rate_limiter, &added.config.has_rx_rate_limiter);
+	rate_limiter_tidy(&added.config.tx_rate_limiter, &added.config.has_tx_rate_limiter);
+	store(config, &added, at);
+	return 0;
+}
+
+/* --- PATCH --- */
+
+static int patch(struct microvm *microvm, struct request *request, struct error *err)
+{
+	const struct net_update *update = request->body;
+	size_t at = find(&microvm->config, update->iface_id);
+	struct net_interface *interface = &microvm->config.nets[at];
+
+	if (at == microvm->config.net_count) {
+		return error_set(err, ERR_BAD_REQUEST, "Unable to update the net device: %s",
+				 resource_not_found);
+	}
+	if (net_set_limits(
+		    interface->net, update->has_rx_rate_limiter ? &update->rx_rate_limiter : NULL,
+		    update->has_tx_rate_limiter ? &update->tx_rate_limiter : NULL, err) < 0) {
+		return error_wrap(err, "Unable to update the net device");
+	}
+
+	struct net_config *config = &interface->config;
+
+	if (update->has_rx_rate_limiter) {
+		rate_limiter_note(&config->rx_rate_limiter, &config->has_rx_rate_limiter,
+				  &update->rx_rate_limiter);
+	}
+	if (update->has_tx_rate_limiter) {
+		rate_limiter_note(&config->tx_rate_limiter, &config->has_tx_rate_limiter,
+				  &update->tx_rate_limiter);
+	}
+	return 0;
+}
+
+/* --- The machine's devices --- */
+
+static int attach_interface(const struct microvm *microvm, struct net_interface *interface,
+			    const struct attachment *at, struct error *err)
+{
+	const struct dev_env env = devmgr_env(at->devmgr);
+	const char *id = interface->config.iface_id;
+
+	if (net_new(&env, &interface->config, interface->tap, &interface->net, err) < 0) {
+		return error_wrap(err, "Cannot attach the network interface %.64s", id);
+	}
+	if (metadata_attach(microvm, interface, err) < 0) {
+		net_free(interface->net);
+		return error_wrap(err, "Cannot attach the network interface %.64s", id);
+	}
+	if (devmgr_attach(at, net_virtio(interface->net), id, err) < 0) {
+		return error_wrap(err, "Cannot attach the network interface %.64s", id);
+	}
+	return 0;
+}
+
+static int attach(struct microvm *microvm, const struct attachment *at, struct error *err)
+{
+	for (size_t i = 0; i < microvm->config.net_count; i++) {
+		if (attach_interface(microvm, &microvm->config.nets[i], at, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+const struct resource net_resource = {
+	.path = {"network-interfaces"},
+	.is_for_boot = true,
+	.has_id = true,
+	.methods =
+		{
+			[HTTP_PUT] = {.states = BEFORE_START,
+				      .refusal = resource_no_pci,
+				      .body = BODY_JSON,
+				      .schema = &schema,
+				      .prefix = "Network config error",
+				      .check = check,
+				      .run = put,
+				      PUTS(network)},
+			[HTTP_PATCH] = {.states = AFTER_START,
+					.body = BODY_JSON,
+					.schema = &update_schema,
+					.prefix = "Network config error",
+					.check = check_id,
+					.run = patch,
+					PATCHES(network)},
+			[HTTP_DELETE] = RESOURCE_UNPLUG,
+		},
+	.key = "network-interfaces",
+	.file_prefix = "Network device error",
+	.is_list = true,
+	.need = SCHEMA_DEFAULTED,
+	.turn = 7,
+	.show = show,
+	.metrics = &net_metric_group,
+	.attach = attach,
+	.clear = clear,
+};

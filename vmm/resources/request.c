@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads, runs and frees requests by their rows in the list of resources. */
+#include "vmm/resources/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/resources/resource.h"
+
+static int decode(struct request *request, const struct json_value *json, struct error *err)
+{
+	const struct method *method = request->method;
+
+	if (method->schema == NULL) {
+		return 0;
+	}
+	request->body = calloc(1, method->schema->size);
+	if (request->body == NULL) {
+		return error_sys(err, "Cannot read the body");
+	}
+	if (method->defaults != NULL) {
+		memcpy(request->body, method->defaults, method->schema->size);
+	}
+	return json == NULL
+		       ? 0
+		       : schema_decode(method->schema, json, request->body, &request->present, err);
+}
+
+int request_read(struct request *request, const struct json_value *json, struct error *err)
+{
+	int result = decode(request, json, err);
+
+	if (result == 0 && request->method->check != NULL) {
+		request->json = json;
+		result = request->method->check(request, err);
+		request->json = NULL;
+	}
+	return result;
+}
+
+static COLD int refuse_state(enum vm_state state, const char *refusal, struct error *err)
+{
+	if (refusal != NULL) {
+		return error_set(err, ERR_BAD_STATE, "%s", refusal);
+	}
+	return error_set(err, ERR_BAD_STATE,
+			 "The requested operation is not supported %s starting the microVM.",
+			 state == VM_NOT_STARTED ? "before" : "after");
+}
+
+/* Fails where this build lacks what the resource needs. */
+static int check_lacking(const struct request *request, struct error *err)
+{
+	const char *lacking = request->resource->lacking;
+
+	if (lacking == NULL) {
+		return 0;
+	}
+	return error_set(err, ERR_NOT_SUPPORTED, "This build of squib does not have %s yet.",
+			 lacking);
+}
+
+int request_run(struct microvm *microvm, struct request *request, struct error *err)
+{
+	const struct method *method = request->method;
+	enum vm_state state = microvm->controller.state;
+
+	if ((method->states & 1u << state) == 0) {
+		return refuse_state(state, method->refusal, err);
+	}
+	bool is_get = method == &request->resource->methods[HTTP_GET];
+
+	if (request->resource->is_for_boot && !is_get && !request->is_loaded) {
+		microvm->is_configured = true;
+	}
+	if (method->run == NULL) {
+		return check_lacking(request, err);
+	}
+	if (method->run(microvm, request, err) == 0) {
+		return 0;
+	}
+
+	const char *prefix = request->prefix != NULL ? request->prefix : method->prefix;
+
+	return prefix != NULL && prefix[0] != '\0' ? error_wrap(err, "%s", prefix) : -1;
+}
+
+int request_run_here(void *microvm, struct request *request, struct error *err)
+{
+	return request_run(microvm, request, err);
+}
+
+int request_reply(struct request *request, json_t *reply, struct error *err)
+{
+	request->reply = reply;
+	return reply != NULL ? 0 : error_set(err, ERR_HOST, "Out of memory for the answer");
+}
+
+void request_destroy(struct request *request)
+{
+	if (request->body != NULL) {
+		schema_free(request->method->schema, request->body);
+		free(request->body);
+	}
+	free(request->text);
+	json_decref(request->content);
+	json_decref(request->reply);
+	request->body = NULL;
+	request->text = NULL;
+	request->content = NULL;
+	request->reply = NULL;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The list of all resources, and what they do alike. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "vmm/resources/resource.h"
+
+#define ADDRESS(name) &name##_resource,
+
+const struct resource *const resources[] = {RESOURCE_ROWS(ADDRESS) NULL};
+
+const char resource_not_found[] = "Failed perform action on device: Device not found";
+const char resource_no_pci[] = "PCI is not enabled";
+
+bool resource_is_here(const struct resource *resource)
+{
+	return resource->arch == NULL || strcmp(resource->arch, arch_name) == 0;
+}
+
+size_t resource_metric_groups(const struct metric_group *groups[], size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; resources[i] != NULL && count < max; i++) {
+		if (resources[i]->metrics != NULL) {
+			groups[count++] = resources[i]->metrics;
+		}
+	}
+	return count;
+}
+
+int resource_unplug(struct microvm *microvm, struct request *request, struct error *err)
+{
+	(void)microvm;
+	(void)request;
+	return error_set(err, ERR_NOT_SUPPORTED, "%s", resource_no_pci);
+}
+
+int resource_check_id(struct request *request, struct error *err)
+{
+	const char *id = *(const char *const *)request->body;
+
+	if (request->id != NULL && strcmp(request->id, id) != 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The id from the path does not match the id from the body!");
+	}
+	return 0;
+}
+
+int resource_list_grow(void **list, size_t count, size_t size, struct error *err)
+{
+	if (count == CONFIG_DEVICES_MAX) {
+		return error_set(err, ERR_TOO_LARGE, "There are %d such devices already",
+				 CONFIG_DEVICES_MAX);
+	}
+
+	void *longer = reallocarray(*list, count + 1, size);
+
+	if (longer == NULL) {
+		return error_sys(err, "Cannot allocate a list of devices");
+	}
+	*list = longer;
+	return 0;
+}
+
+json_t *resource_show(bool is_there, const struct schema *schema, const void *member)
+{
+	return is_there ? schema_encode(schema, member, SCHEMA_ALL) : json_null();
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /snapshot/create: a machine as files; /snapshot/working-set: which pages of it are used. */
+#include <errno.h>
+#include <time.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+#include "vmm/persist/snapshot.h"
+#include "vmm/persist/working_set.h"
+#include "vmm/resources/resource.h"
+#include "vmm/resources/vm_config.h"
+
+enum snapshot_type {
+	SNAPSHOT_DIFF,
+	SNAPSHOT_FULL
+};
+
+struct create_body {
+	enum snapshot_type snapshot_type;
+	char *snapshot_path;
+	char *mem_file_path; /* NULL: the state alone */
+};
+
+static const char *const snapshot_type_names[] = {"Diff", "Full", NULL};
+
+static const struct schema_field create_fields[] = {
+	SCHEMA_ENUM_FIELD(struct create_body, snapshot_type, SCHEMA_DEFAULTED, snapshot_type_names),
+	SCHEMA_PATH_FIELD(struct create_body, snapshot_path, SCHEMA_REQUIRED),
+	SCHEMA_PATH_FIELD(struct create_body, mem_file_path, SCHEMA_OPTIONAL),
+};
+
+static const struct create_body create_defaults = {.snapshot_type = SNAPSHOT_FULL};
+
+static const struct schema create_schema =
+	SCHEMA("CreateSnapshotParams", struct create_body, create_fields);
+
+struct create_kind {
+	const char *action; /* [compat] in the log */
+	size_t request_metric, action_metric;
+};
+
+static const struct create_kind create_kinds[] = {
+	[SNAPSHOT_DIFF] = {"create diff snapshot",
+			   offsetof(struct api_metrics, latencies.diff_create_snapshot),
+			   offsetof(struct api_metrics, latencies.vmm_diff_create_snapshot)},
+	[SNAPSHOT_FULL] = {"create full snapshot",
+			   offsetof(struct api_metrics, latencies.full_create_snapshot),
+			   offsetof(struct api_metrics, latencies.vmm_full_create_snapshot)},
+};
+
+static int check_create(struct request *request, struct error *err)
+{
+	const struct create_body *body = request->body;
+	const struct create_kind *kind = &create_kinds[body->snapshot_type];
+
+	(void)err;
+	request->timed = kind->action;
+	request->timed_metric = kind->request_metric;
+	return 0;
+}
+
+/* The configuration as text, a heap block; NULL if memory is short. */
+static char *config_text(const struct vm_config *config)
+{
+	json_t *shown = vm_config_show(config);
+	char *text = shown != NULL ? json_dumps(shown, JSON_COMPACT) : NULL;
+
+	json_decref(shown);
+	return text;
+}
+
+/* Landlock's refusal looks like a missing permission. */
+static COLD int explain_landlock(const struct controller *controller, struct error *err)
+{
+	bool is_on = controller->confine != NULL && landlock_is_on(&controller->confine->landlock);
+
+	return is_on && err->sys == EACCES
+		       ? error_wrap(err,
+				    "With --landlock a running microVM opens no files but those "
+				    "in the directories of its drives: name files that are "
+				    "there already, beside a drive that is not read-only")
+		       : -1;
+}
+
+static int create(struct microvm *microvm, struct request *request, struct error *err)
+{
+	const struct create_body *body = request->body;
+	const struct create_kind *kind = &create_kinds[body->snapshot_type];
+	struct controller *controller = &microvm->controller;
+	const struct snapshot_files files = {
+		.state = body->snapshot_path,
+		.memory = body->mem_file_path,
+		.is_diff = body->snapshot_type == SNAPSHOT_DIFF,
+	};
+	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	if (controller->state != VM_PAUSED) {
+		return error_set(err, ERR_BAD_STATE,
+				 "Cannot save the microVM state: Operation not allowed: "
+				 "save/restore unavailable while running");
+	}
+	AUTO_FREE char *config = config_text(&microvm->config);
+
+	if (config == NULL) {
+		return error_set(err, ERR_HOST, "Out of memory for the configuration");
+	}
+	if (snapshot_save(&controller->machine, config, &files, err) < 0) {
+		return explain_landlock(controller, err);
+	}
+	controller_note_latency(
+		kind->action,
+		(struct metric *)((char *)&controller->telemetry->api + kind->action_metric),
+		begin);
+	return 0;
+}
+
+const struct resource snapshot_create_resource = {
+	.path = {"snapshot", "create"},
+	.methods[HTTP_PUT] = {.states = AFTER_START,
+			      .body = BODY_JSON,
+			      .schema = &create_schema,
+			      .defaults = &create_defaults,
+			      .prefix = "Create snapshot error",
+			      .check = check_create,
+			      .run = create},
+};
+
+/* --- The working set --- */
+
+struct working_set_body {
+	char *working_set_path;
+};
+
+static const struct schema_field working_set_fields[] = {
+	SCHEMA_PATH_FIELD(struct working_set_body, working_set_path, SCHEMA_REQUIRED),
+};
+
+static const struct schema working_set_schema =
+	SCHEMA("WorkingSetParams", struct working_set_body, working_set_fields);
+
+static int put_working_set(struct microvm *microvm, struct request *request, struct error *err)
+{
+	const struct working_set_body *body = request->body;
+	const struct machine *machine = &microvm->controller.machine;
+	struct working_set set = {0};
+	int result = snapshot_check_path(machine, body->working_set_path, err);
+
+	if (result == 0) {
+		result = working_set_find(machine->mem, &set, err);
+	}
+	if (result == 0) {
+		result = working_set_write(&set, body->working_set_path, err);
+	}
+	working_set_destroy(&set);
+	return result;
+}
+
+const struct resource working_set_resource = {
+	.path = {"snapshot", "working-set"},
+	.methods[HTTP_PUT] = {.states = AFTER_START,
+			      .body = BODY_JSON,
+			      .schema = &working_set_schema,
+			      .prefix = "Working set error",
+			      .run = put_working_set},
+};

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /snapshot/load: a machine from files.
+ *
+ * Theory of operation. A load configures the microVM as a client would, from the configuration in
+ * the state file with what the request overrides, so that devices are made and checked in one way
+ * only. Then the machine is made as for a boot, and in place of a kernel it gets the saved memory
+ * and state. Whatever fails, all of that is undone.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "arch/arch.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/gmem_pager.h"
+#include "vmm/persist/memory_file.h"
+#include "vmm/persist/working_set.h"
+#include "vmm/persist/state_file.h"
+#include "vmm/resources/resource.h"
+#include "vmm/resources/vm_config.h"
+
+enum backend_type {
+	BACKEND_FILE,
+	BACKEND_UFFD
+};
+
+struct backend_body {
+	char *backend_path;
+	enum backend_type backend_type;
+};
+
+struct network_body {
+	char *iface_id;
+	char *host_dev_name;
+};
+
+struct drive_body {
+	char *drive_id;
+	char *path_on_host;
+};
+
+struct vsock_body {
+	char *uds_path;
+};
+
+/* Those of the machine, or as in the snapshot. */
+enum load_pages {
+	LOAD_PAGES_SNAPSHOT,
+	LOAD_PAGES_NONE,
+	LOAD_PAGES_TRANSPARENT,
+	LOAD_PAGES_2M
+};
+
+struct load_body {
+	char *snapshot_path;
+	struct backend_body mem_backend;
+	bool has_mem_backend;
+	char *mem_file_path;
+	bool track_dirty_pages;
+	bool enable_diff_snapshots;
+	bool resume_vm;
+	struct schema_list network_overrides;
+	struct schema_list drive_overrides;
+	struct vsock_body vsock_override;
+	bool has_vsock_override;
+	bool clock_realtime;
+	enum load_pages huge_pages;
+	char *working_set_path; /* NULL: none */
+};
+
+static const char *const backend_type_names[] = {"File", "Uffd", NULL};
+static const char *const load_pages_names[] = {"Snapshot", "None", "Transparent", "2M", NULL};
+
+static const struct schema_field backend_fields[] = {
+	SCHEMA_PATH_FIELD(struct backend_body, backend_path, SCHEMA_REQUIRED),
+	SCHEMA_ENUM_FIELD(struct backend_body, backend_type, SCHEMA_REQUIRED, backend_type_names),
+};
+
+static const struct schema backend_schema =
+	SCHEMA("MemBackendConfig", struct backend_body, backend_fields);
+
+static const struct schema_field network_fields[] = {
+	SCHEMA_FIELD(struct network_body, iface_id, SCHEMA_REQUIRED),
+	SCHEMA_FIELD(struct network_body, host_dev_name, SCHEMA_REQUIRED),
+};
+
+static const struct schema network_schema = {
+	.name = "NetworkOverride",
+	.fields = network_fields,
+	.count = ARRAY_COUNT(network_fields),
+	.size = sizeof(struct network_body),
+	.is_open = true,
+};
+
+static const struct schema_field drive_fields[] = {
+	SCHEMA_FIELD(struct drive_body, drive_id, SCHEMA_REQUIRED),
+	SCHEMA_FIELD(struct drive_body, path_on_host, SCHEMA_REQUIRED),
+};
+
+static const struct schema drive_schema = SCHEMA("DriveOverride", struct drive_body, drive_fields);
+
+static const struct schema_field vsock_fields[] = {
+	SCHEMA_FIELD(struct vsock_body, uds_path, SCHEMA_REQUIRED),
+};
+
+static const struct schema vsock_schema = {
+	.name = "VsockOverride",
+	.fields = vsock_fields,
+	.count = ARRAY_COUNT(vsock_fields),
+	.size = sizeof(struct vsock_body),
+	.is_open = true,
+};
+
+static const struct schema_field load_fields[] = {
+	SCHEMA_PATH_FIELD(struct load_body, snapshot_path, SCHEMA_REQUIRED),
+	SCHEMA_PATH_FIELD(struct load_body, mem_file_path, SCHEMA_OPTIONAL),
+	SCHEMA_OBJECT_FIELD(struct load_body, mem_backend, SCHEMA_OPTIONAL, &backend_schema),
+	SCHEMA_FIELD(struct load_body, enable_diff_snapshots, SCHEMA_DEFAULTED),
+	SCHEMA_FIELD(struct load_body, track_dirty_pages, SCHEMA_DEFAULTED),
+	SCHEMA_FIELD(struct load_body, resume_vm, SCHEMA_DEFAULTED),
+	SCHEMA_LIST_FIELD(struct load_body, network_overrides, SCHEMA_DEFAULTED, &network_schema),
+	SCHEMA_LIST_FIELD(struct load_body, drive_overrides, SCHEMA_DEFAULTED, &drive_schema),
+	SCHEMA_OBJECT_FIELD(struct load_body, vsock_override, SCHEMA_OPTIONAL, &vsock_schema),
+	SCHEMA_FIELD(struct load_body, clock_realtime, SCHEMA_DEFAULTED),
+	SCHEMA_ENUM_FIELD(struct load_body, huge_pages, SCHEMA_DEFAULTED, load_pages_names),
+	SCHEMA_PATH_FIELD(struct load_body, working_set_path, SCHEMA_OPTIONAL),
+};
+
+static const struct schema load_schema =
+	SCHEMA("LoadSnapshotConfig", struct load_body, load_fields);
+
+/* --- The configuration --- */
+
+/* What no table can say: one of two fields, and one field of one architecture. */
+static int check_load(struct request *request, struct error *err)
+{
+	const struct load_body *body = request->body;
+
+	if (body->has_mem_backend == (body->mem_file_path != NULL)) {
+		error_set(err, ERR_BAD_REQUEST,
+			  body->has_mem_backend
+				  ? "too many fields: either `mem_backend` or `mem_file_path` "
+				    "exclusively is required"
+				  : "missing field: either `mem_backend` or `mem_file_path` is "
+				    "required");
+		return json_fault(err, request->json->doc);
+	}
+	if (body->clock_realtime && strcmp(arch_name, "aarch64") == 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "clock_realtime is not supported on aarch64.");
+	}
+	if (body->mem_file_path != NULL || body->enable_diff_snapshots) {
+		request->deprecation =
+			"PUT /snapshot/load: mem_file_path and enable_diff_snapshots "
+			"fields are deprecated.";
+	}
+	request->timed = "load snapshot";
+	request->timed_metric = offsetof(struct api_metrics, latencies.load_snapshot);
+	return 0;
+}
+
+static int set_text(json_t *object, const char *key, const char *text, struct error *err)
+{
+	return json_object_set_new(object, key, json_string(text)) == 0
+		       ? 0
+		       : error_set(err, ERR_HOST, "Out of memory for the configuration");
+}
+
+/* What devices of a kind are called in the configuration, and what is overridden of them. */
+struct device_kind {
+	const char *list, *id_key, *key;
+	const char *unknown; /* the refusal of an id that none of them has */
+};
+
+static int override_device(json_t *config, const struct device_kind *kind, const char *id,
+			   const char *text, struct error *err)
+{
+	size_t i;
+	json_t *object;
+
+	json_array_foreach(json_object_get(config, kind->list), i, object)
+	{
+		const char *found = json_string_value(json_object_get(object, kind->id_key));
+
+		if (found != NULL && strcmp(found, id) == 0) {
+			return set_text(object, kind->key, text, err);
+		}
+	}
+	return error_set(err, ERR_BAD_REQUEST, "Failed to get snapshot state from file: %s",
+			 kind->unknown);
+}
+
+static int override_networks(json_t *config, const struct load_body *body, struct error *err)
+{
+	static const struct device_kind kind = {"network-interfaces", "iface_id", "host_dev_name",
+						"Unknown Network Device."};
+	const struct network_body *networks = body->network_overrides.items;
+
+	for (size_t i = 0; i < body->network_overrides.count; i++) {
+		if (override_device(config, &kind, networks[i].iface_id, networks[i].host_dev_name,
+				    err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int override_drives(json_t *config, const struct load_body *body, struct error *err)
+{
+	static const struct device_kind kind = {
+		"drives", "drive_id", "path_on_host",
+		"there is no drive with the id of a drive override"};
+	const struct drive_body *drives = body->drive_overrides.items;
+
+	for (size_t i = 0; i < body->drive_overrides.count; i++) {
+		if (override_device(config, &kind, drives[i].drive_id, drives[i].path_on_host,
+				    err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int override_vsock(json_t *config, const struct load_body *body, struct error *err)
+{
+	json_t *object = json_object_get(config, "vsock");
+
+	if (!body->has_vsock_override) {
+		return 0;
+	}
+	if (!json_is_object(object)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Failed to get snapshot state from file: Unknown Vsock Device.");
+	}
+	return set_text(object, "uds_path", body->vsock_override.uds_path, err);
+}
+
+static int override_machine(json_t *config, const struct load_body *body, struct error *err)
+{
+	json_t *object = json_object_get(config, "machine-config");
+	bool is_tracked = body->track_dirty_pages || body->enable_diff_snapshots;
+
+	if (!json_is_object(object)) {
+		return 0; /* which the schema of the configuration refuses */
+	}
+	if (json_object_set_new(object, "track_dirty_pages", json_boolean(is_tracked)) < 0) {
+		return error_set(err, ERR_HOST, "Out of memory for the configuration");
+	}
+	return body->huge_pages == LOAD_PAGES_SNAPSHOT
+		       ? 0
+		       : set_text(object, "huge_pages", load_pages_names[body->huge_pages], err);
+}
+
+/* The saved configuration with what the request overrides, as text; NULL: see *err. */
+static char *overridden_config(const struct machine_state *state, const struct load_body *body,
+			       struct error *err)
+{
+	json_error_t where;
+	json_t *config = json_loadb(state->config, state->config_len, 0, &where);
+	char *text = NULL;
+
+	if (!json_is_object(config)) {
+		(void)error_set(err, ERR_CORRUPT, "Section configuration: it is no JSON object");
+	} else if (override_networks(config, body, err) == 0 &&
+		   override_drives(config, body, err) == 0 &&
+		   override_vsock(config, body, err) == 0 &&
+		   override_machine(config, body, err) == 0) {
+		text = json_dumps(config, JSON_COMPACT);
+		if (text == NULL) {
+			(void)error_set(err, ERR_HOST, "Out of memory for the configuration");
+		}
+	}
+	json_decref(config);
+	return text;
+}
+
+static int load_config(struct microvm *microvm, const struct machine_state *state,
+		       const struct load_body *body, struct error *err)
+{
+	AUTO_FREE char *text = overridden_config(state, body, err);
+
+	return text == NULL ? -1 : vm_config_load(text, strlen(text), microvm, err);
+}
+
+/* --- The machine --- */
+
+static int open_memory(const char *path, int *fd, struct error *err)
+{
+	struct error cause = {0};
+
+	if (fd_open_file(path, "The file", fd, NULL, &cause) == 0) {
+		return 0;
+	}
+	if (cause.sys == 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Failed to load guest memory: it is not a regular file");
+	}
+	return error_set(err, ERR_BAD_REQUEST, "Failed to load guest memory: %s (os error %d)",
+			 error_os_text(cause.sys), cause.sys);
+}
+
+/* Where the memory comes from, as the request says. */
+struct memory {
+	const char *path;
+	bool is_paged;
+	bool is_copied;
+	int fd; /* of a file */
+	struct gmem_pager *pager;
+	const char *working_set; /* NULL: none */
+	bool has_failed;	 /* and the error says so in Firecracker's words [compat] */
+};
+
+static int replay(struct gmem *mem, const char *path, struct error *err)
+{
+	struct working_set set = {0};
+	int result = working_set_read(path, &set, err);
+
+	if (result == 0) {
+		result = working_set_load(mem, &set, err);
+	}
+	working_set_destroy(&set);
+	return result;
+}
+
+static int fill(void *arg, struct gmem *mem, struct error *err)
+{
+	struct memory *memory = arg;
+	int result = 0;
+
+	if (memory->is_paged) {
+		result = gmem_pager_open(mem, memory->path, memory->pager, err);
+	} else if (memory->is_copied) {
+		result = memory_file_load(mem, memory->fd, err);
+	}
+	if (result < 0) {
+		memory->has_failed = true;
+		return error_wrap(err,
+				  "Failed to load guest memory: Error creating guest memory "
+				  "from %s",
+				  memory->is_paged ? "uffd" : "file");
+	}
+	return memory->working_set != NULL ? replay(mem, memory->working_set, err) : 0;
+}
+
+/* Pages of 2 MiB can't be those of a file, so the file's data are copied into them. */
+static int choose_source(const struct microvm *microvm, struct memory *memory,
+			 struct machine_source *source, struct error *err)
+{
+	source->memory_fd = -1;
+	source->fill = fill;
+	source->arg = memory;
+	if (memory->is_paged) {
+		return 0;
+	}
+	if (open_memory(memory->path, &memory->fd, err) < 0) {
+		return error_wrap(err, "Failed to load guest memory: Error creating guest memory "
+				       "from file");
+	}
+	memory->is_copied = microvm->config.machine.huge_pages == HUGE_PAGES_2M;
+	if (!memory->is_copied) {
+		source->memory_fd = memory->fd;
+	}
+	return 0;
+}
+
+static int load_machine(struct microvm *microvm, const struct machine_state *state,
+			const struct load_body *body, struct error *err)
+{
+	struct memory memory = {
+		.path = body->has_mem_backend ? body->mem_backend.backend_path
+					      : body->mem_file_path,
+		.is_paged = body->has_mem_backend && body->mem_backend.backend_type == BACKEND_UFFD,
+		.fd = -1,
+		.pager = &microvm->pager,
+		.working_set = body->working_set_path,
+	};
+	struct machine_source source = {
+		.state = state,
+		.clock = {.clock_realtime = body->clock_realtime},
+	};
+	struct start_plan plan = actions_plan(microvm);
+	int result = choose_source(microvm, &memory, &source, err);
+
+	plan.machine.source = &source;
+	plan.is_paused = !body->resume_vm;
+	if (result == 0 && controller_start(&microvm->controller, &plan, err) < 0) {
+		gmem_pager_close(&microvm->pager);
+		result = memory.has_failed
+				 ? -1
+				 : error_wrap(err, "Failed to build microVM from snapshot");
+	}
+	fd_close(&memory.fd);
+	return result;
+}
+
+static int load(struct microvm *microvm, struct request *request, struct error *err)
+{
+	const struct load_body *body = request->body;
+	struct machine_state state = {0};
+	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	if (microvm->is_configured) {
+		return error_set(err, ERR_BAD_STATE,
+				 "Loading a microVM snapshot not allowed after configuring "
+				 "boot-specific resources.");
+	}
+	int result = state_file_read(body->snapshot_path, &state, err);
+
+	if (result < 0) {
+		(void)error_wrap(err, "Failed to get snapshot state from file");
+	} else {
+		result = load_config(microvm, &state, body, err);
+	}
+	if (result == 0) {
+		result = load_machine(microvm, &state, body, err);
+	}
+	machine_state_destroy(&state);
+	if (result < 0) {
+		vm_config_unload(&microvm->config);
+		return error_wrap(err, "Failed to restore from snapshot");
+	}
+	controller_note_latency("load snapshot",
+				&microvm->controller.telemetry->api.latencies.vmm_load_snapshot,
+				begin);
+	return 0;
+}
+
+const struct resource snapshot_load_resource = {
+	.path = {"snapshot", "load"},
+	.methods[HTTP_PUT] = {.states = BEFORE_START,
+			      .body = BODY_JSON,
+			      .schema = &load_schema,
+			      .prefix = "Load snapshot error",
+			      .check = check_load,
+			      .run = load},
+};
