@@ -2,7 +2,7 @@
 /* Lists of up to 1024 numbers, which may be any; also such as nobody sorted. */
 #include "tests/eva/eva.h"
 
-#include "devices/virtio/balloon_pfn.c"
+#include "devices/virtio/balloon/balloon_pfn.c"
 
 enum {
 	PFNS_MAX = 1024

@@ -6,7 +6,7 @@
  */
 #include "tests/eva/eva.h"
 
-#include "devices/virtio/blk_io.c"
+#include "devices/virtio/blk/blk_io.c"
 
 static uint8_t buffer[1];
 static struct iovec iovs[VIRTQ_IOV_MAX];

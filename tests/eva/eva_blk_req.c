@@ -6,7 +6,7 @@
  */
 #include "tests/eva/eva.h"
 
-#include "devices/virtio/blk_req.c"
+#include "devices/virtio/blk/blk_req.c"
 
 static void parse_ranges_of(const struct blk_disk *disk, enum blk_op op, size_t len)
 {

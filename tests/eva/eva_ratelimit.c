@@ -18,4 +18,18 @@ void main(void)
 		(void)!token_bucket_take(&bucket, any_u64(), any_u64());
 		(void)token_bucket_wait(&bucket, any_u64(), any_u64());
 	}
+	struct token_bucket_state state;
+
+	token_bucket_save(&bucket, any_u64(), &state);
+	keep(state.debt_ns + state.elapsed_ns);
+	/* From a file: any numbers, of this limit or another one. */
+	fill(&state, sizeof(state));
+	token_bucket_init(&bucket, any_u64(), any_u64(), any_u64(), any_u64());
+	if (any_bool()) {
+		state.size = bucket.size;
+		state.refill_ns = bucket.refill_ns;
+	}
+	token_bucket_load(&bucket, any_u64(), &state);
+	keep(token_bucket_take(&bucket, any_u64(), any_u64()));
+	keep(token_bucket_wait(&bucket, any_u64(), any_u64()));
 }

@@ -6,7 +6,7 @@
  */
 #include "tests/eva/eva.h"
 
-#include "devices/virtio/vsock_packet.c"
+#include "devices/virtio/vsock/vsock_packet.c"
 
 static void parse_greeting(size_t len)
 {

@@ -46,25 +46,20 @@ int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
 	return 0;
 }
 
-int gmem_iov(struct gmem *mem, gpa_t gpa, uint64_t len, struct iovec *iov, size_t cap,
-	     size_t *count)
+int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
+	     struct iovec iov[GMEM_REGIONS_MAX], size_t *count)
 {
 	static uint8_t somewhere[1];
 
-	(void)mem, (void)gpa;
-	if (cap == 0 || any_bool()) {
+	(void)mem, (void)access;
+	if (any_bool()) {
 		return -1;
 	}
-	size_t used = any_between(1, GMEM_REGIONS_MAX);
-
-	if (used > cap) {
-		return -1;
-	}
-	for (size_t i = 0; i < cap; i++) {
+	for (size_t i = 0; i < GMEM_REGIONS_MAX; i++) {
 		iov[i].iov_base = somewhere;
-		iov[i].iov_len = any_between(1, len > 0 ? len : 1);
+		iov[i].iov_len = any_between(1, range.len > 0 ? range.len : 1);
 	}
-	*count = used;
+	*count = any_between(1, GMEM_REGIONS_MAX);
 	return 0;
 }
 
@@ -83,6 +78,21 @@ void *gmem_ring_map(struct gmem *mem, gpa_t gpa, uint64_t len)
 		return NULL;
 	}
 	return (uint8_t *)rings[ring_count++ % 3] + RING_ROOM - len;
+}
+
+struct gmem_marks gmem_ring_marks(struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	static _Atomic uint64_t words[1];
+	struct gmem_marks marks = {.first = 0, .last = 0};
+
+	(void)mem, (void)gpa, (void)len;
+	marks.words = any_bool() ? words : NULL;
+	return marks;
+}
+
+void gmem_mark(const struct gmem_marks *marks)
+{
+	atomic_fetch_or(marks->words, 1);
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Implements arch/arch.h for unit tests: two RAM ranges, three fixed devices, a kernel of any
+/* Implements arch/arch.h for unit tests: two RAM ranges, six fixed devices, a kernel of any
  * bytes. */
 #include "tests/fake/arch_fake.h"
 
@@ -8,13 +8,20 @@
 
 #include "arch/arch.h"
 #include "arch/boot.h"
+#include "arch/state.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/kvm.h"
 
 static struct {
 	const char *failing;
 	int alive;
+	uint64_t numbers[ARCH_VCPUS_MAX + 1];
 } fake;
+
+uint64_t *arch_fake_number(unsigned index)
+{
+	return &fake.numbers[index];
+}
 
 void arch_fake_fail(const char *function)
 {
@@ -69,6 +76,12 @@ const struct platform_dev *arch_platform_slots(size_t *count)
 		 .base = 0xc0001000,
 		 .len = 0x1000,
 		 .gsi = PLATFORM_NO_GSI},
+		{.kind = PLATFORM_VMGENID, .bus = BUS_RAM, .base = 0xdfff0, .len = 16, .gsi = 14},
+		{.kind = PLATFORM_VMCLOCK,
+		 .bus = BUS_RAM,
+		 .base = 0xde000,
+		 .len = 0x1000,
+		 .gsi = 15},
 	};
 
 	*count = ARRAY_COUNT(slots);
@@ -195,8 +208,78 @@ int arch_vcpu_note_pause(struct arch_vcpu *vcpu, struct error *err)
 	return kvm_call(vcpu->fd, KVM_KVMCLOCK_CTRL, NULL, "KVM_KVMCLOCK_CTRL", err);
 }
 
-void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run *run, char *buf,
-			     size_t len)
+void arch_vcpu_describe_exit(const struct arch_vcpu *vcpu, const struct kvm_run *run,
+			     struct text *text)
 {
-	snprintf(buf, len, "exit %u of vCPU %u", run->exit_reason, vcpu->index);
+	text_add(text, "exit %u of vCPU %u", run->exit_reason, vcpu->index);
+}
+
+/* --- Saving and loading --- */
+
+const uint64_t arch_state_magic = 0x66616b65; /* "fake" */
+
+static void code_number(struct codec *codec, const char *name, uint64_t *number)
+{
+	const struct codec_section section = {
+		.tag = CODEC_TAG('N', 'U', 'M', ' '), .version = 1, .name = name};
+
+	if (codec_section_begin(codec, &section)) {
+		codec_u64(codec, "number", number);
+		codec_section_end(codec);
+	}
+}
+
+void arch_vm_state_codec(struct codec *codec, struct arch_vm_state *state)
+{
+	code_number(codec, "fake VM", &state->number);
+}
+
+void arch_vcpu_state_codec(struct codec *codec, struct arch_vcpu_state *state)
+{
+	code_number(codec, "fake vCPU", &state->number);
+}
+
+int arch_vcpu_save(const struct arch_vcpu *vcpu, struct arch_vcpu_state *state, struct error *err)
+{
+	state->number = fake.numbers[vcpu->index];
+	return may_fail("arch_vcpu_save", err);
+}
+
+int arch_vm_save(const struct arch_vm *vm, struct arch_vm_state *state, struct error *err)
+{
+	(void)vm;
+	state->number = fake.numbers[ARCH_VCPUS_MAX];
+	return may_fail("arch_vm_save", err);
+}
+
+int arch_vcpu_load(struct arch_vcpu *vcpu, const struct arch_vcpu_state *state, struct error *err)
+{
+	fake.numbers[vcpu->index] = state->number;
+	return may_fail("arch_vcpu_load", err);
+}
+
+int arch_vm_load(struct arch_vm *vm, const struct arch_vm_state *state,
+		 const struct arch_load *load, struct error *err)
+{
+	(void)vm;
+	(void)load;
+	fake.numbers[ARCH_VCPUS_MAX] = state->number;
+	return may_fail("arch_vm_load", err);
+}
+
+int arch_vcpu_load_clock(struct arch_vcpu *vcpu, const struct arch_vcpu_state *state,
+			 const struct arch_vm_state *vm_state, struct error *err)
+{
+	(void)vcpu;
+	(void)state;
+	(void)vm_state;
+	return may_fail("arch_vcpu_load_clock", err);
+}
+
+unsigned arch_state_explain(int kvm, const struct arch_vcpu_state *state, struct text *lacks)
+{
+	(void)kvm;
+	(void)state;
+	(void)lacks;
+	return 0;
 }

@@ -4,12 +4,20 @@
 #ifndef TESTS_FAKE_ARCH_FAKE_H
 #define TESTS_FAKE_ARCH_FAKE_H
 
+#include <stdint.h>
+
 enum {
 	ARCH_FAKE_VIRTIO_SLOTS = 8
 };
 
 /* The arch function with this name (e.g. "arch_vm_init") fails from now on; NULL: none. */
 void arch_fake_fail(const char *function);
+
+/*
+ * What "KVM" keeps of vCPU `index` (ARCH_VCPUS_MAX: of the VM): arch_*_save reads it, arch_*_load
+ * sets it. 0 at first.
+ */
+uint64_t *arch_fake_number(unsigned index);
 
 /* How many arch_vm_init and arch_vcpu_init objects are alive: 0 when nothing leaked. */
 int arch_fake_alive(void);

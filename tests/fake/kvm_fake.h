@@ -17,9 +17,10 @@ struct kvm_fake_call {
 
 /*
  * Unscripted requests succeed: those that make a descriptor (CREATE_VM, CREATE_VCPU) return a real
- * one, so that a leak shows in /proc/self/fd; CHECK_EXTENSION says 1; GET_API_VERSION 12; KVM_RUN
- * waits for a signal or immediate_exit, as a guest that computes would, and returns EINTR.
- * criterion runs each test in a process of its own, so nothing needs to be reset.
+ * one, so that a leak shows in /proc/self/fd; CHECK_EXTENSION says 1; GET_API_VERSION 12;
+ * GET_MSR_INDEX_LIST has none; KVM_RUN waits for a signal or immediate_exit, as a guest that
+ * computes would, and returns EINTR. criterion runs each test in a process of its own, so nothing
+ * needs to be reset.
  */
 void kvm_fake_script(unsigned long request, kvm_fake_answer answer);
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/virtio/balloon.h"
+#include "devices/virtio/balloon/balloon.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
@@ -159,7 +159,8 @@ static void act_as_api(struct bed *bed, const struct step *step)
 		(void)!balloon_stop_hinting(bed->balloon, &err);
 		break;
 	default:
-		balloon_resume(bed->balloon);
+		virtio_quiesce(balloon_virtio(bed->balloon));
+		virtio_resume(balloon_virtio(bed->balloon));
 		break;
 	}
 }

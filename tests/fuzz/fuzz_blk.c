@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "devices/virtio/blk.h"
+#include "devices/virtio/blk/blk.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
@@ -119,7 +119,7 @@ static void build(struct drive *drive, unsigned settings)
 
 static void destroy(struct drive *drive)
 {
-	blk_drain(drive->blk);
+	virtio_quiesce(blk_virtio(drive->blk));
 	vdriver_run(&drive->driver);
 	blk_free(drive->blk);
 	for (unsigned i = 0; i < 2; i++) {
@@ -180,7 +180,8 @@ static void play(struct drive *drive, const struct step *step)
 		require(blk_set_file(drive->blk, &drive->files[step->index & 1], &err) == 0);
 		break;
 	default:
-		blk_drain(drive->blk);
+		virtio_quiesce(blk_virtio(drive->blk));
+		virtio_resume(blk_virtio(drive->blk));
 		break;
 	}
 }

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/virtio/blk_io.h"
-#include "devices/virtio/blk_req.h"
+#include "devices/virtio/blk/blk_io.h"
+#include "devices/virtio/blk/blk_req.h"
 #include "vmm/base/bytes.h"
 
 enum {
-	CALLS_MAX = 100000
+	CALLS_MAX = 2000000 /* each 27th part of a long request, after 64 interruptions */
 };
 
 struct __attribute__((packed)) input {
@@ -75,12 +75,14 @@ static void run(const struct blk_disk *disk, struct blk_io *io, const uint8_t *d
 
 		require(i < CALLS_MAX);
 		if (step.call != BLK_CALL_FDATASYNC) {
-			uint64_t len = step.len;
+			uint64_t len = 0;
 
 			for (unsigned k = 0; k < step.iov_count; k++) {
 				len += step.iov[k].iov_len;
 			}
-			require(len > 0 && step.offset + len <= disk->sectors << BLK_SECTOR_SHIFT);
+			require(step.call == BLK_CALL_FALLOCATE || len == step.len);
+			require(len <= BLK_CALL_MAX && step.len > 0);
+			require(step.offset + step.len <= disk->sectors << BLK_SECTOR_SHIFT);
 		}
 		progress = blk_io_advance(io, answer(&step, size > 0 ? data[i % size] : 0));
 	}

@@ -83,7 +83,7 @@ static uint64_t feed(struct http_parser *parser, const char *data, size_t len, u
 		size_t used = 0;
 		enum http_event event = http_parser_feed(parser, data, len, &used);
 
-		require(used > 0 && used <= len);
+		require((used > 0 || event == HTTP_LOST) && used <= len);
 		data += used;
 		len -= used;
 		switch (event) {
@@ -99,6 +99,9 @@ static uint64_t feed(struct http_parser *parser, const char *data, size_t len, u
 		case HTTP_BAD:
 			hash = mix_error(hash, parser);
 			break;
+		case HTTP_LOST:
+			require(parser->is_rejected && parser->is_last);
+			return hash; /* nothing more of this connection */
 		}
 	}
 	return hash;

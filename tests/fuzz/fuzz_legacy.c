@@ -2,7 +2,8 @@
 /*
  * Fuzzes the devices that every guest can reach: an input is a program of accesses to them and of
  * what the host does meanwhile. Besides the sanitizers' checks, a read must leave bytes beyond its
- * length alone, and the receive FIFO must keep to its promises.
+ * length alone, the receive FIFO must keep to its promises, and a state that can't be loaded must
+ * be the file's fault.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ enum action {
 	ACT_WRITE,
 	ACT_RECEIVE, /* input for the serial port */
 	ACT_CTRL_ALT_DEL,
+	ACT_LOAD, /* the state that follows */
 	ACTIONS
 };
 
@@ -162,6 +164,64 @@ static void receive(struct machine *machine, const uint8_t *data, size_t len)
 	}
 }
 
+/* Booleans are 0 or 1, as the codec sees to. */
+static int load_serial(struct serial *serial, uint8_t bytes[sizeof(struct serial_state)],
+		       struct error *err)
+{
+	struct serial_state state;
+
+	bytes[offsetof(struct serial_state, is_thre_latched)] &= 1;
+	bytes[offsetof(struct serial_state, is_overrun)] &= 1;
+	memcpy(&state, bytes, sizeof(state));
+	return serial_load(serial, &state, err);
+}
+
+static int load_i8042(struct i8042 *i8042, uint8_t bytes[sizeof(struct i8042_state)],
+		      struct error *err)
+{
+	struct i8042_state state;
+
+	bytes[offsetof(struct i8042_state, is_command_last)] &= 1;
+	memcpy(&state, bytes, sizeof(state));
+	return i8042_load(i8042, &state, err);
+}
+
+static int load_rtc(struct rtc_pl031 *rtc, const uint8_t bytes[sizeof(struct rtc_pl031_state)],
+		    struct error *err)
+{
+	struct rtc_pl031_state state;
+
+	memcpy(&state, bytes, sizeof(state));
+	return rtc_pl031_load(rtc, &state, err);
+}
+
+static size_t load_device(struct machine *machine, const struct step *step, const uint8_t *data,
+			  size_t size)
+{
+	uint8_t bytes[sizeof(struct serial_state)] = {0}; /* the largest one */
+	size_t len = min_u64(size, sizeof(bytes));
+	struct error err = {0};
+	int result = 0;
+
+	memcpy(bytes, data, len);
+	switch ((enum target)(step->target % TARGETS)) {
+	case SERIAL:
+		result = load_serial(machine->serial, bytes, &err);
+		break;
+	case I8042:
+		result = load_i8042(machine->i8042, bytes, &err);
+		break;
+	case RTC:
+		result = load_rtc(machine->rtc, bytes, &err);
+		break;
+	case BOOT_TIMER:
+	case TARGETS:
+		break;
+	}
+	require(result == 0 || err.kind == ERR_CORRUPT);
+	return len;
+}
+
 /* Returns how many of the `size` bytes after the step belong to it. */
 static size_t play(struct machine *machine, const struct step *step, const uint8_t *data,
 		   size_t size)
@@ -183,6 +243,8 @@ static size_t play(struct machine *machine, const struct step *step, const uint8
 		len = (uint32_t)min_u64(step->len, size);
 		receive(machine, data, len);
 		return len;
+	case ACT_LOAD:
+		return load_device(machine, step, data, size);
 	default:
 		(void)!i8042_ctrl_alt_del(machine->i8042, &err);
 		return 0;

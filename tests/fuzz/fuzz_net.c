@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzzes the whole network device: an input is a program of what a driver writes to registers,
- * rings and memory, and of the frames that the host sends meanwhile. Besides the sanitizers'
+ * Fuzzes the whole network device, with the metadata service on it: an input is a program of what a
+ * driver writes to registers, rings and memory, of the frames that the host sends meanwhile, and of
+ * the time that passes. Besides the sanitizers'
  * checks, the loop must come to rest after each step (vdriver_run), a reset must work in any state
  * (vdriver_stop), and no system call may be given memory that is not the guest's.
  */
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "devices/virtio/net_tap.h"
+#include "devices/virtio/net/net_tap.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
@@ -30,6 +31,9 @@ enum action {
 	ACT_HOST_SEND,	  /* value: length */
 	ACT_HOST_RECEIVE, /* all */
 	ACT_LIMITS,
+	ACT_PAUSE,
+	ACT_FRAME, /* the guest sends the `kind` bytes that follow, behind a header; a: its flags */
+	ACT_TIME,  /* value: microseconds */
 	ACTIONS
 };
 
@@ -46,6 +50,7 @@ enum {
 	QUEUES = 2,
 	FRAME_CAP = 65700,
 	DATA_AT = 8 << 20, /* where chains point, apart from the rings */
+	HEADER_LEN = 12,
 };
 
 struct machine {
@@ -54,7 +59,11 @@ struct machine {
 	int tap;
 	int host;
 	bool is_started;
+	struct mmds_metrics mmds;
+	unsigned replies; /* that are not released */
 };
+
+static uint64_t now;
 
 static uint32_t probe_offloads(int fd)
 {
@@ -76,7 +85,34 @@ static int set_offloads(int fd, uint32_t offloads, struct error *err)
 static uint64_t standing_ns(clockid_t id)
 {
 	(void)id;
-	return 1;
+	return now;
+}
+
+static int answer(void *arg, const char *request, size_t len, struct mmds_reply *reply)
+{
+	static const char text[] = "HTTP/1.1 200 \r\n\r\nhello";
+	struct machine *machine = arg;
+
+	if (len == 0 || request[0] == 'x') {
+		return -1;
+	}
+	*reply = (struct mmds_reply){.data = text, .len = sizeof(text) - 1};
+	machine->replies++;
+	return 0;
+}
+
+static void release(void *arg, struct mmds_reply *reply)
+{
+	struct machine *machine = arg;
+
+	(void)reply;
+	machine->replies--;
+}
+
+static uint32_t choose_isn(void *arg)
+{
+	(void)arg;
+	return 5000;
 }
 
 static void build(struct machine *machine)
@@ -85,9 +121,16 @@ static void build(struct machine *machine)
 	static char mac[] = "02:00:00:00:00:01";
 	static const struct net_tap_ops ops = {probe_offloads, set_offloads};
 	const struct net_config config = {.iface_id = id, .guest_mac = mac, .mtu = 1500};
+	const struct mmds_stack_params service = {
+		.mac = {6, 1, 0x23, 0x45, 0x67, 1},
+		.ipv4 = {169, 254, 169, 254},
+		.service = {answer, release, choose_isn, machine},
+		.metrics = &machine->mmds,
+	};
 	struct error err = {0};
 	int pair[2];
 
+	now = 1;
 	vdriver_init(&machine->driver);
 	machine->driver.clock.now_ns = standing_ns;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
@@ -97,10 +140,11 @@ static void build(struct machine *machine)
 	machine->host = pair[1];
 	const struct net_tap tap = {.fd = machine->tap, .ops = &ops};
 
-	if (net_new_on(vdriver_env(&machine->driver), &config, &tap, &machine->net, &err) < 0) {
+	if (net_new_on(vdriver_env(&machine->driver), &config, &tap, &machine->net, &err) < 0 ||
+	    net_set_mmds(machine->net, &service, &err) < 0) {
 		abort();
 	}
-	machine->driver.dev = net_virtio(machine->net);
+	vdriver_plug(&machine->driver, net_virtio(machine->net));
 }
 
 static void destroy(struct machine *machine)
@@ -114,6 +158,9 @@ static void destroy(struct machine *machine)
 	}
 	vdriver_stop(&machine->driver);
 	net_free(machine->net);
+	if (machine->replies != 0) {
+		abort();
+	}
 	vdriver_destroy(&machine->driver);
 	fd_close(&machine->tap);
 	fd_close(&machine->host);
@@ -147,6 +194,26 @@ static void offer_chain(struct machine *machine, struct vring *ring, const struc
 	}
 	vring_offer(ring, (uint16_t)(first % ring->size));
 	vdriver_notify(&machine->driver, step->queue % QUEUES);
+}
+
+/* A frame in two segments, as drivers have it. It is at one place: a later one overwrites it. */
+static void offer_frame(struct machine *machine, const struct step *step, const uint8_t *data,
+			size_t len)
+{
+	struct vring *ring = &machine->driver.queues[1].ring;
+	const uint8_t header[HEADER_LEN] = {(uint8_t)step->a};
+	const struct vring_desc descs[] = {
+		{.addr = DATA_AT, .len = HEADER_LEN, .flags = VRING_NEXT, .next = 1 % ring->size},
+		{.addr = DATA_AT + HEADER_LEN, .len = (uint32_t)len},
+	};
+
+	(void)!gmem_write(machine->driver.mem, GPA(DATA_AT), header, sizeof(header));
+	(void)!gmem_write(machine->driver.mem, GPA(DATA_AT + HEADER_LEN), data, len);
+	for (unsigned i = 0; i < ARRAY_COUNT(descs); i++) {
+		vring_set_desc(ring, (uint16_t)(i % ring->size), descs[i]);
+	}
+	vring_offer(ring, 0);
+	vdriver_notify(&machine->driver, 1);
 }
 
 static void set_desc(struct vring *ring, const struct step *step)
@@ -247,6 +314,14 @@ static size_t play(struct machine *machine, const struct step *step, const uint8
 	case ACT_REG_READ:
 		(void)vdriver_read(driver, step->a % 0x200);
 		break;
+	case ACT_FRAME:
+		if (machine->is_started) {
+			offer_frame(machine, step, data, len);
+		}
+		return len;
+	case ACT_TIME:
+		now += step->value * UINT64_C(1000);
+		break;
 	case ACT_MEMORY:
 		(void)!gmem_write(driver->mem, GPA(step->addr), data, len);
 		return len;
@@ -261,6 +336,10 @@ static size_t play(struct machine *machine, const struct step *step, const uint8
 		break;
 	case ACT_LIMITS:
 		set_limits(machine, step);
+		break;
+	case ACT_PAUSE:
+		virtio_quiesce(net_virtio(machine->net));
+		virtio_resume(net_virtio(machine->net));
 		break;
 	default:
 		play_ring(machine, step);

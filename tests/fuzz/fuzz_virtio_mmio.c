@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/virtio/mmio.h"
-#include "devices/virtio/virtio.h"
+#include "devices/virtio/core/mmio.h"
+#include "devices/virtio/core/virtio.h"
 #include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
@@ -41,9 +41,11 @@ enum action {
 
 struct copier {
 	struct virtio_dev dev;
+	struct virtio_mmio mmio;
 	struct virtq_chain chain;
 	uint8_t data[4096];
 	unsigned interrupts;
+	bool is_activated; /* and not reset since */
 };
 
 static void fire(void *arg)
@@ -61,8 +63,14 @@ static void config_write(struct virtio_dev *dev, size_t offset, const uint8_t *d
 
 static int activate(struct virtio_dev *dev, struct error *err)
 {
+	struct copier *copier = container_of(dev, struct copier, dev);
+
 	require(!dev->is_active && (dev->acked & ~dev->offered) == 0);
-	return dev->config[0] == CANARY ? error_set(err, ERR_HOST, "no") : 0;
+	if (dev->config[0] == CANARY) {
+		return error_set(err, ERR_HOST, "no");
+	}
+	copier->is_activated = true;
+	return 0;
 }
 
 static void serve(struct virtio_dev *dev, unsigned index)
@@ -94,16 +102,20 @@ static void serve(struct virtio_dev *dev, unsigned index)
 	}
 	virtio_publish(dev, index);
 	if (virtq_arm_kick(vq)) {
-		virtio_requeue(dev, index);
+		virtio_kick(dev, index);
 	}
 }
 
 static void reset(struct virtio_dev *dev)
 {
-	require(dev->is_active);
+	struct copier *copier = container_of(dev, struct copier, dev);
+
+	/* Only of what was activated, which is inactive by then. */
+	require(copier->is_activated && !dev->is_active);
+	copier->is_activated = false;
 }
 
-static const struct virtio_ops ops = {
+static const struct virtio_class class = {
 	.type = VIRTIO_TYPE_RNG,
 	.name = "copier",
 	.config_write = config_write,
@@ -118,7 +130,7 @@ static void read_register(struct copier *copier, uint64_t offset, uint32_t len)
 
 	memset(buffer, CANARY, sizeof(buffer));
 	memset(buffer, 0, len);
-	virtio_mmio_bus_ops.read(&copier->dev, offset, buffer, len);
+	virtio_mmio_bus_ops.read(&copier->mmio, offset, buffer, len);
 	for (size_t i = len; i < sizeof(buffer); i++) {
 		require(buffer[i] == CANARY);
 	}
@@ -126,7 +138,7 @@ static void read_register(struct copier *copier, uint64_t offset, uint32_t len)
 
 static void write_word(struct copier *copier, uint64_t offset, uint32_t value)
 {
-	virtio_mmio_bus_ops.write(&copier->dev, offset, (const uint8_t *)&value, sizeof(value));
+	virtio_mmio_bus_ops.write(&copier->mmio, offset, (const uint8_t *)&value, sizeof(value));
 }
 
 /* Queue 0 at 0x1000, queue 1 at 0x2000: descriptors, 0x400 on available, 0x800 on used. */
@@ -174,7 +186,7 @@ static void act(struct copier *copier, struct evloop *loop, struct input *input)
 
 		require(copy != NULL);
 		memcpy(copy, &value, len);
-		virtio_mmio_bus_ops.write(dev, offset, copy, len);
+		virtio_mmio_bus_ops.write(&copier->mmio, offset, copy, len);
 		free(copy);
 		break;
 	}
@@ -213,7 +225,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct gmem_range ranges[] = {{GPA(0), MEM_LEN}, {GPA(SECOND_AT), MEM_LEN}};
 	const struct virtio_params params = {
-		.ops = &ops,
+		.class = &class,
 		.id = "fuzzed",
 		.features = 2,
 		.queue_count = QUEUES,
@@ -223,7 +235,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct copier copier;
 	struct input input = {data, size};
 	struct evloop loop = {0};
-	struct dev_env env = {.loop = &loop, .irq = {fire, &copier}, .clock = &clock_host};
+	struct dev_env env = {.loop = &loop, .clock = &clock_host};
 	struct error err = {0};
 
 	memset(&copier, 0, sizeof(copier));
@@ -231,6 +243,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(gmem_new(ranges, ARRAY_COUNT(ranges), GMEM_ANON, &env.mem, &err) == 0);
 	require(evloop_init(&loop, &err) == 0);
 	require(virtio_init(&copier.dev, &env, &params, &err) == 0);
+	virtio_mmio_init(&copier.mmio, &copier.dev, &(struct irq_line){fire, &copier});
 	for (unsigned i = 0; i < STEPS_MAX && input.size > 0; i++) {
 		act(&copier, &loop, &input);
 	}

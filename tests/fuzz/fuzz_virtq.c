@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/virtio/virtq.h"
+#include "devices/virtio/core/virtq.h"
 #include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 
@@ -30,6 +30,8 @@ enum action {
 	ACT_DISARM,
 	ACT_WRITE, /* by the guest: address and 8 bytes follow */
 	ACT_STOP,
+	ACT_SAVE,    /* and go on from there */
+	ACT_RESTORE, /* from indexes that follow */
 	ACTIONS
 };
 
@@ -113,6 +115,48 @@ static void pop(struct machine *machine)
 	}
 }
 
+static void save(struct machine *machine)
+{
+	struct virtq *vq = &machine->vq;
+	struct virtq_state state = {0};
+	struct error err = {0};
+	struct virtq before;
+
+	/* A driver may offer a chain that is held again: a pause gives all of them back first. */
+	if (vq->size == 0 || virtq_held(vq) > vq->size) {
+		return;
+	}
+	(void)!virtq_publish(vq);
+	before = *vq;
+	virtq_save(vq, &state);
+	virtq_stop(vq);
+	require(virtq_restore(vq, &state, machine->mem, &err) == 0);
+	require(memcmp(vq, &before, sizeof(before)) == 0);
+}
+
+/* What an undo was for, another queue does not know. */
+static void restore(struct machine *machine, struct input *input)
+{
+	struct virtq *vq = &machine->vq;
+	struct virtq_state state = {0};
+	struct error err = {0};
+
+	if (vq->size == 0) {
+		return;
+	}
+	(void)!virtq_publish(vq);
+	virtq_save(vq, &state);
+	state.next_avail = (uint16_t)input_number(input, 2);
+	state.next_used = (uint16_t)input_number(input, 2);
+	machine->has_chain = false;
+	machine->is_undoable = false;
+	if (virtq_restore(vq, &state, machine->mem, &err) < 0) {
+		require(err.kind == ERR_CORRUPT && vq->size == 0);
+		return;
+	}
+	require(virtq_held(vq) <= vq->size && vq->published == vq->next_used);
+}
+
 static void act(struct machine *machine, struct input *input)
 {
 	struct virtq *vq = &machine->vq;
@@ -133,7 +177,7 @@ static void act(struct machine *machine, struct input *input)
 		break;
 	case ACT_UNDO:
 		if (machine->is_undoable) {
-			virtq_undo_pop(vq);
+			virtq_rewind(vq, 1);
 			machine->has_chain = false;
 			machine->is_undoable = false;
 		}
@@ -158,6 +202,12 @@ static void act(struct machine *machine, struct input *input)
 		(void)!gmem_write(machine->mem, gpa, &value, sizeof(value));
 		break;
 	}
+	case ACT_SAVE:
+		save(machine);
+		break;
+	case ACT_RESTORE:
+		restore(machine, input);
+		break;
 	case ACT_STOP:
 	case ACTIONS:
 		virtq_stop(vq);

@@ -12,10 +12,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "devices/virtio/mmio.h"
-#include "devices/virtio/virtio_internal.h"
-#include "devices/virtio/vsock.h"
-#include "devices/virtio/vsock_packet.h"
+#include "devices/virtio/core/mmio.h"
+#include "devices/virtio/core/virtio_internal.h"
+#include "devices/virtio/vsock/vsock.h"
+#include "devices/virtio/vsock/vsock_packet.h"
 #include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 
@@ -51,6 +51,7 @@ enum action {
 	ACT_CLOSE,
 	ACT_SHUTDOWN,
 	ACT_RESET,
+	ACT_PAUSE,
 	ACTIONS
 };
 
@@ -83,6 +84,7 @@ struct machine {
 	int listener;
 	int server; /* at port 1 */
 	int clients[CLIENTS];
+	struct virtio_mmio mmio;
 };
 
 static char path[64];
@@ -98,7 +100,7 @@ static void write_register(struct machine *machine, uint64_t offset, uint32_t va
 	uint8_t data[4];
 
 	store_le32(data, value);
-	virtio_mmio_bus_ops.write(vsock_virtio(machine->vsock), offset, data, sizeof(data));
+	virtio_mmio_bus_ops.write(&machine->mmio, offset, data, sizeof(data));
 }
 
 static void store(struct machine *machine, uint64_t gpa, const void *data, size_t len)
@@ -323,6 +325,10 @@ static size_t play(struct machine *machine, const struct step *step, const uint8
 	case ACT_SHUTDOWN:
 		shutdown(*client, step->count % 3);
 		return 0;
+	case ACT_PAUSE:
+		virtio_quiesce(vsock_virtio(machine->vsock));
+		virtio_resume(vsock_virtio(machine->vsock));
+		return 0;
 	default:
 		start(machine);
 		return 0;
@@ -353,13 +359,14 @@ static void build(struct machine *machine)
 	const struct dev_env env = {
 		.mem = machine->mem,
 		.loop = &machine->loop,
-		.irq = {.fire = ignore},
 		.clock = &clock_host,
 	};
 
 	machine->listener = listen_at("");
 	machine->server = listen_at("_1");
 	require(vsock_new(&env, &config, machine->listener, &machine->vsock, &err) == 0);
+	virtio_mmio_init(&machine->mmio, vsock_virtio(machine->vsock),
+			 &(struct irq_line){.fire = ignore});
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		machine->clients[i] = -1;
 	}

@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real binary as a child process, and what the machine under the test can do. */
+/* What tests need of the machine: clock, environment, KVM, /proc. */
 #include "tests/lib/testbed.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
-
-enum {
-	ARGS_MAX = 32
-};
 
 uint64_t now_ms(void)
 {
@@ -87,114 +78,6 @@ int exit_of(int wait_status)
 {
 	return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status)
 				      : KILLED_BY + WTERMSIG(wait_status);
-}
-
-/* --- squib --- */
-
-bool squib_init(struct squib *squib)
-{
-	squib->pid = 0;
-	squib->in = -1;
-	snprintf(squib->dir, sizeof(squib->dir), "/tmp/squib-test-XXXXXX");
-	return mkdtemp(squib->dir) != NULL;
-}
-
-static void exec_squib(const struct squib *squib, const char *const *args)
-{
-	const char *argv[ARGS_MAX + 2] = {env("SQUIB")};
-	int out;
-
-	for (size_t i = 0; args[i] != NULL && i < ARGS_MAX; i++) {
-		argv[i + 1] = args[i];
-	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	signal(SIGPIPE, SIG_DFL);
-	if (chdir(squib->dir) < 0 || (out = open("out", O_WRONLY | O_CREAT | O_APPEND, 0600)) < 0) {
-		_exit(127);
-	}
-	dup2(squib->in >= 0 ? squib->in : open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
-	dup2(out, STDOUT_FILENO);
-	dup2(out, STDERR_FILENO);
-	close(out);
-	execv(argv[0], (char *const *)argv);
-	dprintf(STDERR_FILENO, "cannot execute %s: %s\n", argv[0], strerror(errno));
-	_exit(127);
-}
-
-bool squib_start(struct squib *squib, const char *const *args)
-{
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		exec_squib(squib, args);
-	}
-	squib->pid = pid > 0 ? pid : 0;
-	return pid > 0;
-}
-
-bool squib_wait(struct squib *squib, unsigned timeout_ms, int *exit)
-{
-	uint64_t deadline = now_ms() + timeout_ms;
-	int status;
-
-	while (squib->pid > 0) {
-		if (waitpid(squib->pid, &status, WNOHANG) == squib->pid) {
-			squib->pid = 0;
-			*exit = exit_of(status);
-			return true;
-		}
-		if (now_ms() >= deadline) {
-			return false;
-		}
-		sleep_ms(2);
-	}
-	return false;
-}
-
-void squib_stop(struct squib *squib)
-{
-	if (squib->pid > 0) {
-		kill(squib->pid, SIGKILL);
-		waitpid(squib->pid, NULL, 0);
-		squib->pid = 0;
-	}
-}
-
-void squib_destroy(struct squib *squib)
-{
-	squib_stop(squib);
-	DIR *dir = opendir(squib->dir);
-
-	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-		unlinkat(dirfd(dir), entry->d_name, 0);
-	}
-	if (dir != NULL) {
-		closedir(dir);
-	}
-	rmdir(squib->dir);
-}
-
-char *squib_file(const struct squib *squib, const char *name, size_t *len)
-{
-	char path[PATH_LEN];
-
-	snprintf(path, sizeof(path), "%.300s/%.200s", squib->dir, name);
-	FILE *file = fopen(path, "re");
-
-	if (file == NULL) {
-		return NULL;
-	}
-	fseek(file, 0, SEEK_END);
-	long size = ftell(file);
-	char *content = size >= 0 ? malloc((size_t)size + 1) : NULL;
-
-	rewind(file);
-	if (content != NULL) {
-		*len = fread(content, 1, (size_t)size, file);
-		content[*len] = '\0';
-	}
-	fclose(file);
-	return content;
 }
 
 /* --- /proc --- */

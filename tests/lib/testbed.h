@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real binary as a child process, and what the machine under the test can do. */
+/* What tests need of the machine: clock, environment, KVM, /proc. */
 #ifndef TESTS_LIB_TESTBED_H
 #define TESTS_LIB_TESTBED_H
 
@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The least that a test needs of /dev/kvm, in the words of tools/kvm_probe. */
+/* The least that a test needs of /dev/kvm, in the words of tools/kvm_probe/kvm_probe. */
 enum kvm_kind {
 	KVM_NONE,
 	KVM_PAYLOAD,
@@ -40,35 +40,6 @@ void payload_path(const char *name, char path[PATH_LEN]);
 
 /* The exit status of wait(2) as tests state it: a code, or KILLED_BY + signal. */
 int exit_of(int wait_status);
-
-/* --- squib in a directory of its own, its output in the file "out" there --- */
-
-struct squib {
-	char dir[PATH_LEN];
-	pid_t pid; /* 0: not running */
-	int in;	   /* its standard input at its start; -1: /dev/null */
-};
-
-/* Makes the directory. */
-bool squib_init(struct squib *squib);
-
-/*
- * Starts $SQUIB with these arguments (NULL ends them), in the directory. Its life is bound to ours.
- * false: there is no process; a binary that can't be executed exits with 127.
- */
-bool squib_start(struct squib *squib, const char *const *args);
-
-/* Waits for its end. false: it goes on. */
-bool squib_wait(struct squib *squib, unsigned timeout_ms, int *exit);
-
-/* Kills what runs. */
-void squib_stop(struct squib *squib);
-
-/* The same, and removes the directory with the files in it. */
-void squib_destroy(struct squib *squib);
-
-/* The content of a file in the directory, as a heap block with a NUL behind; NULL: no such file. */
-char *squib_file(const struct squib *squib, const char *name, size_t *len);
 
 /* --- /proc; -1: cannot be read --- */
 

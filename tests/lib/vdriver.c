@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#include "devices/virtio/mmio.h"
-#include "devices/virtio/virtio_internal.h"
+#include "devices/virtio/core/mmio.h"
+#include "devices/virtio/core/virtio_internal.h"
 #include "vmm/base/bytes.h"
 
 enum {
@@ -86,7 +86,6 @@ void vdriver_init(struct vdriver *driver)
 	driver->env = (struct dev_env){
 		.mem = driver->mem,
 		.loop = &driver->loop,
-		.irq = {.fire = count_interrupt, .arg = driver},
 		.clock = &driver->clock,
 		.machine_ops = &machine_ops,
 	};
@@ -102,6 +101,14 @@ void vdriver_destroy(struct vdriver *driver)
 struct dev_env *vdriver_env(struct vdriver *driver)
 {
 	return &driver->env;
+}
+
+void vdriver_plug(struct vdriver *driver, struct virtio_dev *dev)
+{
+	const struct irq_line irq = {.fire = count_interrupt, .arg = driver};
+
+	virtio_mmio_init(&driver->mmio, dev, &irq);
+	driver->dev = dev;
 }
 
 gpa_t vdriver_alloc(struct vdriver *driver, uint64_t len)
@@ -121,7 +128,7 @@ uint32_t vdriver_read(struct vdriver *driver, uint64_t reg)
 {
 	uint8_t data[4] = {0};
 
-	virtio_mmio_bus_ops.read(driver->dev, reg, data, sizeof(data));
+	virtio_mmio_bus_ops.read(&driver->mmio, reg, data, sizeof(data));
 	return load_le32(data);
 }
 
@@ -130,7 +137,7 @@ void vdriver_write(struct vdriver *driver, uint64_t reg, uint32_t value)
 	uint8_t data[4];
 
 	store_le32(data, value);
-	virtio_mmio_bus_ops.write(driver->dev, reg, data, sizeof(data));
+	virtio_mmio_bus_ops.write(&driver->mmio, reg, data, sizeof(data));
 }
 
 /* Byte by byte, as Linux does for what is no number. */
@@ -140,13 +147,13 @@ void vdriver_read_config(struct vdriver *driver, uint64_t offset, void *buf, uin
 
 	memset(buf, 0, len);
 	for (uint32_t i = 0; i < len; i++) {
-		virtio_mmio_bus_ops.read(driver->dev, REG_CONFIG + offset + i, bytes + i, 1);
+		virtio_mmio_bus_ops.read(&driver->mmio, REG_CONFIG + offset + i, bytes + i, 1);
 	}
 }
 
 void vdriver_write_config(struct vdriver *driver, uint64_t offset, const void *buf, uint32_t len)
 {
-	virtio_mmio_bus_ops.write(driver->dev, REG_CONFIG + offset, buf, len);
+	virtio_mmio_bus_ops.write(&driver->mmio, REG_CONFIG + offset, buf, len);
 }
 
 uint8_t vdriver_status(struct vdriver *driver)
@@ -209,7 +216,9 @@ static void make_queue(struct vdriver *driver, unsigned index)
 
 bool vdriver_begin(struct vdriver *driver, struct virtio_dev *dev, uint64_t features)
 {
-	driver->dev = dev;
+	if (dev->transport.arg != &driver->mmio) {
+		vdriver_plug(driver, dev);
+	}
 	vdriver_stop(driver);
 	if (!add_status(driver, VIRTIO_STATUS_ACKNOWLEDGE) ||
 	    !add_status(driver, VIRTIO_STATUS_DRIVER)) {
@@ -446,6 +455,42 @@ bool vdriver_used(struct vdriver *driver, unsigned index, struct vring_used *use
 		desc = queue->next[desc];
 	}
 	return true;
+}
+
+static void reload_queue(struct vdriver *driver, unsigned index)
+{
+	struct virtq *vq = &driver->dev->queues[index].vq;
+	struct virtq_state state = {0};
+	struct error err = {0};
+
+	if (vq->size == 0) {
+		return;
+	}
+	virtq_save(vq, &state);
+	if (state.next_avail != state.next_used ||
+	    state.next_used != vring_used_idx(&driver->queues[index].ring)) {
+		fail("queue %u was left with %u chains taken, %u given back", index,
+		     state.next_avail, state.next_used);
+	}
+	virtq_stop(vq);
+	if (virtq_restore(vq, &state, driver->mem, &err) < 0) {
+		fail("queue %u: %s", index, err.msg);
+	}
+}
+
+void vdriver_pause(struct vdriver *driver)
+{
+	evloop_freeze(&driver->loop);
+	virtio_quiesce(driver->dev);
+	for (unsigned i = 0; i < driver->dev->queue_count; i++) {
+		reload_queue(driver, i);
+	}
+}
+
+void vdriver_resume(struct vdriver *driver)
+{
+	virtio_resume(driver->dev);
+	evloop_thaw(&driver->loop);
 }
 
 /* By the descriptors as they are in memory. */

@@ -30,7 +30,8 @@
 #include <stdint.h>
 
 #include "devices/device.h"
-#include "devices/virtio/virtio.h"
+#include "devices/virtio/core/mmio.h"
+#include "devices/virtio/core/virtio.h"
 #include "tests/lib/vring.h"
 #include "vmm/base/evloop.h"
 
@@ -74,9 +75,10 @@ struct vdriver {
 	struct evloop loop;
 	struct clock clock; /* clock_host's unless a test changes it */
 	struct dev_env env;
-	struct virtio_dev *dev;
-	uint64_t features;   /* negotiated */
-	uint16_t queue_size; /* VDRIVER_QUEUE_SIZE unless a test asks for less */
+	struct virtio_dev *dev;	 /* set by vdriver_plug */
+	struct virtio_mmio mmio; /* its transport */
+	uint64_t features;	 /* negotiated */
+	uint16_t queue_size;	 /* VDRIVER_QUEUE_SIZE unless a test asks for less */
 	struct vdriver_queue queues[VIRTIO_QUEUES_MAX];
 	gpa_t free_at; /* the memory from here on is free */
 	_Atomic unsigned interrupts;
@@ -85,12 +87,12 @@ struct vdriver {
 void vdriver_init(struct vdriver *driver);
 void vdriver_destroy(struct vdriver *driver);
 struct dev_env *vdriver_env(struct vdriver *driver);
+void vdriver_plug(struct vdriver *driver, struct virtio_dev *dev); /* as its transport */
 
 /* Memory of the guest for a test's own use, aligned to 4 KiB. */
 gpa_t vdriver_alloc(struct vdriver *driver, uint64_t len);
 
 /* --- registers --- */
-
 uint32_t vdriver_read(struct vdriver *driver, uint64_t reg);
 void vdriver_write(struct vdriver *driver, uint64_t reg, uint32_t value);
 void vdriver_read_config(struct vdriver *driver, uint64_t offset, void *buf, uint32_t len);
@@ -106,17 +108,12 @@ uint64_t vdriver_offered(struct vdriver *driver);
 bool vdriver_start(struct vdriver *driver, struct virtio_dev *dev, uint64_t features);
 bool vdriver_begin(struct vdriver *driver, struct virtio_dev *dev, uint64_t features);
 bool vdriver_finish(struct vdriver *driver);
-void vdriver_stop(struct vdriver *driver); /* status 0 */
-
-/* Writes the registers of one queue, as they are in its ring. */
-void vdriver_set_queue(struct vdriver *driver, unsigned index);
+void vdriver_stop(struct vdriver *driver);			/* status 0 */
+void vdriver_set_queue(struct vdriver *driver, unsigned index); /* writes its registers */
 
 /* --- chains --- */
 
-/*
- * Offers a chain of `count` segments, readable ones first, and returns its number (the head).
- * Shown to the device at once, but without a notification.
- */
+/* Shows the device a chain of `count` segments, without a notification; returns its head. */
 unsigned vdriver_add(struct vdriver *driver, unsigned queue, const struct vbuf *bufs, size_t count);
 
 /* Notifies as a driver does if the device wants it; vdriver_notify, whether it does or not. */
@@ -126,8 +123,11 @@ void vdriver_notify_exit(struct vdriver *driver, unsigned queue); /* by the regi
 
 /* Dispatches what is ready, at most 10000 batches; returns how many had something. */
 unsigned vdriver_run(struct vdriver *driver);
+/* Pauses the device, aborts if it keeps a chain, and restores its queues from saved states. */
+void vdriver_pause(struct vdriver *driver);
+void vdriver_resume(struct vdriver *driver);
 
-/* Waits for `condition` to hold, e.g. when a thread or io_uring is at work; aborts after 10 s. */
+/* Waits until `condition` holds, as a thread or io_uring is at work; aborts after 10 s. */
 void vdriver_wait(struct vdriver *driver, bool (*condition)(void *arg), void *arg);
 void vdriver_wait_used(struct vdriver *driver, unsigned queue); /* for one that is not taken yet */
 

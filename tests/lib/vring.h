@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "devices/virtio/virtq.h"
+#include "devices/virtio/core/virtq.h"
 #include "vmm/base/gmem.h"
 
 enum {

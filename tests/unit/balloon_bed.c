@@ -19,7 +19,7 @@ void make(const struct balloon_config *config)
 	vdriver_init(&driver);
 	mem = driver.mem;
 	cr_assert_eq(balloon_new(vdriver_env(&driver), config, &balloon, &err), 0, "%s", err.msg);
-	driver.dev = balloon_virtio(balloon); /* readable before it is started */
+	vdriver_plug(&driver, balloon_virtio(balloon)); /* readable before it is started */
 	metrics = balloon_metrics(balloon);
 }
 

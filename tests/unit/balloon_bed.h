@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "devices/virtio/balloon.h"
+#include "devices/virtio/balloon/balloon.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "devices/virtio/net_tap.h"
+#include "devices/virtio/net/net_tap.h"
 #include "tests/lib/vdriver.h"
 
 #define BIT(n) (UINT64_C(1) << (n))

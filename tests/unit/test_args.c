@@ -48,6 +48,17 @@ Test(args, a_plain_run_has_the_defaults)
 		      args.show_log_origin || args.landlock || args.check_sandbox ||
 		      args.check_sandbox_json);
 	cr_expect_eq(args.start_time_us, 0);
+	cr_expect_eq(args.mmds_size_limit, UINT64_MAX);
+}
+
+Test(args, a_limit_of_zero_is_a_limit)
+{
+	const char *const argv[ARGV_MAX] = {"squib", RUN, "--mmds-size-limit", "0"};
+	struct args args;
+	struct error err = {0};
+
+	cr_assert_eq(parse(argv, &args, &err), 0, "%s", err.msg);
+	cr_expect_eq(args.mmds_size_limit, 0);
 }
 
 Test(args, each_value_lands_in_its_member)
@@ -74,6 +85,8 @@ Test(args, each_value_lands_in_its_member)
 				    "18446744073709551615",
 				    "--parent-cpu-time-us",
 				    "3",
+				    "--describe-snapshot-json",
+				    "state",
 				    NULL};
 	struct args args;
 	struct error err = {0};
@@ -89,6 +102,7 @@ Test(args, each_value_lands_in_its_member)
 	cr_expect_eq(args.start_time_us, 1);
 	cr_expect_eq(args.start_time_cpu_us, UINT64_MAX);
 	cr_expect_eq(args.parent_cpu_time_us, 3);
+	cr_expect_str_eq(args.describe_snapshot_json, "state");
 }
 
 #define ID_64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -140,19 +154,14 @@ static const struct {
 	 EXIT_CODE_ARGUMENTS,
 	 PARSING("Argument 'seccomp-filter' cannot be used together with argument "
 		 "'no-seccomp'.")},
+	{{"squib", "--describe-snapshot-json", "s", "--describe-snapshot", "s"},
+	 EXIT_CODE_ARGUMENTS,
+	 PARSING("Argument 'describe-snapshot-json' cannot be used together with argument "
+		 "'describe-snapshot'.")},
 	{{"squib", "--check-sandbox-json", "--check-sandbox"},
 	 EXIT_CODE_ARGUMENTS,
 	 PARSING("Argument 'check-sandbox-json' cannot be used together with argument "
 		 "'check-sandbox'.")},
-	{{"squib", RUN, "--enable-pci"},
-	 EXIT_CODE_ARGUMENTS,
-	 "This build of squib has no PCI transport yet: leave out --enable-pci"},
-	{{"squib", "--describe-snapshot", "f"},
-	 EXIT_CODE_ARGUMENTS,
-	 "This build of squib has no snapshots yet: leave out --describe-snapshot"},
-	{{"squib", RUN, "--id", "", "--snapshot-version", "--enable-pci"},
-	 EXIT_CODE_ARGUMENTS,
-	 "This build of squib has no PCI transport yet: leave out --enable-pci"},
 	{{"squib", "--no-api", "--seccomp-filter", "f", "--no-seccomp"},
 	 EXIT_CODE_ARGUMENTS,
 	 PARSING("Argument 'config-file' required, but not found.")},
@@ -314,7 +323,7 @@ Test(args, the_manual_page_has_every_flag_with_its_value)
 	size_t flag_count;
 	const struct flag *flags = args_flags(&flag_count);
 
-	expect_page_tells(flags, flag_count, "docs/squib.1");
+	expect_page_tells(flags, flag_count, "docs/man/squib.1");
 }
 
 Test(args, the_manual_page_has_every_exit_code)
@@ -326,13 +335,13 @@ Test(args, the_manual_page_has_every_exit_code)
 		EXIT_CODE_ARGUMENTS, EXIT_CODE_SIGXCPU,	    EXIT_CODE_SIGHUP,
 		EXIT_CODE_SIGILL,
 	};
-	char *page = document("docs/squib.1");
+	char *page = document("docs/man/squib.1");
 
 	for (size_t i = 0; i < ARRAY_COUNT(codes); i++) {
 		char entry[32];
 
 		snprintf(entry, sizeof(entry), "\n.B %d\n", codes[i]);
-		cr_expect_not_null(strstr(page, entry), "docs/squib.1 lacks exit code %d",
+		cr_expect_not_null(strstr(page, entry), "docs/man/squib.1 lacks exit code %d",
 				   codes[i]);
 	}
 	free(page);

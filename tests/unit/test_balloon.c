@@ -34,7 +34,7 @@ Test(balloon, offers_what_it_is_configured_to)
 		cr_expect_eq(dev->offered & 0xffffff, cases[i].features, "case %zu", i);
 		cr_expect_eq(dev->queue_count, cases[i].queues, "case %zu", i);
 		cr_expect_eq(dev->config_len, 12);
-		cr_expect_eq(dev->ops->type, 5);
+		cr_expect_eq(dev->class->type, 5);
 		cr_expect_str_eq(dev->id, "balloon");
 		unmake();
 	}

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "devices/virtio/balloon_pfn.h"
+#include "devices/virtio/balloon/balloon_pfn.h"
 #include "vmm/base/bytes.h"
 
 enum {

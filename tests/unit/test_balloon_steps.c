@@ -323,6 +323,133 @@ Test(balloon_steps, a_timer_that_outlives_its_driver_does_nothing)
 	cr_expect_not(take(2), "the first of the new driver's is kept");
 }
 
+Test(balloon_steps, statistics_are_asked_for_after_a_pause_as_before)
+{
+	const struct stat stats[] = {{0, 1}};
+	struct balloon_stats seen;
+	struct error err = {0};
+
+	make(&with_stats);
+	start(1 << 1);
+	offer_stats(stats, 1);
+	run();
+	vdriver_pause(&driver);
+	cr_expect_not(take(2), "it is in its queue");
+	vdriver_resume(&driver);
+	run();
+	cr_expect_not(take(2), "it is kept again");
+	cr_assert_eq(balloon_get_stats(balloon, &seen, &err), 0);
+	cr_expect_eq(seen.values[0], 1);
+	cr_assert_eq(balloon_set_stats_interval(balloon, 9, &err), 0);
+	cr_expect(take(2));
+	cr_expect_not(take(2));
+}
+
+Test(balloon_steps, a_bad_buffer_for_statistics_ends_the_wait_for_newer_ones)
+{
+	const struct stat stats[] = {{0, 1}};
+	struct error err = {0};
+
+	make(&with_stats);
+	start(1 << 1);
+	offer_stats(stats, 1);
+	run();
+	offer_range(2, HOLE, PAGE);
+	run();
+	cr_expect(take(2));
+	cr_expect(take(2));
+	vdriver_pause(&driver);
+	vdriver_resume(&driver);
+	offer_stats(stats, 1);
+	run();
+	cr_expect_not(take(2));
+	cr_assert_eq(balloon_set_stats_interval(balloon, 9, &err), 0);
+	cr_expect(take(2));
+}
+
+/* --- pauses --- */
+
+Test(balloon_steps, a_long_list_is_in_its_queue_between_its_parts)
+{
+	enum {
+		COUNT = 64 * 1024 /* many turns */
+	};
+	static uint32_t pfns[COUNT];
+
+	for (size_t i = 0; i < COUNT; i++) {
+		pfns[i] = pfn_of(PAGES);
+	}
+	pfns[COUNT - 1] = pfn_of(PAGES + PAGE);
+	make(&plain);
+	start(0);
+	touch(PAGES, 3 * PAGE);
+	offer_list(INFLATE, LIST, pfns, COUNT);
+	run_once();
+	for (unsigned i = 0; i < 3; i++) {
+		vdriver_pause(&driver);
+		cr_expect_not(take(INFLATE));
+		vdriver_resume(&driver);
+		run_once();
+	}
+	cr_expect_eq(resident(PAGES, 3 * PAGE), 2, "the last of it is to come");
+	run();
+	cr_expect(take(INFLATE));
+	cr_expect_eq(resident(PAGES, 3 * PAGE), 1);
+	cr_expect_eq(count(&metrics->inflate_count), 1);
+}
+
+/* Between two turns the guest puts another chain in the place of the one under way. */
+Test(balloon_steps, a_chain_that_changes_between_its_parts_comes_to_an_end)
+{
+	enum {
+		SEGS = 20
+	};
+	static const struct vring_desc descs[] = {
+		{PAGES, 1, VRING_WRITE, 0},	    {PAGES, PAGE, 0, 0}, {PAGES, 4, 0, 0},
+		{HOLE, PAGE, VRING_WRITE, 0},	    {PAGES, 5, 0, 0},	 {PAGES, 0, 0, 0},
+		{END - PAGE, PAGE, VRING_WRITE, 0},
+	};
+	static uint32_t pfns[64 * 1024];
+	struct seg segs[SEGS];
+
+	for (size_t i = 0; i < ARRAY_COUNT(pfns); i++) {
+		pfns[i] = pfn_of(PAGES);
+	}
+	for (size_t i = 0; i < SEGS; i++) {
+		segs[i] = (struct seg){BORDER, 16 * MIB, true};
+	}
+	for (size_t i = 0; i < 2 * ARRAY_COUNT(descs); i++) {
+		unsigned queue = i < ARRAY_COUNT(descs) ? INFLATE : 2;
+
+		make(&with_reporting);
+		start(1 << 5);
+		uint16_t head = next_desc[queue];
+
+		if (queue == INFLATE) {
+			offer_list(queue, LIST, pfns, ARRAY_COUNT(pfns));
+		} else {
+			offer(queue, segs, SEGS);
+		}
+		run_once();
+		cr_expect_not(take(queue), "case %zu: in one turn", i);
+		vring_set_desc(&driver.queues[queue].ring, head, descs[i % ARRAY_COUNT(descs)]);
+		cr_assert_leq(vdriver_run(&driver), 2, "case %zu", i);
+		cr_expect(take(queue), "case %zu", i);
+		/* The next chain of the same number is another one. */
+		touch(PAGES, PAGE);
+		next_desc[queue] = head;
+		if (queue == INFLATE) {
+			offer_list(queue, LIST, pfns, 1);
+		} else {
+			offer_range(queue, PAGES, PAGE);
+		}
+		run();
+		cr_expect(take(queue), "case %zu", i);
+		cr_expect_eq(resident(PAGES, PAGE), 0, "case %zu", i);
+		unmake();
+	}
+}
+
 /* --- hinting --- */
 
 /* Sends a range and tells whether it was given back. */
@@ -409,11 +536,11 @@ Test(balloon_steps, what_belongs_to_another_run_is_not_heard)
 	cr_assert(take_config_interrupt());
 	start_hinting(true);
 	say(4);
-	balloon_resume(balloon);
+	virtio_resume(balloon_virtio(balloon));
 	cr_expect_eq(hinting().host_cmd, 1, "over after a pause");
 	cr_expect(take_config_interrupt());
 	cr_expect_not(is_hint_heard(), "after a pause");
-	balloon_resume(balloon);
+	virtio_resume(balloon_virtio(balloon));
 	cr_expect_not(take_config_interrupt());
 }
 

@@ -66,6 +66,20 @@ static uint64_t counted(const struct metric *metric)
 	return metric_get(metric);
 }
 
+static uint64_t frozen_ns;
+
+static uint64_t frozen(clockid_t id)
+{
+	(void)id;
+	return frozen_ns;
+}
+
+/* No turn of a queue ends for its time. */
+static void stop_clock(void)
+{
+	guest.driver.clock.now_ns = frozen;
+}
+
 /* --- what it offers --- */
 
 struct offer {
@@ -236,7 +250,7 @@ static void check_batch(void)
 
 Test(blk, a_batch_is_one_notification_and_for_the_sync_engine_one_interrupt)
 {
-	on_both(NULL, check_batch);
+	on_both(stop_clock, check_batch);
 }
 
 static void check_allocations(void)
@@ -542,6 +556,7 @@ Test(blk, the_cut_of_a_request_into_segments_does_not_matter)
 
 static void small_and_simple(void)
 {
+	stop_clock();
 	guest.driver.queue_size = 128;
 	guest.features = ~(BIT(28) | BIT(29)); /* neither indirect tables nor an event index */
 }
@@ -686,18 +701,10 @@ Test(blk, a_queue_that_the_driver_does_not_use_is_left_alone)
 
 /* --- limits --- */
 
-static uint64_t frozen_ns;
-
-static uint64_t frozen(clockid_t id)
-{
-	(void)id;
-	return frozen_ns;
-}
-
 /* Two requests, or 1024 bytes, in 20 ms of a clock that stands. */
 static void limit_ops(void)
 {
-	guest.driver.clock.now_ns = frozen;
+	stop_clock();
 	guest.config.has_rate_limiter = true;
 	guest.config.rate_limiter =
 		(struct limiter_config){.ops = {.size = 2, .refill_time_ms = 20}, .has_ops = true};
@@ -705,7 +712,7 @@ static void limit_ops(void)
 
 static void limit_bytes(void)
 {
-	guest.driver.clock.now_ns = frozen;
+	stop_clock();
 	guest.config.has_rate_limiter = true;
 	guest.config.rate_limiter = (struct limiter_config){
 		.bandwidth = {.size = 1024, .refill_time_ms = 20}, .has_bandwidth = true};
@@ -742,12 +749,12 @@ static void check_limits(void)
 
 	add_writes(6);
 	vdriver_wait_used(&guest.driver, 0);
-	blk_drain(guest.blk);
+	virtio_quiesce(blk_virtio(guest.blk));
 	cr_assert_eq(done += take_all(0), 2, "%s: %u", engine(), done);
 	while (done < 6) {
 		frozen_ns += UINT64_C(20000000);
 		vdriver_wait_used(&guest.driver, 0);
-		blk_drain(guest.blk);
+		virtio_quiesce(blk_virtio(guest.blk));
 		done += take_all(0);
 		cr_assert_eq(done % 2, 0, "%s: %u", engine(), done);
 	}
@@ -770,7 +777,7 @@ static void check_new_limits(void)
 
 	add_writes(6);
 	vdriver_wait_used(&guest.driver, 0);
-	blk_drain(guest.blk);
+	virtio_quiesce(blk_virtio(guest.blk));
 	cr_assert_eq(done += take_all(0), 2);
 	cr_assert_eq(blk_set_limits(guest.blk, &none, &err), 0, "%s", err.msg);
 	while (done < 6) {

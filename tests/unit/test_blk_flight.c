@@ -22,7 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "devices/virtio/blk_uring.h"
+#include "devices/virtio/blk/blk_uring.h"
 #include "tests/lib/blk_guest.h"
 #include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
@@ -219,23 +219,37 @@ Test(blk_flight, a_pause_ends_what_is_in_flight_and_the_rest_follows_after_it)
 	}
 	vdriver_kick(&guest.driver, 0);
 	vdriver_run(&guest.driver);
-	evloop_freeze(&guest.driver.loop);
 	pthread_t thread = feed_later(BLK_URING_ENTRIES);
 
-	blk_drain(guest.blk);
+	vdriver_pause(&guest.driver);
 	pthread_join(thread, NULL);
 	vdriver_run(&guest.driver);
 	while (vdriver_used(&guest.driver, 0, &used)) {
 		done++;
 	}
 	cr_assert_eq(done, BLK_URING_ENTRIES);
-	evloop_thaw(&guest.driver.loop);
+	vdriver_resume(&guest.driver);
 	feed_now(200 - BLK_URING_ENTRIES);
 	while (done < 200) {
 		vdriver_wait_used(&guest.driver, 0);
 		done += vdriver_used(&guest.driver, 0, &used);
 	}
 	finish();
+}
+
+static struct blk_file other_file(uint64_t sectors)
+{
+	struct blk_file file = {
+		.fd = memfd_create("other", MFD_CLOEXEC),
+		.sectors = sectors,
+		.id = "other",
+	};
+	uint8_t data[LEN];
+
+	memset(data, 0x33, sizeof(data));
+	cr_assert_eq(ftruncate(file.fd, (off_t)sectors * LEN), 0);
+	cr_assert_eq(pwrite(file.fd, data, sizeof(data), 0), LEN);
+	return file;
 }
 
 /* --- a reset --- */
@@ -275,6 +289,59 @@ Test(blk_flight, a_reset_waits_for_what_is_in_flight_without_the_main_thread)
 	vdriver_wait_used(&guest.driver, 0);
 	expect_answer(0, chain);
 	finish();
+}
+
+Test(blk_flight, the_event_loop_goes_on_while_a_reset_waits)
+{
+	static const struct limiter_config limits = {.ops = {.size = 1000, .refill_time_ms = 1000},
+						     .has_ops = true};
+	struct error err = {0};
+	pthread_t vcpu;
+
+	start_on_pipe();
+	start_read();
+	atomic_store(&is_reset, false);
+	cr_assert_eq(pthread_create(&vcpu, NULL, reset_on_a_vcpu, NULL), 0);
+	usleep(FEED_DELAY_US);
+	/* Kicks, completions, timers and limits: each takes the lock, which the reset has given up.
+	 */
+	for (unsigned i = 0; i < 100; i++) {
+		virtio_kick(blk_virtio(guest.blk), 0);
+		vdriver_run(&guest.driver);
+	}
+	cr_assert_eq(blk_set_limits(guest.blk, &limits, &err), 0);
+	cr_assert_not(atomic_load(&is_reset), "the read is still in flight");
+	feed_now(1);
+	cr_assert_eq(pthread_join(vcpu, NULL), 0);
+	finish();
+}
+
+static void *change_file(void *arg)
+{
+	struct error err = {0};
+
+	cr_assert_eq(blk_set_file(guest.blk, arg, &err), 0, "%s", err.msg);
+	return NULL;
+}
+
+Test(blk_flight, a_new_file_waits_for_a_reset_that_waits)
+{
+	struct blk_file file = other_file(8);
+	pthread_t vcpu, client;
+
+	start_on_pipe();
+	start_read();
+	cr_assert_eq(pthread_create(&vcpu, NULL, reset_on_a_vcpu, NULL), 0);
+	usleep(FEED_DELAY_US);
+	cr_assert_eq(pthread_create(&client, NULL, change_file, &file), 0);
+	usleep(FEED_DELAY_US);
+	cr_assert_eq(metric_get(&blk_metrics(guest.blk)->update_count), 0);
+	feed_now(1);
+	cr_assert_eq(pthread_join(vcpu, NULL), 0);
+	cr_assert_eq(pthread_join(client, NULL), 0);
+	cr_assert_eq(metric_get(&blk_metrics(guest.blk)->update_count), 1);
+	finish();
+	blk_file_close(&file);
 }
 
 Test(blk_flight, a_reset_with_all_slots_in_flight_frees_them_all)
@@ -337,21 +404,6 @@ Test(blk_flight, the_end_of_the_device_waits_for_what_is_in_flight)
 }
 
 /* --- another file --- */
-
-static struct blk_file other_file(uint64_t sectors)
-{
-	struct blk_file file = {
-		.fd = memfd_create("other", MFD_CLOEXEC),
-		.sectors = sectors,
-		.id = "other",
-	};
-	uint8_t data[LEN];
-
-	memset(data, 0x33, sizeof(data));
-	cr_assert_eq(ftruncate(file.fd, (off_t)sectors * LEN), 0);
-	cr_assert_eq(pwrite(file.fd, data, sizeof(data), 0), LEN);
-	return file;
-}
 
 Test(blk_flight, a_new_file_waits_for_what_is_in_flight_on_the_old_one)
 {

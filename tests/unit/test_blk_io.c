@@ -6,7 +6,7 @@
 #include <linux/falloc.h>
 #include <stdint.h>
 
-#include "devices/virtio/blk_io.h"
+#include "devices/virtio/blk/blk_io.h"
 #include "vmm/base/bytes.h"
 
 static struct iovec iov[VIRTQ_IOV_MAX];
@@ -92,6 +92,96 @@ Test(blk_io, a_short_transfer_goes_on_behind_what_is_done)
 		cr_assert_eq(blk_io_advance(&io, (int64_t)sizeof(buffer) - cases[i].done),
 			     BLK_IO_DONE);
 	}
+}
+
+/* Iovecs of `len` bytes each, `sum` in all. Nothing looks at their memory. */
+static struct blk_io long_transfer(size_t len, size_t sum)
+{
+	struct blk_io io = {.op = BLK_OP_WRITE, .iov = iov, .len = sum, .data_len = (uint32_t)sum};
+
+	for (size_t at = 0; at < sum; at += len) {
+		iov[io.iov_count++] = (struct iovec){
+			.iov_base = (void *)(uintptr_t)(GIB + at),
+			.iov_len = min_u64(len, sum - at),
+		};
+	}
+	return io;
+}
+
+/* Makes the call, which does `share` of each 8 bytes; the iovecs are in their order, without gaps.
+ */
+static enum blk_progress move_part(struct blk_io *io, uint64_t *at, unsigned share)
+{
+	const struct blk_step step = blk_io_step(io);
+	uint64_t len = 0;
+
+	for (unsigned i = 0; i < step.iov_count; i++) {
+		cr_assert_eq((uintptr_t)step.iov[i].iov_base, GIB + *at + len);
+		len += step.iov[i].iov_len;
+	}
+	cr_assert_eq(step.len, len);
+	cr_assert_eq(step.offset, *at);
+	cr_assert(len > 0 && len <= BLK_CALL_MAX, "%llu bytes", (unsigned long long)len);
+	uint64_t done = len / 8 * share + len % 8;
+
+	*at += done;
+	return blk_io_advance(io, (int64_t)done);
+}
+
+Test(blk_io, a_call_moves_no_more_than_its_share_of_a_long_request)
+{
+	static const struct {
+		size_t len; /* of an iovec */
+		size_t sum;
+		unsigned calls;
+		bool is_long;
+	} cases[] = {
+		{4 * MIB, 4 * MIB, 1, false},
+		{16384, 4 * MIB, 1, false},
+		{4 * MIB + 512, 4 * MIB + 512, 2, true},
+		{16 * MIB, 254 * 16 * MIB, 254 * 4, true},
+		{3 * MIB, 30 * MIB, 10, true},
+		{512 * 33, 512 * 33 * 500, 3, true},
+		{MIB, 9 * MIB, 3, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct blk_io io = long_transfer(cases[i].len, cases[i].sum);
+		enum blk_progress progress = blk_io_start(&io);
+		uint64_t at = 0;
+		unsigned calls = 0;
+
+		cr_assert_eq(blk_io_is_long(&io), cases[i].is_long, "case %zu", i);
+		for (; progress == BLK_IO_MORE; calls++) {
+			progress = move_part(&io, &at, 8);
+		}
+		cr_assert_eq(progress, BLK_IO_DONE);
+		cr_assert_eq(at, cases[i].sum, "case %zu", i);
+		cr_assert_eq(calls, cases[i].calls, "case %zu: %u calls", i, calls);
+	}
+}
+
+Test(blk_io, a_long_request_goes_on_behind_short_calls)
+{
+	struct blk_io io = long_transfer(3 * MIB + 512, 20 * MIB);
+	enum blk_progress progress = blk_io_start(&io);
+	uint64_t at = 0;
+
+	for (unsigned i = 0; progress == BLK_IO_MORE; i++) {
+		cr_assert_eq(blk_io_advance(&io, -EINTR), BLK_IO_MORE);
+		progress = move_part(&io, &at, i % 8 + 1);
+	}
+	cr_assert_eq(progress, BLK_IO_DONE);
+	cr_assert_eq(at, 20 * MIB);
+}
+
+Test(blk_io, a_host_that_did_more_than_a_call_asked_for_is_an_error)
+{
+	struct blk_io io = long_transfer(MIB, 9 * MIB);
+
+	cr_assert_eq(blk_io_start(&io), BLK_IO_MORE);
+	cr_assert_eq(blk_io_advance(&io, BLK_CALL_MAX + 1), BLK_IO_FAILED);
+	cr_assert_eq(io.sys, EIO);
 }
 
 Test(blk_io, the_end_of_the_file_is_an_error)
@@ -253,6 +343,7 @@ Test(blk_io, zeroes_are_written_where_no_call_makes_them)
 
 		cr_assert_eq(step.call, BLK_CALL_WRITEV);
 		cr_assert_eq(step.offset, 4096 + done);
+		cr_assert_eq(step.len, len);
 		/* Short by an odd number each time, until little is left. */
 		len = len > 10000 ? len - 1234 : len;
 		done += len;

@@ -4,7 +4,7 @@
 #include <linux/virtio_blk.h>
 #include <stdlib.h>
 
-#include "devices/virtio/blk_req.h"
+#include "devices/virtio/blk/blk_req.h"
 #include "vmm/base/bytes.h"
 
 enum {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/bus.c. */
+/* Tests of vmm/machine/bus.c. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vmm/base/bytes.h"
-#include "vmm/bus.h"
+#include "vmm/machine/bus.h"
 
 struct spy {
 	unsigned reads;

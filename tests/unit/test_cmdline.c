@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/cmdline.c. */
+/* Tests of vmm/machine/cmdline.c. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "vmm/base/bytes.h"
-#include "vmm/cmdline.h"
+#include "vmm/machine/cmdline.h"
 
 static char *args_of(size_t len)
 {

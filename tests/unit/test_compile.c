@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "seccomp/compile.h"
-#include "tests/lib/bpf.h"
+#include "seccomp/bpf.h"
 #include "vmm/base/bytes.h"
 
 static const struct {

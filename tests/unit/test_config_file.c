@@ -7,15 +7,16 @@
 #include <unistd.h>
 
 #include "api/config_file.h"
-#include "tests/fake/api_fake.h"
 #include "tests/fake/kvm_fake.h"
+#include "tests/unit/api_bed.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
-#include "vmm/controller.h"
 
 /* A kernel that is always there: this is about the file that names it. */
 #define KERNEL "\"boot-source\":{\"kernel_image_path\":\"/proc/self/exe\"}"
 #define BOOT KERNEL ",\"drives\":[]"
+TestSuite(config_file, .init = api_bed_init, .fini = api_bed_destroy);
+
 #define FAILED "Configuration for VMM from one single json failed: "
 
 Test(config_file, all_that_this_build_has_is_applied)
@@ -31,24 +32,22 @@ Test(config_file, all_that_this_build_has_is_applied)
 		"\"metrics\":null,\"mmds-config\":null,\"network-interfaces\":[],"
 		"\"vsock\":null,\"entropy\":null,\"pmem\":[],\"memory-hotplug\":null,"
 		"\"serial\":{\"unknown\":1},\"whatever\":7}";
-	struct controller controller = {0};
 	struct error err = {0};
 
-	controller_init(&controller);
-	cr_assert_eq(config_file_parse(text, strlen(text), controller_execute, &controller, &err),
-		     0, "%s", err.msg);
-	cr_expect_eq(controller.config.machine.vcpu_count, 2);
-	cr_expect_eq(controller.config.machine.mem_size_mib, 256);
-	cr_expect(controller.config.machine.smt);
-	cr_expect(controller.config.machine.track_dirty_pages);
-	cr_expect_eq(controller.config.machine.huge_pages, HUGE_PAGES_TRANSPARENT);
-	cr_expect_str_eq(controller.config.boot_source.kernel_image_path, "/proc/self/exe");
-	cr_expect_str_eq(controller.config.boot_source.initrd_path, "/proc/self/exe");
-	cr_expect_str_eq(controller.config.boot_source.boot_args, "quiet");
-	cr_expect_geq(controller.config.boot_source.kernel_fd, 0);
+	cr_assert_eq(
+		config_file_apply(text, strlen(text), request_run_here, &api_bed.microvm, &err), 0,
+		"%s", err.msg);
+	cr_expect_eq(api_bed.microvm.config.machine.vcpu_count, 2);
+	cr_expect_eq(api_bed.microvm.config.machine.mem_size_mib, 256);
+	cr_expect(api_bed.microvm.config.machine.smt);
+	cr_expect(api_bed.microvm.config.machine.track_dirty_pages);
+	cr_expect_eq(api_bed.microvm.config.machine.huge_pages, HUGE_PAGES_TRANSPARENT);
+	cr_expect_str_eq(api_bed.microvm.config.boot_source.kernel_image_path, "/proc/self/exe");
+	cr_expect_str_eq(api_bed.microvm.config.boot_source.initrd_path, "/proc/self/exe");
+	cr_expect_str_eq(api_bed.microvm.config.boot_source.boot_args, "quiet");
+	cr_expect_geq(api_bed.microvm.config.boot_source.kernel_fd, 0);
 	cr_expect(log_enabled(LOG_ERROR, __FILE__));
 	cr_expect_not(log_enabled(LOG_WARN, __FILE__));
-	controller_destroy(&controller);
 }
 
 Test(config_file, devices_are_applied_in_order)
@@ -60,32 +59,28 @@ Test(config_file, devices_are_applied_in_order)
 		"exe\","
 		"\"is_read_only\":true},{\"drive_id\":\"r\",\"is_root_device\":true,"
 		"\"path_on_host\":\"/proc/self/exe\",\"is_read_only\":true}]," KERNEL "}";
-	struct controller controller = {0};
 	struct error err = {0};
 
-	controller_init(&controller);
-	cr_assert_eq(config_file_parse(text, strlen(text), controller_execute, &controller, &err),
-		     0, "%s", err.msg);
-	cr_assert_eq(controller.config.drive_count, 2);
-	cr_expect_str_eq(controller.config.drives[0].config.drive_id, "r");
-	cr_expect_str_eq(controller.config.drives[1].config.drive_id, "a.b");
-	cr_expect(controller.config.has_entropy && controller.config.has_balloon);
-	cr_expect_eq(controller.config.balloon.amount_mib, 9);
-	controller_destroy(&controller);
+	cr_assert_eq(
+		config_file_apply(text, strlen(text), request_run_here, &api_bed.microvm, &err), 0,
+		"%s", err.msg);
+	cr_assert_eq(api_bed.microvm.config.drive_count, 2);
+	cr_expect_str_eq(api_bed.microvm.config.drives[0].config.drive_id, "r");
+	cr_expect_str_eq(api_bed.microvm.config.drives[1].config.drive_id, "a.b");
+	cr_expect(api_bed.microvm.config.has_entropy && api_bed.microvm.config.has_balloon);
+	cr_expect_eq(api_bed.microvm.config.balloon.amount_mib, 9);
 }
 
 Test(config_file, kernel_and_drives_are_enough)
 {
 	static const char text[] = "{" BOOT ",\"machine-config\":null,\"logger\":null}";
-	struct controller controller = {0};
 	struct error err = {0};
 
-	controller_init(&controller);
-	cr_assert_eq(config_file_parse(text, strlen(text), controller_execute, &controller, &err),
-		     0, "%s", err.msg);
-	cr_expect_eq(controller.config.machine.vcpu_count, 1);
-	cr_expect_eq(controller.config.machine.mem_size_mib, 128);
-	controller_destroy(&controller);
+	cr_assert_eq(
+		config_file_apply(text, strlen(text), request_run_here, &api_bed.microvm, &err), 0,
+		"%s", err.msg);
+	cr_expect_eq(api_bed.microvm.config.machine.vcpu_count, 1);
+	cr_expect_eq(api_bed.microvm.config.machine.mem_size_mib, 128);
 }
 
 #define LACKING(key)                                                                               \
@@ -112,7 +107,6 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 		{"{\"drives\":[],\"boot-source\":{\"kernel_image_path\":\"/no/such\"}}",
 		 FAILED "Boot source error: The kernel file cannot be opened: No such file or "
 			"directory (os error 2)"},
-		{"{" BOOT ",\"mmds-config\":{}}", LACKING("mmds-config")},
 		{"{" BOOT ",\"pmem\":[1]}", LACKING("pmem")},
 		{"{" BOOT ",\"memory-hotplug\":{}}", LACKING("memory-hotplug")},
 		{"{" BOOT ",\"cpu-config\":\"x.json\"}", LACKING("cpu-config")},
@@ -122,7 +116,7 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 		{"{" KERNEL ",\"drives\":[{}]}",
 		 FAILED "Invalid JSON: missing field `drive_id` at line 1 column 66"},
 		{"{" KERNEL ",\"drives\":[{\"drive_id\":\"a\",\"is_root_device\":true}]}",
-		 FAILED "Drive config error: Unable to create the virtio block device: Invalid "
+		 FAILED "Block device error: Unable to create the virtio block device: Invalid "
 			"block config."},
 		{"{" BOOT ",\"network-interfaces\":{}}",
 		 FAILED "Invalid JSON: invalid type: map, expected a sequence at line 1 column 87"},
@@ -132,7 +126,7 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 		{"{" BOOT ",\"vsock\":{}}",
 		 FAILED "Invalid JSON: missing field `guest_cid` at line 1 column 76"},
 		{"{" BOOT ",\"balloon\":{\"amount_mib\":129,\"deflate_on_oom\":true}}",
-		 FAILED "Balloon config error: Amount of pages requested is too large."},
+		 FAILED "Balloon device error: Amount of pages requested is too large."},
 		{"{" BOOT ",\"entropy\":{\"a\":1}}",
 		 FAILED "Invalid JSON: unknown field `a`, expected `rate_limiter` at line 1 column "
 			"80"},
@@ -140,59 +134,36 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 		{"{\"drives\":[],\"boot-source\":{},\"machine-config\":{\"vcpu_count\":0,\"mem_"
 		 "size_mib\":1},"
 		 "\"logger\":{\"level\":\"loud\"}}",
-		 FAILED "Invalid JSON: Invalid LevelFilter: loud"},
+		 FAILED "Invalid JSON: Invalid LevelFilter at line 1 column 106"},
 		{"{\"drives\":[],\"boot-source\":{},\"machine-config\":{\"vcpu_count\":1,\"mem_"
 		 "size_mib\":0}}",
-		 FAILED "Machine config error: The memory size (MiB) is either 0, or not a "
+		 FAILED "VM config error: The memory size (MiB) is either 0, or not a "
 			"multiple of the configured page size."},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct controller controller = {0};
 		struct error err = {0};
 		unsigned fds = kvm_fake_open_fds();
 
-		controller_init(&controller);
-		cr_expect_eq(config_file_parse(cases[i].text, strlen(cases[i].text),
-					       controller_execute, &controller, &err),
+		cr_expect_eq(config_file_apply(cases[i].text, strlen(cases[i].text),
+					       request_run_here, &api_bed.microvm, &err),
 			     -1, "%s", cases[i].text);
 		cr_expect_str_eq(err.msg, cases[i].msg, "%s: %s", cases[i].text, err.msg);
-		controller_destroy(&controller);
+		microvm_destroy(&api_bed.microvm);
 		cr_expect_eq(kvm_fake_open_fds(), fds, "%s leaks a descriptor", cases[i].text);
 	}
-}
-
-Test(config_file, keys_reach_any_machine_in_order)
-{
-	static const char text[] = "{" BOOT ",\"metrics\":{\"metrics_path\":\"m\"}}";
-	static const char only[] =
-		"{\"drives\":[],\"boot-source\":{},\"metrics\":{\"metrics_path\":\"m\"}}";
-	struct api_fake fake = {0};
-	struct error err = {0};
-
-	api_fake_init(&fake);
-	cr_expect_eq(config_file_parse(text, strlen(text), api_fake_execute, &fake, &err), 0, "%s",
-		     err.msg);
-	cr_expect_eq(fake.count, 2);
-	cr_expect_eq(fake.asked.kind, ACTION_PUT_BOOT_SOURCE);
-	cr_expect_eq(config_file_parse(only, strlen(only), api_fake_execute, &fake, &err), -1);
-	cr_expect_eq(fake.asked.kind, ACTION_PUT_METRICS);
-	cr_expect_str_eq(fake.asked.metrics.metrics_path, "m");
-	api_fake_destroy(&fake);
 }
 
 Test(config_file, nothing_is_applied_when_a_key_is_refused)
 {
 	static const char text[] = "{" BOOT ",\"logger\":{\"level\":\"Off\"},\"pmem\":[{}]}";
-	struct controller controller = {0};
 	struct error err = {0};
 
-	controller_init(&controller);
-	cr_expect_eq(config_file_parse(text, strlen(text), controller_execute, &controller, &err),
-		     -1);
+	cr_expect_eq(
+		config_file_apply(text, strlen(text), request_run_here, &api_bed.microvm, &err),
+		-1);
 	cr_expect(log_enabled(LOG_INFO, __FILE__));
-	cr_expect_null(controller.config.boot_source.kernel_image_path);
-	controller_destroy(&controller);
+	cr_expect_null(api_bed.microvm.config.boot_source.kernel_image_path);
 }
 
 Test(config_file, a_file_is_read_from_its_path)
@@ -200,28 +171,27 @@ Test(config_file, a_file_is_read_from_its_path)
 	static const char text[] = "{" BOOT "}";
 	char path[] = "/tmp/squib-config-file-XXXXXX";
 	int fd = mkstemp(path);
-	struct controller controller = {0};
+	char *read = NULL;
+	size_t len = 0;
 	struct error err = {0};
 
 	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	close(fd);
-	controller_init(&controller);
-	cr_expect_eq(config_file_load(path, controller_execute, &controller, &err), 0, "%s",
-		     err.msg);
-	cr_expect_str_eq(controller.config.boot_source.kernel_image_path, "/proc/self/exe");
-	controller_destroy(&controller);
+	cr_expect_eq(config_file_read(path, &read, &len, &err), 0, "%s", err.msg);
+	cr_expect(len == strlen(text) && memcmp(read, text, len) == 0);
+	free(read);
 	unlink(path);
 }
 
 Test(config_file, unreadable_files_are_told)
 {
-	struct controller controller = {0};
 	struct error err = {0};
 	char path[] = "/tmp/squib-config-file-XXXXXX";
 	int fd = mkstemp(path);
+	char *read = NULL;
+	size_t len = 0;
 
-	controller_init(&controller);
-	cr_expect_eq(config_file_load("/no/such/file", controller_execute, &controller, &err), -1);
+	cr_expect_eq(config_file_read("/no/such/file", &read, &len, &err), -1);
 	cr_expect_str_eq(err.msg,
 			 "Unable to open or read from the configuration file: The file cannot be "
 			 "opened: /no/such/file: No such file or directory (os error 2)",
@@ -229,11 +199,10 @@ Test(config_file, unreadable_files_are_told)
 
 	error_clear(&err);
 	cr_assert_eq(ftruncate(fd, (1 << 20) + 1), 0);
-	cr_expect_eq(config_file_load(path, controller_execute, &controller, &err), -1);
+	cr_expect_eq(config_file_read(path, &read, &len, &err), -1);
 	cr_expect_eq(err.kind, ERR_TOO_LARGE, "%s", err.msg);
 	close(fd);
 	unlink(path);
-	controller_destroy(&controller);
 }
 
 /* In a folder of its own, since the example's logger writes a file. */
@@ -242,7 +211,6 @@ Test(config_file, the_documented_example_is_valid)
 	FILE *in = fopen("docs/config-file.md", "r");
 	char *page = NULL;
 	size_t size = 0;
-	struct controller controller = {0};
 	struct error err = {0};
 
 	cr_assert_not_null(in);
@@ -260,16 +228,14 @@ Test(config_file, the_documented_example_is_valid)
 	cr_assert_eq(chdir(folder), 0);
 
 	/* Its last step fails, on the kernel that is not there: all else was taken. */
-	controller_init(&controller);
-	cr_expect_eq(config_file_parse(start, (size_t)(strstr(start, "```") - start),
-				       controller_execute, &controller, &err),
+	cr_expect_eq(config_file_apply(start, (size_t)(strstr(start, "```") - start),
+				       request_run_here, &api_bed.microvm, &err),
 		     -1);
 	cr_expect_str_eq(err.msg,
 			 FAILED "Boot source error: The kernel file cannot be opened: No such file "
 				"or directory (os error 2)",
 			 "%s", err.msg);
-	cr_expect_eq(controller.config.machine.mem_size_mib, 256);
-	controller_destroy(&controller);
+	cr_expect_eq(api_bed.microvm.config.machine.mem_size_mib, 256);
 	free(page);
 	cr_expect_eq(unlink("vm.log"), 0);
 	cr_expect_eq(rmdir(folder), 0);

@@ -1,164 +1,111 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/controller.c: which action is legal when, and what the states do. */
+/* Tests of vmm/control/controller.c: start, pause, resume and end, and a start that fails. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/fake/arch_fake.h"
 #include "tests/fake/kvm_fake.h"
 #include "tests/lib/capture.h"
+#include "tests/unit/api_bed.h"
 #include "vmm/base/bytes.h"
-#include "vmm/controller.h"
 
-static struct evloop loop;
-static struct timeline timeline;
-static struct telemetry telemetry;
-static struct controller controller;
-static char kernel_path[64];
+#define START "{\"action_type\":\"InstanceStart\"}"
 
-static void setup(void)
+static void set_up(void)
 {
-	struct error err = {0};
-	int kernel = file_of("the kernel", 10);
+	int in[2];
+	int out[2];
 
-	capture_log(LOG_INFO);
-	snprintf(kernel_path, sizeof(kernel_path), "/proc/self/fd/%d", kernel);
-	cr_assert(evloop_init(&loop, &err) == 0);
-	telemetry_init(&telemetry);
-	controller = (struct controller){
-		.loop = &loop, .timeline = &timeline, .id = "tester", .telemetry = &telemetry};
-	controller_init(&controller);
+	/* Pipes, so that the console has descriptors of its own to leak. */
+	cr_assert(pipe(in) == 0 && pipe(out) == 0);
+	dup2(in[0], STDIN_FILENO);
+	dup2(out[1], STDOUT_FILENO);
+	api_bed_init();
 }
 
-static int run(enum action_kind kind, struct error *err)
-{
-	struct action action = {.kind = kind};
-
-	error_clear(err);
-	return controller_execute(&controller, &action, err);
-}
-
-static void put_boot_source(void)
-{
-	struct action action = {.kind = ACTION_PUT_BOOT_SOURCE};
-	struct error err = {0};
-
-	action.boot_source = (struct boot_source_config){.kernel_image_path = strdup(kernel_path)};
-	cr_assert(controller_execute(&controller, &action, &err) == 0, "%s", err.msg);
-}
+TestSuite(controller, .init = set_up, .fini = api_bed_destroy, .timeout = 60);
 
 static enum vm_state state(void)
 {
-	struct action action = {.kind = ACTION_GET};
-	struct error err = {0};
-
-	cr_assert(controller_execute(&controller, &action, &err) == 0);
-	cr_assert_str_eq(action.id, "tester");
-	return action.state;
+	return api_bed.microvm.controller.state;
 }
 
-Test(controller, actions_are_refused_in_the_wrong_state, .init = setup, .timeout = 10)
+Test(controller, requests_are_refused_in_the_wrong_state)
 {
-	static const enum action_kind before[] = {
-		ACTION_PUT_MACHINE, ACTION_PUT_BOOT_SOURCE, ACTION_PUT_LOGGER,
-		ACTION_PUT_SERIAL,  ACTION_PUT_METRICS,	    ACTION_START,
-		ACTION_PUT_VSOCK,   ACTION_PUT_ENTROPY,	    ACTION_PUT_BALLOON};
-	static const enum action_kind after[] = {ACTION_PAUSE,
-						 ACTION_RESUME,
-						 ACTION_CTRL_ALT_DEL,
-						 ACTION_FLUSH_METRICS,
-						 ACTION_PATCH_DRIVE,
-						 ACTION_PATCH_NET,
-						 ACTION_UNPLUG,
-						 ACTION_PATCH_BALLOON,
-						 ACTION_GET_BALLOON_STATS,
-						 ACTION_PATCH_BALLOON_STATS,
-						 ACTION_START_HINTING,
-						 ACTION_GET_HINTING,
-						 ACTION_STOP_HINTING};
-	static const enum action_kind pci[] = {ACTION_PUT_DRIVE, ACTION_PUT_NET, ACTION_PUT_PMEM,
-					       ACTION_UNPLUG};
-	struct error err = {0};
+	static const char before[] =
+		API_FAULT("The requested operation is not supported before starting the microVM.");
+	static const char after[] =
+		API_FAULT("The requested operation is not supported after starting the microVM.");
+	static const char pci[] = API_FAULT("PCI is not enabled");
+	static const struct api_bed_case not_yet[] = {
+		{"PATCH /vm", "{\"state\":\"Paused\"}", before},
+		{"PUT /actions", "{\"action_type\":\"FlushMetrics\"}", before},
+		{"PUT /actions", "{\"action_type\":\"SendCtrlAltDel\"}", before},
+		{"PATCH /drives/a", "{\"drive_id\":\"a\"}", before},
+		{"PATCH /network-interfaces/a", "{\"iface_id\":\"a\"}", before},
+		{"DELETE /drives/a", NULL, before},
+		{"PATCH /balloon", "{\"amount_mib\":1}", before},
+		{"GET /balloon/statistics", NULL, before},
+		{"PATCH /balloon/statistics", "{\"stats_polling_interval_s\":1}", before},
+		{"PATCH /balloon/hinting/start", NULL, before},
+		{"GET /balloon/hinting/status", NULL, before},
+		{"PATCH /balloon/hinting/stop", NULL, before},
+	};
+	static const struct api_bed_case no_more[] = {
+		{"PUT /machine-config", "{\"vcpu_count\":1,\"mem_size_mib\":1}", after},
+		{"PATCH /machine-config", "{\"vcpu_count\":1}", after},
+		{"PUT /boot-source", "{\"kernel_image_path\":\"k\"}", after},
+		{"PUT /logger", "{}", after},
+		{"PUT /serial", "{}", after},
+		{"PUT /metrics", "{\"metrics_path\":\"m\"}", after},
+		{"PUT /actions", START, after},
+		{"PUT /vsock", "{\"guest_cid\":3,\"uds_path\":\"v\"}", after},
+		{"PUT /entropy", "{}", after},
+		{"PUT /balloon", "{\"amount_mib\":1,\"deflate_on_oom\":true}", after},
+		/* [compat] What could be plugged in, were there a bus for it. */
+		{"PUT /drives/a", "{\"drive_id\":\"a\",\"is_root_device\":true}", pci},
+		{"PUT /network-interfaces/a", "{\"iface_id\":\"a\",\"host_dev_name\":\"t\"}", pci},
+		{"PUT /pmem/a", "{\"id\":\"a\",\"path_on_host\":\"p\"}", pci},
+		{"DELETE /drives/a", NULL, pci},
+		{"DELETE /pmem/a", NULL, pci},
+		{"DELETE /network-interfaces/a", NULL, pci},
+	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(after); i++) {
-		cr_assert(run(after[i], &err) == -1);
-		cr_expect_str_eq(err.msg, "The requested operation is not supported before "
-					  "starting the microVM.");
-		cr_expect_eq(err.kind, ERR_BAD_STATE);
-	}
-	put_boot_source();
-	cr_assert(run(ACTION_START, &err) == 0, "%s", err.msg);
-	for (size_t i = 0; i < ARRAY_COUNT(before); i++) {
-		cr_assert(run(before[i], &err) == -1);
-		cr_expect_str_eq(err.msg, "The requested operation is not supported after "
-					  "starting the microVM.");
-	}
-	/* [compat] What could be plugged in, were there a bus for it. */
-	for (size_t i = 0; i < ARRAY_COUNT(pci); i++) {
-		cr_assert(run(pci[i], &err) == -1);
-		cr_expect_str_eq(err.msg, "PCI is not enabled");
-	}
-	controller_destroy(&controller);
+	api_bed_expect_all(not_yet, ARRAY_COUNT(not_yet));
+	api_bed_start();
+	api_bed_expect_all(no_more, ARRAY_COUNT(no_more));
 }
 
-Test(controller, pausing_and_resuming_are_idempotent, .init = setup, .timeout = 10)
+Test(controller, pausing_and_resuming_are_idempotent)
 {
 	static const struct {
-		enum action_kind kind;
+		const char *body;
 		enum vm_state state;
 	} steps[] = {
-		{ACTION_START, VM_RUNNING}, {ACTION_RESUME, VM_RUNNING}, {ACTION_PAUSE, VM_PAUSED},
-		{ACTION_PAUSE, VM_PAUSED},  {ACTION_RESUME, VM_RUNNING}, {ACTION_PAUSE, VM_PAUSED},
+		{"{\"state\":\"Resumed\"}", VM_RUNNING}, {"{\"state\":\"Paused\"}", VM_PAUSED},
+		{"{\"state\":\"Paused\"}", VM_PAUSED},	 {"{\"state\":\"Resumed\"}", VM_RUNNING},
+		{"{\"state\":\"Paused\"}", VM_PAUSED},
 	};
-	struct error err = {0};
 
-	put_boot_source();
 	cr_assert_eq(state(), VM_NOT_STARTED);
+	api_bed_start();
 	for (size_t i = 0; i < ARRAY_COUNT(steps); i++) {
-		cr_assert(run(steps[i].kind, &err) == 0, "step %zu: %s", i, err.msg);
+		api_bed_expect("PATCH /vm", steps[i].body, NULL);
 		cr_assert_eq(state(), steps[i].state, "step %zu", i);
-		cr_assert_eq(loop.is_frozen, steps[i].state == VM_PAUSED, "step %zu", i);
+		cr_assert_eq(api_bed.loop.is_frozen, steps[i].state == VM_PAUSED, "step %zu", i);
 	}
-	cr_expect_eq(controller.microvm.vm.parked, 1);
-	controller_destroy(&controller);
+	cr_expect_eq(api_bed.microvm.controller.machine.vm.parked, 1);
 }
 
-Test(controller, a_failed_start_can_be_mended, .init = setup, .timeout = 10)
-{
-	struct error err = {0};
-
-	cr_assert(run(ACTION_START, &err) == -1);
-	cr_expect_str_eq(err.msg, "Start microvm error: Cannot start microvm without kernel "
-				  "configuration.");
-	put_boot_source();
-	arch_fake_fail("arch_load_kernel");
-	cr_assert(run(ACTION_START, &err) == -1);
-	cr_assert(strstr(err.msg, "Start microvm error: ") == err.msg, "%s", err.msg);
-	cr_assert_eq(state(), VM_NOT_STARTED);
-	cr_assert_eq(arch_fake_alive(), 0);
-	arch_fake_fail(NULL);
-	cr_assert(run(ACTION_START, &err) == 0, "%s", err.msg);
-	cr_assert_eq(state(), VM_RUNNING);
-	controller_destroy(&controller);
-}
-
-Test(controller, errors_name_the_resource, .init = setup)
-{
-	struct action action = {.kind = ACTION_PUT_MACHINE, .machine = {.vcpu_count = 33}};
-	struct error err = {0};
-
-	action.machine.mem_size_mib = 128;
-	cr_assert(controller_execute(&controller, &action, &err) == -1);
-	cr_assert(strstr(err.msg, "Machine config error: The number of vCPUs") == err.msg, "%s",
-		  err.msg);
-	cr_assert_eq(action.config->machine.vcpu_count, 1, "the configuration is as before");
-}
-
-Test(controller, the_end_of_the_guest_stops_the_loop, .init = setup, .timeout = 10)
+Test(controller, the_end_of_the_guest_stops_the_loop)
 {
 	static const struct {
 		enum vm_end end;
@@ -166,193 +113,267 @@ Test(controller, the_end_of_the_guest_stops_the_loop, .init = setup, .timeout = 
 	} cases[] = {{VM_RESET, 0}, {VM_FAILED, -1}};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct controller *controller = &api_bed.microvm.controller;
 		struct error err = {0};
 
-		loop.is_stopping = false;
-		put_boot_source();
-		cr_assert(run(ACTION_START, &err) == 0, "%s", err.msg);
-		vm_signal_end(&controller.microvm.vm, cases[i].end, "the reason");
-		cr_assert(evloop_run(&loop, &err) == 0);
-		cr_assert_eq(controller_result(&controller, &err), cases[i].result);
+		api_bed.loop.is_stopping = false;
+		api_bed_start();
+		vm_signal_end(&controller->machine.vm, cases[i].end, "the reason");
+		cr_assert(evloop_run(&api_bed.loop, &err) == 0);
+		cr_assert_eq(controller_result(controller, &err), cases[i].result);
 		cr_expect(cases[i].result == 0 || strcmp(err.msg, "the reason") == 0);
-		controller_destroy(&controller);
-		controller_init(&controller);
+		microvm_destroy(&api_bed.microvm);
 	}
-	controller_destroy(&controller);
 }
 
-/* --- Devices --- */
-
-static const char disk_path[] = "/tmp/squib-controller-disk";
-
-static void make_disk(const char *path, off_t len)
+Test(controller, a_started_machine_leaves_nothing_behind_when_it_ends)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	struct api_bed_mark before;
 
-	cr_assert(fd >= 0 && ftruncate(fd, len) == 0);
-	close(fd);
+	api_bed_expect("PUT /entropy", "{}", NULL);
+	api_bed_expect("PUT /balloon", "{\"amount_mib\":1,\"deflate_on_oom\":true}", NULL);
+	before = api_bed_mark();
+	api_bed_start();
+	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
+	microvm_destroy(&api_bed.microvm);
+	api_bed_expect_same(&before, "a paused machine's end");
 }
 
-/* A running machine with a drive "a" and a balloon of 9 MiB with statistics. */
-static void start_with_devices(void)
-{
-	struct action drive = {.kind = ACTION_PUT_DRIVE};
-	struct action balloon = {.kind = ACTION_PUT_BALLOON};
-	struct error err = {0};
+/* --- A start that fails --- */
 
-	make_disk(disk_path, 4096);
-	put_boot_source();
-	drive.drive =
-		(struct blk_config){.drive_id = strdup("a"), .path_on_host = strdup(disk_path)};
-	balloon.balloon = (struct balloon_config){.amount_mib = 9, .stats_polling_interval_s = 1};
-	cr_assert(controller_execute(&controller, &drive, &err) == 0, "%s", err.msg);
-	cr_assert(controller_execute(&controller, &balloon, &err) == 0, "%s", err.msg);
-	cr_assert(run(ACTION_START, &err) == 0, "%s", err.msg);
+/* With a disk, entropy and a balloon with statistics: all kinds of things that a start makes. */
+static void put_devices(void)
+{
+	char body[128];
+
+	(void)!snprintf(body, sizeof(body),
+			"{\"drive_id\":\"a\",\"is_root_device\":false,\"path_on_host\":"
+			"\"/proc/self/fd/%d\"}",
+			file_of("disk", 4096 / 1024));
+	api_bed_expect("PUT /drives/a", body, NULL);
+	api_bed_expect("PUT /entropy", "{}", NULL);
+	api_bed_expect("PUT /balloon",
+		       "{\"amount_mib\":1,\"deflate_on_oom\":true,\"stats_polling_interval_s\":1}",
+		       NULL);
+	api_bed_expect("PUT /machine-config", "{\"vcpu_count\":2,\"mem_size_mib\":128}", NULL);
+	api_bed_put_kernel();
 }
 
-static void end_with_devices(void)
+static void expect_failure(const struct api_bed_mark *before, const char *what)
 {
-	controller_destroy(&controller);
-	unlink(disk_path);
+	struct http_response response = api_bed_request("PUT /actions", START);
+
+	cr_expect_eq(response.status, 400, "%s: it has started", what);
+	cr_expect(response.body != NULL && strstr(response.body, "Start microvm error: ") != NULL,
+		  "%s: %s", what, response.body);
+	free(response.body);
+	cr_expect_eq(state(), VM_NOT_STARTED, "%s", what);
+	api_bed_expect_same(before, what);
 }
 
-Test(controller, a_drive_goes_on_with_another_file_and_limits, .init = setup, .timeout = 10)
+/* Ends what has started, but keeps the configuration. */
+static void expect_good_start(const struct api_bed_mark *before, const char *what)
 {
-	static const char other[] = "/tmp/squib-controller-other";
-	char id[] = "a";
-	char path[] = "/tmp/squib-controller-other";
-	struct action action = {.kind = ACTION_PATCH_DRIVE};
-	struct error err = {0};
+	struct http_response response = api_bed_request("PUT /actions", START);
 
-	start_with_devices();
-	make_disk(other, 8192);
-	action.drive_update = (struct drive_update){
-		.drive_id = id,
-		.path_on_host = path,
-		.rate_limiter = {.ops = {.size = 1, .refill_time_ms = 2}, .has_ops = true},
-		.has_rate_limiter = true,
+	cr_expect_eq(response.status, 204, "after %s: %s", what, response.body);
+	free(response.body);
+	controller_destroy(&api_bed.microvm.controller);
+	api_bed_expect_same(before, what);
+}
+
+Test(controller, each_ioctl_of_a_start_may_fail_and_be_mended)
+{
+	static unsigned long requests[256];
+	const struct kvm_fake_call *calls;
+	struct api_bed_mark before;
+
+	put_devices();
+	before = api_bed_mark();
+	expect_good_start(&before, "nothing");
+	size_t count = kvm_fake_calls(&calls);
+
+	for (size_t i = 0; i < count && i < ARRAY_COUNT(requests); i++) {
+		requests[i] = calls[i].request;
+	}
+	cr_assert(count > 15 && count < ARRAY_COUNT(requests));
+	for (size_t i = 0; i < count; i++) {
+		char what[64];
+		unsigned nth = 1;
+
+		if (requests[i] == KVM_RUN) {
+			continue;
+		}
+		for (size_t j = 0; j < i; j++) {
+			nth += requests[j] == requests[i];
+		}
+		(void)!snprintf(what, sizeof(what), "ioctl %zu, %#lx", i, requests[i]);
+		kvm_fake_fail(requests[i], nth, EPERM);
+		expect_failure(&before, what);
+		kvm_fake_fail(requests[i], 0, 0);
+		expect_good_start(&before, what);
+	}
+}
+
+Test(controller, each_step_of_the_architecture_may_fail_and_be_mended)
+{
+	static const char *const functions[] = {
+		"arch_check_host",	    "arch_vm_init",	"arch_vcpu_init",
+		"arch_vm_finish",	    "arch_load_kernel", "arch_write_boot_info",
+		"arch_vcpu_set_boot_state",
 	};
-	cr_assert(controller_execute(&controller, &action, &err) == 0, "%s", err.msg);
+	struct api_bed_mark before;
 
-	const struct drive *drive = &action.config->drives[0];
-
-	cr_expect_str_eq(drive->config.path_on_host, other);
-	cr_expect_eq(drive->file.sectors, 16);
-	cr_expect(drive->config.has_rate_limiter && drive->config.rate_limiter.has_ops);
-	unlink(other);
-	/* A file that is not there changes nothing. */
-	cr_assert(controller_execute(&controller, &action, &err) == -1);
-	cr_expect_str_eq(err.msg,
-			 "Drive config error: Unable to patch the block device: Block: Virtio "
-			 "backend error: Error manipulating the backing file: No such file or "
-			 "directory (os error 2) /tmp/squib-controller-other Please verify the "
-			 "request arguments.",
-			 "%s", err.msg);
-	cr_expect_eq(drive->file.sectors, 16);
-	cr_expect_eq(
-		metric_get(&blk_metrics(devmgr_blk(&controller.microvm.devmgr, 0))->update_fails),
-		1);
-	end_with_devices();
-}
-
-Test(controller, updates_of_devices_that_are_not_there_are_refused, .init = setup, .timeout = 10)
-{
-#define NOT_FOUND "Failed perform action on device: Device not found"
-#define PATCH "Drive config error: Unable to patch the block device: "
-	static char x[] = "x";
-	static char a[] = "a";
-	static const struct {
-		struct action action;
-		const char *msg;
-	} cases[] = {
-		{{.kind = ACTION_PATCH_DRIVE, .drive_update = {.drive_id = x, .path_on_host = a}},
-		 PATCH NOT_FOUND " Please verify the request arguments."},
-		{{.kind = ACTION_PATCH_DRIVE, .drive_update = {.drive_id = a}},
-		 PATCH
-		 "Block: Running method expected different backend. Please verify the request "
-		 "arguments."},
-		{{.kind = ACTION_PATCH_NET, .net_update = {.iface_id = x}},
-		 "Network config error: Unable to update the net device: " NOT_FOUND},
-	};
-
-	start_with_devices();
-	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct action action = cases[i].action;
-		struct error err = {0};
-
-		cr_expect(controller_execute(&controller, &action, &err) == -1, "case %zu", i);
-		cr_expect_str_eq(err.msg, cases[i].msg, "case %zu: %s", i, err.msg);
+	put_devices();
+	before = api_bed_mark();
+	for (size_t i = 0; i < ARRAY_COUNT(functions); i++) {
+		arch_fake_fail(functions[i]);
+		expect_failure(&before, functions[i]);
+		arch_fake_fail(NULL);
+		expect_good_start(&before, functions[i]);
 	}
-	end_with_devices();
 }
 
-Test(controller, a_balloon_without_its_driver_refuses, .init = setup, .timeout = 10)
+/* Descriptors run out at every step in turn, the timer of metrics among them. */
+Test(controller, a_start_without_descriptors_leaves_nothing)
 {
-	struct action action = {.kind = ACTION_PATCH_BALLOON, .amount_mib = 5};
-	struct error err = {0};
+	struct rlimit limit;
+	struct api_bed_mark before;
+	unsigned successes = 0;
 
-	cr_expect(run(ACTION_GET_BALLOON, &err) == -1);
-	cr_expect_str_eq(err.msg, "Balloon config error: No balloon device found.");
-	start_with_devices();
-	cr_expect(run(ACTION_GET_BALLOON, &err) == 0, "%s", err.msg);
-	error_clear(&err);
-	cr_expect(controller_execute(&controller, &action, &err) == -1);
-	cr_expect_str_eq(err.msg, "Balloon update error: Balloon: Device not activated yet.", "%s",
-			 err.msg);
-	cr_expect_eq(action.config->balloon.amount_mib, 9);
-	action.kind = ACTION_PATCH_BALLOON_STATS;
-	action.stats_polling_interval_s = 0;
-	error_clear(&err);
-	cr_expect(controller_execute(&controller, &action, &err) == -1);
-	cr_expect_str_eq(err.msg,
-			 "Balloon update error: Balloon: Statistics cannot be enabled/disabled "
-			 "after activation.",
-			 "%s", err.msg);
-	cr_expect(run(ACTION_START_HINTING, &err) == -1);
-	cr_expect_str_eq(err.msg,
-			 "Balloon update error: Balloon: Attempting to use hinting when not "
-			 "enabled",
-			 "%s", err.msg);
-	end_with_devices();
-}
+	put_devices();
+	before = api_bed_mark();
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (unsigned left = 1; left < 64 && successes == 0; left++) {
+		int highest = dup(STDERR_FILENO);
+		const struct rlimit few = {.rlim_cur = (rlim_t)highest + left,
+					   .rlim_max = limit.rlim_max};
+		char what[64];
 
-Test(controller, a_machine_without_balloon_says_so, .init = setup, .timeout = 10)
-{
-	static const enum action_kind updates[] = {ACTION_PATCH_BALLOON, ACTION_PATCH_BALLOON_STATS,
-						   ACTION_START_HINTING, ACTION_GET_HINTING,
-						   ACTION_STOP_HINTING};
-	struct error err = {0};
+		close(highest);
+		(void)!snprintf(what, sizeof(what), "%u descriptors", left);
+		cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+		struct http_response response = api_bed_request("PUT /actions", START);
 
-	put_boot_source();
-	cr_assert(run(ACTION_START, &err) == 0, "%s", err.msg);
-	for (size_t i = 0; i < ARRAY_COUNT(updates); i++) {
-		cr_expect(run(updates[i], &err) == -1);
-		cr_expect_str_eq(err.msg, "Balloon update error: " NOT_FOUND, "%s", err.msg);
+		cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		successes += response.status == 204;
+		cr_expect(response.status == 204 ||
+				  strstr(response.body, "Too many open files") != NULL ||
+				  strstr(response.body, "No file descriptors available") != NULL,
+			  "%s: %s", what, response.body);
+		free(response.body);
+		controller_destroy(&api_bed.microvm.controller);
+		api_bed_expect_same(&before, what);
 	}
-	cr_expect(run(ACTION_GET_BALLOON, &err) == -1);
-	cr_expect_str_eq(err.msg, "Internal VMM error: " NOT_FOUND);
-	cr_expect(run(ACTION_GET_BALLOON_STATS, &err) == -1);
-	cr_expect_str_eq(err.msg, "Internal VMM error: " NOT_FOUND);
-	controller_destroy(&controller);
+	cr_expect_eq(successes, 1, "64 descriptors are not enough");
+	expect_good_start(&before, "all these failures");
 }
 
-Test(controller, a_start_that_a_device_fails_can_be_mended, .init = setup, .timeout = 10)
+Test(controller, a_console_that_can_not_be_opened_may_be_mended)
+{
+	struct api_bed_mark before;
+
+	put_devices();
+	api_bed_expect("PUT /serial", "{\"serial_out_path\":\"/none/serial\"}", NULL);
+	before = api_bed_mark();
+	expect_failure(&before, "no file for the console");
+	api_bed_expect("PUT /serial", "{}", NULL);
+	expect_good_start(&before, "no file for the console");
+}
+
+static struct sock_filter nonsense[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4096)};
+
+/* The last step: without Landlock the machine is undone, and another start may follow. */
+Test(controller, a_filter_that_the_kernel_refuses_leaves_nothing)
+{
+	struct api_bed_mark before;
+
+	put_devices();
+	before = api_bed_mark();
+	api_bed.confine.filters.programs[FILTER_VMM] = (struct sock_fprog){1, nonsense};
+	for (int i = 0; i < 3; i++) {
+		expect_failure(&before, "a filter that is none");
+	}
+	api_bed.confine.filters.programs[FILTER_VMM] = (struct sock_fprog){0};
+	expect_good_start(&before, "a filter that is none");
+}
+
+/* What a child does that confines itself, and cannot be used afterwards. 0: as it should be. */
+static int start_with_landlock(void)
+{
+	struct error err = {0};
+	int fd;
+
+	if (landlock_init(&api_bed.confine.landlock, &err) < 0) {
+		return 1;
+	}
+	/* A drive whose directory is gone: fails before anything is confined. */
+	free(api_bed.microvm.config.drives[0].config.path_on_host);
+	api_bed.microvm.config.drives[0].config.path_on_host = strdup("/none/disk");
+	struct http_response response = api_bed_request("PUT /actions", START);
+
+	if (response.status != 400 || strstr(response.body, "for --landlock: ") == NULL) {
+		return 2;
+	}
+	free(response.body);
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		return 3;
+	}
+	free(api_bed.microvm.config.drives[0].config.path_on_host);
+	api_bed.microvm.config.drives[0].config.path_on_host = strdup("/tmp/disk");
+	response = api_bed_request("PUT /actions", START);
+	if (response.status != 204) {
+		return 4;
+	}
+	return open("/dev/null", O_RDWR | O_CLOEXEC) < 0 && errno == EACCES ? 0 : 5;
+}
+
+/* Landlock is in force, and nothing takes it back: the process ends, it does not go on half. */
+static int start_with_landlock_and_nonsense(void)
 {
 	struct error err = {0};
 
-	kvm_fake_fail(KVM_IOEVENTFD, 1, ENOSPC);
-	make_disk(disk_path, 4096);
-	put_boot_source();
+	if (landlock_init(&api_bed.confine.landlock, &err) < 0) {
+		return 1;
+	}
+	free(api_bed.microvm.config.drives[0].config.path_on_host);
+	api_bed.microvm.config.drives[0].config.path_on_host = strdup("/tmp/disk");
+	api_bed.confine.filters.programs[FILTER_VMM] = (struct sock_fprog){1, nonsense};
+	free(api_bed_request("PUT /actions", START).body);
+	return 2;
+}
 
-	struct action drive = {.kind = ACTION_PUT_DRIVE};
+static int in_child(int (*run)(void))
+{
+	int status = 0;
+	pid_t child = fork();
 
-	drive.drive =
-		(struct blk_config){.drive_id = strdup("a"), .path_on_host = strdup(disk_path)};
-	cr_assert(controller_execute(&controller, &drive, &err) == 0, "%s", err.msg);
-	cr_assert(run(ACTION_START, &err) == -1);
-	cr_expect_eq(strncmp(err.msg, "Start microvm error: Cannot attach the drive a: ", 48), 0,
-		     "%s", err.msg);
-	cr_expect_eq(arch_fake_alive(), 0);
-	cr_assert(run(ACTION_START, &err) == 0, "%s", err.msg);
-	end_with_devices();
+	if (child == 0) {
+		_exit(100 + run());
+	}
+	cr_assert(waitpid(child, &status, 0) == child && WIFEXITED(status), "%#x", status);
+	return WEXITSTATUS(status);
+}
+
+Test(controller, a_failed_start_does_not_confine)
+{
+	if (landlock_kernel_abi() == 0) {
+		cr_skip_test("this kernel has no Landlock");
+	}
+	put_devices();
+	cr_expect_eq(in_child(start_with_landlock), 100);
+	cr_expect_eq(in_child(start_with_landlock_and_nonsense), 1);
+}
+
+Test(controller, an_error_names_what_failed)
+{
+	kvm_fake_fail(KVM_IOEVENTFD, 2, ENOSPC);
+	put_devices();
+	struct http_response response = api_bed_request("PUT /actions", START);
+
+	cr_expect_not_null(
+		strstr(response.body, "Start microvm error: Cannot attach the balloon: KVM_"), "%s",
+		response.body);
+	free(response.body);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of tools/ctl_args.c, and that squibctl's manual page knows what it knows. */
+/* Tests of tools/squibctl/ctl_args.c, and that squibctl's manual page knows what it knows. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/flags_told.h"
-#include "tools/ctl_args.h"
+#include "tools/squibctl/ctl_args.h"
 #include "vmm/args.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
@@ -44,6 +44,18 @@ static const struct {
 	{{"squibctl", "get", "/a\r\nX: y"}, "without spaces"},
 	{{"squibctl", "get", "/\xc3\xa4"}, "printable ASCII"},
 	{{"squibctl", "start", "--wait"}, "--wait goes with stop only"},
+	{{"squibctl", "load", "s", "m", "--diff"}, "--diff goes with snapshot only"},
+	{{"squibctl", "snapshot", "s", "m", "--uffd", "u"}, "--uffd goes with load only"},
+	{{"squibctl", "snapshot"}, "Words are missing: squibctl snapshot STATE [MEMORY]"},
+	{{"squibctl", "snapshot", "s"}, "Name a file for the memory, or say --state-only"},
+	{{"squibctl", "snapshot", "s", "m", "--state-only"}, "--state-only writes no file"},
+	{{"squibctl", "load", "s"}, "Name the file of the memory, or a handler by --uffd"},
+	{{"squibctl", "load", "s", "m", "--uffd", "u"}, "--uffd takes the place"},
+	{{"squibctl", "load", "s", "m", "--resume", "--paused"}, "exclude each other"},
+	{{"squibctl", "load", "s", "m", "--drive", "root"}, "--drive is ID=PATH, not 'root'"},
+	{{"squibctl", "load", "s", "m", "--drive", "=p"}, "--drive is ID=PATH, not '=p'"},
+	{{"squibctl", "load", "s", "m", "--net", "eth0="}, "--net is ID=DEV, not 'eth0='"},
+	{{"squibctl", "load", "s", "m", "--net"}, "--net needs a value: ID=DEV"},
 };
 
 Test(ctl_args, each_fault_is_told)
@@ -83,6 +95,40 @@ Test(ctl_args, operands_may_be_a_dash_or_follow_two)
 	cr_expect_str_eq(args.operands[1], "--");
 }
 
+Test(ctl_args, words_of_a_load_are_kept)
+{
+	const char *const argv[] = {
+		"squibctl",	   "load",     "s",	  "--uffd", "u",
+		"--drive",	   "a=1",      "--net",	  "b=2",    "--drive",
+		"c=d=3",	   "--resume", "--vsock", "v",	    "--track-dirty",
+		"--clock-realtime"};
+	struct ctl_args args;
+	struct error err = {0};
+
+	cr_assert_eq(ctl_args_parse(ARRAY_COUNT(argv), (char *const *)argv, &args, &err), 0, "%s",
+		     err.msg);
+	cr_expect(args.resume && !args.paused && args.track_dirty && args.clock_realtime);
+	cr_expect_str_eq(args.uffd, "u");
+	cr_expect_str_eq(args.vsock, "v");
+	cr_assert(args.drives.count == 2 && args.nets.count == 1);
+	cr_expect_str_eq(args.drives.items[1], "c=d=3");
+}
+
+Test(ctl_args, an_option_may_be_there_so_often_and_no_more)
+{
+	const char *argv[4 + 2 * (CTL_WORDS_MAX + 1)] = {"squibctl", "load", "s", "m"};
+	struct ctl_args args;
+	struct error err = {0};
+
+	for (int i = 0; i < CTL_WORDS_MAX + 1; i++) {
+		argv[4 + 2 * i] = "--net";
+		argv[5 + 2 * i] = "a=b";
+	}
+	cr_assert_eq(ctl_args_parse(4 + 2 * CTL_WORDS_MAX, (char *const *)argv, &args, &err), 0);
+	cr_assert_eq(ctl_args_parse(6 + 2 * CTL_WORDS_MAX, (char *const *)argv, &args, &err), -1);
+	cr_expect_str_eq(err.msg, "--net is there more than 32 times");
+}
+
 Test(ctl_args, help_and_version_need_no_command)
 {
 	const char *const help[ARGV_MAX] = {"squibctl", "-h"};
@@ -119,7 +165,7 @@ Test(ctl_args, faults_that_a_user_can_mend_have_a_hint)
 
 Test(ctl_args, the_manual_page_has_every_command_and_option)
 {
-	AUTO_FREE char *page = document("docs/squibctl.1");
+	AUTO_FREE char *page = document("docs/man/squibctl.1");
 
 	for (const struct ctl_command *command = ctl_commands(); command->name != NULL; command++) {
 		char entry[64];
@@ -127,19 +173,19 @@ Test(ctl_args, the_manual_page_has_every_command_and_option)
 		snprintf(entry, sizeof(entry), "\n.B%s %s%s",
 			 command->operands[0] != '\0' ? "I" : "", command->name,
 			 command->operands[0] != '\0' ? " \"" : "\n");
-		cr_expect_not_null(strstr(page, entry), "docs/squibctl.1 lacks%s", entry);
+		cr_expect_not_null(strstr(page, entry), "docs/man/squibctl.1 lacks%s", entry);
 	}
 	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
 		char entry[64];
 
 		snprintf(entry, sizeof(entry), "\\-\\-%s", roff(option->name));
-		cr_expect_not_null(strstr(page, entry), "docs/squibctl.1 lacks %s", entry);
+		cr_expect_not_null(strstr(page, entry), "docs/man/squibctl.1 lacks %s", entry);
 	}
 }
 
 Test(ctl_args, the_manual_page_names_every_resource_of_the_api)
 {
-	AUTO_FREE char *page = document("docs/squibctl.1");
+	AUTO_FREE char *page = document("docs/man/squibctl.1");
 	AUTO_FREE char *api = document("api/squib.yaml");
 	unsigned count = 0;
 
@@ -148,8 +194,8 @@ Test(ctl_args, the_manual_page_names_every_resource_of_the_api)
 
 		if (sscanf(line, "  %63[/a-z-]", resource) == 1 && resource[0] == '/') {
 			resource[1 + strcspn(resource + 1, "/")] = '\0';
-			cr_expect_not_null(strstr(page, roff(resource)), "docs/squibctl.1 lacks %s",
-					   resource);
+			cr_expect_not_null(strstr(page, roff(resource)),
+					   "docs/man/squibctl.1 lacks %s", resource);
 			count++;
 		}
 	}

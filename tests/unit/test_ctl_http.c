@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of tools/ctl_http.c: the parser on bytes, the exchange against a scripted server. */
+/* Tests of tools/squibctl/ctl_http.c: the parser on bytes, the exchange against a scripted server.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -10,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "tools/ctl_http.h"
+#include "tools/squibctl/ctl_http.h"
 #include "vmm/base/bytes.h"
 
 static const struct {

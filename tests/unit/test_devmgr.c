@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/devmgr.c. */
+/* Tests of vmm/machine/devmgr.c. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/kvm.h>
@@ -8,8 +8,9 @@
 
 #include "tests/fake/kvm_fake.h"
 #include "tests/lib/capture.h"
+#include "tests/lib/ram.h"
 #include "vmm/base/bytes.h"
-#include "vmm/devmgr.h"
+#include "vmm/machine/devmgr.h"
 
 static struct timeline timeline;
 static struct vm vm;
@@ -17,14 +18,14 @@ static struct console console;
 static struct evloop loop;
 static struct boot_info boot;
 static struct cmdline cmdline;
-static struct kvm_irqfd irqfds[4];
+static struct kvm_irqfd irqfds[8];
 static unsigned irqfd_count;
 
 static int see_irqfd(int fd, unsigned long request, void *arg)
 {
 	(void)fd;
 	(void)request;
-	memcpy(&irqfds[irqfd_count++ % 4], arg, sizeof(irqfds[0]));
+	memcpy(&irqfds[irqfd_count++ % 8], arg, sizeof(irqfds[0]));
 	return 0;
 }
 
@@ -32,7 +33,8 @@ static int attach(struct devmgr *devmgr, const char *boot_args, bool has_boot_ti
 		  struct error *err)
 {
 	struct vm_params params = {
-		.machine = {.vcpu_count = 1}, .mem_len = MIB, .timeline = &timeline};
+		.machine = {.vcpu_count = 1}, .mem = new_ram(MIB), .timeline = &timeline};
+	const struct attachment at = {devmgr, &cmdline, &boot};
 
 	*devmgr = (struct devmgr){
 		.vm = &vm, .loop = &loop, .console = &console, .has_boot_timer = has_boot_timer};
@@ -41,7 +43,7 @@ static int attach(struct devmgr *devmgr, const char *boot_args, bool has_boot_ti
 	cr_assert(cmdline_init(&cmdline, boot_args, err) == 0);
 	kvm_fake_script(KVM_IRQFD, see_irqfd);
 	irqfd_count = 0;
-	return devmgr_attach_platform(devmgr, &cmdline, &boot, err);
+	return devmgr_attach_platform(&at, err);
 }
 
 static void end(struct devmgr *devmgr)
@@ -56,7 +58,7 @@ Test(devmgr, devices_come_in_the_order_of_the_table_if_they_are_wanted)
 		const char *boot_args;
 		bool has_boot_timer;
 		size_t count;
-		enum platform_kind kinds[4];
+		enum platform_kind kinds[4]; /* then generation id and clock page, always */
 		const char *cmdline;
 	} cases[] = {
 		{"console=ttyS0",
@@ -79,10 +81,12 @@ Test(devmgr, devices_come_in_the_order_of_the_table_if_they_are_wanted)
 
 		cr_assert(attach(&devmgr, cases[i].boot_args, cases[i].has_boot_timer, &err) == 0,
 			  "%s", err.msg);
-		cr_expect(boot.dev_count == cases[i].count, "case %zu: %zu", i, boot.dev_count);
+		cr_expect(boot.dev_count == cases[i].count + 2, "case %zu: %zu", i, boot.dev_count);
 		for (size_t j = 0; j < cases[i].count; j++) {
 			cr_expect(boot.devs[j].kind == cases[i].kinds[j], "case %zu, %zu", i, j);
 		}
+		cr_expect(boot.devs[cases[i].count].kind == PLATFORM_VMGENID &&
+			  boot.devs[cases[i].count + 1].kind == PLATFORM_VMCLOCK);
 		cr_expect_str_eq(cmdline.kernel, cases[i].cmdline);
 		cr_expect(vm.pio.count + vm.mmio.count == cases[i].count, "case %zu", i);
 		end(&devmgr);
@@ -97,7 +101,8 @@ Test(devmgr, interrupt_lines_are_bound_to_their_gsis)
 	uint8_t enable = 0x02;
 
 	cr_assert(attach(&devmgr, "console=ttyS0", false, &err) == 0, "%s", err.msg);
-	cr_assert(irqfd_count == 2 && irqfds[0].gsi == 4 && irqfds[1].gsi == 1);
+	cr_assert(irqfd_count == 4 && irqfds[0].gsi == 4 && irqfds[1].gsi == 1);
+	cr_assert(irqfds[2].gsi == 14 && irqfds[3].gsi == 15);
 	/* The UART's "transmitter empty" arises when it is enabled. */
 	cr_assert(bus_write(&vm.pio, 0x3f9, &enable, 1));
 	cr_assert(eventfd_read((int)irqfds[0].fd, &count) == 0 && count == 1);
@@ -135,11 +140,12 @@ Test(devmgr, the_boot_timer_is_told_once)
 Test(devmgr, a_failure_names_the_device_and_leaks_nothing)
 {
 	static struct devmgr devmgr;
-	static const char *const names[] = {"Cannot attach the serial port: ",
-					    "Cannot attach the i8042 controller: "};
+	static const char *const names[] = {
+		"Cannot attach the serial port: ", "Cannot attach the i8042 controller: ",
+		"Cannot attach the VM generation id: ", "Cannot attach the VMClock: "};
 	unsigned fds = kvm_fake_open_fds();
 
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
 		struct error err = {0};
 
 		kvm_fake_fail(KVM_IRQFD, i + 1, EEXIST);

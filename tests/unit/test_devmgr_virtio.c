@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/devmgr_virtio.c: a machine with one device of each kind, and with too many. */
+/* Tests of vmm/machine/devmgr.c: the virtio devices that resources attach, and too many of them.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/kvm.h>
@@ -7,12 +8,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "devices/virtio/mmio.h"
+#include "devices/virtio/core/mmio.h"
 #include "tests/fake/arch_fake.h"
 #include "tests/fake/kvm_fake.h"
 #include "tests/lib/capture.h"
+#include "tests/lib/ram.h"
 #include "vmm/base/bytes.h"
-#include "vmm/devmgr.h"
+#include "vmm/machine/devmgr.h"
+#include "vmm/resources/resource.h"
 
 enum {
 	CALLS_MAX = 64,
@@ -29,7 +32,8 @@ static struct cmdline cmdline;
 static struct devmgr devmgr;
 static struct drive drives[DRIVES_MAX];
 static struct net_interface net;
-static struct vm_config config;
+static struct microvm microvm;
+static struct vm_config *const config = &microvm.config;
 static unsigned fds;
 
 static struct kvm_irqfd irqfds[CALLS_MAX];
@@ -75,7 +79,7 @@ static void set_up(void)
 		.file = {.fd = file_of("", 0), .sectors = 8},
 	};
 	net = (struct net_interface){.config = {.iface_id = eth_id}, .tap = ends[0]};
-	config = (struct vm_config){
+	*config = (struct vm_config){
 		.drives = drives,
 		.drive_count = 2,
 		.nets = &net,
@@ -95,7 +99,8 @@ TestSuite(devmgr_virtio, .init = set_up, .timeout = 10);
 static int attach(struct error *err)
 {
 	struct vm_params params = {
-		.machine = {.vcpu_count = 1}, .mem_len = MIB, .timeline = &timeline};
+		.machine = {.vcpu_count = 1}, .mem = new_ram(MIB), .timeline = &timeline};
+	const struct attachment at = {&devmgr, &cmdline, &boot};
 
 	error_clear(err);
 	devmgr = (struct devmgr){.vm = &vm, .loop = &loop, .console = &console};
@@ -105,7 +110,12 @@ static int attach(struct error *err)
 	cr_assert(cmdline_init(&cmdline, "quiet", err) == 0);
 	irqfd_count = 0;
 	ioeventfd_count = 0;
-	return devmgr_attach_virtio(&devmgr, &config, &cmdline, &boot, err);
+	for (size_t i = 0; resources[i] != NULL; i++) {
+		if (resources[i]->attach != NULL && resources[i]->attach(&microvm, &at, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
 }
 
 static void end(void)
@@ -145,12 +155,12 @@ Test(devmgr_virtio, each_device_has_its_place_in_the_known_order)
 		cr_expect_eq(read_register(base), 0x74726976);
 		cr_expect_eq(read_register(base + 8), (uint32_t)types[i], "device %u", i);
 		/* A notification of each queue, by its number. */
-		for (unsigned queue = 0; queue < devmgr.slots[i].virtio->queue_count; queue++) {
+		for (unsigned queue = 0; queue < devmgr.slots[i]->dev->queue_count; queue++) {
 			const struct kvm_ioeventfd *event = &ioeventfds[at++];
 
 			cr_expect_eq(event->addr, base + VIRTIO_MMIO_QUEUE_NOTIFY);
 			cr_expect_eq(event->datamatch, queue);
-			cr_expect_eq(event->fd, devmgr.slots[i].virtio->queues[queue].kick.fd);
+			cr_expect_eq(event->fd, devmgr.slots[i]->dev->queues[queue].kick.fd);
 		}
 	}
 	cr_expect_eq(at, ioeventfd_count);
@@ -167,7 +177,7 @@ Test(devmgr_virtio, a_root_partition_is_named_by_its_uuid)
 
 	drives[0].config.partuuid = drives[1].config.partuuid;
 	drives[0].config.is_read_only = false;
-	config.has_balloon = false;
+	config->has_balloon = false;
 	cr_assert(attach(&err) == 0, "%s", err.msg);
 	cr_expect_not_null(strstr(cmdline.kernel, "quiet root=PARTUUID=0eaa91a0-01 rw fake."), "%s",
 			   cmdline.kernel);
@@ -184,21 +194,18 @@ Test(devmgr_virtio, a_drive_that_is_no_root_adds_no_root)
 	end();
 }
 
-Test(devmgr_virtio, devices_are_found_by_their_place_in_the_configuration)
+Test(devmgr_virtio, each_entry_knows_its_device)
 {
 	struct error err = {0};
 
 	cr_assert(attach(&err) == 0, "%s", err.msg);
-	cr_expect_str_eq(blk_virtio(devmgr_blk(&devmgr, 0))->id, "root");
-	cr_expect_str_eq(blk_virtio(devmgr_blk(&devmgr, 1))->id, "data");
-	cr_expect_null(devmgr_blk(&devmgr, 2));
-	cr_expect_str_eq(net_virtio(devmgr_net(&devmgr, 0))->id, "eth0");
-	cr_expect_null(devmgr_net(&devmgr, 1));
-	cr_expect_not_null(devmgr_balloon(&devmgr));
-	devmgr_drain(&devmgr);
+	cr_expect_str_eq(blk_virtio(drives[0].blk)->id, "root");
+	cr_expect_str_eq(blk_virtio(drives[1].blk)->id, "data");
+	cr_expect_str_eq(net_virtio(net.net)->id, "eth0");
+	cr_expect_not_null(config->balloon_device);
+	devmgr_quiesce(&devmgr);
 	devmgr_resume(&devmgr);
 	end();
-	cr_expect_null(devmgr_balloon(&devmgr));
 }
 
 static unsigned count_sources(const struct metric_group *group, const char *name)
@@ -226,7 +233,7 @@ Test(devmgr_virtio, drives_and_interfaces_count_under_their_names)
 	cr_assert(attach(&err) == 0, "%s", err.msg);
 	cr_expect_eq(count_sources(&blk_metric_group, "root"), 1);
 	cr_expect_eq(count_sources(&blk_metric_group, "a_b_\xc3\xa9"), 1);
-	/* Cut, but not within a character. */
+	/* Cut between characters. */
 	long_id[62] = '\0';
 	cr_expect_eq(count_sources(&net_metric_group, long_id), 1);
 	cr_expect_eq(count_sources(&balloon_metric_group, NULL), 1);
@@ -261,21 +268,21 @@ Test(devmgr_virtio, each_ioctl_may_fail)
 	end();
 }
 
-Test(devmgr_virtio, more_devices_than_interrupts_are_refused_before_any_is_made)
+Test(devmgr_virtio, more_devices_than_interrupts_are_refused)
 {
 	struct error err = {0};
 
-	config.drive_count = ARCH_FAKE_VIRTIO_SLOTS - 4;
+	config->drive_count = ARCH_FAKE_VIRTIO_SLOTS - 4;
 	for (size_t i = 2; i < DRIVES_MAX; i++) {
 		drives[i] = drives[1];
 	}
 	cr_assert(attach(&err) == 0, "%s", err.msg);
 	end();
-	config.drive_count++;
+	config->drive_count++;
 	cr_assert(attach(&err) == -1);
-	cr_expect_str_eq(err.msg, "9 devices are configured, but this machine has interrupts for 8 "
-				  "only");
-	cr_expect_eq(irqfd_count, 0);
+	cr_expect_str_eq(err.msg, "Cannot attach the entropy device: Could not allocate GSI: The "
+				  "requested resource is not available. "
+				  "This machine has interrupts for 8 devices.");
 	end();
 }
 
@@ -295,9 +302,9 @@ Test(devmgr_virtio, a_machine_without_devices_has_none)
 {
 	struct error err = {0};
 
-	config = (struct vm_config){0};
+	*config = (struct vm_config){0};
 	cr_assert(attach(&err) == 0, "%s", err.msg);
-	cr_expect(boot.dev_count == 0 && vm.mmio.count == 0 && devmgr.slots == NULL);
+	cr_expect(boot.dev_count == 0 && vm.mmio.count == 0 && devmgr.slots[0] == NULL);
 	end();
 	end();
 }

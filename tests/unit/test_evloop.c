@@ -3,15 +3,18 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/evloop.h"
 
 /* A source on an eventfd that counts its calls and may do something to another. */
@@ -408,4 +411,138 @@ Test(evloop, freezing_takes_effect_within_the_batch)
 	once(&loop, 0);
 	cr_assert(one.calls + two.calls == 1);
 	evloop_destroy(&loop);
+}
+
+/* --- timers and wakers --- */
+
+struct alarm {
+	struct ev_timer timer;
+	struct alarm *other; /* set to a later time when this one expires */
+	unsigned calls;
+};
+
+static void on_alarm(struct ev_timer *timer)
+{
+	struct alarm *alarm = container_of(timer, struct alarm, timer);
+
+	alarm->calls++;
+	if (alarm->other != NULL) {
+		ev_timer_set(&alarm->other->timer, 3600 * NS_PER_S, 0);
+	}
+}
+
+static void make_alarm(struct evloop *loop, struct alarm *alarm)
+{
+	struct error err = {0};
+
+	alarm->timer.fn = on_alarm;
+	cr_assert(ev_timer_init(&alarm->timer, loop, &err) == 0, "%s", err.msg);
+}
+
+Test(evloop, a_timer_expires_once_or_each_period)
+{
+	struct evloop loop;
+	struct alarm alarm = {0};
+	const time_t year_s = INT64_C(365) * 24 * 60 * 60;
+	struct itimerspec left;
+
+	start(&loop);
+	make_alarm(&loop, &alarm);
+	once(&loop, 5);
+	cr_assert(alarm.calls == 0, "it was not set");
+	ev_timer_set(&alarm.timer, 1, 0);
+	once(&loop, -1);
+	once(&loop, 5);
+	cr_assert(alarm.calls == 1, "%u", alarm.calls);
+	ev_timer_set(&alarm.timer, 1, NS_PER_MS);
+	for (int i = 0; i < 3; i++) {
+		once(&loop, -1);
+	}
+	cr_assert(alarm.calls == 4, "%u", alarm.calls);
+	ev_timer_set(&alarm.timer, 0, 0);
+	once(&loop, 5);
+	cr_assert(alarm.calls == 4, "it was stopped");
+	ev_timer_set(&alarm.timer, UINT64_MAX, UINT64_MAX);
+	cr_assert(timerfd_gettime(alarm.timer.source.fd, &left) == 0);
+	cr_assert(left.it_value.tv_sec > 100 * year_s && left.it_value.tv_sec < 150 * year_s);
+	ev_timer_destroy(&alarm.timer);
+	ev_timer_destroy(&alarm.timer);
+	evloop_destroy(&loop);
+}
+
+/* Both are in one batch; whichever comes first, the other has not expired any more. */
+Test(evloop, a_timer_that_was_set_anew_has_not_expired)
+{
+	struct evloop loop;
+	struct alarm one = {0};
+	struct alarm two = {.other = &one};
+	struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+
+	one.other = &two;
+	start(&loop);
+	make_alarm(&loop, &one);
+	make_alarm(&loop, &two);
+	ev_timer_set(&one.timer, 1, 0);
+	ev_timer_set(&two.timer, 1, 0);
+	nanosleep(&pause, NULL);
+	once(&loop, 0);
+	cr_assert(one.calls + two.calls == 1, "%u + %u", one.calls, two.calls);
+	ev_timer_destroy(&one.timer);
+	ev_timer_destroy(&two.timer);
+	evloop_destroy(&loop);
+}
+
+struct sleeper {
+	struct ev_wake wake;
+	unsigned calls;
+};
+
+static void on_sleeper(struct ev_wake *wake)
+{
+	container_of(wake, struct sleeper, wake)->calls++;
+}
+
+static void *signal_twice(void *arg)
+{
+	struct sleeper *sleeper = arg;
+
+	ev_wake_signal(&sleeper->wake);
+	ev_wake_signal(&sleeper->wake);
+	return NULL;
+}
+
+Test(evloop, a_waker_is_called_once_for_what_other_threads_signalled)
+{
+	struct evloop loop;
+	struct sleeper sleeper = {.wake = {.fn = on_sleeper, .is_frozen_with_guest = true}};
+	struct error err = {0};
+	pthread_t thread;
+
+	start(&loop);
+	cr_assert(ev_wake_init(&sleeper.wake, &loop, &err) == 0, "%s", err.msg);
+	pthread_create(&thread, NULL, signal_twice, &sleeper);
+	pthread_join(thread, NULL);
+	evloop_freeze(&loop);
+	once(&loop, 5);
+	cr_assert(sleeper.calls == 0, "it is frozen");
+	evloop_thaw(&loop);
+	once(&loop, -1);
+	once(&loop, 5);
+	cr_assert(sleeper.calls == 1, "%u", sleeper.calls);
+	ev_wake_destroy(&sleeper.wake);
+	ev_wake_destroy(&sleeper.wake);
+	evloop_destroy(&loop);
+}
+
+Test(evloop, zeroed_ones_may_be_destroyed_and_close_nothing)
+{
+	struct evloop loop = {0};
+	struct ev_timer timer = {0};
+	struct ev_wake wake = {0};
+	int is_open = fcntl(STDIN_FILENO, F_GETFD);
+
+	ev_timer_destroy(&timer);
+	ev_wake_destroy(&wake);
+	evloop_destroy(&loop);
+	cr_assert(is_open >= 0 && fcntl(STDIN_FILENO, F_GETFD) == is_open);
 }

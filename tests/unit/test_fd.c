@@ -3,7 +3,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,26 +30,6 @@ Test(fd, close_is_idempotent_and_keeps_errno)
 	errno = EXDEV;
 	fd_close(&fd);
 	cr_assert(fd == -1 && errno == EXDEV);
-}
-
-Test(fd, a_kept_file_is_released_without_us_when_its_keeper_is_closed)
-{
-	int ends[2];
-	char byte;
-
-	cr_assert(pipe2(ends, O_CLOEXEC) == 0);
-	int keeper = fd_keep_in_ring(ends[1]);
-
-	cr_assert(keeper >= 0 && (fcntl(keeper, F_GETFD) & FD_CLOEXEC) != 0);
-	fd_close(&ends[1]);
-	/* End of file comes once nobody has the writing end. */
-	struct pollfd reader = {.fd = ends[0], .events = POLLIN};
-
-	cr_assert(poll(&reader, 1, 0) == 0);
-	fd_close(&keeper);
-	cr_assert(poll(&reader, 1, 10000) == 1 && read(ends[0], &byte, 1) == 0);
-	close(ends[0]);
-	cr_assert(fd_keep_in_ring(-2) == -1);
 }
 
 Test(fd, auto_fd_closes_unless_taken)

@@ -15,11 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "seccomp/bpf.h"
+#include "seccomp/essential.h"
 #include "seccomp/filter.h"
-#include "tests/lib/bpf.h"
 #include "vmm/base/bytes.h"
-
-extern const uint32_t seccomp_audit_arch; /* seccomp/rules.mk */
 
 static const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 
@@ -156,6 +155,55 @@ Test(filter, a_file_that_cannot_be_loaded_leaves_an_empty_set)
 	cr_expect(strstr(err.msg, "No such file or directory (os error 2)") != NULL, "%s", err.msg);
 }
 
+/* --- what squib can't do without --- */
+
+/* A program that traps these two calls (or one, twice) and allows all else. */
+static void trap_two(struct sock_filter code[5], int first, int second)
+{
+	const struct sock_filter program[5] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)first, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)second, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	memcpy(code, program, sizeof(program));
+}
+
+Test(filter, filters_that_deny_what_squib_cannot_do_without_are_named)
+{
+	static const struct {
+		enum filter_thread thread;
+		int calls[2];
+		const char *denied; /* NULL: nothing that matters */
+	} cases[] = {
+		{FILTER_VMM, {SYS_write, SYS_write}, "`vmm` denies write,"},
+		{FILTER_API, {SYS_write, SYS_exit_group}, "`api` denies write, exit_group,"},
+		{FILTER_VCPU, {SYS_ioctl, SYS_futex}, "`vcpu` denies ioctl, futex,"},
+		{FILTER_API, {SYS_recvfrom, SYS_accept4}, "`api` denies accept4, recvfrom,"},
+		{FILTER_VCPU, {SYS_recvfrom, SYS_accept4}, NULL},
+		{FILTER_VMM, {SYS_execve, SYS_openat}, NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct sock_filter code[5];
+		struct filter_set set;
+		struct error err = {0};
+
+		cr_assert(filter_set_default(&set, &err) == 0, "%s", err.msg);
+		trap_two(code, cases[i].calls[0], cases[i].calls[1]);
+		set.programs[cases[i].thread] = (struct sock_fprog){5, code};
+		int result = essential_check(&set, &err);
+
+		cr_expect_eq(result, cases[i].denied != NULL ? -1 : 0, "case %zu: %s", i, err.msg);
+		if (cases[i].denied != NULL) {
+			cr_expect(strstr(err.msg, cases[i].denied) != NULL, "case %zu: %s", i,
+				  err.msg);
+		}
+	}
+}
+
 /* --- the filters that the binary carries --- */
 
 static uint32_t ask(const struct filter_set *set, enum filter_thread thread, int number)
@@ -193,6 +241,7 @@ Test(filter, the_built_in_filters_trap_what_no_monitor_needs)
 	struct error err = {0};
 
 	cr_assert(filter_set_default(&set, &err) == 0, "%s", err.msg);
+	cr_expect(essential_check(&set, &err) == 0, "%s", err.msg);
 	for (int thread = 0; thread < FILTER_THREADS; thread++) {
 		for (size_t i = 0; i < ARRAY_COUNT(never); i++) {
 			cr_expect_eq(ask(&set, (enum filter_thread)thread, never[i]),
@@ -278,6 +327,43 @@ Test(filter, a_program_that_the_kernel_refuses_is_an_error, .timeout = 20)
 	int status = confined(endless, 1, FILTER_VCPU, call_getpgrp);
 
 	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 99, "%#x", status);
+}
+
+/* Traps tgkill for another process, allows all else. */
+static struct sock_filter own_threads[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 3),
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, FILTER_SELF, 1, 0),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+static void signal_itself(void)
+{
+	if (syscall(SYS_tgkill, getpid(), gettid(), 0) < 0) {
+		_exit(1);
+	}
+}
+
+static void signal_parent(void)
+{
+	if (syscall(SYS_tgkill, getppid(), getppid(), 0) < 0) {
+		_exit(1);
+	}
+}
+
+Test(filter, a_program_may_name_the_process_that_loads_it, .timeout = 20)
+{
+	struct filter_set set = {.programs = {{ARRAY_COUNT(own_threads), own_threads}}};
+
+	filter_set_name_self(&set);
+	/* The child is another process than the one that is named. */
+	int status = confined(own_threads, ARRAY_COUNT(own_threads), FILTER_VMM, signal_parent);
+
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%#x", status);
+	status = confined(own_threads, ARRAY_COUNT(own_threads), FILTER_VMM, signal_itself);
+	cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "%#x", status);
 }
 
 Test(filter, without_filters_nothing_is_installed)

@@ -233,7 +233,7 @@ Test(gmem, accesses_cross_touching_regions_and_nothing_else)
 			  i);
 		cr_expect(memcmp(data, copy, cases[i].is_ram ? len : 0) == 0, "case %zu", i);
 		cr_expect(cases[i].is_ram || copy[0] == 0, "case %zu: copied in part", i);
-		cr_expect(gmem_iov(mem, gpa, len, iov, GMEM_REGIONS_MAX, &count) ==
+		cr_expect(gmem_iov(mem, (struct gmem_range){gpa, len}, GMEM_READ, iov, &count) ==
 				  (cases[i].is_ram ? 0 : -1),
 			  "case %zu", i);
 		if (cases[i].is_ram) {
@@ -271,14 +271,16 @@ Test(gmem, bytes_land_on_both_sides_of_a_border)
 	gmem_free(mem);
 }
 
-Test(gmem, iovecs_are_capped)
+Test(gmem, iovecs_end_where_regions_do)
 {
 	struct gmem *mem = make();
-	struct iovec iov[2];
+	const struct gmem_range border = {GPA(MIB - 4), 8};
+	const struct gmem_range hole = {GPA(3 * MIB - 4), 8};
+	struct iovec iov[GMEM_REGIONS_MAX];
 	size_t count = 0;
 
-	cr_assert(gmem_iov(mem, GPA(MIB - 4), 8, iov, 1, &count) == -1);
-	cr_assert(gmem_iov(mem, GPA(MIB - 4), 8, iov, 2, &count) == 0);
+	cr_assert(gmem_iov(mem, hole, GMEM_READ, iov, &count) == -1 && count == 0);
+	cr_assert(gmem_iov(mem, border, GMEM_READ, iov, &count) == 0);
 	struct gmem_slot first = gmem_slot(mem, 0);
 	struct gmem_slot second = gmem_slot(mem, 1);
 

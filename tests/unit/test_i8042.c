@@ -300,3 +300,100 @@ Test(i8042, accesses_are_counted)
 	cr_assert(i8042_ctrl_alt_del(controller, &err) == -1);
 	cr_assert(metric_get(&counts->error_count) == 1);
 }
+
+/* --- saved and loaded --- */
+
+static const struct codec_file file = {.magic = 1, .format = 1, .writer = "test"};
+
+/* Through a file, into a controller that was just made. */
+static int move(int awaiting, int count_of_bytes, struct error *err)
+{
+	struct i8042_state saved;
+	struct i8042_state loaded = {0};
+	uint8_t bytes[512];
+	struct codec codec;
+	size_t len;
+
+	i8042_save(controller, &saved);
+	codec_save(&codec, &file, bytes, sizeof(bytes));
+	i8042_state_codec(&codec, &saved);
+	cr_assert_eq(codec_finish(&codec, &len, err), 0, "%s", err->msg);
+	codec_load(&codec, &file, bytes, len);
+	i8042_state_codec(&codec, &loaded);
+	cr_assert_eq(codec_finish(&codec, NULL, err), 0, "%s", err->msg);
+	tear_down();
+	set_up();
+	if (awaiting >= 0) {
+		loaded.awaiting = (uint8_t)awaiting;
+	}
+	if (count_of_bytes >= 0) {
+		loaded.count = (uint32_t)count_of_bytes;
+	}
+	return i8042_load(controller, &loaded, err);
+}
+
+Test(i8042, a_loaded_controller_goes_on_in_the_middle_of_a_dialogue)
+{
+	struct error err = {0};
+
+	out(COMMAND, 0x60);
+	cr_assert_eq(move(-1, -1, &err), 0, "%s", err.msg);
+	cr_expect_eq(irqs, 0);
+	cr_expect_eq(in(STATUS), 0x18);
+	out(DATA, 0x45); /* the control byte that it awaits */
+	out(COMMAND, 0xd1);
+	out(DATA, 0xdd);
+	cr_assert_eq(move(-1, -1, &err), 0);
+	cr_expect_eq(in(STATUS), 0x10);
+	out(COMMAND, 0x20);
+	cr_expect_eq(in(DATA), 0x45);
+	out(COMMAND, 0xd0);
+	cr_expect_eq(in(DATA), 0xdd);
+}
+
+Test(i8042, keys_that_were_not_read_are_there_and_told_of_again)
+{
+	struct error err = {0};
+
+	cr_assert_eq(i8042_ctrl_alt_del(controller, &err), 0);
+	cr_assert_eq(in(DATA), 0x14);
+	for (unsigned i = 0; i < 3; i++) {
+		cr_assert_eq(i8042_ctrl_alt_del(controller, &err), 0, "round the ring's end");
+	}
+	cr_assert_eq(move(-1, -1, &err), 0);
+	cr_expect_eq(irqs, 1);
+	for (unsigned i = 1; i < QUEUE_LEN; i++) {
+		static const uint8_t keys[] = {0x14, 0x11, 0xe0, 0x71};
+
+		cr_expect_eq(in(DATA), keys[i % 4]);
+	}
+	cr_expect_eq(in(STATUS)&1, 0);
+	/* Not if the driver polls. */
+	out(COMMAND, 0x60);
+	out(DATA, 0x04);
+	cr_assert_eq(i8042_ctrl_alt_del(controller, &err), 0);
+	cr_assert_eq(move(-1, -1, &err), 0);
+	cr_expect_eq(irqs, 0);
+	cr_expect_eq(in(DATA), 0x14);
+}
+
+Test(i8042, what_no_guest_can_bring_about_is_not_loaded)
+{
+	static const struct {
+		int awaiting;
+		int count;
+		const char *sentence;
+	} cases[] = {
+		{0x20, -1, "The keyboard controller can't be loaded: command 0x20 awaits no data"},
+		{-1, QUEUE_LEN + 1,
+		 "The keyboard controller can't be loaded: 17 bytes wait, and at most 16 fit"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct error err = {0};
+
+		cr_expect_eq(move(cases[i].awaiting, cases[i].count, &err), -1);
+		cr_expect_eq(err.kind, ERR_CORRUPT);
+		cr_expect_str_eq(err.msg, cases[i].sentence);
+	}
+}

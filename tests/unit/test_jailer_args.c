@@ -171,6 +171,9 @@ Test(jailer_args, faults_have_upstreams_words)
 		 "Invalid limit value for resource: x: invalid digit found in string"},
 		{{NEEDED, "--resource-limit", "no-file="},
 		 "Invalid limit value for resource: : cannot parse integer from empty string"},
+		{{NEEDED, "--resource-limit", "no-file=3"},
+		 "Invalid limit value for resource: no-file=3 leaves the program no descriptor "
+		 "beside its standard input, output and error"},
 		{{NEEDED, "--resource-limit", "core=1"}, "Invalid resource argument: core"},
 	};
 
@@ -247,5 +250,5 @@ Test(jailer_args, help_and_the_manual_page_have_every_flag)
 	const struct flag *flags = jail_args_flags(&flag_count);
 
 	expect_help_tells(flags, flag_count, jail_args_print_help);
-	expect_page_tells(flags, flag_count, "docs/jailer.1");
+	expect_page_tells(flags, flag_count, "docs/man/jailer.1");
 }

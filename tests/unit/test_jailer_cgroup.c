@@ -283,9 +283,13 @@ Test(jailer_cgroup, what_the_host_lacks_is_named)
 		{1, "cpu.shares=1", "cgroup /c cgroup rw,cpuacct 0 0\n",
 		 "Controller cpu is unavailable"},
 		{1, "cpu.shares=1", "cgroup2 /c cgroup2 rw 0 0\n",
-		 "Hierarchy not found: No hierarchy found for this cgroup version."},
+		 "Hierarchy not found: No hierarchy found for this cgroup version. This host has "
+		 "the "
+		 "other one: add --cgroup-version 2"},
 		{2, "cpu.weight=1", "cgroup /c cgroup rw,cpu 0 0\n",
-		 "Hierarchy not found: No hierarchy found for this cgroup version."},
+		 "Hierarchy not found: No hierarchy found for this cgroup version. This host has "
+		 "the "
+		 "other one: add --cgroup-version 1"},
 		{2, "cpu.weight=1", "cgroup2 /nowhere cgroup2 rw 0 0\n",
 		 "Controller cpu is unavailable"},
 		{1, "cpu.shares=1", "",

@@ -2,6 +2,8 @@
 /* Tests of vmm/base/kvm.c. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 
 #include "tests/fake/kvm_fake.h"
@@ -12,6 +14,7 @@ static struct {
 	int sys;
 	unsigned failures;
 	unsigned calls;
+	bool is_blocked; /* SIGTERM and the kick, during each call */
 } create_vm;
 
 static int answer_create_vm(int fd, unsigned long request, void *arg)
@@ -19,6 +22,11 @@ static int answer_create_vm(int fd, unsigned long request, void *arg)
 	(void)fd;
 	(void)request;
 	(void)arg;
+	sigset_t blocked;
+
+	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	create_vm.is_blocked = create_vm.is_blocked && sigismember(&blocked, SIGTERM) == 1 &&
+			       sigismember(&blocked, SIGRTMIN) == 1;
 	if (create_vm.calls++ < create_vm.failures) {
 		errno = create_vm.sys;
 		return -1;
@@ -28,16 +36,19 @@ static int answer_create_vm(int fd, unsigned long request, void *arg)
 
 Test(kvm, create_vm_is_tried_again_when_that_can_help)
 {
+	sigset_t before;
+	sigset_t after;
 	static const struct {
 		int sys;
 		unsigned failures;
 		int result;
 		unsigned calls;
 	} cases[] = {
-		{EINTR, 0, 0, 1},  {EINTR, 1, 0, 2},	 {EINTR, 39, 0, 40}, {EINTR, 40, -1, 40},
-		{ENOMEM, 3, 0, 4}, {ENOMEM, 99, -1, 40}, {EINVAL, 1, -1, 1}, {EMFILE, 1, -1, 1},
+		{EINTR, 0, 0, 1},     {EINTR, 1, 0, 2},	  {EINTR, 100, 0, 101}, {ENOMEM, 3, 0, 4},
+		{ENOMEM, 99, -1, 40}, {EINVAL, 1, -1, 1}, {EMFILE, 1, -1, 1},
 	};
 
+	pthread_sigmask(SIG_SETMASK, NULL, &before);
 	kvm_fake_script(KVM_CREATE_VM, answer_create_vm);
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		int vm = -1;
@@ -46,16 +57,20 @@ Test(kvm, create_vm_is_tried_again_when_that_can_help)
 		create_vm.sys = cases[i].sys;
 		create_vm.failures = cases[i].failures;
 		create_vm.calls = 0;
+		create_vm.is_blocked = true;
 		cr_expect(kvm_create_vm(3, 0, &vm, &err) == cases[i].result, "case %zu", i);
 		cr_expect(create_vm.calls == cases[i].calls, "case %zu: %u calls", i,
 			  create_vm.calls);
 		cr_expect(vm == (cases[i].result == 0 ? 77 : -1), "case %zu", i);
+		cr_expect(create_vm.is_blocked, "case %zu: signals come through", i);
 		if (cases[i].result < 0) {
 			cr_expect(err.sys == cases[i].sys, "case %zu", i);
 			cr_expect(strncmp(err.msg, "KVM_CREATE_VM failed: ", 22) == 0, "%s",
 				  err.msg);
 		}
 	}
+	pthread_sigmask(SIG_SETMASK, NULL, &after);
+	cr_expect_eq(memcmp(&before, &after, sizeof(before)), 0, "signals stay blocked");
 }
 
 static int api_version = 12;
@@ -139,7 +154,7 @@ static int see(int fd, unsigned long request, void *arg)
 
 Test(kvm, structures_reach_the_kernel_as_meant)
 {
-	const struct gmem_slot slot = {GPA(4 * GIB), 2 * MIB, 0x7f0000200000};
+	const struct gmem_slot slot = {.base = GPA(4 * GIB), .len = 2 * MIB, .hva = 0x7f0000200000};
 	const uint32_t value = 5;
 	int device = -1;
 	struct error err = {0};
@@ -149,7 +164,7 @@ Test(kvm, structures_reach_the_kernel_as_meant)
 	kvm_fake_script(KVM_IOEVENTFD, see);
 	kvm_fake_script(KVM_CREATE_DEVICE, see);
 	kvm_fake_script(KVM_SET_DEVICE_ATTR, see);
-	cr_assert(kvm_set_memory(5, 3, &slot, &err) == 0);
+	cr_assert(kvm_set_memory(5, 3, &slot, false, &err) == 0);
 	cr_assert(seen_memory.slot == 3 && seen_memory.flags == 0);
 	cr_assert(seen_memory.guest_phys_addr == 4 * GIB && seen_memory.memory_size == 2 * MIB);
 	cr_assert(seen_memory.userspace_addr == 0x7f0000200000);
@@ -191,7 +206,7 @@ Test(kvm, failures_name_the_ioctl)
 		kvm_fake_fail(cases[i].request, 1, EIO);
 		int failed = 0;
 
-		failed += kvm_set_memory(5, 0, &slot, &err[0]) < 0;
+		failed += kvm_set_memory(5, 0, &slot, false, &err[0]) < 0;
 		failed += kvm_create_vcpu(5, 0, &fd, &err[1]) < 0;
 		failed += kvm_irqfd(5, 9, 0, &err[2]) < 0;
 		failed += kvm_ioeventfd(5, 9, 0, 0, &err[3]) < 0;

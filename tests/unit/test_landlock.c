@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/landlock.c: each in a child, since nobody gets out again. */
+/* Tests of vmm/confine/landlock.c: each in a child, since nobody gets out again. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -20,11 +20,12 @@
 #include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
-#include "vmm/landlock.h"
+#include "vmm/confine/landlock.h"
 
 static char folder[] = "/tmp/squib-landlock-XXXXXX";
 static struct landlock landlock;
-static struct vm_config config;
+static struct landlock_file files_allowed[4];
+static size_t allowed_count;
 
 static void make(const char *path)
 {
@@ -54,13 +55,11 @@ static void set_up(void)
 		make(files[i]);
 	}
 	cr_assert_eq(symlink("../others/disk", "read/link"), 0);
-	vm_config_init(&config);
 	cr_assert(landlock_init(&landlock, &err) == 0, "%s", err.msg);
 }
 
 static void tear_down(void)
 {
-	vm_config_destroy(&config);
 	landlock_destroy(&landlock);
 	landlock_destroy(&landlock);
 	char command[64];
@@ -97,14 +96,29 @@ static const char *confine(void)
 {
 	static struct error err;
 
-	return landlock_confine(&landlock, &err) < 0 ? err.msg : NULL;
+	return landlock_confine(&landlock, -1, &err) < 0 ? err.msg : NULL;
+}
+
+static int confine_to_files(const struct landlock *by, struct error *err)
+{
+	AUTO_FD rules = -1;
+
+	if (landlock_rules_new(by, &rules, err) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < allowed_count; i++) {
+		if (landlock_allow(by, rules, &files_allowed[i], err) < 0) {
+			return -1;
+		}
+	}
+	return landlock_confine(by, rules, err);
 }
 
 static const char *confine_to_drives(void)
 {
 	static struct error err;
 
-	return landlock_confine_to_drives(&landlock, &config, &err) < 0 ? err.msg : NULL;
+	return confine_to_files(&landlock, &err) < 0 ? err.msg : NULL;
 }
 
 static bool opens(const char *path, int flags)
@@ -277,13 +291,12 @@ Test(landlock, threads_that_are_confined_each_can_still_kick_each_other)
 
 /* --- Drives --- */
 
-static void put_drive(const char *id, const char *path, bool is_read_only)
+static void put_drive(const char *path, bool is_read_only)
 {
-	struct blk_config drive = {
-		.drive_id = strdup(id), .path_on_host = strdup(path), .is_read_only = is_read_only};
-	struct error err = {0};
+	int fd = open(path, (is_read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 
-	cr_assert(vm_config_put_drive(&config, &drive, &err) == 0, "%s", err.msg);
+	cr_assert(fd >= 0, "%s", path);
+	files_allowed[allowed_count++] = (struct landlock_file){path, fd, is_read_only};
 }
 
 static const char *open_drives(void)
@@ -319,8 +332,8 @@ static const char *open_drives(void)
 
 Test(landlock, files_beside_a_drive_are_left_and_nothing_else)
 {
-	put_drive("a", "written/disk", false);
-	put_drive("b", "read/disk", true);
+	put_drive("written/disk", false);
+	put_drive("read/disk", true);
 	in_child(open_drives);
 }
 
@@ -339,7 +352,7 @@ static const char *open_link(void)
 
 Test(landlock, a_drive_behind_a_link_is_left)
 {
-	put_drive("a", "read/link", false);
+	put_drive("read/link", false);
 	in_child(open_link);
 }
 
@@ -356,7 +369,7 @@ Test(landlock, a_drive_without_a_name_is_no_reason_to_fail)
 	int fd = file_of("x", 1);
 
 	(void)!snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	put_drive("a", path, false);
+	put_drive(path, false);
 	in_child(open_memfd);
 	close(fd);
 }
@@ -369,8 +382,7 @@ static const char *open_below_root(void)
 	if (chroot("others") < 0 || chdir("/") < 0) {
 		return "chroot";
 	}
-	free(config.drives[0].config.path_on_host);
-	config.drives[0].config.path_on_host = strdup("/disk");
+	files_allowed[0].path = "/disk";
 	wrong = confine_to_drives();
 	if (wrong == NULL && !opens("/disk", O_RDWR)) {
 		wrong = "the drive";
@@ -384,7 +396,7 @@ Test(landlock, a_drive_in_the_root_directory_does_not_open_the_whole_host)
 		cr_skip_test("only root has a root directory of its own");
 	}
 	make("others/beside");
-	put_drive("a", "others/disk", false);
+	put_drive("others/disk", false);
 	in_child(open_below_root);
 }
 
@@ -393,7 +405,7 @@ static const char *fail_before(void)
 	struct error err = {0};
 
 	if (unlink("others/disk") < 0 || rmdir("others") < 0 ||
-	    landlock_confine_to_drives(&landlock, &config, &err) == 0) {
+	    confine_to_files(&landlock, &err) == 0) {
 		return "no failure";
 	}
 	if (strstr(err.msg, "Cannot allow the directory of others/disk for --landlock: ") == NULL) {
@@ -404,7 +416,7 @@ static const char *fail_before(void)
 
 Test(landlock, what_fails_confines_nothing)
 {
-	put_drive("a", "others/disk", false);
+	put_drive("others/disk", false);
 	in_child(fail_before);
 }
 
@@ -413,9 +425,7 @@ static const char *stay_free(void)
 	static const struct landlock none;
 	struct error err = {0};
 
-	if (landlock_confine(NULL, &err) < 0 || landlock_confine(&none, &err) < 0 ||
-	    landlock_confine_to_drives(NULL, &config, &err) < 0 ||
-	    landlock_confine_to_drives(&none, &config, &err) < 0) {
+	if (landlock_confine(&none, -1, &err) < 0 || confine_to_files(&none, &err) < 0) {
 		return "a failure";
 	}
 	return opens("others/disk", O_RDWR) ? NULL : "it is confined";

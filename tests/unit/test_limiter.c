@@ -22,10 +22,10 @@ static uint64_t fake_now_ns(clockid_t id)
 
 static const struct clock fake_clock = {.now_ns = fake_now_ns};
 
-static void on_timer(struct ev_source *source, uint32_t ready)
+static void on_timer(struct ev_timer *timer)
 {
-	(void)ready;
-	fired += limiter_drain(container_of(source, struct limiter, timer));
+	limiter_unblock(container_of(timer, struct limiter, timer));
+	fired++;
 }
 
 static void set_up(void)
@@ -33,7 +33,7 @@ static void set_up(void)
 	struct error err = {0};
 
 	cr_assert(evloop_init(&loop, &err) == 0);
-	cr_assert(limiter_init(&limiter, &loop, &fake_clock, on_timer, &err) == 0);
+	limiter_init(&limiter, &loop, &fake_clock, on_timer);
 }
 
 static void tear_down(void)
@@ -62,8 +62,8 @@ static uint64_t armed_ns(void)
 {
 	struct itimerspec left = {0};
 
-	if (limiter.timer.fd >= 0) {
-		cr_assert(timerfd_gettime(limiter.timer.fd, &left) == 0);
+	if (limiter.timer.is_made) {
+		cr_assert(timerfd_gettime(limiter.timer.source.fd, &left) == 0);
 	}
 	return (uint64_t)left.it_value.tv_sec * 1000 * MS + (uint64_t)left.it_value.tv_nsec;
 }
@@ -75,7 +75,7 @@ static void expire(void)
 	struct error err = {0};
 	unsigned before = fired;
 
-	cr_assert(timerfd_settime(limiter.timer.fd, 0, &soon, NULL) == 0);
+	cr_assert(timerfd_settime(limiter.timer.source.fd, 0, &soon, NULL) == 0);
 	while (fired == before) {
 		cr_assert(evloop_run_once(&loop, -1, &err) == 0);
 	}
@@ -90,8 +90,7 @@ Test(limiter, without_a_limit_all_passes_and_nothing_is_open)
 	cr_assert(limiter_take(&limiter, UINT64_MAX));
 	configure(10, 10, 0);
 	cr_assert(limiter_take(&limiter, UINT64_MAX));
-	cr_assert(!limiter_drain(&limiter));
-	cr_assert(kvm_fake_open_fds() == fds && limiter.timer.fd == -1);
+	cr_assert(kvm_fake_open_fds() == fds && !limiter.timer.is_made);
 	configure(10, 10, 10);
 	cr_assert(kvm_fake_open_fds() == fds + 1);
 	configure(0, 0, 0);
@@ -146,7 +145,7 @@ Test(limiter, waits_are_not_shorter_than_a_timer_is_worth)
 	cr_assert(!limiter_take(&limiter, 1));
 	struct itimerspec left;
 
-	cr_assert(timerfd_gettime(limiter.timer.fd, &left) == 0);
+	cr_assert(timerfd_gettime(limiter.timer.source.fd, &left) == 0);
 	/* 1 ms, or it has expired by now. */
 	cr_assert(left.it_value.tv_sec == 0 && left.it_value.tv_nsec <= 1000000);
 	expire();
@@ -196,16 +195,6 @@ Test(limiter, an_update_replaces_what_it_has_and_unblocks)
 	cr_assert(!limiter_take(&limiter, 1));
 }
 
-Test(limiter, an_expiry_that_came_too_late_is_none)
-{
-	configure(1, 0, 1000000);
-	cr_assert(limiter_take(&limiter, 1));
-	cr_assert(!limiter_take(&limiter, 1));
-	cr_assert(!limiter_drain(&limiter) && limiter.is_blocked);
-	configure(1, 0, 1000000);
-	cr_assert(!limiter_drain(&limiter) && !limiter.is_blocked);
-}
-
 Test(limiter, the_timer_is_silent_while_the_machine_is_paused)
 {
 	struct itimerspec soon = {.it_value = {.tv_nsec = 1}};
@@ -215,7 +204,7 @@ Test(limiter, the_timer_is_silent_while_the_machine_is_paused)
 	cr_assert(limiter_take(&limiter, 1));
 	cr_assert(!limiter_take(&limiter, 1));
 	evloop_freeze(&loop);
-	cr_assert(timerfd_settime(limiter.timer.fd, 0, &soon, NULL) == 0);
+	cr_assert(timerfd_settime(limiter.timer.source.fd, 0, &soon, NULL) == 0);
 	for (int i = 0; i < 5; i++) {
 		cr_assert(evloop_run_once(&loop, 1, &err) == 0);
 	}
@@ -252,5 +241,58 @@ Test(limiter, a_zeroed_one_may_be_destroyed)
 
 	limiter_destroy(&zeroed);
 	limiter_destroy(&zeroed);
-	cr_assert(zeroed.timer.fd == -1);
+}
+
+/* --- saved and loaded --- */
+
+Test(limiter, one_that_is_loaded_goes_on_with_what_was_left_and_waits_for_a_debt)
+{
+	const struct codec_file file = {.magic = 1, .format = 1, .writer = "test"};
+	const struct codec_section section = {.tag = 1, .version = 1, .name = "limiter"};
+	struct limiter_state saved;
+	struct limiter_state loaded = {0};
+	uint8_t bytes[512];
+	struct codec codec;
+	struct error err = {0};
+	size_t len;
+
+	configure(1000, 4, 1000);
+	cr_assert(limiter_take(&limiter, 300));
+	cr_assert(limiter_take(&limiter, 1700), "which leaves a debt of 1000");
+	limiter_save(&limiter, &saved);
+	codec_save(&codec, &file, bytes, sizeof(bytes));
+	cr_assert(codec_section_begin(&codec, &section));
+	limiter_state_codec(&codec, "limiter", &saved);
+	codec_section_end(&codec);
+	cr_assert(codec_finish(&codec, &len, &err) == 0);
+	codec_load(&codec, &file, bytes, len);
+	cr_assert(codec_section_begin(&codec, &section));
+	limiter_state_codec(&codec, "limiter", &loaded);
+	codec_section_end(&codec);
+	cr_assert(codec_finish(&codec, NULL, &err) == 0);
+	tear_down();
+	set_up();
+	now += 1000000 * MS; /* for which nothing is given */
+	configure(1000, 4, 1000);
+	limiter_load(&limiter, &loaded);
+	cr_expect(!limiter_take(&limiter, 0));
+	cr_expect(armed_ns() > 990 * MS && armed_ns() <= 1000 * MS, "%llu",
+		  (unsigned long long)armed_ns());
+	now += 1000 * MS;
+	expire();
+	cr_expect(limiter.ops.budget == 2);
+	cr_expect(!limiter_take(&limiter, 1), "the debt is paid, and nothing more");
+}
+
+Test(limiter, one_without_a_limit_has_nothing_to_load)
+{
+	struct limiter_state state;
+
+	configure(1000, 0, 1000);
+	cr_assert(limiter_take(&limiter, 5000));
+	limiter_save(&limiter, &state);
+	configure(0, 0, 0);
+	limiter_load(&limiter, &state);
+	cr_assert(limiter_take(&limiter, 5000));
+	cr_assert(!limiter.timer.is_made);
 }

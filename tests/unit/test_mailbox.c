@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/base/mailbox.c. */
+/* Tests of vmm/control/mailbox.c. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "vmm/base/bytes.h"
-#include "vmm/base/mailbox.h"
+#include "vmm/control/mailbox.h"
 
 enum {
 	ASKS = 20000
@@ -134,7 +134,7 @@ Test(mailbox, closing_lets_a_waiting_thread_go_unanswered, .timeout = 10)
 	/* The request is there when its wake is, and nobody serves the loop. */
 	eventfd_t count = 0;
 
-	while (read(answerer.mailbox.wake.fd, &count, sizeof(count)) < 0) {
+	while (read(answerer.mailbox.wake.source.fd, &count, sizeof(count)) < 0) {
 		usleep(1000);
 	}
 	mailbox_close(&answerer.mailbox);
@@ -152,7 +152,7 @@ Test(mailbox, a_request_left_behind_by_its_asker_is_not_touched, .timeout = 10)
 
 	set_up(&answerer);
 	start(&asker, &answerer, 1);
-	while (answerer.mailbox.wake.fd >= 0) {
+	while (answerer.mailbox.is_made) {
 		pthread_mutex_lock(&answerer.mailbox.lock);
 		bool is_asked = answerer.mailbox.request != NULL;
 

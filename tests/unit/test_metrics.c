@@ -32,7 +32,7 @@ static const struct metric_field owner_fields[] = {
 	{METRIC_ROW(owner, send_agg, METRIC_LATENCY, METRIC_US)},
 };
 
-static const struct metric_group owner_group = {METRIC_GROUP("owner", owner_fields)};
+static const struct metric_group owner_group = {METRIC_GROUP("owner", owner, owner_fields, 1)};
 static const struct metric_group *const groups[] = {&owner_group, &logger_metric_group};
 
 /* A group that makes a line longer than PIPE_BUF. */

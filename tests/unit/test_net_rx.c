@@ -6,7 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "devices/virtio/net_rx.h"
+#include "devices/virtio/net/net_rx.h"
 #include "tests/unit/net_rig.h"
 #include "vmm/base/bytes.h"
 

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "devices/virtio/net_tap.h"
+#include "devices/virtio/net/net_tap.h"
 #include "vmm/base/bytes.h"
 
 #define FAILED "Could not create the network device: Open tap device failed: "
@@ -116,10 +116,16 @@ Test(net_tap, names_that_cannot_be_opened_are_refused_in_firecrackers_words)
 	} cases[] = {
 		{"abcdefghijklmnop", FAILED "Invalid interface name"},
 		{"busy0", IFREQ "Resource busy (os error 16)" BACKEND "busy0. " DOCS},
-		{"tun0", IFREQ "Invalid argument (os error 22)" BACKEND "tun0. " DOCS},
-		{"multi0", IFREQ "Invalid argument (os error 22)" BACKEND "multi0. " DOCS},
+		{"tun0", IFREQ "Invalid argument (os error 22)" BACKEND "tun0. " DOCS
+			       " The interface is a TUN device, which carries no "
+			       "Ethernet frames: make it with `mode tap`."},
+		{"multi0", IFREQ "Invalid argument (os error 22)" BACKEND "multi0. " DOCS
+				 " The TAP has several queues: make it without "
+				 "multi_queue."},
 		{"a/b", IFREQ "Invalid argument (os error 22)" BACKEND "a/b. " DOCS},
-		{"lo", IFREQ "Invalid argument (os error 22)" BACKEND "lo. " DOCS},
+		{"lo", IFREQ "Invalid argument (os error 22)" BACKEND "lo. " DOCS
+			     " The interface is there and is no TAP: make one under "
+			     "another name."},
 	};
 
 	need_taps();
@@ -157,6 +163,25 @@ Test(net_tap, an_inherited_tap_is_duplicated_and_not_passed_on)
 	}
 	cr_assert(fcntl(given, F_GETFD) & FD_CLOEXEC);
 	close(given);
+}
+
+Test(net_tap, the_same_tap_is_known_whatever_it_is_called)
+{
+	char name[16];
+
+	need_taps();
+	int given = open_raw("given0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	int other = open_raw("given1", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+
+	snprintf(name, sizeof(name), "fd:0%d", given);
+	int fd = open_tap(name);
+
+	cr_expect(net_tap_is_same(given, fd));
+	cr_expect(net_tap_is_same(fd, fd));
+	cr_expect_not(net_tap_is_same(other, fd));
+	close(fd);
+	close(given);
+	close(other);
 }
 
 Test(net_tap, a_descriptor_of_the_wrong_kind_is_refused_with_the_reason)
@@ -206,14 +231,16 @@ Test(net_tap, a_number_that_is_no_tap_is_refused)
 	};
 	int pair[2];
 	char name[16];
-	char message[256];
+	char message[320];
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		expect_failure(cases[i].name, cases[i].message);
 	}
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
 	snprintf(name, sizeof(name), "fd:%d", pair[0]);
-	snprintf(message, sizeof(message), IFREQ "Not a tty (os error 25)" BACKEND "%s. " DOCS,
+	snprintf(message, sizeof(message),
+		 IFREQ "Not a tty (os error 25)" BACKEND "%s. " DOCS
+		       " The descriptor is of no TAP.",
 		 name);
 	expect_failure(name, message);
 	close(pair[0]);

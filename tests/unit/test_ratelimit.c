@@ -95,6 +95,15 @@ static const struct {
 	  {50 * MS, 1, false},
 	  {59 * MS, 10, false},
 	  {60 * MS, 10, true}}},
+	{"a burst of one is a burst",
+	 100,
+	 1,
+	 100,
+	 {{50 * MS, 1, true},
+	  {50 * MS, 100, true},
+	  {50 * MS, 1, false},
+	  {59 * MS, 10, false},
+	  {60 * MS, 10, true}}},
 	{"too much passes and is paid for by waiting",
 	 100,
 	 0,
@@ -227,4 +236,89 @@ Test(ratelimit, the_wait_for_nothing_is_the_debt)
 	cr_assert(token_bucket_take(&bucket, 0, 150));
 	cr_assert(token_bucket_wait(&bucket, 0, 0) == 50 * MS);
 	cr_assert(token_bucket_wait(&bucket, 50 * MS, 0) == 0);
+}
+
+/* --- saved and loaded --- */
+
+/* Moves a bucket to a host whose clock shows `to_ns` when the old one's shows `from_ns`. */
+static void move(struct token_bucket *bucket, uint64_t from_ns, uint64_t to_ns)
+{
+	struct token_bucket_state state;
+	struct token_bucket fresh;
+
+	token_bucket_save(bucket, from_ns, &state);
+	token_bucket_init(&fresh, bucket->size, 500, bucket->refill_ns / MS, to_ns);
+	token_bucket_load(&fresh, to_ns, &state);
+	*bucket = fresh;
+}
+
+/* Each script again, with a move before each step to a clock of another time. */
+Test(ratelimit, a_bucket_that_is_saved_and_loaded_at_every_step_gives_the_same)
+{
+	static const uint64_t clocks[] = {0, 12345678901234, 7};
+
+	for (size_t i = 0; i < ARRAY_COUNT(scripts); i++) {
+		struct token_bucket bucket;
+		uint64_t shift = 50000 * MS; /* from the script's time to this host's */
+
+		token_bucket_init(&bucket, scripts[i].size, min_u64(scripts[i].burst, 500),
+				  scripts[i].refill_ms, shift);
+		for (size_t j = 0; j < STEPS && scripts[i].steps[j].count > 0; j++) {
+			const struct step *step = &scripts[i].steps[j];
+			struct token_bucket stays = bucket;
+			uint64_t now = shift + step->at_ns;
+			uint64_t then = now + clocks[j % 3] + 1000 * MS;
+
+			move(&bucket, now, then);
+			shift += then - now;
+			cr_expect_eq(token_bucket_wait(&bucket, then, step->count),
+				     token_bucket_wait(&stays, now, step->count), "%s, step %zu",
+				     scripts[i].name, j);
+			cr_expect_eq(token_bucket_take(&bucket, then, step->count),
+				     token_bucket_take(&stays, now, step->count), "%s, step %zu",
+				     scripts[i].name, j);
+		}
+	}
+}
+
+Test(ratelimit, no_numbers_give_more_than_a_new_bucket)
+{
+	static const uint64_t numbers[] = {0, 1, 999, 1000, 1001, MS, UINT64_MAX / 2, UINT64_MAX};
+	const size_t count = ARRAY_COUNT(numbers);
+
+	for (size_t i = 0; i < count * count * count * count; i++) {
+		const struct token_bucket_state state = {
+			.size = 1000,
+			.refill_ns = 1000 * MS,
+			.burst = numbers[i % count],
+			.budget = numbers[i / count % count],
+			.elapsed_ns = numbers[i / count / count % count],
+			.debt_ns = numbers[i / count / count / count],
+		};
+		struct token_bucket bucket;
+		uint64_t now = i % 2 == 0 ? 5 : 5000 * MS;
+
+		token_bucket_init(&bucket, 1000, 10, 1000, now);
+		token_bucket_load(&bucket, now, &state);
+		cr_assert(bucket.burst <= 10 && bucket.budget <= 1000, "case %zu", i);
+		cr_assert(bucket.updated_ns >= now || now - bucket.updated_ns <= 1000 * MS);
+		(void)!token_bucket_take(&bucket, now, 1000);
+		(void)!token_bucket_take(&bucket, now + MS, 3000);
+		(void)token_bucket_wait(&bucket, now + MS, 1);
+	}
+}
+
+Test(ratelimit, another_limit_than_the_saved_one_begins_full)
+{
+	struct token_bucket bucket;
+	struct token_bucket_state state;
+
+	token_bucket_init(&bucket, 1000, 0, 1000, 0);
+	cr_assert(token_bucket_take(&bucket, 0, 1000));
+	token_bucket_save(&bucket, 0, &state);
+	for (unsigned i = 0; i < 2; i++) {
+		token_bucket_init(&bucket, 1000 + i, 0, 2000 - 1000 * i, 0);
+		token_bucket_load(&bucket, 0, &state);
+		cr_expect(token_bucket_take(&bucket, 0, 1000), "case %u", i);
+	}
 }

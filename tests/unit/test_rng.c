@@ -10,6 +10,7 @@
 #include "devices/virtio/rng.h"
 #include "tests/fake/alloc_guard.h"
 #include "tests/lib/vdriver.h"
+#include "tests/unit/state_bed.h"
 #include "vmm/base/bytes.h"
 
 enum {
@@ -161,7 +162,7 @@ Test(rng, is_a_device_with_one_queue_and_nothing_else)
 	make(&unlimited);
 	const struct virtio_dev *dev = rng_virtio(rng);
 
-	cr_expect_eq(dev->ops->type, 4);
+	cr_expect_eq(dev->class->type, 4);
 	cr_expect_eq(dev->queue_count, 1);
 	cr_expect_eq(dev->config_len, 0);
 	cr_expect_eq(dev->offered & 0xffffff, 0);
@@ -455,6 +456,31 @@ Test(rng, a_request_without_a_buffer_costs_nothing)
 	cr_expect_eq(answer(), 16);
 }
 
+Test(rng, a_request_that_the_host_fails_costs_nothing)
+{
+	static const struct {
+		uint64_t bytes;
+		uint64_t ops;
+	} limits[] = {{200, 0}, {0, 2}};
+
+	for (size_t i = 0; i < ARRAY_COUNT(limits); i++) {
+		struct rng_config config = limit(limits[i].bytes, limits[i].ops);
+
+		make(&config);
+		host = HOST_FAILS;
+		ask(100);
+		vdriver_run(&driver);
+		cr_expect_eq(answer(), 0, "case %zu", i);
+		host = HOST_WORKS;
+		ask(100);
+		ask(100);
+		vdriver_run(&driver);
+		cr_expect_eq(answer(), 100, "case %zu", i);
+		cr_expect_eq(answer(), 100, "case %zu", i);
+		unmake();
+	}
+}
+
 Test(rng, a_throttled_device_can_be_reset_and_started_again)
 {
 	struct rng_config config = limit(0, 1);
@@ -473,6 +499,24 @@ Test(rng, a_throttled_device_can_be_reset_and_started_again)
 	vdriver_wait(&driver, is_answered, NULL);
 	cr_expect_eq(answer(), 16);
 	cr_expect_eq(answer(), -1);
+}
+
+Test(rng, a_request_that_waits_is_in_its_queue_during_a_pause)
+{
+	struct rng_config config = limit(0, 1);
+
+	make(&config);
+	ask(16);
+	ask(16);
+	vdriver_run(&driver);
+	cr_expect_eq(answer(), 16);
+	vdriver_pause(&driver);
+	vdriver_resume(&driver);
+	vdriver_run(&driver);
+	cr_expect_eq(answer(), -1, "a pause is no budget");
+	now_ns += 20 * 1000 * 1000;
+	vdriver_wait(&driver, is_answered, NULL);
+	cr_expect_eq(answer(), 16);
 }
 
 Test(rng, allocates_nothing_while_it_works)
@@ -510,4 +554,33 @@ Test(rng, buffers_that_are_the_rings_themselves_do_no_harm)
 		vdriver_run(&driver);
 		cr_expect_eq(answer(), 100, "%zu", i);
 	}
+}
+
+/* --- saved and loaded --- */
+
+Test(rng, one_that_is_loaded_answers_what_waits_and_keeps_its_limit)
+{
+	static struct state_bed bed;
+	const struct rng_config config = {
+		.rate_limiter = {.ops = {.size = 2, .refill_time_ms = 1000}, .has_ops = true},
+		.has_rate_limiter = true,
+	};
+	struct error err = {0};
+
+	make(&config);
+	for (unsigned i = 0; i < 4; i++) {
+		vdriver_add(&driver, 0, &(struct vbuf){.len = 16, .flags = VBUF_WRITABLE}, 1);
+	}
+	state_bed_take(&bed, &driver);
+	rng_free(rng);
+	cr_assert_eq(rng_new(vdriver_env(&driver), &config, &rng, &err), 0);
+	state_bed_give(&bed, &driver, rng_virtio(rng));
+	vdriver_run(&driver);
+	cr_expect(answer() == 16 && answer() == 16 && answer() == -1);
+	state_bed_take(&bed, &driver);
+	rng_free(rng);
+	cr_assert_eq(rng_new(vdriver_env(&driver), &config, &rng, &err), 0);
+	state_bed_give(&bed, &driver, rng_virtio(rng));
+	vdriver_run(&driver);
+	cr_expect_eq(answer(), -1, "the bucket is as empty as before");
 }

@@ -197,3 +197,39 @@ Test(rtc_pl031, accesses_that_reach_no_register_are_counted)
 	cr_assert(metric_get(&counts->missed_write_count) == 1);
 	cr_assert(metric_get(&counts->error_count) == 0);
 }
+
+/* --- saved and loaded --- */
+
+Test(rtc_pl031, a_loaded_clock_shows_the_time_that_has_passed)
+{
+	const struct codec_file file = {.magic = 1, .format = 1, .writer = "test"};
+	struct rtc_pl031_state saved;
+	struct rtc_pl031_state loaded = {0};
+	uint8_t bytes[256];
+	struct codec codec;
+	struct error err = {0};
+	size_t len;
+
+	out(LOAD, 1000);
+	out(MATCH, 2000);
+	out(INTERRUPT_MASK, 1);
+	rtc_pl031_save(rtc, &saved);
+	codec_save(&codec, &file, bytes, sizeof(bytes));
+	rtc_pl031_state_codec(&codec, &saved);
+	cr_assert_eq(codec_finish(&codec, &len, &err), 0);
+	codec_load(&codec, &file, bytes, len);
+	rtc_pl031_state_codec(&codec, &loaded);
+	cr_assert_eq(codec_finish(&codec, NULL, &err), 0);
+	tear_down();
+	set_up();
+	now_s += 3600;
+	cr_assert_eq(rtc_pl031_load(rtc, &loaded, &err), 0);
+	cr_expect_eq(in(DATA), 4600);
+	cr_expect_eq(in(MATCH), 2000);
+	cr_expect_eq(in(LOAD), 1000);
+	cr_expect_eq(in(INTERRUPT_MASK), 1);
+	loaded.interrupt_mask = 2;
+	cr_expect_eq(rtc_pl031_load(rtc, &loaded, &err), -1);
+	cr_expect_eq(err.kind, ERR_CORRUPT);
+	cr_expect_str_eq(err.msg, "The real-time clock can't be loaded: its interrupt mask is 0x2");
+}

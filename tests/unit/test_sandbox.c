@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/sandbox.c: children change something, and it must be seen. */
+/* Tests of vmm/confine/sandbox.c: children change something, and it must be seen. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "vmm/base/bytes.h"
-#include "vmm/landlock.h"
-#include "vmm/sandbox.h"
+#include "vmm/confine/landlock.h"
+#include "vmm/confine/sandbox.h"
 
 static struct filter_set filters;
 static struct sandbox_plan plan = {.filters = &filters};

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "devices/legacy/serial.h"
 #include "vmm/base/bytes.h"
@@ -470,4 +471,131 @@ Test(serial, accesses_are_counted)
 	cr_assert(metric_get(&counts->write_count) == 1);
 	cr_assert(metric_get(&counts->missed_read_count) == 2);
 	cr_assert(metric_get(&counts->missed_write_count) == 1);
+}
+
+/* --- saved and loaded --- */
+
+static const struct codec_file file = {.magic = 1, .format = 1, .writer = "test"};
+
+/* Through a file, into a port that was just made. */
+static int move(void (*spoil)(struct serial_state *state), struct error *err)
+{
+	struct serial_state saved;
+	struct serial_state loaded = {0};
+	uint8_t bytes[512];
+	struct codec codec;
+	size_t len;
+
+	serial_save(port, &saved);
+	codec_save(&codec, &file, bytes, sizeof(bytes));
+	serial_state_codec(&codec, &saved);
+	cr_assert_eq(codec_finish(&codec, &len, err), 0, "%s", err->msg);
+	codec_load(&codec, &file, bytes, len);
+	serial_state_codec(&codec, &loaded);
+	cr_assert_eq(codec_finish(&codec, NULL, err), 0, "%s", err->msg);
+	tear_down();
+	set_up();
+	if (spoil != NULL) {
+		spoil(&loaded);
+	}
+	return serial_load(port, &loaded, err);
+}
+
+Test(serial, a_loaded_port_goes_on_with_its_registers_and_what_was_not_read)
+{
+	static const uint8_t registers[] = {IER, LCR, MCR, SCR};
+	static const uint8_t values[] = {0x0f, 0x1b, 0x0b, 0x5a};
+	struct error err = {0};
+
+	out(LCR, 0x80);
+	out(DATA, 0x34);
+	out(IER, 0x12);
+	out(LCR, 0);
+	for (size_t i = 0; i < ARRAY_COUNT(registers); i++) {
+		out(registers[i], values[i]);
+	}
+	out(FCR, 1);
+	for (unsigned i = 0; i < FIFO_LEN; i++) {
+		cr_assert_eq(serial_receive(port, &(uint8_t){(uint8_t)i}, 1), 1);
+	}
+	/* The oldest byte is no more at the ring's begin. */
+	cr_assert_eq(in(DATA), 0);
+	cr_assert_eq(in(DATA), 1);
+	cr_assert_eq(receive("z"), 1);
+	cr_assert_eq(move(NULL, &err), 0, "%s", err.msg);
+	cr_expect_eq(irqs, 1, "input waits");
+	for (size_t i = 0; i < ARRAY_COUNT(registers); i++) {
+		cr_expect_eq(in(registers[i]), values[i], "register %u", registers[i]);
+	}
+	cr_expect_eq(serial_rx_room(port), 1);
+	cr_expect_eq(in(IIR), 0xc4);
+	for (unsigned i = 2; i < FIFO_LEN; i++) {
+		cr_expect_eq(in(DATA), i);
+	}
+	cr_expect_eq(in(DATA), 'z');
+	cr_expect_eq(in(LSR), 0x60);
+	out(LCR, 0x80);
+	cr_expect_eq(in(DATA), 0x34);
+	cr_expect_eq(in(IER), 0x12);
+}
+
+Test(serial, a_loaded_port_raises_what_the_guest_has_not_taken)
+{
+	struct error err = {0};
+
+	cr_assert_eq(move(NULL, &err), 0);
+	cr_expect_eq(irqs, 0, "there was nothing");
+	out(DATA, 'x');
+	cr_assert_eq(move(NULL, &err), 0);
+	cr_expect_eq(irqs, 0, "nobody has asked for it");
+	out(IER, 2);
+	cr_assert_eq(move(NULL, &err), 0);
+	cr_expect_eq(irqs, 1);
+	cr_expect_eq(in(IIR), 2);
+	/* In loopback mode: an overrun, and the modem's lines. */
+	out(IER, 0x0c);
+	out(MCR, 0x10);
+	for (unsigned i = 0; i <= FIFO_LEN; i++) {
+		out(DATA, i);
+	}
+	cr_assert_eq(move(NULL, &err), 0);
+	cr_expect_eq(irqs, 1);
+	cr_expect_eq(in(IIR), 6);
+	cr_expect_eq(in(LSR), 0x63);
+	cr_expect_eq(in(MSR)&0x0f, 0x0b);
+}
+
+static void spoil_ier(struct serial_state *state)
+{
+	state->ier = 0x10;
+}
+
+static void spoil_mcr(struct serial_state *state)
+{
+	state->mcr = 0x20;
+}
+
+static void spoil_msr(struct serial_state *state)
+{
+	state->msr_delta = 0x10;
+}
+
+static void spoil_count(struct serial_state *state)
+{
+	state->rx_count = FIFO_LEN + 1;
+}
+
+Test(serial, what_no_register_keeps_is_not_loaded)
+{
+	void (*const spoils[])(struct serial_state *) = {spoil_ier, spoil_mcr, spoil_msr,
+							 spoil_count};
+
+	for (size_t i = 0; i < ARRAY_COUNT(spoils); i++) {
+		struct error err = {0};
+
+		cr_expect_eq(move(spoils[i], &err), -1, "case %zu", i);
+		cr_expect_eq(err.kind, ERR_CORRUPT);
+		cr_expect_eq(strncmp(err.msg, "The serial port can't be loaded: ", 33), 0);
+		cr_expect(in(IER) == 0 && in(MCR) == 8 && serial_rx_room(port) == FIFO_LEN);
+	}
 }

@@ -93,19 +93,29 @@ static void handle(void *arg, const struct http_request *request, struct http_re
 static struct api_server_config config_of(struct service *service, const char *path)
 {
 	return (struct api_server_config){
-		.path = path, .payload_max = PAYLOAD_MAX, .handler = handle, .arg = service};
+		.path = path,
+		.payload_max = PAYLOAD_MAX,
+		.handler = handle,
+		.arg = service,
+	};
 }
 
-static void set_up(struct service *service)
+static void set_up_quiet(struct service *service, uint64_t quiet_ms)
 {
 	struct error err = {0};
 
 	*service = (struct service){.dir = "/tmp/squib-XXXXXX"};
 	cr_assert_not_null(mkdtemp(service->dir));
 	snprintf(service->path, sizeof(service->path), "%s/api", service->dir);
-	const struct api_server_config config = config_of(service, service->path);
+	struct api_server_config config = config_of(service, service->path);
 
+	config.quiet_ms = quiet_ms;
 	cr_assert_eq(api_server_new(&config, &service->server, &err), 0, "%s", err.msg);
+}
+
+static void set_up(struct service *service)
+{
+	set_up_quiet(service, 60 * 1000);
 }
 
 static void start(struct service *service)
@@ -262,7 +272,7 @@ Test(server, a_connection_is_kept_for_more_requests)
 	int fd = open_client(&service);
 
 	for (unsigned i = 0; i < 3; i++) {
-		say(fd, "PUT / HTTP/1.0\r\n\r\n");
+		say(fd, "PUT / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
 		hear(fd, NO_CONTENT);
 		say(fd, "PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
 		hear_text(fd, "hello");
@@ -347,6 +357,40 @@ Test(server, the_eleventh_connection_is_turned_away)
 			hear_end(fds[i]);
 		}
 	}
+	tear_down(&service);
+}
+
+/* Ten connections that send nothing, or half a request, can't keep others out for ever. */
+Test(server, a_new_client_gets_the_place_of_the_quietest)
+{
+	int fds[API_CONNECTIONS_MAX];
+	struct service service;
+	struct error err = {0};
+
+	set_up_quiet(&service, 50);
+	cr_assert_eq(api_server_start(service.server, &err), 0, "%s", err.msg);
+	for (size_t i = 0; i < ARRAY_COUNT(fds); i++) {
+		fds[i] = open_client(&service);
+		ask_on(fds[i]);
+	}
+	say(fds[3], "GET / HT");
+	usleep(100 * 1000);
+	for (size_t i = 0; i < ARRAY_COUNT(fds); i++) {
+		if (i != 3) {
+			ask_on(fds[i]);
+		}
+	}
+	int eleventh = open_client(&service);
+
+	ask_on(eleventh);
+	hear_end(fds[3]);
+	for (size_t i = 0; i < ARRAY_COUNT(fds); i++) {
+		if (i != 3) {
+			ask_on(fds[i]);
+			close(fds[i]);
+		}
+	}
+	close(eleventh);
 	tear_down(&service);
 }
 
@@ -703,30 +747,37 @@ Test(server, the_mode_of_its_file_is_the_umasks)
 	tear_down(&service);
 }
 
-Test(server, a_path_that_can_not_be_bound_is_told)
+Test(server, a_path_that_can_not_be_bound_is_reported_with_its_cause)
 {
-	static const char *const paths[] = {"", "/nowhere/api", "/dev/null", NULL};
 	struct service service;
 	char long_path[200];
 
 	set_up(&service);
 	memset(long_path, 'l', sizeof(long_path) - 1);
 	long_path[sizeof(long_path) - 1] = '\0';
-	for (size_t i = 0; i < ARRAY_COUNT(paths) + 1; i++) {
-		const char *path = i == ARRAY_COUNT(paths) ? long_path
-				   : paths[i] == NULL	   ? service.path
-							   : paths[i];
-		const struct api_server_config config = config_of(&service, path);
+
+	const struct {
+		const char *path;
+		const char *cause; /* behind the path */
+	} cases[] = {
+		{"", "the path is empty"},
+		{"/nowhere/api", ": No such file or directory (os error 2)"},
+		{"/dev/null", ". Check that it is not already used."},
+		{service.path, ". Check that it is not already used."},
+		{long_path, ": the path has 199 bytes, and that of a socket at most 107"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		const struct api_server_config config = config_of(&service, cases[i].path);
 		struct api_server *server = NULL;
 		struct error err = {0};
 		char expected[512];
 		unsigned fds = count_fds();
 
-		snprintf(expected, sizeof(expected),
-			 "Failed to open the API socket at: %s. Check that it is not already used.",
-			 path);
+		snprintf(expected, sizeof(expected), "Failed to open the API socket at: %s%s",
+			 cases[i].path, cases[i].cause);
 		cr_expect_eq(api_server_new(&config, &server, &err), -1);
-		cr_expect_str_eq(err.msg, expected);
+		cr_expect_str_eq(err.msg, expected, "%s", err.msg);
 		cr_expect_null(server);
 		cr_expect_eq(count_fds(), fds);
 	}

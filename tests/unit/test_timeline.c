@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/timeline.c. */
+/* Tests of vmm/machine/timeline.c. */
 #include <criterion/criterion.h>
 #include <regex.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
-#include "vmm/timeline.h"
+#include "vmm/machine/timeline.h"
 
 Test(timeline, marks_are_told_in_microseconds_since_the_first)
 {
@@ -50,6 +51,28 @@ Test(timeline, set_takes_the_monotonic_clock)
 	cr_assert(timeline.at_ns[TIMELINE_CONFIGURED] >= timeline.at_ns[TIMELINE_MAIN]);
 	cr_assert(timeline.configured_cpu_ns > 0);
 	cr_assert(timeline.at_ns[TIMELINE_RUN] == 0);
+}
+
+Test(timeline, a_slow_step_of_the_start_is_named)
+{
+	int log = capture_log(LOG_DEBUG);
+	struct timeline timeline = {0};
+
+	timeline.at_ns[TIMELINE_MAIN] = 1;
+	timeline.at_ns[TIMELINE_CONFIGURED] = 5000000001;
+	timeline.at_ns[TIMELINE_VM] = 5999999999;
+	timeline.at_ns[TIMELINE_KERNEL] = 7000000000;
+	timeline_log_start(&timeline);
+	const char *text = captured(log);
+
+	cr_assert(strstr(text, "Start timeline (us): main 0, configured 5000000, vm 5999999, "
+			       "kernel 6999999\n") != NULL,
+		  "%s", text);
+	cr_assert(strstr(text, "The start was slow: its step `kernel` took 1000 ms.\n") != NULL,
+		  "%s", text);
+	/* How long the client took to configure is no step, and less than a second is not slow. */
+	cr_assert(strstr(text, "`configured`") == NULL && strstr(text, "`vm`") == NULL, "%s", text);
+	close(log);
 }
 
 /* Orchestrators parse this line. */

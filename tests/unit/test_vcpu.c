@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of vmm/vcpu.c: scripted exits and what becomes of them. */
+/* Tests of vmm/machine/vcpu.c: scripted exits and what becomes of them. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -9,8 +9,9 @@
 
 #include "tests/fake/kvm_fake.h"
 #include "tests/lib/capture.h"
+#include "tests/lib/ram.h"
 #include "vmm/base/bytes.h"
-#include "vmm/vm.h"
+#include "vmm/machine/vm.h"
 
 static struct timeline timeline;
 static struct vm vm;
@@ -86,7 +87,7 @@ static const struct bus_range *late_range;
 static const char *play(const step_fn *script, unsigned count)
 {
 	struct vm_params params = {.machine = {.vcpu_count = 1},
-				   .mem_len = MIB,
+				   .mem = new_ram(MIB),
 				   .timeline = &timeline,
 				   .metrics = &metrics};
 	struct bus_range mmio = {.base = 0xd0000000, .len = 0x100, .ops = &device_ops};
@@ -397,7 +398,7 @@ Test(vcpu, failures_at_creation_are_wrapped)
 
 	for (size_t i = 0; i < ARRAY_COUNT(requests); i++) {
 		struct vm_params params = {
-			.machine = {.vcpu_count = 2}, .mem_len = MIB, .timeline = &timeline};
+			.machine = {.vcpu_count = 2}, .mem = new_ram(MIB), .timeline = &timeline};
 		struct error err = {0};
 
 		/* Of the second vCPU, counting from the first failure's script. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of devices/virtio/mmio.c: registers in every state of a device that does nothing. */
+/* Tests of devices/virtio/core/mmio.c: registers in every state of a device that does nothing. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/virtio/mmio.h"
+#include "devices/virtio/core/mmio.h"
 #include "tests/lib/capture.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
@@ -57,7 +57,7 @@ static void on_reset(struct virtio_dev *of)
 	resets++;
 }
 
-static const struct virtio_ops ops = {
+static const struct virtio_class class = {
 	.type = VIRTIO_TYPE_BALLOON,
 	.name = "idler",
 	.config_write = on_config_write,
@@ -69,7 +69,7 @@ static const struct virtio_ops ops = {
 static void set_up(void)
 {
 	const struct virtio_params params = {
-		.ops = &ops,
+		.class = &class,
 		.id = "only",
 		.features = OFFERED,
 		.queue_count = QUEUES,
@@ -80,7 +80,7 @@ static void set_up(void)
 	vdriver_init(&driver);
 	cr_assert(virtio_init(&dev, vdriver_env(&driver), &params, &err) == 0, "%s", err.msg);
 	memcpy(dev.config, "0123456789abcdef", 16);
-	driver.dev = &dev;
+	vdriver_plug(&driver, &dev);
 }
 
 static void tear_down(void)
@@ -174,6 +174,18 @@ Test(virtio_mmio, the_status_goes_bit_by_bit)
 				  states[i], vdriver_status(&driver));
 		}
 	}
+}
+
+/* Else the next driver takes an interrupt of the last one's for its own. */
+Test(virtio_mmio, a_reset_leaves_no_interrupt_behind)
+{
+	cr_assert(vdriver_start(&driver, &dev, 0));
+	virtio_lock(&dev);
+	virtio_config_changed(&dev);
+	virtio_unlock(&dev);
+	cr_assert(vdriver_read(&driver, 0x60) == 2);
+	vdriver_write(&driver, 0x70, 0);
+	cr_expect(vdriver_read(&driver, 0x60) == 0);
 }
 
 Test(virtio_mmio, features_are_refused_by_not_keeping_the_bit)
@@ -310,7 +322,7 @@ Test(virtio_mmio, the_configuration_is_read_in_any_way)
 			uint8_t data[16] = {0};
 
 			data[len] = 0xa7;
-			virtio_mmio_bus_ops.read(&dev, 0x100 + offset, data, len);
+			virtio_mmio_bus_ops.read(&driver.mmio, 0x100 + offset, data, len);
 			cr_expect(memcmp(data, config + offset, len) == 0, "%u at %u", len,
 				  (unsigned)offset);
 			cr_expect(data[len] == 0xa7, "%u at %u", len, (unsigned)offset);
@@ -318,9 +330,9 @@ Test(virtio_mmio, the_configuration_is_read_in_any_way)
 	}
 	uint8_t data[8] = {0};
 
-	virtio_mmio_bus_ops.read(&dev, VIRTIO_MMIO_LEN - 1, data, 8);
-	virtio_mmio_bus_ops.read(&dev, UINT64_MAX, data, 8);
-	virtio_mmio_bus_ops.read(&dev, UINT64_MAX - 0x100, data, 8);
+	virtio_mmio_bus_ops.read(&driver.mmio, VIRTIO_MMIO_LEN - 1, data, 8);
+	virtio_mmio_bus_ops.read(&driver.mmio, UINT64_MAX, data, 8);
+	virtio_mmio_bus_ops.read(&driver.mmio, UINT64_MAX - 0x100, data, 8);
 	cr_assert(load_le64(data) == 0);
 }
 
@@ -358,16 +370,16 @@ Test(virtio_mmio, other_widths_do_nothing)
 		for (uint64_t reg = 0; reg < 0x100; reg++) {
 			uint8_t value[8] = {0};
 
-			virtio_mmio_bus_ops.read(&dev, reg, value, lens[i]);
+			virtio_mmio_bus_ops.read(&driver.mmio, reg, value, lens[i]);
 			cr_expect(load_le64(value) == 0, "%u at %#x", lens[i], (unsigned)reg);
 			if (reg != VIRTIO_MMIO_QUEUE_NOTIFY) {
-				virtio_mmio_bus_ops.write(&dev, reg, data, lens[i]);
+				virtio_mmio_bus_ops.write(&driver.mmio, reg, data, lens[i]);
 			}
 			cr_assert(vdriver_status(&driver) == 11);
 		}
 	}
 	for (uint64_t reg = 1; reg < 0x100; reg += reg % 4 == 3 ? 2 : 1) {
-		virtio_mmio_bus_ops.write(&dev, reg, data, 4);
+		virtio_mmio_bus_ops.write(&driver.mmio, reg, data, 4);
 	}
 	cr_assert(vdriver_status(&driver) == 11);
 	cr_assert(vdriver_finish(&driver), "the queues are as they were");
@@ -382,10 +394,10 @@ Test(virtio_mmio, a_notification_of_any_width_kicks)
 		const uint8_t absent[8] = {1, 1, 1, 1, 1, 1, 1, 1};
 
 		ready = 0;
-		virtio_mmio_bus_ops.write(&dev, VIRTIO_MMIO_QUEUE_NOTIFY, index, len);
+		virtio_mmio_bus_ops.write(&driver.mmio, VIRTIO_MMIO_QUEUE_NOTIFY, index, len);
 		vdriver_run(&driver);
 		cr_expect(ready == 1, "%u bytes", len);
-		virtio_mmio_bus_ops.write(&dev, VIRTIO_MMIO_QUEUE_NOTIFY, absent, len);
+		virtio_mmio_bus_ops.write(&driver.mmio, VIRTIO_MMIO_QUEUE_NOTIFY, absent, len);
 		vdriver_run(&driver);
 		cr_expect(ready == (len == 1 ? 2 : 1), "%u bytes", len);
 	}
@@ -393,11 +405,11 @@ Test(virtio_mmio, a_notification_of_any_width_kicks)
 
 Test(virtio_mmio, a_read_only_configuration_ignores_writes)
 {
-	struct virtio_ops read_only = ops;
+	struct virtio_class read_only = class;
 	uint8_t data[4] = {1, 2, 3, 4};
 
 	read_only.config_write = NULL;
-	dev.ops = &read_only;
+	dev.class = &read_only;
 	cr_assert(vdriver_start(&driver, &dev, 0));
 	vdriver_write_config(&driver, 0, data, 4);
 	cr_assert(memcmp(dev.config, "0123", 4) == 0);

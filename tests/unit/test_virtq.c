@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of devices/virtio/virtq.c. */
+/* Tests of devices/virtio/core/virtq.c. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/virtio/virtq.h"
+#include "devices/virtio/core/virtq.h"
 #include "tests/fake/alloc_guard.h"
 #include "tests/lib/vring.h"
 #include "vmm/base/bytes.h"
@@ -253,24 +254,134 @@ Test(virtq, kicks_are_asked_for_and_chains_that_came_before_are_told)
 	}
 }
 
-Test(virtq, a_chain_can_be_put_back)
+Test(virtq, chains_that_are_held_can_be_put_back_together)
 {
-	start(0);
-	seek(0xffff);
-	for (unsigned i = 0; i < 2; i++) {
+	struct vring_used used;
+
+	start(EVENTS);
+	seek(0xfffd);
+	for (unsigned i = 0; i < 5; i++) {
 		vring_set_desc(&ring, (uint16_t)i, (struct vring_desc){DATA_AT, 10 + i, 0, 0});
 		vring_offer(&ring, (uint16_t)i);
 	}
-	for (int round = 0; round < 3; round++) {
-		cr_assert(virtq_pop(&vq, &chain) == VIRTQ_OK && chain.head == 0);
-		virtq_undo_pop(&vq);
-		cr_assert(virtq_pending(&vq) == 2);
+	for (unsigned i = 0; i < 5; i++) {
+		cr_assert(virtq_held(&vq) == i);
+		cr_assert(virtq_pop(&vq, &chain) == VIRTQ_OK);
 	}
-	cr_assert(virtq_pop(&vq, &chain) == VIRTQ_OK && chain.head == 0);
-	cr_assert(virtq_pop(&vq, &chain) == VIRTQ_OK && chain.head == 1 && chain.read_len == 11);
-	virtq_undo_pop(&vq);
-	cr_assert(virtq_pop(&vq, &chain) == VIRTQ_OK && chain.head == 1);
+	virtq_push(&vq, 0, 7);
+	virtq_push(&vq, 1, 8);
+	cr_assert(virtq_held(&vq) == 3);
+	virtq_rewind(&vq, 0);
+	virtq_rewind(&vq, virtq_held(&vq));
+	cr_assert(virtq_held(&vq) == 0 && virtq_pending(&vq) == 3);
+	for (unsigned i = 2; i < 5; i++) {
+		cr_assert(virtq_pop(&vq, &chain) == VIRTQ_OK);
+		cr_assert(chain.head == i && chain.read_len == 10 + i);
+		virtq_push(&vq, chain.head, i);
+	}
 	cr_assert(virtq_pop(&vq, &chain) == VIRTQ_EMPTY);
+	(void)!virtq_publish(&vq);
+	for (unsigned i = 0; i < 5; i++) {
+		cr_assert(vring_take_used(&ring, &used) && used.id == i);
+	}
+	virtq_stop(&vq);
+	virtq_rewind(&vq, 1);
+	cr_assert(virtq_pop(&vq, &chain) == VIRTQ_EMPTY && virtq_held(&vq) == 0);
+}
+
+Test(virtq, putting_back_what_is_not_held_is_a_bug, .signal = SIGABRT)
+{
+	start(0);
+	vring_offer(&ring, 0);
+	vring_offer(&ring, 0);
+	cr_assert(virtq_pop(&vq, &chain) != VIRTQ_EMPTY);
+	cr_assert(virtq_pop(&vq, &chain) != VIRTQ_EMPTY);
+	virtq_push(&vq, 0, 0);
+	virtq_rewind(&vq, 2);
+}
+
+Test(virtq, a_saved_queue_goes_on_where_it_was)
+{
+	static const uint64_t features[] = {0, EVENTS, INDIRECT, EVENTS | INDIRECT};
+
+	for (size_t i = 0; i < ARRAY_COUNT(features); i++) {
+		struct virtq_state state = {0};
+		struct vring_used used = {0};
+		struct error err = {0};
+
+		vring_init(&ring, mem, GPA(RING_AT), SIZE);
+		start(features[i]);
+		seek(0xffff);
+		for (uint16_t head = 0; head < 3; head++) {
+			vring_set_desc(&ring, head, (struct vring_desc){DATA_AT, 20, 0, 0});
+			vring_offer(&ring, head);
+		}
+		cr_assert(virtq_pop(&vq, &chain) == VIRTQ_OK);
+		virtq_push(&vq, chain.head, 1);
+		(void)!virtq_publish(&vq);
+		virtq_save(&vq, &state);
+		struct virtq before = vq;
+
+		virtq_stop(&vq);
+		cr_assert(virtq_restore(&vq, &state, mem, &err) == 0, "%s", err.msg);
+		cr_assert(memcmp(&vq, &before, sizeof(vq)) == 0, "features %zu", i);
+		for (uint16_t head = 1; head < 3; head++) {
+			cr_assert(virtq_pop(&vq, &chain) == VIRTQ_OK && chain.head == head);
+			virtq_push(&vq, chain.head, 2);
+		}
+		cr_assert(virtq_pop(&vq, &chain) == VIRTQ_EMPTY);
+		(void)!virtq_publish(&vq);
+		for (uint16_t head = 0; head < 3; head++) {
+			cr_assert(vring_take_used(&ring, &used) && used.id == head);
+		}
+		cr_assert(!vring_take_used(&ring, &used));
+	}
+}
+
+Test(virtq, a_state_is_checked_before_a_queue_goes_on_from_it)
+{
+	static const struct {
+		struct virtq_state state; /* size, features, rings, indexes */
+		const char *sentence;	  /* NULL: fine */
+		enum error_kind kind;
+	} cases[] = {
+		{{16, true, true, {0}, {0x1000}, {0x2000}, 7, 7}, NULL, ERR_NONE},
+		{{16, false, false, {0}, {0x1000}, {0x2000}, 16, 0}, NULL, ERR_NONE},
+		{{16, true, false, {0}, {0x1000}, {0x2000}, 3, 0xfff3}, NULL, ERR_NONE},
+		{{16, true, true, {0}, {0x1000}, {0x2000}, 17, 0},
+		 "A queue of 16 entries can't have taken 17 chains and given back 0",
+		 ERR_CORRUPT},
+		{{16, true, true, {0}, {0x1000}, {0x2000}, 4, 0xfff3},
+		 "can't have taken 4",
+		 ERR_CORRUPT},
+		{{16, true, true, {0}, {0x1000}, {0x2000}, 7, 8},
+		 "taken 7 chains and given back 8",
+		 ERR_CORRUPT},
+		{{0, true, true, {0}, {0x1000}, {0x2000}, 0, 0}, "A queue size of 0 is", ERR_GUEST},
+		{{512, true, true, {0}, {0x1000}, {0x2000}, 0, 0},
+		 "A queue size of 512 is",
+		 ERR_GUEST},
+		{{16, true, true, {8}, {0x1000}, {0x2000}, 0, 0}, "descriptor table", ERR_GUEST},
+		{{16, true, true, {0}, {GAP}, {0x2000}, 0, 0}, "available ring", ERR_GUEST},
+		{{16, true, true, {0}, {0x1000}, {END - 132}, 0, 0}, "used ring", ERR_GUEST},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct virtq tried = {0};
+		struct error err = {0};
+		int result = virtq_restore(&tried, &cases[i].state, mem, &err);
+
+		cr_expect(result == (cases[i].sentence == NULL ? 0 : -1), "case %zu: %s", i,
+			  err.msg);
+		cr_expect(err.kind == cases[i].kind, "case %zu", i);
+		if (cases[i].sentence != NULL) {
+			cr_expect(strstr(err.msg, cases[i].sentence) != NULL, "case %zu: %s", i,
+				  err.msg);
+			cr_expect(tried.size == 0, "case %zu: started", i);
+		} else {
+			cr_expect(tried.published == cases[i].state.next_used, "case %zu", i);
+		}
+	}
 }
 
 enum {
@@ -299,7 +410,23 @@ static const struct {
 	 0,
 	 0},
 	{"nothing", {{DATA_AT, 0, 0, 0}}, {{0}}, 0, 0},
-	{"nothing at the end", {{DATA_AT, 1, N, 1}, {DATA_AT, 0, W, 0}}, {{0}}, 0, 0},
+	{"nothing, in a table", {{TABLE_AT, 32, I, 0}}, {{0, 0, N, 1}, {0, 0, W, 0}}, 0, 0},
+	{"nothing at the end", {{DATA_AT, 1, N, 1}, {DATA_AT, 0, W, 0}}, {{0}}, 1, 1},
+	{"nothing in between, nowhere",
+	 {{DATA_AT, 1, N, 1}, {GAP, 0, N | W, 2}, {DATA_AT, 1, W, 0}},
+	 {{0}},
+	 2,
+	 1},
+	{"nothing to read behind what is written",
+	 {{DATA_AT, 1, N | W, 1}, {DATA_AT, 0, 0, 0}},
+	 {{0}},
+	 0,
+	 0},
+	{"a loop of nothing in a table",
+	 {{TABLE_AT, 32, I, 0}},
+	 {{0, 0, N, 1}, {0, 0, N, 0}},
+	 0,
+	 0},
 	{"itself", {{DATA_AT, 1, N, 0}}, {{0}}, 0, 0},
 	{"a loop behind",
 	 {{DATA_AT, 1, N, 1}, {DATA_AT, 1, N, 2}, {DATA_AT, 1, N, 1}},

@@ -586,6 +586,23 @@ Test(vsock_conn, a_host_that_goes_with_the_ring_full_resets_the_guest)
 	cr_assert(is_gone());
 }
 
+Test(vsock_conn, a_host_that_hangs_up_with_the_ring_full_and_no_credit_does_not_spin)
+{
+	int served;
+	struct bed_guest guest = bed_open_from_guest(&bed, 1, &served);
+
+	clog_up(&guest);
+	guest.buf_alloc = 0;
+	bed_send(&guest, VSOCK_OP_CREDIT_UPDATE, 0);
+	/* Not closed: what it has not read keeps the socket from being writable. */
+	shutdown(served, SHUT_RDWR);
+	bed_run(&bed);
+	cr_assert_eq(bed_run(&bed), 0);
+	bed_expect(&bed, VSOCK_OP_RST);
+	cr_assert(is_gone());
+	close(served);
+}
+
 Test(vsock_conn, a_reset_of_the_guest_closes_the_host)
 {
 	int client;

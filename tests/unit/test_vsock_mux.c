@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/lib/capture.h"
 #include "tests/unit/vsock_bed.h"
 #include "vmm/base/bytes.h"
 
@@ -569,6 +570,50 @@ Test(vsock_mux, out_of_descriptors_clients_wait_and_the_loop_does_not_spin)
 	close(client);
 }
 
+Test(vsock_mux, connections_leave_descriptors_to_others)
+{
+	struct bed_guest guest = {.bed = &bed, .host_port = BED_PORT};
+	int server = bed_serve(&bed, BED_PORT);
+	int client = dup(0);
+
+	/* The client's end still fits, the end of the device does not. */
+	bed.mux.fd_end = client + 1;
+	close(client);
+	client = bed_client(&bed);
+	cr_assert_eq(connections(), 0);
+	cr_assert_eq(metric_get(&bed.metrics.muxer_event_fails), 1);
+	bed_send(&guest, VSOCK_OP_REQUEST, 0);
+	bed_expect(&bed, VSOCK_OP_RST);
+	cr_assert_eq(connections(), 0);
+	close(client);
+	close(server);
+}
+
+Test(vsock_mux, why_the_host_refuses_is_logged_once_per_cause)
+{
+	struct bed_guest guest = {.bed = &bed, .host_port = BED_PORT};
+	int log = capture_log(LOG_WARN);
+	char line[200];
+
+	for (int round = 0; round < 3; round++) {
+		bed_send(&guest, VSOCK_OP_REQUEST, 0);
+		bed_expect(&bed, VSOCK_OP_RST);
+	}
+	snprintf(line, sizeof(line),
+		 "The guest can't connect to %s_%u: No such file or directory (os error 2).",
+		 bed.path, BED_PORT);
+	const char *text = captured(log);
+	const char *first = strstr(text, line);
+
+	cr_assert(first != NULL && strstr(first + 1, line) == NULL, "%s", text);
+	/* A file that nobody listens at. */
+	close(bed_serve(&bed, BED_PORT));
+	bed_send(&guest, VSOCK_OP_REQUEST, 0);
+	bed_expect(&bed, VSOCK_OP_RST);
+	cr_assert(strstr(captured(log), "Connection refused (os error 111)") != NULL);
+	close(log);
+}
+
 /* --- turns --- */
 
 Test(vsock_mux, connections_with_data_take_turns)
@@ -629,7 +674,7 @@ Test(vsock_mux, a_chain_without_room_for_data_is_not_the_end_of_it)
 	bed_say(client, "data");
 	bed.buffers = 0;
 	bed_run(&bed);
-	bed.io.chain = (struct virtq_chain){
+	bed.chain = (struct virtq_chain){
 		.count = 1, .write_len = VSOCK_HEADER_LEN, .segs = {{GPA(0), VSOCK_HEADER_LEN}}};
 	uint32_t len;
 

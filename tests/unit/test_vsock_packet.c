@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "devices/virtio/vsock_packet.h"
+#include "devices/virtio/vsock/vsock_packet.h"
 #include "vmm/base/bytes.h"
 
 enum {

@@ -65,11 +65,11 @@ static void serve(void *arg)
 	uint32_t len;
 
 	while (bed->buffers > 0 && vsock_mux_has_packet(&bed->mux)) {
-		bed->io.chain.count = 1;
-		bed->io.chain.readable = 0;
-		bed->io.chain.read_len = 0;
-		bed->io.chain.write_len = bed->buffer_len;
-		bed->io.chain.segs[0] =
+		bed->chain.count = 1;
+		bed->chain.readable = 0;
+		bed->chain.read_len = 0;
+		bed->chain.write_len = bed->buffer_len;
+		bed->chain.segs[0] =
 			(struct virtq_seg){.gpa = GPA(BED_DATA_AT), .len = bed->buffer_len};
 		if (vsock_mux_fill(&bed->mux, &bed->io, &len)) {
 			bed->buffers--;
@@ -104,6 +104,8 @@ void bed_init(struct bed *bed)
 	};
 
 	bed->io.mem = bed->mem;
+	bed->io.chain = &bed->chain;
+	fd_raise_limit();
 	cr_assert(vsock_mux_init(&bed->mux, &params, &err) == 0, "%s", err.msg);
 	vsock_mux_listen(&bed->mux, true);
 }
@@ -146,8 +148,8 @@ unsigned bed_run(struct bed *bed)
 
 void bed_wait(struct bed *bed, uint64_t ms)
 {
-	bed_now_ns += ms * 1000000;
-	bed->mux.timer.fn(&bed->mux.timer, EPOLLIN);
+	bed_now_ns += ms * NS_PER_MS;
+	bed->mux.timer.fn(&bed->mux.timer);
 	bed_run(bed);
 }
 
@@ -265,12 +267,12 @@ void bed_send_raw(struct bed *bed, const struct vsock_header *header, const void
 	vsock_header_encode(header, bytes);
 	cr_assert(gmem_write(bed->mem, GPA(at), bytes, sizeof(bytes)) == 0);
 	cr_assert(gmem_write(bed->mem, GPA(at + sizeof(bytes)), data, len - sizeof(bytes)) == 0);
-	bed->io.chain.count = 2;
-	bed->io.chain.readable = 2;
-	bed->io.chain.read_len = len;
-	bed->io.chain.write_len = 0;
-	bed->io.chain.segs[0] = (struct virtq_seg){.gpa = GPA(at), .len = 30};
-	bed->io.chain.segs[1] = (struct virtq_seg){.gpa = GPA(at + 30), .len = len - 30};
+	bed->chain.count = 2;
+	bed->chain.readable = 2;
+	bed->chain.read_len = len;
+	bed->chain.write_len = 0;
+	bed->chain.segs[0] = (struct virtq_seg){.gpa = GPA(at), .len = 30};
+	bed->chain.segs[1] = (struct virtq_seg){.gpa = GPA(at + 30), .len = len - 30};
 	vsock_mux_receive(&bed->mux, header, &bed->io);
 	serve(bed);
 }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "devices/virtio/vsock_mux.h"
+#include "devices/virtio/vsock/vsock_mux.h"
 
 enum {
 	BED_CID = 3,
@@ -29,6 +29,7 @@ struct bed {
 	struct evloop loop;
 	struct vsock_mux mux;
 	struct vsock_metrics metrics;
+	struct virtq_chain chain;
 	struct vsock_io io;
 	char dir[64];
 	char path[96];

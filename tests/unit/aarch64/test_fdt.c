@@ -314,6 +314,20 @@ Test(fdt, devices_are_at_their_addresses_with_their_interrupts)
 	free(m);
 }
 
+Test(fdt, generation_id_and_clock_page_are_in_hidden_memory)
+{
+	struct machine *m = machine_new(128 * MIB, 1);
+
+	write_fdt(m);
+	expect_string(m, "/vmgenid@801ffff0", "compatible", "microsoft,vmgenid");
+	EXPECT_CELLS(m, "/vmgenid@801ffff0", "reg", 0, 0x801ffff0, 0, 16);
+	EXPECT_CELLS(m, "/vmgenid@801ffff0", "interrupts", 0, 94, 1);
+	expect_string(m, "/ptp@801fe000", "compatible", "amazon,vmclock");
+	EXPECT_CELLS(m, "/ptp@801fe000", "reg", 0, 0x801fe000, 0, 0x1000);
+	EXPECT_CELLS(m, "/ptp@801fe000", "interrupts", 0, 95, 1);
+	free(m);
+}
+
 Test(fdt, a_device_that_is_not_attached_is_not_described)
 {
 	struct machine *m = machine_new(128 * MIB, 1);
@@ -352,7 +366,7 @@ Test(fdt, the_largest_machine_fits)
 	cr_assert_lt(fdt_totalsize(m->fdt), 48 << 10);
 	node_at(m, "/cpus/l3-cache31");
 	node_at(m, "/cpus/cpu@10f");
-	node_at(m, "/virtio_mmio@4007f000");
+	node_at(m, "/virtio_mmio@4007d000");
 	free(m);
 }
 

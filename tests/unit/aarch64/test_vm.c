@@ -54,6 +54,8 @@ Test(vm, the_slots_are_where_guests_know_them)
 		{PLATFORM_BOOT_TIMER, BUS_MMIO, 0x40000000, 0x1000, PLATFORM_NO_GSI, false},
 		{PLATFORM_SERIAL, BUS_MMIO, 0x40002000, 0x1000, 92, true},
 		{PLATFORM_RTC_PL031, BUS_MMIO, 0x40001000, 0x1000, 93, false},
+		{PLATFORM_VMGENID, BUS_RAM, 0x801ffff0, 16, 94, false},
+		{PLATFORM_VMCLOCK, BUS_RAM, 0x801fe000, 0x1000, 95, false},
 	};
 	size_t count;
 	const struct platform_dev *slots = arch_platform_slots(&count);
@@ -172,6 +174,17 @@ Test(vm, accesses_without_a_syndrome_become_exits_where_kvm_can)
 		cr_assert_eq(vm.vcpu_count, 3);
 		arch_vm_destroy(&vm);
 	}
+}
+
+Test(vm, a_machine_that_is_loaded_needs_no_caches_for_a_device_tree)
+{
+	struct arch_vm vm;
+	struct error err = {0};
+
+	cr_assert_eq(arch_vm_init(&vm, KVM, VM,
+				  &(struct arch_machine){.vcpu_count = 1, .is_loaded = true}, &err),
+		     0);
+	cr_expect_eq(vm.caches.count, 0);
 }
 
 Test(vm, the_counter_offset_is_optional)

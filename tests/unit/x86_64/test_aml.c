@@ -79,6 +79,20 @@ Test(aml, resources_are_a_buffer_with_an_end_tag)
 		     0, 0, 0x79, 0);
 }
 
+Test(aml, a_method_notifies_the_device_of_an_event)
+{
+	struct written w;
+
+	aml_init(&w.aml, w.bytes, sizeof(w.bytes));
+
+	const size_t method = aml_method_begin(&w.aml, "_EVT", 1);
+
+	aml_notify_if(&w.aml, 22, "VGEN");
+	aml_method_end(&w.aml, method);
+	EXPECT_BYTES(&w, 0x14, 19, '_', 'E', 'V', 'T', 0x09, 0xa0, 12, 0x93, 0x68, 0x0a, 22, 0x86,
+		     'V', 'G', 'E', 'N', 0x0a, 0x80);
+}
+
 /* The package length's borders: it counts itself, in 1, 2 or 3 bytes [acpi-6.5 20.2.4]. */
 static const struct {
 	size_t body; /* bytes in the device, its name included */

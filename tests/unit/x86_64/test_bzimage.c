@@ -86,18 +86,21 @@ Test(bzimage, each_damage_is_one_sentence_that_names_it)
 	}
 }
 
-Test(bzimage, a_file_cut_at_any_byte_is_corrupt)
+/* Its size is told in paragraphs of 16 bytes, the last of which need not be full. */
+Test(bzimage, a_file_that_lacks_a_paragraph_is_corrupt)
 {
 	const struct image whole = image_bzimage();
 	struct guest guest = guest_new(GUEST_MIB);
 
 	for (size_t len = 0; len < whole.len; len++) {
+		bool is_whole = len > whole.len - 16;
 		struct image image = whole;
 		struct error err = {0};
 
 		image.len = len;
-		cr_expect_eq(guest_load(&guest, &image, &err), -1, "cut at %zu", len);
-		cr_expect_eq(err.kind, ERR_CORRUPT, "cut at %zu: %s", len, err.msg);
+		cr_expect_eq(guest_load(&guest, &image, &err), is_whole ? 0 : -1, "cut at %zu: %s",
+			     len, err.msg);
+		cr_expect(is_whole || err.kind == ERR_CORRUPT, "cut at %zu: %s", len, err.msg);
 	}
 	guest_free(&guest);
 }

@@ -21,9 +21,9 @@ Test(sysmem, tables_follow_each_other_aligned_to_16)
 	guest_free(&guest);
 }
 
-Test(sysmem, the_pool_can_be_filled_to_its_end_and_not_beyond)
+Test(sysmem, the_pool_can_be_filled_to_the_clock_page_and_not_beyond)
 {
-	static uint8_t bytes[0xe0000 - 0x9fc00];
+	static uint8_t bytes[0xde000 - 0x9fc00];
 	struct guest guest = guest_new(64);
 	struct sysmem sys = sysmem_init(guest.mem);
 	struct error err = {0};

@@ -58,6 +58,17 @@ Test(vm, fixed_devices_are_where_guests_look_for_them)
 		 .gsi = PLATFORM_NO_GSI},
 		{.kind = PLATFORM_SERIAL, .bus = BUS_PIO, .base = 0x3f8, .len = 8, .gsi = 4},
 		{.kind = PLATFORM_I8042, .bus = BUS_PIO, .base = 0x60, .len = 5, .gsi = 1},
+		{.kind = PLATFORM_ACPI_SLEEP,
+		 .bus = BUS_PIO,
+		 .base = 0x600,
+		 .len = 2,
+		 .gsi = PLATFORM_NO_GSI},
+		{.kind = PLATFORM_VMGENID, .bus = BUS_RAM, .base = 0xdfff0, .len = 16, .gsi = 22},
+		{.kind = PLATFORM_VMCLOCK,
+		 .bus = BUS_RAM,
+		 .base = 0xde000,
+		 .len = 0x1000,
+		 .gsi = 23},
 	};
 	size_t count;
 	const struct platform_dev *slots = arch_platform_slots(&count);
@@ -143,6 +154,19 @@ static int pit(int fd, unsigned long request, void *arg)
 	return 0;
 }
 
+/* An input that is open when no driver has come yet reaches the guest as a fault. */
+static int masked_pic(int fd, unsigned long request, void *arg)
+{
+	const struct kvm_irqchip *chip = arg;
+
+	(void)fd;
+	(void)request;
+	cr_expect_lt(chip->chip_id, 2);
+	cr_expect_eq(chip->chip.pic.imr, 0xff);
+	cr_expect_eq(chip->chip.pic.elcr_mask, chip->chip_id == 0 ? 0xf8 : 0xde);
+	return 0;
+}
+
 static const struct arch_machine four = {.vcpu_count = 4, .smt = true};
 
 Test(vm, init_makes_the_irqchip_before_the_pit)
@@ -153,9 +177,12 @@ Test(vm, init_makes_the_irqchip_before_the_pit)
 
 	kvm_fake_script(KVM_GET_SUPPORTED_CPUID, supported_cpuid);
 	kvm_fake_script(KVM_CREATE_PIT2, pit);
+	kvm_fake_script(KVM_SET_IRQCHIP, masked_pic);
 	cr_assert_eq(arch_vm_init(&vm, KVM_FD, VM_FD, &four, &err), 0, "%s", err.msg);
 	cr_expect_lt(kvm_fake_first(KVM_CREATE_IRQCHIP), kvm_fake_first(KVM_CREATE_PIT2));
 	cr_expect_eq(kvm_fake_count(KVM_CREATE_PIT2), 1);
+	cr_expect_lt(kvm_fake_first(KVM_CREATE_IRQCHIP), kvm_fake_first(KVM_SET_IRQCHIP));
+	cr_expect_eq(kvm_fake_count(KVM_SET_IRQCHIP), 2);
 	kvm_fake_calls(&calls);
 	cr_expect_eq(calls[kvm_fake_first(KVM_SET_TSS_ADDR)].arg, 0xfffbd000);
 	cr_expect_eq(calls[kvm_fake_first(KVM_SET_TSS_ADDR)].fd, VM_FD);
@@ -177,6 +204,7 @@ Test(vm, init_fails_with_the_name_of_the_ioctl_that_failed)
 		{KVM_GET_SUPPORTED_CPUID, "KVM_GET_SUPPORTED_CPUID"},
 		{KVM_SET_TSS_ADDR, "KVM_SET_TSS_ADDR"},
 		{KVM_CREATE_IRQCHIP, "KVM_CREATE_IRQCHIP"},
+		{KVM_SET_IRQCHIP, "KVM_SET_IRQCHIP"},
 		{KVM_CREATE_PIT2, "KVM_CREATE_PIT2"},
 	};
 

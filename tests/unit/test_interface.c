@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of vmm/resources/net.c: what requests leave in the list of interfaces. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "tests/fake/kvm_fake.h"
+#include "tests/unit/api_bed.h"
+#include "vmm/base/bytes.h"
+
+#define CREATE "Network config error: Could not create the network device: "
+
+static unsigned fds;
+static struct vm_config *const config = &api_bed.microvm.config;
+
+static void set_up(void)
+{
+	api_bed_init();
+	fds = kvm_fake_open_fds();
+}
+
+static void tear_down(void)
+{
+	microvm_destroy(&api_bed.microvm);
+	cr_expect_eq(kvm_fake_open_fds(), fds, "a descriptor leaks");
+	api_bed_destroy();
+}
+
+TestSuite(interface, .init = set_up, .fini = tear_down);
+
+/* As if its TAP had been opened: that needs rights which a test may not have. */
+static void add(const char *id, const char *tap, const char *mac)
+{
+	config->nets = reallocarray(config->nets, config->net_count + 1, sizeof(config->nets[0]));
+	config->nets[config->net_count++] = (struct net_interface){
+		.config = {.iface_id = strdup(id),
+			   .host_dev_name = strdup(tap),
+			   .guest_mac = mac != NULL ? strdup(mac) : NULL},
+		.tap = dup(STDIN_FILENO),
+	};
+}
+
+static void put(const char *id, const char *fields, const char *fault)
+{
+	char line[64];
+	char body[256];
+
+	(void)!snprintf(line, sizeof(line), "PUT /network-interfaces/%s", id);
+	(void)!snprintf(body, sizeof(body), "{\"iface_id\":\"%s\",%s}", id, fields);
+	api_bed_expect(line, body, fault);
+}
+
+Test(interface, one_that_is_replaced_hands_its_tap_on)
+{
+	add("a", "tap0", NULL);
+	add("b", "tap1", "06:00:00:00:00:01");
+	add("c", "tap2", NULL);
+
+	int tap = config->nets[0].tap;
+
+	put("a", "\"host_dev_name\":\"tap0\",\"guest_mac\":\"06:00:00:00:00:AA\"", NULL);
+	cr_assert_eq(config->net_count, 3);
+	/* The last one takes its place [compat]. */
+	cr_expect_str_eq(config->nets[0].config.iface_id, "c");
+	cr_expect_str_eq(config->nets[1].config.iface_id, "b");
+	cr_expect_str_eq(config->nets[2].config.iface_id, "a");
+	cr_expect_eq(config->nets[2].tap, tap);
+	cr_expect_str_eq(config->nets[2].config.guest_mac, "06:00:00:00:00:aa");
+	put("a", "\"host_dev_name\":\"tap0\"", NULL);
+	cr_expect_null(config->nets[2].config.guest_mac);
+	cr_expect_eq(kvm_fake_open_fds(), fds + 3);
+}
+
+Test(interface, a_bad_one_changes_nothing)
+{
+	add("a", "tap0", "06:00:00:00:00:01");
+	add("b", "fd:7", NULL);
+	put("b", "\"host_dev_name\":\"tap1\",\"guest_mac\":\"06:00:00:00:00:01\"",
+	    API_FAULT("Network config error: The MAC address is already in use: "
+		      "06:00:00:00:00:01"));
+	put("a", "\"host_dev_name\":\"tap0\",\"mtu\":67",
+	    API_FAULT(CREATE "MTU 67 is out of range [68, 65535]"));
+	cr_expect_eq(config->net_count, 2);
+	cr_expect_str_eq(config->nets[0].config.guest_mac, "06:00:00:00:00:01");
+	cr_expect_eq(kvm_fake_open_fds(), fds + 2);
+	/* An interface may keep its own address, and a descriptor. */
+	put("a", "\"host_dev_name\":\"tap0\",\"guest_mac\":\"06:00:00:00:00:01\"", NULL);
+	put("b", "\"host_dev_name\":\"fd:7\"", NULL);
+}
+
+Test(interface, two_on_one_tap_are_refused_however_it_is_spelled)
+{
+	struct ifreq ifr = {.ifr_name = "twice0", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int tap = unshare(CLONE_NEWNET) == 0 ? open("/dev/net/tun", O_RDWR) : -1;
+	char body[64];
+	char message[256];
+
+	if (tap < 0 || ioctl(tap, TUNSETIFF, &ifr) < 0) {
+		cr_skip_test("no TAP can be made here: %s", strerror(errno));
+	}
+	(void)!snprintf(body, sizeof(body), "\"host_dev_name\":\"fd:%d\"", tap);
+	put("a", body, NULL);
+	put("a", body, NULL);
+	(void)!snprintf(
+		message, sizeof(message),
+		API_FAULT(CREATE "Open tap device failed: fd:0%d is that of another interface"),
+		tap);
+	(void)!snprintf(body, sizeof(body), "\"host_dev_name\":\"fd:0%d\"", tap);
+	put("b", body, message);
+	put("a", body, NULL);
+	cr_expect_eq(config->net_count, 1);
+	close(tap);
+}
