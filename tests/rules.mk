@@ -5,12 +5,13 @@
 
 # Units run against a scripted KVM: tests/fake/kvm_fake.c in place of vmm/base/kvm_sys.c.
 FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
-# What the units and the fuzzers share; the others of tests/lib drive the real binary.
-UNIT_LIB_SRC := $(filter-out tests/lib/api_client.c tests/lib/testbed.c,$(wildcard tests/lib/*.c))
+# Of tests/lib these drive the real binary; the others are for units and fuzzers.
+TEST_LIB_SRC := $(addprefix tests/lib/,testbed.c api_client.c squib.c runner.c)
+UNIT_LIB_SRC := $(filter-out $(TEST_LIB_SRC),$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(wildcard seccomp/*.c) \
-	$(UNIT_LIB_SRC) $(CTL_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
+	$(UNIT_LIB_SRC) $(CTL_SRC) $(EDITOR_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
-UNIT_ARCH_SRC := $(wildcard tests/unit/$(ARCH)/*.c) $(FAKE_KVM) $(ARCH_SRC) \
+UNIT_ARCH_SRC := $(wildcard tests/unit/$(ARCH)/*.c) $(FAKE_KVM) $(ARCH_SRC) $(EDITOR_ARCH_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
 
 # criterion does not bear ThreadSanitizer; a stand-in of its interface does.
@@ -39,7 +40,7 @@ ALLOC_GUARD := $(ALLOCATORS:%=-Wl,--wrap=%)
 
 $(B)/unit: $(patsubst %.c,$(B)/fake/%.o,$(UNIT_SRC)) $(FILTER_DATA)
 	@echo "  LD      $@"
-	@$(CC) $(UNIT_LDFLAGS) $(ALLOC_GUARD) -o $@ $^ $(UNIT_LIBS) $(LDLIBS) -lcap
+	@$(CC) $(UNIT_LDFLAGS) $(ALLOC_GUARD) -o $@ $^ $(UNIT_LIBS) $(LDLIBS) -lcap -lzstd
 
 # The units run on this host. Where ARCH is another one, its code is compiled for the host as well:
 # it is C, and all that it wants of the other machine is KVM's types, which are in the kernel
@@ -81,7 +82,7 @@ unit: $(B)/unit-arch ## build and run the unit tests of ARCH
 
 # --- the API's description: against the tables that the code has ---
 
-$(B)/api_dump: $(call objects,tests/api/dump.c $(API_SRC) $(DEVICE_SRC) $(BASE_SRC))
+$(B)/api_dump: $(call objects,tests/api/dump.c $(filter-out vmm/main.c,$(SQUIB_SRC))) $(FILTER_DATA)
 	@echo "  LD      $@"
 	@$(CC) $(LDFLAGS) -pie -o $@ $^ $(LDLIBS)
 
@@ -89,9 +90,6 @@ $(B)/api_dump: $(call objects,tests/api/dump.c $(API_SRC) $(DEVICE_SRC) $(BASE_S
 api-description: $(B)/api_dump ## compare api/squib.yaml with the source
 	@$(B)/api_dump >$(B)/api_dump.json
 	@tests/api/check_description $(B)/api_dump.json <api/squib.yaml
-
-# What the runners below share.
-TEST_LIB_SRC := tests/lib/testbed.c tests/lib/api_client.c
 
 # --- end-to-end: one static runner for the host and for nested machines ---
 
@@ -102,7 +100,7 @@ $(B)/e2e: $(call objects,$(wildcard tests/e2e/*.c) $(TEST_LIB_SRC))
 # --- devices under Linux and under payloads: the guest's tools, the runner ---
 
 # As little as a program can be that runs in the guest and in the nested machine.
-$(B)/gt: $(call objects,$(wildcard tests/guest_tools/*.c))
+$(B)/gt: $(call objects,$(wildcard tests/guests/tools/*.c))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -s -o $@ $^
 
@@ -130,14 +128,14 @@ $(B)/seccomp_provoke: $(call objects,tests/seccomp/provoke.c $(TEST_LIB_SRC))
 
 # It judges samples of either architecture on this host.
 ifeq ($(ARCH),$(HOST_ARCH))
-$(B)/seccomp_needs: $(call objects,tests/seccomp/needs.c tests/lib/bpf.c seccomp/policy.c seccomp/compile.c seccomp/filter.c $(BASE_SRC)) $(FILTER_DATA)
+$(B)/seccomp_needs: $(call objects,tests/seccomp/needs.c seccomp/policy.c seccomp/compile.c $(FILTER_SRC) $(BASE_SRC)) $(FILTER_DATA)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp $(LDLIBS)
 endif
 
 # --- the API from outside: vectors of requests and answers, and clients that mean no good ---
 
-$(B)/api_vectors: $(call objects,$(addprefix tests/api/,run.c script.c text.c metrics.c) $(TEST_LIB_SRC))
+$(B)/api_vectors: $(call objects,$(addprefix tests/api/,run.c script.c text.c config.c metrics.c) $(TEST_LIB_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
 
@@ -145,25 +143,35 @@ $(B)/api_hostile: $(call objects,tests/api/hostile.c $(TEST_LIB_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
 
+# --- the metadata service's network under this kernel's TCP: a program of its own ---
+
+$(B)/mmds_peer: $(call objects,$(wildcard tests/mmds/*.c) $(wildcard devices/mmds/*.c) $(BASE_SRC))
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # --- the jailer: a static program to jail ---
 
 $(B)/jailer_probe: $(call objects,tests/jailer/probe.c)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
 
-.PHONY: test unit e2e api guest-files fuzz eva lint format
+.PHONY: test test-long unit e2e api guest-files fuzz eva lint lint-style lint-arch analyze format
 guest-files: ## prepare guest kernel, root file system, load generators and stock kernel of ARCH
-	@tools/guest_kernel $(ARCH)
-	@tools/guest_image $(ARCH)
-	@tools/guest_load $(ARCH)
-	@tools/guest_stock $(ARCH)
+	@tools/dev/guest_kernel $(ARCH)
+	@tools/dev/guest_image $(ARCH)
+	@tools/dev/guest_load $(ARCH)
+	@tools/dev/guest_stock $(ARCH)
 
 test: ## install what is missing, then check and test everything, both architectures
-	@tools/setup build guest test lint
+	@tools/dev/setup build guest test lint
 	@tests/run
 
+test-long: ## what is slow and seldom fails: clang's builds, the same bytes twice, long fuzzing
+	@tools/dev/setup build guest test lint
+	@tests/run --long
+
 e2e: all $(B)/e2e guests $(B)/kvm_probe ## run the guests' tests of ARCH (T=part of a name)
-	@tests/guests $(ARCH) $(T)
+	@tests/e2e/run_all $(ARCH) $(T)
 
 api: all $(B)/api_vectors $(B)/api_hostile guests $(B)/kvm_probe ## play the API's vectors on ARCH (T=part of a file name)
 	@tests/api/run_all $(if $(filter $(ARCH),$(HOST_ARCH)),-d) $(ARCH) $(T)
@@ -171,7 +179,7 @@ api: all $(B)/api_vectors $(B)/api_hostile guests $(B)/kvm_probe ## play the API
 # --- fuzzers: in process, on the host, with the real loaders of either architecture ---
 
 FUZZ_SECONDS ?= 60
-FUZZ_FLAGS := -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+FUZZ_FLAGS := -std=gnu17 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 # A fuzzer's name may end in an architecture: then it is linked with that one's boot code, which
@@ -180,17 +188,35 @@ fuzz_arch = $(or $(filter x86_64,$(findstring x86_64,$(1))),$(filter aarch64,$(f
 FUZZ_ARCH_SRC_x86_64 := $(wildcard arch/x86_64/*.c)
 FUZZ_ARCH_SRC_aarch64 := arch/aarch64/boot.c arch/aarch64/fdt.c arch/aarch64/cache.c
 FUZZ_BASE_SRC := $(wildcard vmm/base/*.c)
-FUZZ_SECCOMP_SRC := seccomp/policy.c seccomp/filter.c
+FUZZ_SECCOMP_SRC := seccomp/policy.c $(FILTER_SRC)
 
-build/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(UNIT_LIB_SRC) $(FUZZ_SECCOMP_SRC) $(FILTER_DATA) $(BASE_SRC) $(DEVICE_SRC) $(API_SRC)
-	@mkdir -p $(@D)
-	@echo "  FUZZLD  $@"
-	@clang $(FUZZ_FLAGS) -I. -I$(if $(call fuzz_arch,$*),arch/$(call fuzz_arch,$*),tests/fake) \
-		-D_GNU_SOURCE -o $@ $< $(FUZZ_BASE_SRC) \
-		$(if $(call fuzz_arch,$*),$(FUZZ_ARCH_SRC_$(call fuzz_arch,$*)), \
-		$(if $(filter policy filter_file,$*),$(FUZZ_SECCOMP_SRC) $(FILTER_DATA), \
-		$(DEVICE_SRC) $(API_SRC) $(wildcard vmm/config*.c) tests/fake/arch_fake.c $(UNIT_LIB_SRC))) \
-		-ljansson -l:liburing.a $(if $(filter aarch64,$(call fuzz_arch,$*)),-l:libfdt.so.1)
+fuzz_isa = $(or $(call fuzz_arch,$(1)),fake)
+FUZZ_INCLUDE_fake := tests/fake
+FUZZ_INCLUDE_x86_64 := arch/x86_64
+FUZZ_INCLUDE_aarch64 := arch/aarch64
+FUZZ_DEVICES_SRC := $(DEVICE_SRC) $(API_SRC) $(VMM_SRC) $(FILTER_SRC) tests/fake/arch_fake.c $(UNIT_LIB_SRC)
+# A scripted KVM where state is loaded into one.
+fuzz_base_src = $(if $(filter state_%,$(1)),$(FAKE_KVM) $(filter-out vmm/base/kvm_sys.c,$(FUZZ_BASE_SRC)),$(FUZZ_BASE_SRC))
+fuzz_src = tests/fuzz/fuzz_$(1).c $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
+	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC),$(FUZZ_DEVICES_SRC)))
+fuzz_objects = $(patsubst %.c,build/fuzz/obj/$(call fuzz_isa,$(1))/%.o,$(call fuzz_src,$(1)))
+
+# Each source is compiled once for each architecture that fuzzers see, and shared by them.
+define fuzz_rules
+build/fuzz/obj/$(1)/%.o: %.c
+	@mkdir -p $$(@D)
+	@echo "  FUZZCC  $$@"
+	@clang $$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -I. -I$$(FUZZ_INCLUDE_$(1)) -D_GNU_SOURCE -c -o $$@ $$<
+endef
+$(foreach isa,fake x86_64 aarch64,$(eval $(call fuzz_rules,$(isa))))
+
+define fuzz_link
+build/fuzz/$(1): $(call fuzz_objects,$(1)) $(if $(call fuzz_arch,$(1)),,$(FILTER_DATA))
+	@echo "  FUZZLD  $$@"
+	@clang $$(FUZZ_FLAGS) -fsanitize=fuzzer -o $$@ $$^ -ljansson -l:liburing.a -lsodium $(if $(filter aarch64,$(call fuzz_arch,$(1))),-l:libfdt.so.1)
+endef
+$(foreach fuzzer,$(FUZZERS),$(eval $(call fuzz_link,$(fuzzer))))
+-include $(shell find build/fuzz/obj -name '*.d' 2>/dev/null)
 
 fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus
 	@printf '%s\n' $(FUZZERS) | xargs -P $$(nproc) -I NAME tests/fuzz/run NAME $(FUZZ_SECONDS)
@@ -202,37 +228,52 @@ EVA := $(patsubst tests/eva/eva_%.c,%,$(wildcard tests/eva/eva_*.c))
 eva: ## show by Frama-C that the pure modules have no run-time errors
 	@printf '%s\n' $(EVA) | xargs -P $$(nproc) -n 1 tests/eva/run
 
+# --- mutants: faults in the sources that no unit notices ---
+
+.PHONY: mutants
+mutants: ## make faults in FILES, and report those that no unit test notices (COUNT=N of them)
+	@tools/check/mutants $(if $(COUNT),--count $(COUNT)) $(FILES)
+
 # --- static checks ---
 
-LINT_SRC = $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'seccomp/*.c' 'tools/ctl_*.c' \
-	tools/squibctl.c tools/seccompiler.c 'tools/jailer/*.c')
-LINT_ARCH_SRC = $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c')
+LINT_SRC = $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'seccomp/*.c' 'tools/squibctl/*.c' \
+	'tools/lib/*.c' 'tools/snapshot_editor/*.c' ':!tools/snapshot_editor/regs_*' \
+	tools/seccompiler/main.c 'tools/jailer/*.c')
+LINT_ARCH_SRC = $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c' tools/snapshot_editor/regs_$(ARCH).c)
 SHELL_SRC = $(shell git grep -lI --untracked '^\#!.*sh' -- tools tests .ci)
 
-# The analyzers do not know the cleanup attribute, and see leaks: those are the sanitizers' to find.
-lint: ## format, layers, headers, sizes, clang-tidy, cppcheck, gcc's analyzer, shellcheck
-	@tools/check_layers.sh
-	@tools/check_limits.sh
-	@tools/check_policies.sh
-	@tools/check_headers.sh "$(CC)" $(ARCH)
-	@tools/check_headers.sh "clang --target=$(TRIPLE)" $(ARCH)
+lint: lint-style analyze ## format, layers, headers, sizes, clang-tidy, cppcheck, gcc's analyzer, shellcheck
+
+lint-style:
+	@tools/check/layers.sh
+	@tools/check/limits.sh
+	@tools/check/policies.sh
 	@clang-format --dry-run -Werror $$(git ls-files -co --exclude-standard '*.c' '*.h')
 	@echo "format: ok"
-	@printf '%s\n' $(LINT_SRC) $(LINT_ARCH_SRC) | xargs -P $$(nproc) -n 8 sh -c \
-		'clang-tidy --quiet "$$@" -- --target=$(TRIPLE) -std=gnu17 $(CPPFLAGS) 2>&1' tidy \
-		| grep -v 'warnings generated' ; test $${PIPESTATUS[1]} -eq 0
-	@echo "clang-tidy: ok"
-	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
-		--suppress=missingIncludeSystem --suppress=memleak --suppress=resourceLeak -I. -Iarch/$(ARCH) $(LINT_SRC) $(LINT_ARCH_SRC)
-	@echo "cppcheck: ok"
-	@printf '%s\n' $(LINT_SRC) $(LINT_ARCH_SRC) | xargs -P $$(nproc) -n 1 \
-		$(CC) $(CPPFLAGS) -std=gnu17 -O1 -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null -MF /dev/null
-	@echo "analyzer: ok"
 	@shellcheck -x -P SCRIPTDIR $(SHELL_SRC)
 	@echo "shellcheck: ok"
 
-lint: SHELL := /bin/bash
-lint: COMPILER := gcc
+# What reads C as ARCH has it; lint-arch looks at the sources that only ARCH has.
+# The analyzers do not know the cleanup attribute, and see leaks: those are the sanitizers' to find.
+ANALYZE_SRC = $(LINT_SRC) $(LINT_ARCH_SRC)
+lint-arch: ANALYZE_SRC = $(LINT_ARCH_SRC)
+lint-arch: analyze
+analyze:
+	@tools/check/headers.sh "$(CC)" $(ARCH)
+	@tools/check/headers.sh "clang --target=$(TRIPLE)" $(ARCH)
+	@printf '%s\n' $(ANALYZE_SRC) | xargs -P $$(nproc) -n 4 sh -c \
+		'clang-tidy --quiet "$$@" -- --target=$(TRIPLE) -std=gnu17 $(CPPFLAGS) 2>&1' tidy \
+		| grep -v 'warnings generated' ; test $${PIPESTATUS[1]} -eq 0
+	@echo "clang-tidy: ok"
+	@cppcheck -j $$(nproc) --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
+		--suppress=missingIncludeSystem --suppress=memleak --suppress=resourceLeak -I. -Iarch/$(ARCH) $(ANALYZE_SRC)
+	@echo "cppcheck: ok"
+	@printf '%s\n' $(ANALYZE_SRC) | xargs -P $$(nproc) -n 1 \
+		$(CC) $(CPPFLAGS) -std=gnu17 -O1 -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null -MF /dev/null
+	@echo "analyzer: ok"
+
+analyze: SHELL := /bin/bash
+analyze: COMPILER := gcc
 
 format: ## format the sources in place
 	@clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')

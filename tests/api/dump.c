@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Prints the API's routes and field tables as JSON, for check_description. */
+/* Prints the operations and field tables of all resources as JSON, for check_description. */
 #include <stdio.h>
 #include <string.h>
 
-#include "api/router.h"
-#include "api/schemas.h"
+#include "vmm/base/bytes.h"
+#include "vmm/resources/resource.h"
 
 static const char *const types[] = {
-	[SCHEMA_BOOL] = "boolean",  [SCHEMA_U8] = "uint8",	 [SCHEMA_U16] = "uint16",
-	[SCHEMA_U32] = "uint32",    [SCHEMA_U64] = "uint64",	 [SCHEMA_USIZE] = "uint64",
-	[SCHEMA_STRING] = "string", [SCHEMA_STRING_MAP] = "map", [SCHEMA_ENUM] = "enum",
-	[SCHEMA_OBJECT] = "object", [SCHEMA_LIST] = "list",
+	[SCHEMA_BOOL] = "boolean",  [SCHEMA_U8] = "uint8",	[SCHEMA_U16] = "uint16",
+	[SCHEMA_U32] = "uint32",    [SCHEMA_U64] = "uint64",	[SCHEMA_USIZE] = "uint64",
+	[SCHEMA_STRING] = "string", [SCHEMA_PATH] = "string",	[SCHEMA_STRING_MAP] = "map",
+	[SCHEMA_ENUM] = "enum",	    [SCHEMA_OBJECT] = "object", [SCHEMA_LIST] = "list",
 };
 
 static const char *const needs[] = {
@@ -46,29 +46,67 @@ static json_t *dump_field(const struct schema *schema, const struct schema_field
 	return json;
 }
 
-static json_t *dump_schema(const struct schema *schema)
-{
-	json_t *fields = json_array();
+/* Each table once. */
+static struct {
+	const struct schema *list[128];
+	size_t count;
+} seen;
 
-	for (size_t i = 0; i < schema->count; i++) {
-		json_array_append_new(fields, dump_field(schema, &schema->fields[i]));
+static bool is_new(const struct schema *schema)
+{
+	for (size_t i = 0; i < seen.count; i++) {
+		if (seen.list[i] == schema) {
+			return false;
+		}
 	}
-	return json_pack("{s:s, s:b, s:o}", "name", schema->name, "open", schema->is_open, "fields",
-			 fields);
+	if (seen.count < ARRAY_COUNT(seen.list)) {
+		seen.list[seen.count++] = schema;
+	}
+	return true;
 }
 
-static json_t *dump_route(const struct route *route)
+/* The table and those of the objects in it. */
+static void dump_schema(json_t *schemas, const struct schema *schema)
 {
-	const char *tokens[] = {route->path.first, route->path.second, route->path.third};
+	json_t *fields;
+
+	if (schema == NULL || !is_new(schema)) {
+		return;
+	}
+	fields = json_array();
+	for (size_t i = 0; i < schema->count; i++) {
+		const struct schema_field *field = &schema->fields[i];
+
+		json_array_append_new(fields, dump_field(schema, field));
+		if (field->type == SCHEMA_OBJECT || field->type == SCHEMA_LIST) {
+			dump_schema(schemas, field->object);
+		}
+	}
+	json_array_append_new(schemas, json_pack("{s:s, s:b, s:o}", "name", schema->name, "open",
+						 schema->is_open, "fields", fields));
+}
+
+static void dump_route(json_t *routes, const struct resource *resource, enum http_method number)
+{
+	const struct method *method = &resource->methods[number];
 	char path[128] = "";
 
-	for (size_t i = 0; i < 3 && tokens[i] != ROUTE_ANY && tokens[i][0] != '\0'; i++) {
-		strcat(path, "/");
-		strcat(path, tokens[i]);
+	if (method->states == 0 || resource->arch != NULL) {
+		return;
 	}
-	return json_pack("{s:s, s:s, s:b, s:b}", "method", methods[route->method], "path",
-			 path[0] != '\0' ? path : "/", "reads", (route->flags & BODY_READ) != 0,
-			 "may_lack_body", (route->flags & BODY_ABSENT) != 0);
+	for (size_t i = 0; i < RESOURCE_TOKENS && resource->path[i] != NULL; i++) {
+		strcat(path, "/");
+		strcat(path, resource->path[i]);
+	}
+	if (resource->has_id) {
+		strcat(path, "/{id}");
+	}
+	json_array_append_new(
+		routes,
+		json_pack("{s:s, s:s, s:b, s:b}", "method", methods[number], "path", path, "reads",
+			  method->body == BODY_JSON || method->body == BODY_MAYBE ||
+				  method->body == BODY_TEXT,
+			  "may_lack_body", method->body != BODY_JSON && method->body != BODY_TEXT));
 }
 
 int main(void)
@@ -76,12 +114,11 @@ int main(void)
 	json_t *schemas = json_array();
 	json_t *routes = json_array();
 
-	for (size_t i = 0; api_schemas[i] != NULL; i++) {
-		json_array_append_new(schemas, dump_schema(api_schemas[i]));
-	}
-	for (size_t i = 0; i < router_route_count; i++) {
-		if ((router_routes[i].flags & ROUTE_UNKNOWN) == 0) {
-			json_array_append_new(routes, dump_route(&router_routes[i]));
+	for (size_t i = 0; resources[i] != NULL; i++) {
+		dump_schema(schemas, resources[i]->answer);
+		for (int method = 0; method < HTTP_METHODS; method++) {
+			dump_schema(schemas, resources[i]->methods[method].schema);
+			dump_route(routes, resources[i], (enum http_method)method);
 		}
 	}
 

@@ -9,10 +9,7 @@
  * threads and descriptors, and at most GROWTH_KIB more resident, guest RAM not counted. The
  * attacks draw their bytes from a seeded generator: SEED in the environment repeats a run.
  */
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +18,8 @@
 #include <unistd.h>
 
 #include "tests/lib/api_client.h"
-#include "tests/lib/testbed.h"
+#include "tests/lib/runner.h"
+#include "tests/lib/squib.h"
 #include "vmm/version.h"
 
 #define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -29,34 +27,19 @@
 enum {
 	GUEST_MIB = 64,
 	GROWTH_KIB = 512,
-	PATIENCE_MS = 20000,
 	ATTACK_MS = 2000, /* none takes longer, but for its last step */
 	CROWD = 1000,
 	PLACES = 9, /* of connections, beside the good client's */
 	REFUSAL_LEN = 120,
-	ANSWER_LEN = 4096
 };
 
 struct scene {
 	struct squib squib;
-	char socket[PATH_LEN];
-	int good; /* the good client's connection */
 	unsigned good_asked;
 	uint64_t random;
 	uint64_t deadline;   /* of the attack */
 	unsigned long count; /* the guest's, when it was looked at last */
-	char failure[512];
 };
-
-__attribute__((format(printf, 2, 3))) static bool fail(struct scene *scene, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(scene->failure, sizeof(scene->failure), fmt, args);
-	va_end(args);
-	return false;
-}
 
 /* xorshift64* */
 static uint32_t draw(struct scene *scene, uint32_t below)
@@ -99,21 +82,22 @@ static bool ask(struct scene *scene, int fd, const struct exchange *exchange)
 					exchange->body, body_len);
 
 	if (!api_send(fd, request, len, PATIENCE_MS)) {
-		return fail(scene, "the good client can't send %s", exchange->path);
+		return squib_fail(&scene->squib, "the good client can't send %s", exchange->path);
 	}
 	len = api_format_answer(expected, sizeof(expected), exchange->status, false,
 				exchange->answer, answer_len);
 	size_t got = api_receive(fd, answer, sizeof(answer), PATIENCE_MS, &is_whole);
 
 	return (got == len && memcmp(answer, expected, len) == 0) ||
-	       fail(scene, "the good client's %s %s got %.*s", exchange->method, exchange->path,
-		    (int)(got < 300 ? got : 300), answer);
+	       squib_fail(&scene->squib, "the good client's %s %s got %.*s", exchange->method,
+			  exchange->path, (int)(got < 300 ? got : 300), answer);
 }
 
 /* One question of the good client. */
 static bool good(struct scene *scene)
 {
-	return ask(scene, scene->good, &exchanges[scene->good_asked++ % ARRAY_COUNT(exchanges)]);
+	return ask(scene, scene->squib.api,
+		   &exchanges[scene->good_asked++ % ARRAY_COUNT(exchanges)]);
 }
 
 /* All of them, so that the guest is not left paused. */
@@ -150,11 +134,12 @@ static bool guest_goes_on(struct scene *scene)
 	unsigned long before = guest_count(scene);
 
 	if (before < scene->count) {
-		return fail(scene, "the guest's console has lost lines");
+		return squib_fail(&scene->squib, "the guest's console has lost lines");
 	}
 	while (guest_count(scene) <= before) {
 		if (now_ms() > deadline) {
-			return fail(scene, "the guest does not count on from %lu", before);
+			return squib_fail(&scene->squib, "the guest does not count on from %lu",
+					  before);
 		}
 		sleep_ms(5);
 	}
@@ -166,10 +151,13 @@ static bool guest_goes_on(struct scene *scene)
 
 static int attacker(struct scene *scene)
 {
-	int fd = api_connect(scene->socket, PATIENCE_MS);
+	char path[PATH_LEN];
+
+	squib_path(&scene->squib, "api.sock", path);
+	int fd = api_connect(path, PATIENCE_MS);
 
 	if (fd < 0) {
-		fail(scene, "an attacker can't connect");
+		squib_fail(&scene->squib, "an attacker can't connect");
 	}
 	return fd;
 }
@@ -215,8 +203,8 @@ static bool slow_bytes(struct scene *scene)
 			   : 0;
 
 		if (ok && (!is_whole || memcmp(answer, "HTTP/1.1 200 ", 13) != 0)) {
-			ok = fail(scene, "a slow client got %.*s", (int)(len < 200 ? len : 200),
-				  answer);
+			ok = squib_fail(&scene->squib, "a slow client got %.*s",
+					(int)(len < 200 ? len : 200), answer);
 		}
 		close(fds[i]);
 	}
@@ -289,7 +277,8 @@ static bool large_bodies(struct scene *scene)
 		ok = ok && api_send(fds[i], head, sizeof(head) - 1, PATIENCE_MS) &&
 		     api_send(fds[i], body, sizeof(body), PATIENCE_MS);
 	}
-	ok = (ok || fail(scene, "a body within the limit is not taken")) && good_round(scene);
+	ok = (ok || squib_fail(&scene->squib, "a body within the limit is not taken")) &&
+	     good_round(scene);
 	for (size_t i = 0; i < ARRAY_COUNT(fds); i++) {
 		close(fds[i]);
 	}
@@ -311,12 +300,14 @@ static bool half_closed(struct scene *scene)
 		shutdown(fd, SHUT_WR);
 		if (len == sizeof(get) - 1) {
 			api_receive(fd, answer, sizeof(answer), PATIENCE_MS, &is_whole);
-			ok = is_whole || fail(scene, "no answer after the end of the input");
+			ok = is_whole ||
+			     squib_fail(&scene->squib, "no answer after the end of the input");
 		}
 		size_t more = api_read(fd, answer, 1, PATIENCE_MS, &is_closed);
 
 		ok = ok && ((more == 0 && is_closed) ||
-			    fail(scene, "no end after the end of the input at byte %zu", len));
+			    squib_fail(&scene->squib,
+				       "no end after the end of the input at byte %zu", len));
 		close(fd);
 	}
 	return ok && good(scene);
@@ -373,7 +364,7 @@ static bool in_parallel(struct scene *scene)
 		return false;
 	}
 	while (opened < CROWD && !is_over(scene)) {
-		fds[opened] = api_connect(scene->socket, PATIENCE_MS);
+		fds[opened] = attacker(scene);
 		if (fds[opened] < 0) {
 			break;
 		}
@@ -386,12 +377,12 @@ static bool in_parallel(struct scene *scene)
 
 		ok = (len == REFUSAL_LEN && memcmp(answer, "HTTP/1.1 503\r\n", 14) == 0 &&
 		      api_read(fds[i], answer, 1, PATIENCE_MS, &is_closed) == 0 && is_closed) ||
-		     fail(scene, "connection %u is not refused, or not closed", i);
+		     squib_fail(&scene->squib, "connection %u is not refused, or not closed", i);
 	}
 	for (unsigned i = 0; i < opened; i++) {
 		close(fds[i]);
 	}
-	ok = ok && (opened >= 100 || fail(scene, "only %u connections", opened));
+	ok = ok && (opened >= 100 || squib_fail(&scene->squib, "only %u connections", opened));
 	return ok && good_round(scene);
 }
 
@@ -463,7 +454,7 @@ static bool passed_descriptors(struct scene *scene)
 	for (unsigned i = 0; i < 100; i++) {
 		if (sendmsg(fd, &message, MSG_NOSIGNAL) != 1) {
 			close(fd);
-			return fail(scene, "cannot pass descriptors");
+			return squib_fail(&scene->squib, "cannot pass descriptors");
 		}
 	}
 	close(fd);
@@ -478,7 +469,7 @@ static bool interrupted(struct scene *scene)
 	while (!is_over(scene)) {
 		for (unsigned i = 0; i < 20; i++) {
 			if (kill(scene->squib.pid, signals[i % ARRAY_COUNT(signals)]) < 0) {
-				return fail(scene, "cannot signal");
+				return squib_fail(&scene->squib, "cannot signal");
 			}
 		}
 		kill(scene->squib.pid, SIGCONT);
@@ -513,34 +504,18 @@ static const struct {
 
 static bool prepare(struct scene *scene)
 {
+	static const char *const args[] = {"--level", "Error", NULL};
+	struct squib *squib = &scene->squib;
 	char kernel[PATH_LEN];
-	char boot[PATH_LEN + 64];
-	const char *args[] = {"--api-sock", scene->socket, "--log-path", "log",
-			      "--level",    "Error",	   NULL};
 
-	if (!squib_init(&scene->squib)) {
-		return fail(scene, "no temporary directory");
-	}
-	snprintf(scene->socket, sizeof(scene->socket), "%.400s/api.sock", scene->squib.dir);
 	payload_path("count", kernel);
-	snprintf(boot, sizeof(boot),
-		 "{\"kernel_image_path\":\"%s\",\"boot_args\":\"console=ttyS0\"}", kernel);
-	const struct exchange setup[] = {
-		{"PUT", "/machine-config", "{\"vcpu_count\":1,\"mem_size_mib\":64}", 204, NULL},
-		{"PUT", "/boot-source", boot, 204, NULL},
-		{"PUT", "/actions", "{\"action_type\":\"InstanceStart\"}", 204, NULL},
-	};
-
-	if (!squib_start(&scene->squib, args)) {
-		return fail(scene, "cannot fork");
-	}
-	scene->good = attacker(scene);
-	for (size_t i = 0; i < ARRAY_COUNT(setup); i++) {
-		if (scene->good < 0 || !ask(scene, scene->good, &setup[i])) {
-			return false;
-		}
-	}
-	return guest_goes_on(scene);
+	return squib_init(squib, 0) && squib_serve(squib, args) &&
+	       squib_put(squib, "/machine-config", "{\"vcpu_count\":1,\"mem_size_mib\":%d}",
+			 GUEST_MIB) &&
+	       squib_put(squib, "/boot-source",
+			 "{\"kernel_image_path\":\"%s\",\"boot_args\":\"console=ttyS0\"}",
+			 kernel) &&
+	       squib_api_start(squib, 204) && guest_goes_on(scene);
 }
 
 struct holdings {
@@ -569,84 +544,71 @@ static bool same_as(struct scene *scene, const struct holdings *before)
 	printf("      threads %ld, then %ld; descriptors %ld, then %ld; KiB %ld, then %ld\n",
 	       before->threads, now.threads, before->fds, now.fds, before->own_kib, now.own_kib);
 	if (now.threads != before->threads || now.threads < 0) {
-		return fail(scene, "the number of threads has changed");
+		return squib_fail(&scene->squib, "the number of threads has changed");
 	}
 	if (now.fds != before->fds || now.fds < 0) {
-		return fail(scene, "the number of descriptors has changed");
+		return squib_fail(&scene->squib, "the number of descriptors has changed");
 	}
 	return (now.own_kib > 0 && now.own_kib <= before->own_kib + GROWTH_KIB) ||
-	       fail(scene, "more than %d KiB were kept", GROWTH_KIB);
+	       squib_fail(&scene->squib, "more than %d KiB were kept", GROWTH_KIB);
 }
 
 static bool ends_well(struct scene *scene)
 {
-	int status;
-
-	if (kill(scene->squib.pid, SIGTERM) < 0 ||
-	    !squib_wait(&scene->squib, PATIENCE_MS, &status)) {
-		return fail(scene, "it does not end");
-	}
-	return status == KILLED_BY + SIGTERM || fail(scene, "exit status %d", status);
+	return (kill(scene->squib.pid, SIGTERM) == 0 ||
+		squib_fail(&scene->squib, "it has ended before")) &&
+	       squib_ends(&scene->squib, KILLED_BY + SIGTERM);
 }
 
-static void judge(struct scene *scene, const char *name, bool ok, uint64_t begin,
-		  unsigned counts[2])
+static void attack_all(struct scene *scene, struct runner *runner)
 {
-	if (ok) {
-		printf("ok    %s (%llu ms)\n", name, (unsigned long long)(now_ms() - begin));
-	} else {
-		printf("FAIL  %s: %s\n", name, scene->failure);
-	}
-	counts[ok ? 0 : 1]++;
-}
-
-static void attack_all(struct scene *scene, unsigned counts[2])
-{
-	uint64_t begin = now_ms();
+	char *failure = scene->squib.failure;
 
 	/* The warm-up: what is allocated at its first use is there, ten connections too. */
-	scene->deadline = begin + ATTACK_MS;
-	bool ok = large_bodies(scene) && in_parallel(scene);
+	runner->begin_ms = now_ms();
+	scene->deadline = runner->begin_ms + ATTACK_MS;
+	bool is_ok = runner_judge(runner, "the good client before all",
+				  large_bodies(scene) && in_parallel(scene), failure);
 
-	judge(scene, "the good client before all", ok, begin, counts);
 	sleep_ms(100);
 	const struct holdings before = look(scene);
 
-	for (size_t i = 0; i < ARRAY_COUNT(attacks) && ok; i++) {
-		begin = now_ms();
-		scene->deadline = begin + ATTACK_MS;
-		ok = attacks[i].run(scene) && good_round(scene) && guest_goes_on(scene);
-		judge(scene, attacks[i].name, ok, begin, counts);
+	for (size_t i = 0; i < ARRAY_COUNT(attacks) && is_ok; i++) {
+		runner->begin_ms = now_ms();
+		scene->deadline = runner->begin_ms + ATTACK_MS;
 		/* A good client that was served badly can't judge what follows. */
+		is_ok = runner_judge(runner, attacks[i].name,
+				     attacks[i].run(scene) && good_round(scene) &&
+					     guest_goes_on(scene),
+				     failure);
 	}
-	begin = now_ms();
-	judge(scene, "nothing is left behind", ok && same_as(scene, &before), begin, counts);
-	judge(scene, "it ends as ever", ends_well(scene), now_ms(), counts);
+	runner->begin_ms = now_ms();
+	runner_judge(runner, "nothing is left behind", is_ok && same_as(scene, &before), failure);
+	runner->begin_ms = now_ms();
+	runner_judge(runner, "it ends as ever", ends_well(scene), failure);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	struct scene scene = {.good = -1, .random = UINT64_C(0x5eed5eed5eed)};
+	static struct scene scene = {.random = UINT64_C(0x5eed5eed5eed)};
 	const struct rlimit files = {4096, 4096};
-	unsigned counts[2] = {0};
+	struct runner runner;
 
+	if (!runner_init(&runner, argc, argv, "GUEST_DIR SEED")) {
+		return 2;
+	}
 	if (env("SEED")[0] != '\0') {
 		scene.random = strtoull(env("SEED"), NULL, 0) | 1;
 	}
-	if (env_kvm_kind() < KVM_PAYLOAD) {
-		printf("skip  hostile clients: kvm-payload\n0 passed, 0 failed, 1 skipped\n");
-		return 0;
+	if (runner_begins(&runner, "hostile clients", KVM_PAYLOAD)) {
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+		printf("SEED=0x%llx\n", (unsigned long long)scene.random);
+		if (prepare(&scene)) {
+			attack_all(&scene, &runner);
+		} else {
+			runner_judge(&runner, "preparations", false, scene.squib.failure);
+		}
+		squib_destroy(&scene.squib);
 	}
-	signal(SIGPIPE, SIG_IGN);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	(void)setrlimit(RLIMIT_NOFILE, &files);
-	printf("SEED=0x%llx\n", (unsigned long long)scene.random);
-	if (prepare(&scene)) {
-		attack_all(&scene, counts);
-	} else {
-		judge(&scene, "preparations", false, 0, counts);
-	}
-	squib_destroy(&scene.squib);
-	printf("%u passed, %u failed, 0 skipped\n", counts[0], counts[1]);
-	return counts[1] > 0;
+	return runner_end(&runner);
 }

@@ -7,7 +7,8 @@
  *   process [FLAGS]       a fresh squib in a fresh directory, --api-sock there; "none": only that
  *   again [FLAGS]         a fresh squib in the same directory
  *   needs KIND            what follows needs this KVM, or is skipped: none, payload or linux;
- *                         with KIND landlock, besides, a kernel that has Landlock
+ *                         with KIND landlock, besides, a kernel that has Landlock; with tap the
+ *                         right to make TAPs, in a network namespace of the test's own
  *   arch NAME             what follows is for x86_64, aarch64 or any
  *
  *   PUT /path BODY        a request; so are GET, PATCH, DELETE; without BODY it has none
@@ -26,11 +27,16 @@
  *   lacks FILE TEXT       the file has not got TEXT
  *   lines N               the file "metrics" gets N lines, not more, each a sound set of metrics
  *   metric N GROUP.FIELD VALUE
- *                         the value in line N
+ *                         the value in line N; "some": more than 0
  *   file NAME BYTES       writes a file
+ *   remove NAME           removes it, or the socket of a process that was killed
  *   signal N, sleep MS
  *   alive                 the process runs
  *   exit CODE             the process ends with this status, or 1000 + the signal that killed it
+ *
+ * An answer's BODY may be $config{MEMBERS}: the whole /vm/config as tests/api/config.json has it,
+ * with these members in place of its own, objects member by member. A new field there changes that
+ * file alone: 200 $config{"machine-config":{"smt":true},"vsock":{"guest_cid":3,"uds_path":"v"}}
  *
  * ${dir}, ${version}, ${arch}, ${guest NAME} stand for what they say, ${*} for anything (not in
  * recv). Escapes (\r \n \t \0 \\ \xHH, \{c*N} for N times c) work in send, recv and file, and in
@@ -40,21 +46,15 @@
  * file goes on.
  */
 #include <dirent.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/api/script.h"
+#include "tests/lib/runner.h"
 
 enum {
 	LINE_LEN = 64 * 1024
-};
-
-struct counts {
-	unsigned passed;
-	unsigned failed;
-	unsigned skipped;
 };
 
 static void report(const struct script *script, const char *name, unsigned number, const char *line)
@@ -67,7 +67,7 @@ static void report(const struct script *script, const char *name, unsigned numbe
 }
 
 static void play_line(struct script *script, const char *name, unsigned number, char *line,
-		      struct counts *counts)
+		      struct runner *counts)
 {
 	char shown[TEXT_SHOWN];
 
@@ -88,11 +88,11 @@ static void play_line(struct script *script, const char *name, unsigned number, 
 	}
 }
 
-static void play(const char *dir, const char *name, struct counts *total)
+static void play(const char *dir, const char *name, struct runner *total)
 {
 	static char line[LINE_LEN];
 	static struct script script;
-	struct counts counts = {0};
+	struct runner counts = {0};
 	char path[PATH_LEN];
 	const char *reason = NULL;
 	uint64_t begin = now_ms();
@@ -140,17 +140,11 @@ int main(int argc, char **argv)
 {
 	const char *dir = env("API_DIR");
 	struct dirent **entries;
-	struct counts total = {0};
+	struct runner total;
 
-	if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
-		fprintf(stderr,
-			"usage: %s [PART_OF_A_FILE_NAME]\n"
-			"environment: SQUIB KVM_KIND (none, payload, linux) GUEST_DIR API_DIR\n",
-			argv[0]);
+	if (!runner_init(&total, argc, argv, "GUEST_DIR API_DIR")) {
 		return 2;
 	}
-	signal(SIGPIPE, SIG_IGN);
-	setvbuf(stdout, NULL, _IOLBF, 0);
 	int count = scandir(dir, &entries, is_vectors, alphasort);
 
 	if (count < 0) {
@@ -158,7 +152,7 @@ int main(int argc, char **argv)
 		total.failed++;
 	}
 	for (int i = 0; i < count; i++) {
-		if (argc < 2 || strstr(entries[i]->d_name, argv[1]) != NULL) {
+		if (total.part == NULL || strstr(entries[i]->d_name, total.part) != NULL) {
 			play(dir, entries[i]->d_name, &total);
 		}
 		free(entries[i]);
@@ -166,6 +160,5 @@ int main(int argc, char **argv)
 	if (count >= 0) {
 		free(entries);
 	}
-	printf("%u passed, %u failed, %u skipped\n", total.passed, total.failed, total.skipped);
-	return total.failed > 0;
+	return runner_end(&total);
 }

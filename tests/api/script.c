@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/lib/api_client.h"
+#include "tests/lib/runner.h"
 
 #define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -57,7 +59,7 @@ static int connected(struct script *script)
 	char path[PATH_LEN];
 
 	if (*fd < 0) {
-		snprintf(path, sizeof(path), "%.400s/api.sock", script->squib.dir);
+		squib_path(&script->squib, "api.sock", path);
 		*fd = api_connect(path, script->squib.pid > 0 ? PATIENCE_MS : 0);
 		if (*fd < 0) {
 			script_fail(script, "cannot connect");
@@ -101,6 +103,10 @@ static bool do_needs(struct script *script, const char *rest)
 		script->needs_landlock = true;
 		return true;
 	}
+	if (strcmp(rest, "tap") == 0) {
+		script->lacks_tap = unshare(CLONE_NEWNET) < 0 || access("/dev/net/tun", W_OK) < 0;
+		return true;
+	}
 	script->needs = strcmp(rest, "payload") == 0 ? KVM_PAYLOAD
 			: strcmp(rest, "linux") == 0 ? KVM_LINUX
 						     : KVM_NONE;
@@ -130,7 +136,7 @@ static bool start(struct script *script, const char *rest)
 	if (!expand(script, rest, false)) {
 		return false;
 	}
-	snprintf(socket, sizeof(socket), "%.400s/api.sock", script->squib.dir);
+	squib_path(&script->squib, "api.sock", socket);
 	if (strstr(script->text.at, "--no-api") == NULL &&
 	    strstr(script->text.at, "--api-sock") == NULL) {
 		args[count++] = "--api-sock";
@@ -156,7 +162,7 @@ static bool do_process(struct script *script, const char *rest)
 	if (script->is_open) {
 		squib_destroy(&script->squib);
 	}
-	script->is_open = squib_init(&script->squib);
+	script->is_open = squib_init(&script->squib, 0);
 	script->seen_out = 0;
 	script->seen_log = 0;
 	if (!script->is_open) {
@@ -164,6 +170,14 @@ static bool do_process(struct script *script, const char *rest)
 	}
 	/* Files of a later process can be laid out first. */
 	return strcmp(rest, "none") == 0 || start(script, rest);
+}
+
+static bool do_remove(struct script *script, const char *rest)
+{
+	char path[PATH_LEN];
+
+	squib_path(&script->squib, rest, path);
+	return unlink(path) == 0 || script_fail(script, "cannot remove %s", path);
 }
 
 static bool do_file(struct script *script, const char *rest)
@@ -290,6 +304,49 @@ static bool split_file(struct script *script, const char *rest, char name[PATH_L
 	return expand(script, *rest == ' ' ? rest + 1 : rest, false);
 }
 
+/* Whether a line of the log begins here. */
+static bool is_log_line(const char *text, size_t len)
+{
+	static const char shape[] = "dddd-dd-ddTdd:dd:dd.";
+	size_t i = 0;
+
+	while (i < len && shape[i] != '\0' &&
+	       (shape[i] == 'd' ? isdigit((unsigned char)text[i]) != 0 : text[i] == shape[i])) {
+		i++;
+	}
+	return shape[i] == '\0';
+}
+
+/*
+ * Finds the pattern in what the guest wrote to standard output. A guest writes byte by byte, so
+ * lines of the log come amid its own: these are passed over. As text_find.
+ */
+static size_t find_in_console(const struct text *pattern, const char *content, size_t len)
+{
+	char *text = malloc(len + 1);
+	size_t *from = malloc((len + 1) * sizeof(*from)); /* where each byte of `text` was */
+	size_t kept = 0;
+	size_t end = 0;
+
+	for (size_t i = 0; text != NULL && from != NULL && i < len;) {
+		if (i > 0 && content[i - 1] != '\n' && is_log_line(content + i, len - i)) {
+			const char *newline = memchr(content + i, '\n', len - i);
+
+			i = newline != NULL ? (size_t)(newline - content) + 1 : len;
+			continue;
+		}
+		from[kept] = i;
+		text[kept++] = content[i++];
+	}
+	if (kept > 0) {
+		end = text_find(pattern, text, kept);
+		end = end > 0 ? from[end - 1] + 1 : 0;
+	}
+	free(text);
+	free(from);
+	return end;
+}
+
 static bool do_sees(struct script *script, const char *rest)
 {
 	uint64_t deadline = now_ms() + PATIENCE_MS;
@@ -305,6 +362,10 @@ static bool do_sees(struct script *script, const char *rest)
 		size_t end = content != NULL && *seen < len
 				     ? text_find(&script->text, content + *seen, len - *seen)
 				     : 0;
+
+		if (end == 0 && content != NULL && *seen < len) {
+			end = find_in_console(&script->text, content + *seen, len - *seen);
+		}
 		bool is_over = end == 0 && now_ms() > deadline;
 
 		if (is_over) {
@@ -407,7 +468,8 @@ static bool answer(struct script *script, const char *line, bool has_escapes)
 		return false; /* the request has failed and said why */
 	}
 	script->is_sent = false;
-	if (!expand(script, has_body ? rest + 1 : "", has_escapes)) {
+	if (!expand(script, has_body ? rest + 1 : "", has_escapes) ||
+	    !config_expand(script, &script->text)) {
 		return false;
 	}
 	size_t len = api_receive(connected(script), got, sizeof(got), PATIENCE_MS, &is_whole);
@@ -441,12 +503,15 @@ static const struct {
 	bool (*run)(struct script *script, const char *rest);
 	bool is_vector;
 } steps[] = {
-	{"process", do_process, false}, {"again", do_again, false},	 {"file", do_file, false},
-	{"on", do_on, false},		{"send", do_send, false},	 {"sleep", do_sleep, false},
-	{"signal", do_signal, false},	{"recv", do_recv, true},	 {"gone", do_gone, true},
-	{"close", do_close, true},	{"silent", do_silent, true},	 {"sees", do_sees, true},
-	{"lacks", do_lacks, true},	{"exit", do_exit, true},	 {"alive", do_alive, true},
-	{"lines", metrics_lines, true}, {"metric", metrics_value, true},
+	{"process", do_process, false},	 {"again", do_again, false},
+	{"file", do_file, false},	 {"on", do_on, false},
+	{"send", do_send, false},	 {"sleep", do_sleep, false},
+	{"signal", do_signal, false},	 {"recv", do_recv, true},
+	{"gone", do_gone, true},	 {"close", do_close, true},
+	{"silent", do_silent, true},	 {"sees", do_sees, true},
+	{"lacks", do_lacks, true},	 {"exit", do_exit, true},
+	{"alive", do_alive, true},	 {"lines", metrics_lines, true},
+	{"metric", metrics_value, true}, {"remove", do_remove, false},
 };
 
 /* These hold wherever the file runs. */
@@ -466,13 +531,14 @@ static bool is_other_arch(const struct script *script)
 
 const char *script_why_skipped(const struct script *script)
 {
-	static const char *const names[] = {"none", "kvm-payload", "kvm-linux"};
-
 	if (script->needs_landlock &&
 	    syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < 1) {
 		return "landlock";
 	}
-	return env_kvm_kind() < script->needs ? names[script->needs] : NULL;
+	if (script->lacks_tap) {
+		return "tap";
+	}
+	return env_kvm_kind() < script->needs ? runner_kvm_name(script->needs) : NULL;
 }
 
 enum step_result script_step(struct script *script, char *line)

@@ -7,11 +7,10 @@
 #include <stddef.h>
 
 #include "tests/api/text.h"
-#include "tests/lib/testbed.h"
+#include "tests/lib/squib.h"
 
 enum {
 	CONNECTIONS = 16,
-	PATIENCE_MS = 20000, /* software emulation is slow */
 	FAILURE_LEN = 2 * TEXT_SHOWN + 256
 };
 
@@ -21,6 +20,7 @@ struct script {
 	/* what the rest of the file asks for */
 	enum kvm_kind needs;
 	bool needs_landlock;
+	bool lacks_tap;		      /* which it needs */
 	char arch[16];		      /* "any" for all */
 	int connections[CONNECTIONS]; /* -1: closed */
 	unsigned current;
@@ -51,6 +51,9 @@ enum step_result script_step(struct script *script, char *line);
 
 /* Fails with a message. */
 __attribute__((format(printf, 2, 3))) bool script_fail(struct script *script, const char *fmt, ...);
+
+/* Of config.c: puts the whole configuration in place of a text that is $config{...}. */
+bool config_expand(struct script *script, struct text *text);
 
 /* --- of metrics.c --- */
 

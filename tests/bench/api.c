@@ -40,6 +40,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/lib/api_client.h"
+
 enum {
 	CONNECTIONS = 4,
 	WARM_UP = 500,
@@ -48,6 +50,7 @@ enum {
 	MESSAGE_MAX = 4096,
 	EVENTS_MAX = 16,
 	US = 1000,
+	ANSWER_MS = 10000,
 	SQUIBS = 10,
 };
 
@@ -117,25 +120,9 @@ static struct sockaddr_un address_of(const char *path)
 	return address;
 }
 
-/* -1 if nobody listens there yet. */
-static int try_connect(const char *path)
-{
-	struct sockaddr_un address = address_of(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0) {
-		die("socket");
-	}
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 static int must_connect(const char *path)
 {
-	int fd = try_connect(path);
+	int fd = api_connect(path, 0);
 
 	if (fd < 0) {
 		die("connect");
@@ -189,7 +176,7 @@ static struct start start_squib(const struct options *options, const char *path)
 			die("squib did not serve its socket");
 		}
 		nanosleep(&gap, NULL);
-		fd = try_connect(path);
+		fd = api_connect(path, 0);
 	}
 	start.wall_ns = clock_ns(CLOCK_MONOTONIC) - before->wall_ns;
 	if (clock_getcpuclockid(start.pid, &clock) != 0) {
@@ -229,24 +216,16 @@ static void receive_whole(int fd, char *bytes, size_t len)
 
 static void learn(struct talk *talk, const char *method, const char *path, const char *body, int fd)
 {
-	struct timespec settle = {.tv_nsec = 100000000};
-	int len = body == NULL ? snprintf(talk->request, MESSAGE_MAX,
-					  "%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n", method, path)
-			       : snprintf(talk->request, MESSAGE_MAX,
-					  "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
-					  "application/json\r\nContent-Length: %zu\r\n\r\n%s",
-					  method, path, strlen(body), body);
+	bool is_whole = false;
 
-	talk->request_len = (size_t)len;
+	talk->request_len = api_format_request(talk->request, MESSAGE_MAX, method, path, body,
+					       body != NULL ? strlen(body) : 0);
 	send_whole(fd, talk->request, talk->request_len);
-	nanosleep(&settle, NULL);
-	ssize_t got = recv(fd, talk->answer, MESSAGE_MAX - 1, 0);
-
-	if (got <= 0 || strncmp(talk->answer, "HTTP/1.1 20", 11) != 0) {
+	talk->answer_len = api_receive(fd, talk->answer, MESSAGE_MAX - 1, ANSWER_MS, &is_whole);
+	if (!is_whole || strncmp(talk->answer, "HTTP/1.1 20", 11) != 0) {
 		errno = EPROTO;
 		die(talk->name);
 	}
-	talk->answer_len = (size_t)got;
 }
 
 /* One connection of the bare server. Returns false at its end. */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# The benchmark of the API: docs/benchmarks-api.md says what it measures.
+# The benchmark of the API: docs/bench/api.md says what it measures.
 
-$(B)/bench/api: $(call objects,tests/bench/api.c)
+$(B)/bench/api: $(call objects,tests/bench/api.c $(TEST_LIB_SRC))
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
@@ -11,7 +11,7 @@ BENCH_API = echo "One CPU for everybody:"; taskset -c 0 $(B)/bench/api $(B)/squi
 	echo; echo "All CPUs:"; $(B)/bench/api $(B)/squib
 else
 BENCH_API = echo "On an emulated machine, whose times mean nothing:"; \
-	tools/nest -a $(ARCH) -t 300 -- $(B)/bench/api -n 200 -s 5 $(B)/squib
+	tools/dev/nest -a $(ARCH) -t 300 -- $(B)/bench/api -n 200 -s 5 $(B)/squib
 endif
 
 .PHONY: bench-api

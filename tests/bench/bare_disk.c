@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bare_disk FILE: the floor for tests/guest/bench_disk.c, in the same words.
+ * bare_disk FILE: the floor for tests/guests/payload/bench_disk.c, in the same words.
  *
  * The system calls that move the same data between the same file and memory, one after the other,
  * and nothing else: what a device that costs nothing would take.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The floor under a monitor's start: only the KVM calls that any guest needs, in the order that
- * costs least (see vmm/vm.c), up to the guest's first exit.
+ * costs least (see vmm/machine/vm.c), up to the guest's first exit.
  *
  * usage: bare_kvm EXEC_US
  *
@@ -31,7 +31,7 @@ enum mark {
 	MARKS,
 };
 
-/* As in vmm/timeline.c; "init" is there the mark of the guest's own sign of life. */
+/* As in vmm/machine/timeline.c; "init" is there the mark of the guest's own sign of life. */
 static const char *const names[MARKS] = {
 	[MARK_MAIN] = "main",	  [MARK_VM] = "vm",	      [MARK_VCPUS] = "vcpus",
 	[MARK_KERNEL] = "kernel", [MARK_DEVICES] = "devices", [MARK_RUN] = "run",

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 
-# The steps of a start, by the mark that ends each (vmm/timeline.c).
+# The steps of a start, by the mark that ends each (vmm/machine/timeline.c).
 STEPS = [
     ("main", "process: exec, loader"),
     ("configured", "arguments, configuration"),

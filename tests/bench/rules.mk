@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Benchmarks: reports, never verdicts. docs/benchmarks.md says what they measure.
+# Benchmarks: reports, never verdicts. docs/bench/boot.md says what they measure.
 
 $(B)/bench/boot: $(call objects,tests/bench/boot.c)
 $(B)/bench/bare_kvm: $(call objects,tests/bench/bare_kvm.c tests/bench/$(ARCH)/bare_arch.c)
@@ -10,7 +10,7 @@ $(B)/bench/boot $(B)/bench/bare_kvm:
 
 .PHONY: bench
 bench: ## measure the start; writes build/bench/boot.txt and boot.svg
-	@tools/setup build guest bench
+	@tools/dev/setup build guest bench
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/bench/boot $(B)/bench/bare_kvm
 	@tests/bench/run $(ARCH)
 
@@ -42,7 +42,15 @@ $(B)/bench/operations: $(call objects,$(wildcard tests/bench/guest/*.c))
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -s -o $@ $^ -l:liburing.a
 
 .PHONY: bench-devices
-bench-devices: ## measure the devices; writes docs/benchmarks-devices.md and docs/device-benchmark.svg
-	@tools/setup build guest bench
+bench-devices: ## measure the devices; writes docs/bench/devices.md and docs/bench/devices.svg
+	@tools/dev/setup build guest bench
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(addprefix $(B)/bench/,devices operations bare_disk)
 	@tests/bench/devices_run $(ARCH)
+
+# --- snapshots ---
+
+.PHONY: bench-snapshot
+bench-snapshot: ## measure saving and loading beside floors; writes build/bench/snapshot.txt
+	@tools/dev/setup build guest bench
+	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/gt $(B)/bench/bare_kvm
+	@tests/bench/snapshot_run $(ARCH)

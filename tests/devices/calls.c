@@ -1,40 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One guest with every device, and the API's part: the workload of tests/seccomp. */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
 
+#include "tests/devices/host_disk.h"
 #include "tests/devices/host_net.h"
 #include "tests/devices/machine.h"
+#include "tests/devices/saved.h"
 
 enum {
 	BALLOON_MIB = 16,
 	INFLATE_MS = 30000,
 };
 
-static bool put_devices(struct machine *machine)
+static bool put_devices(struct squib *squib)
 {
-	return machine_make_disk(machine, "vdb", 8) && machine_make_disk(machine, "vdc", 8) &&
-	       machine_api(machine, 204, "PUT", "/drives/vdb",
-			   "{\"drive_id\": \"vdb\", \"is_root_device\": false, \"path_on_host\": "
-			   "\"vdb\", \"cache_type\": \"Writeback\"}") &&
-	       machine_api(machine, 204, "PUT", "/drives/vdc",
-			   "{\"drive_id\": \"vdc\", \"is_root_device\": false, \"path_on_host\": "
-			   "\"vdc\", \"cache_type\": \"Writeback\", \"io_engine\": \"Async\"}") &&
-	       machine_api(machine, 204, "PUT", "/network-interfaces/eth0",
-			   "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\"}") &&
-	       machine_api(machine, 204, "PUT", "/vsock",
-			   "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
-	       machine_api(machine, 204, "PUT", "/entropy", "{}") &&
-	       machine_api(machine, 204, "PUT", "/balloon",
-			   "{\"amount_mib\": 0, \"deflate_on_oom\": true, "
-			   "\"stats_polling_interval_s\": 1}");
+	return machine_make_disk(squib, "vdb", 8) && machine_make_disk(squib, "vdc", 8) &&
+	       squib_put(squib, "/drives/vdb",
+			 "{\"drive_id\": \"vdb\", \"is_root_device\": false, \"path_on_host\": "
+			 "\"vdb\", \"cache_type\": \"Writeback\"}") &&
+	       squib_put(squib, "/drives/vdc",
+			 "{\"drive_id\": \"vdc\", \"is_root_device\": false, \"path_on_host\": "
+			 "\"vdc\", \"cache_type\": \"Writeback\", \"io_engine\": \"Async\"}") &&
+	       squib_put(squib, "/network-interfaces/eth0",
+			 "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\"}") &&
+	       squib_put(squib, "/vsock", "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
+	       squib_put(squib, "/entropy", "{}") &&
+	       squib_put(squib, "/balloon",
+			 "{\"amount_mib\": 0, \"deflate_on_oom\": true, "
+			 "\"stats_polling_interval_s\": 1}");
 }
 
 /* Another file for each drive, with limits; then back, without. */
-static bool change_drives(struct machine *machine)
+static bool change_drives(struct squib *squib)
 {
 	static const char *const drives[] = {"vdb", "vdc"};
 
-	if (!machine_meet(machine, "disks written") || !machine_make_disk(machine, "other", 8)) {
+	if (!machine_meet(squib, "disks written") || !machine_make_disk(squib, "other", 8)) {
 		return false;
 	}
 	for (size_t i = 0; i < 4; i++) {
@@ -42,72 +46,113 @@ static bool change_drives(struct machine *machine)
 		char path[64];
 
 		snprintf(path, sizeof(path), "/drives/%s", drive);
-		if (!machine_api(
-			    machine, 204, "PATCH", path,
+		if (!squib_patch(
+			    squib, path,
 			    "{\"drive_id\": \"%s\", \"path_on_host\": \"%s\", "
 			    "\"rate_limiter\": {\"ops\": {\"size\": %u, \"refill_time\": %u}}}",
 			    drive, i < 2 ? "other" : drive, i < 2 ? 50 : 0, i < 2 ? 100 : 0)) {
 			return false;
 		}
 	}
-	return machine_go_on(machine);
+	return machine_go_on(squib);
 }
 
-static bool connect_both_ways(struct machine *machine)
+static bool connect_both_ways(struct squib *squib)
 {
-	pid_t server = machine_spawn(machine, "serve unix:v.sock_7000 3");
+	pid_t server = machine_spawn(squib, "serve unix:v.sock_7000 3");
 
-	return machine_meet(machine, "serving vsock") &&
-	       machine_run(machine, "send uds:v.sock:7002 64 64 3") &&
-	       machine_reap(machine, server, "serve 7000") && machine_go_on(machine);
+	return machine_meet(squib, "serving vsock") &&
+	       machine_run(squib, "send uds:v.sock:7002 64 64 3") &&
+	       machine_reap(squib, server, "serve 7000") && machine_go_on(squib);
 }
 
-static bool inflate(struct machine *machine)
+static bool inflate(struct squib *squib)
 {
 	uint64_t until = now_ms() + INFLATE_MS;
 
-	if (!machine_meet(machine, "memory") ||
-	    !machine_api(machine, 204, "PATCH", "/balloon", "{\"amount_mib\": %d}", BALLOON_MIB)) {
+	if (!machine_meet(squib, "memory") ||
+	    !squib_patch(squib, "/balloon", "{\"amount_mib\": %d}", BALLOON_MIB)) {
 		return false;
 	}
 	do {
-		if (!machine_api(machine, 200, "GET", "/balloon/statistics", "%s", "")) {
+		if (!squib_api(squib, 200, "GET", "/balloon/statistics", "%s", "")) {
 			return false;
 		}
-		if (machine_answer_number(machine, "actual_mib") == BALLOON_MIB) {
-			return machine_go_on(machine);
+		if (squib_answer_number(squib, "actual_mib") == BALLOON_MIB) {
+			return machine_go_on(squib);
 		}
 		sleep_ms(100);
 	} while (now_ms() < until);
-	return machine_fail(machine, "the balloon does not inflate");
+	return squib_fail(squib, "the balloon does not inflate");
 }
 
 /* Twice, since the second finds what the first has made. */
-static bool pause_and_resume(struct machine *machine)
+static bool pause_and_resume(struct squib *squib)
 {
 	for (int i = 0; i < 2; i++) {
-		if (!machine_api(machine, 204, "PATCH", "/vm", "{\"state\": \"Paused\"}") ||
-		    !machine_api(machine, 204, "PATCH", "/vm", "{\"state\": \"Resumed\"}")) {
+		if (!squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") ||
+		    !squib_patch(squib, "/vm", "{\"state\": \"Resumed\"}")) {
 			return false;
 		}
 	}
 	return true;
 }
 
-static bool run_calls(struct machine *machine)
+/* What is loaded from one file is saved to another one: most of it goes from file to file. */
+static bool save_elsewhere(struct squib *squib)
+{
+	return squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") &&
+	       squib_put(squib, "/snapshot/create",
+			 "{\"snapshot_path\": \"state\", \"mem_file_path\": \"elsewhere\"}") &&
+	       saved_resume(squib);
+}
+
+/* Booted and loaded, Full and Diff, tracked and not. */
+static bool save_and_load(struct squib *squib)
+{
+	return machine_meet(squib, "to be saved") && saved_save(squib, "Full") &&
+	       saved_resume(squib) && saved_renew(squib, "Diff", true) && save_elsewhere(squib) &&
+	       saved_renew(squib, "Full", false) && saved_save(squib, "Diff") &&
+	       saved_resume(squib) && machine_go_on(squib);
+}
+
+static bool run_calls(struct squib *squib)
 {
 	const struct guest guest = {
-		.vcpus = 2, .mem_mib = 128, .script = "/tests/calls.sh", .root = machine->root};
+		.vcpus = 2, .mem_mib = 128, .script = "/tests/calls.sh", .root = machine_root()};
 
-	return host_net_isolate(machine) && machine_configure(machine, &guest) &&
-	       put_devices(machine) && machine_start(machine) && change_drives(machine) &&
-	       machine_meet(machine, "addresses") &&
-	       host_net_up(machine, "tap0", "10.1.0.1", 1500) && machine_go_on(machine) &&
-	       connect_both_ways(machine) && pause_and_resume(machine) && inflate(machine) &&
-	       machine_expect(machine, "calls: done", NULL) && machine_ends(machine);
+	return host_net_isolate(squib) && machine_configure(squib, &guest) && put_devices(squib) &&
+	       squib_patch(squib, "/machine-config", "{\"track_dirty_pages\": true}") &&
+	       squib_api_start(squib, 204) && change_drives(squib) &&
+	       machine_meet(squib, "addresses") && host_net_up(squib, "tap0", "10.1.0.1", 1500) &&
+	       machine_go_on(squib) && connect_both_ways(squib) && pause_and_resume(squib) &&
+	       inflate(squib) && save_and_load(squib) && squib_expect(squib, "calls: done", NULL) &&
+	       squib_ends(squib, 0);
+}
+
+/* As in a jail: nothing tells which pages are in use. */
+static bool hide_proc(struct squib *squib)
+{
+	return host_mounts_isolate(squib) &&
+	       (mount("none", "/proc", "tmpfs", 0, NULL) == 0 ||
+		squib_fail(squib, "/proc stays: %s", strerror(errno)));
+}
+
+static bool run_without_proc(struct squib *squib)
+{
+	const struct guest guest = {.vcpus = 1, .mem_mib = 128, .payload = "count"};
+	bool ok = hide_proc(squib) && machine_configure(squib, &guest) &&
+		  squib_api_start(squib, 204) && squib_expect(squib, "count: ", NULL) &&
+		  saved_renew(squib, "Full", false) && squib_expect(squib, "count: ", NULL) &&
+		  save_elsewhere(squib) && squib_expect(squib, "count: ", NULL);
+
+	squib_stop(squib);
+	umount("/proc");
+	return ok;
 }
 
 const struct device_test call_tests[] = {
+	{"calls: saved and loaded where there is no /proc", run_without_proc, 120},
 	{"calls: a little of everything, for the filters", run_calls, 300},
 	{NULL, NULL, 0},
 };

@@ -21,40 +21,40 @@ enum {
 	SECTORS_PER_KIB = 2,
 };
 
-bool host_mounts_isolate(struct machine *machine)
+bool host_mounts_isolate(struct squib *squib)
 {
 	return (unshare(CLONE_NEWNS) == 0 &&
 		mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0) ||
-	       machine_fail(machine, "no mounts of our own: %s", strerror(errno));
+	       squib_fail(squib, "no mounts of our own: %s", strerror(errno));
 }
 
-bool host_mount(struct machine *machine, const char *name, unsigned kib)
+bool host_mount(struct squib *squib, const char *name, unsigned kib)
 {
 	char path[PATH_LEN];
 	char options[32];
 
-	machine_path(machine, name, path);
+	squib_path(squib, name, path);
 	snprintf(options, sizeof(options), "size=%uk", kib);
 	return (mkdir(path, 0700) == 0 && mount("small", path, "tmpfs", 0, options) == 0) ||
-	       machine_fail(machine, "cannot mount %s: %s", name, strerror(errno));
+	       squib_fail(squib, "cannot mount %s: %s", name, strerror(errno));
 }
 
-void host_unmount(const struct machine *machine, const char *name)
+void host_unmount(const struct squib *squib, const char *name)
 {
 	char path[PATH_LEN];
 
-	machine_path(machine, name, path);
+	squib_path(squib, name, path);
 	umount2(path, MNT_DETACH);
 	rmdir(path);
 }
 
-bool host_fill(struct machine *machine, const char *name)
+bool host_fill(struct squib *squib, const char *name)
 {
 	static const char data[4096] = "ballast";
 	char path[PATH_LEN];
 	ssize_t put = -1;
 
-	machine_path(machine, name, path);
+	squib_path(squib, name, path);
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	while (fd >= 0 && (put = write(fd, data, sizeof(data))) > 0) {
@@ -65,7 +65,7 @@ bool host_fill(struct machine *machine, const char *name)
 		close(fd);
 	}
 	return (put < 0 && sys == ENOSPC) ||
-	       machine_fail(machine, "cannot fill %s: %s", name, strerror(sys));
+	       squib_fail(squib, "cannot fill %s: %s", name, strerror(sys));
 }
 
 /* --- the device mapper --- */
@@ -124,8 +124,7 @@ static void add_good(struct dm_request *request, const struct host_dm *dm, unsig
 	add_target(request, from_kib, end_kib, "linear", words);
 }
 
-bool host_dm_change(struct machine *machine, const struct host_dm *dm,
-		    const struct bad_range *range)
+bool host_dm_change(struct squib *squib, const struct host_dm *dm, const struct bad_range *range)
 {
 	static struct dm_request load;
 	struct dm_request resume = {0};
@@ -138,16 +137,16 @@ bool host_dm_change(struct machine *machine, const struct host_dm *dm,
 	/* Resuming changes the tables, and suspends before it if need be. */
 	return (dm_call(dm, DM_TABLE_LOAD, &load) == 0 &&
 		dm_call(dm, DM_DEV_SUSPEND, &resume) == 0) ||
-	       machine_fail(machine, "%s gets no table: %s", dm->name, strerror(errno));
+	       squib_fail(squib, "%s gets no table: %s", dm->name, strerror(errno));
 }
 
-static bool open_loop(struct machine *machine, struct host_dm *dm, const char *file)
+static bool open_loop(struct squib *squib, struct host_dm *dm, const char *file)
 {
 	char path[PATH_LEN];
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	int number = control >= 0 ? ioctl(control, LOOP_CTL_GET_FREE) : -1;
 
-	machine_path(machine, file, path);
+	squib_path(squib, file, path);
 	struct loop_config config = {.fd = (uint32_t)open(path, O_RDWR | O_CLOEXEC),
 				     .info.lo_flags = LO_FLAGS_AUTOCLEAR};
 
@@ -158,34 +157,34 @@ static bool open_loop(struct machine *machine, struct host_dm *dm, const char *f
 
 	close((int)config.fd);
 	close(control);
-	return ok || machine_fail(machine, "no loop device on %s: %s", file, strerror(sys));
+	return ok || squib_fail(squib, "no loop device on %s: %s", file, strerror(sys));
 }
 
-bool host_dm_init(struct machine *machine, struct host_dm *dm, const char *file,
+bool host_dm_init(struct squib *squib, struct host_dm *dm, const char *file,
 		  const struct bad_range *range)
 {
 	struct dm_request request = {0};
 
 	*dm = (struct host_dm){.loop = -1};
 	snprintf(dm->name, sizeof(dm->name), "squib%d-%s", (int)getpid(), file);
-	if (!open_loop(machine, dm, file)) {
+	if (!open_loop(squib, dm, file)) {
 		return false;
 	}
 	if (dm_call(dm, DM_DEV_CREATE, &request) < 0) {
-		return machine_fail(machine, "no device mapper: %s", strerror(errno));
+		return squib_fail(squib, "no device mapper: %s", strerror(errno));
 	}
 	dm->is_made = true;
 	dm->minor = minor((dev_t)request.head.dev);
-	return host_dm_change(machine, dm, range);
+	return host_dm_change(squib, dm, range);
 }
 
-bool host_dm_hold(struct machine *machine, const struct host_dm *dm, bool hold)
+bool host_dm_hold(struct squib *squib, const struct host_dm *dm, bool hold)
 {
 	struct dm_request request = {.head.flags =
 					     hold ? DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG : 0};
 
 	return dm_call(dm, DM_DEV_SUSPEND, &request) == 0 ||
-	       machine_fail(machine, "%s can't be held: %s", dm->name, strerror(errno));
+	       squib_fail(squib, "%s can't be held: %s", dm->name, strerror(errno));
 }
 
 void host_dm_destroy(struct host_dm *dm)

@@ -8,15 +8,15 @@
 #include "tests/devices/machine.h"
 
 /* This process and its children get mounts of their own. */
-bool host_mounts_isolate(struct machine *machine);
+bool host_mounts_isolate(struct squib *squib);
 
-/* A tmpfs of that size on a new directory of the machine's. */
-bool host_mount(struct machine *machine, const char *name, unsigned kib);
+/* A tmpfs of that size on a new directory of squib's. */
+bool host_mount(struct squib *squib, const char *name, unsigned kib);
 /* Also of one that is not there. Nobody may use it any more. */
-void host_unmount(const struct machine *machine, const char *name);
+void host_unmount(const struct squib *squib, const char *name);
 
 /* Writes the file until its file system is full. */
-bool host_fill(struct machine *machine, const char *name);
+bool host_fill(struct squib *squib, const char *name);
 
 /* Sectors that a device has, and which of them are bad, in KiB. */
 struct bad_range {
@@ -33,14 +33,13 @@ struct host_dm {
 	bool is_made;
 };
 
-/* The file is one of the machine's. `dm` is to be destroyed whatever is returned. */
-bool host_dm_init(struct machine *machine, struct host_dm *dm, const char *file,
+/* The file is one of squib's directory. `dm` is to be destroyed whatever is returned. */
+bool host_dm_init(struct squib *squib, struct host_dm *dm, const char *file,
 		  const struct bad_range *range);
 /* Other sectors are bad from now on; the kernel forgets nothing that it has read. */
-bool host_dm_change(struct machine *machine, const struct host_dm *dm,
-		    const struct bad_range *range);
+bool host_dm_change(struct squib *squib, const struct host_dm *dm, const struct bad_range *range);
 /* Requests wait in the kernel, or go on. */
-bool host_dm_hold(struct machine *machine, const struct host_dm *dm, bool hold);
+bool host_dm_hold(struct squib *squib, const struct host_dm *dm, bool hold);
 /* Nobody may use it any more. */
 void host_dm_destroy(struct host_dm *dm);
 

@@ -26,7 +26,7 @@ static bool interface_request(int fd, unsigned long request, struct ifreq *ifr, 
 	return ioctl(fd, request, ifr) == 0;
 }
 
-bool host_net_up(struct machine *machine, const char *name, const char *address, int mtu)
+bool host_net_up(struct squib *squib, const char *name, const char *address, int mtu)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq ifr = {0};
@@ -45,20 +45,20 @@ bool host_net_up(struct machine *machine, const char *name, const char *address,
 	int sys = errno;
 
 	close(fd);
-	return ok || machine_fail(machine, "cannot set up %s: %s", name, strerror(sys));
+	return ok || squib_fail(squib, "cannot set up %s: %s", name, strerror(sys));
 }
 
-bool host_net_switch(struct machine *machine, const char *name, bool is_on)
+bool host_net_switch(struct squib *squib, const char *name, bool is_on)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq ifr = {.ifr_flags = (short)(is_on ? IFF_UP | IFF_RUNNING : 0)};
 	bool ok = interface_request(fd, SIOCSIFFLAGS, &ifr, name);
 
 	close(fd);
-	return ok || machine_fail(machine, "cannot switch %s: %s", name, strerror(errno));
+	return ok || squib_fail(squib, "cannot switch %s: %s", name, strerror(errno));
 }
 
-bool host_net_delete(struct machine *machine, const char *name)
+bool host_net_delete(struct squib *squib, const char *name)
 {
 	struct {
 		struct nlmsghdr head;
@@ -77,91 +77,96 @@ bool host_net_delete(struct machine *machine, const char *name)
 	     /* It is done by then. */
 	     !interface_request(fd, SIOCGIFINDEX, &ifr, name);
 	close(fd);
-	return ok || machine_fail(machine, "cannot delete %s: %s", name, strerror(errno));
+	return ok || squib_fail(squib, "cannot delete %s: %s", name, strerror(errno));
 }
 
-bool host_net_isolate(struct machine *machine)
+bool host_net_isolate(struct squib *squib)
 {
 	return unshare(CLONE_NEWNET) == 0 ||
-	       machine_fail(machine, "no network namespace: %s", strerror(errno));
+	       squib_fail(squib, "no network namespace: %s", strerror(errno));
 }
 
-/* A TAP that squib inherits. */
-static int open_tap(struct machine *machine, const char *name)
+int host_net_tap(struct squib *squib, const char *name, bool is_lasting)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	int fd = open("/dev/net/tun", O_RDWR);
 
-	if (fd >= 0 && !interface_request(fd, TUNSETIFF, &ifr, name)) {
+	if (fd >= 0 && (!interface_request(fd, TUNSETIFF, &ifr, name) ||
+			ioctl(fd, TUNSETPERSIST, is_lasting ? 1 : 0) < 0)) {
 		close(fd);
 		fd = -1;
 	}
 	if (fd < 0) {
-		machine_fail(machine, "cannot make the TAP %s: %s", name, strerror(errno));
+		squib_fail(squib, "cannot make the TAP %s: %s", name, strerror(errno));
 	}
 	return fd;
 }
 
-static bool check_addresses(struct machine *machine)
+bool host_net_forget_offloads(struct squib *squib, int tap)
 {
-	return machine_expect(machine, "ok: eth0 06:00:ac:10:00:02 mtu 1400", NULL) &&
-	       machine_expect(machine, "ok: eth1 ", NULL) && machine_meet(machine, "addresses") &&
-	       host_net_up(machine, "tap0", "10.1.0.1", 1400) &&
-	       host_net_up(machine, "tap1", "10.2.0.1", 9000) && machine_go_on(machine) &&
-	       machine_expect(machine, "ok: pings", NULL);
+	return ioctl(tap, TUNSETOFFLOAD, 0) == 0 ||
+	       squib_fail(squib, "cannot change the offloads of a TAP: %s", strerror(errno));
+}
+
+static bool check_addresses(struct squib *squib)
+{
+	return squib_expect(squib, "ok: eth0 06:00:ac:10:00:02 mtu 1400", NULL) &&
+	       squib_expect(squib, "ok: eth1 ", NULL) && machine_meet(squib, "addresses") &&
+	       host_net_up(squib, "tap0", "10.1.0.1", 1400) &&
+	       host_net_up(squib, "tap1", "10.2.0.1", 9000) && machine_go_on(squib) &&
+	       squib_expect(squib, "ok: pings", NULL);
 }
 
 /* Floods the guest while it floods us; busy streams have both directions of the TAP. */
-static bool flood(struct machine *machine)
+static bool flood(struct squib *squib)
 {
 	pid_t ping =
-		machine_spawn(machine, "%s/run ping -4 -n -q -f -c 150 10.1.0.2", env("LOAD_DIR"));
+		machine_spawn(squib, "%s/run ping -4 -n -q -f -c 150 10.1.0.2", env("LOAD_DIR"));
 
-	if (!machine_go_on(machine) || !machine_meet(machine, "flooded") ||
-	    !machine_reap(machine, ping, "ping")) {
+	if (!machine_go_on(squib) || !machine_meet(squib, "flooded") ||
+	    !machine_reap(squib, ping, "ping")) {
 		return false;
 	}
 	size_t len = 0;
-	char *said = squib_file(&machine->squib, "host", &len);
+	char *said = squib_file(squib, "host", &len);
 	bool is_lossless = said != NULL && strstr(said, " 0% packet loss") != NULL;
 
 	free(said);
-	return is_lossless || machine_fail(machine, "the host's pings were lost");
+	return is_lossless || squib_fail(squib, "the host's pings were lost");
 }
 
-static bool transfer(struct machine *machine)
+static bool transfer(struct squib *squib)
 {
 	/* Three rounds of 2 connections each, then 2 after eth0 was bound again. */
-	pid_t by_name = machine_spawn(machine, "serve tcp:10.1.0.1:5000 8");
-	pid_t by_fd = machine_spawn(machine, "serve tcp:10.2.0.1:5000 6");
+	pid_t by_name = machine_spawn(squib, "serve tcp:10.1.0.1:5000 8");
+	pid_t by_fd = machine_spawn(squib, "serve tcp:10.2.0.1:5000 6");
 
-	return machine_expect(machine, "ok: transfers with offloads", NULL) &&
-	       machine_expect(machine, "ok: transfers without the guest's offloads", NULL) &&
-	       machine_meet(machine, "host's offloads off") &&
-	       machine_run(machine, "offload tap0 off") &&
-	       machine_run(machine, "offload tap1 off") && machine_go_on(machine) &&
-	       machine_expect(machine, "ok: transfers without offloads", NULL) &&
-	       machine_run(machine, "offload tap0 on") && machine_meet(machine, "serving iperf3") &&
-	       machine_run(machine, "%s/run iperf3 -c 10.1.0.2 -n 1M -P 2 --bidir",
+	return squib_expect(squib, "ok: transfers with offloads", NULL) &&
+	       squib_expect(squib, "ok: transfers without the guest's offloads", NULL) &&
+	       machine_meet(squib, "host's offloads off") &&
+	       machine_run(squib, "offload tap0 off") && machine_run(squib, "offload tap1 off") &&
+	       machine_go_on(squib) &&
+	       squib_expect(squib, "ok: transfers without offloads", NULL) &&
+	       machine_run(squib, "offload tap0 on") && machine_meet(squib, "serving iperf3") &&
+	       machine_run(squib, "%s/run iperf3 -c 10.1.0.2 -n 1M -P 2 --bidir",
 			   env("LOAD_DIR")) &&
-	       machine_go_on(machine) && machine_meet(machine, "streams") && flood(machine) &&
-	       machine_go_on(machine) && machine_expect(machine, "ok: pings amid streams", NULL) &&
-	       machine_expect(machine, "ok: eth0 and eth1 were unbound and bound", NULL) &&
-	       machine_reap(machine, by_name, "serve tap0") &&
-	       machine_reap(machine, by_fd, "serve tap1");
+	       machine_go_on(squib) && machine_meet(squib, "streams") && flood(squib) &&
+	       machine_go_on(squib) && squib_expect(squib, "ok: pings amid streams", NULL) &&
+	       squib_expect(squib, "ok: eth0 and eth1 were unbound and bound", NULL) &&
+	       machine_reap(squib, by_name, "serve tap0") &&
+	       machine_reap(squib, by_fd, "serve tap1");
 }
 
-static bool run_network(struct machine *machine)
+static bool run_network(struct squib *squib)
 {
-	int tap1 = host_net_isolate(machine) ? open_tap(machine, "tap1") : -1;
+	int tap1 = host_net_isolate(squib) ? host_net_tap(squib, "tap1", false) : -1;
 	const struct guest guest = {
-		.vcpus = 2, .mem_mib = 192, .script = "/tests/network.sh", .root = machine->root};
-	bool ok =
-		tap1 >= 0 && machine_configure(machine, &guest) &&
-		machine_api(machine, 204, "PUT", "/network-interfaces/eth0",
+		.vcpus = 2, .mem_mib = 192, .script = "/tests/network.sh", .root = machine_root()};
+	bool ok = tap1 >= 0 && machine_configure(squib, &guest) &&
+		  squib_put(squib, "/network-interfaces/eth0",
 			    "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\", \"guest_mac\": "
 			    "\"06:00:AC:10:00:02\", \"mtu\": 1400}") &&
-		machine_api(machine, 204, "PUT", "/network-interfaces/eth1",
+		  squib_put(squib, "/network-interfaces/eth1",
 			    "{\"iface_id\": \"eth1\", \"host_dev_name\": \"fd:%d\", \"mtu\": 9000}",
 			    tap1);
 
@@ -170,10 +175,10 @@ static bool run_network(struct machine *machine)
 		close(tap1);
 	}
 	/* For the guest's clients, in this namespace; it listens before the guest has booted. */
-	pid_t server = ok ? machine_spawn(machine, "%s/run iperf3 -s -4", env("LOAD_DIR")) : -1;
+	pid_t server = ok ? machine_spawn(squib, "%s/run iperf3 -s -4", env("LOAD_DIR")) : -1;
 
-	ok = ok && machine_start(machine) && check_addresses(machine) && transfer(machine) &&
-	     machine_expect(machine, "network: done", NULL) && machine_ends(machine);
+	ok = ok && squib_api_start(squib, 204) && check_addresses(squib) && transfer(squib) &&
+	     squib_expect(squib, "network: done", NULL) && squib_ends(squib, 0);
 	if (server > 0) {
 		kill(server, SIGKILL);
 		waitpid(server, NULL, 0);
@@ -181,34 +186,32 @@ static bool run_network(struct machine *machine)
 	return ok;
 }
 
-static bool try_vsock(struct machine *machine)
+static bool try_vsock(struct squib *squib)
 {
-	pid_t few = machine_spawn(machine, "serve unix:v.sock_7000 3");
-	pid_t many = machine_spawn(machine, "serve unix:v.sock_7001 100");
-	pid_t later = machine_spawn(machine, "serve unix:v.sock_7004 2");
+	pid_t few = machine_spawn(squib, "serve unix:v.sock_7000 3");
+	pid_t many = machine_spawn(squib, "serve unix:v.sock_7001 100");
+	pid_t later = machine_spawn(squib, "serve unix:v.sock_7004 2");
 
-	return machine_expect(machine, "ok: vsock to the host", NULL) &&
-	       machine_reap(machine, few, "serve 7000") &&
-	       machine_reap(machine, many, "serve 7001") &&
-	       machine_meet(machine, "serving vsock") &&
-	       machine_run(machine, "send uds:v.sock:7002 1024 1024 3") && machine_go_on(machine) &&
-	       machine_meet(machine, "serving vsock 100 times") &&
-	       machine_run(machine, "send uds:v.sock:7003 2 2 100") && machine_go_on(machine) &&
-	       machine_expect(machine, "ok: vsock was unbound and bound", NULL) &&
-	       machine_reap(machine, later, "serve 7004");
+	return squib_expect(squib, "ok: vsock to the host", NULL) &&
+	       machine_reap(squib, few, "serve 7000") && machine_reap(squib, many, "serve 7001") &&
+	       machine_meet(squib, "serving vsock") &&
+	       machine_run(squib, "send uds:v.sock:7002 1024 1024 3") && machine_go_on(squib) &&
+	       machine_meet(squib, "serving vsock 100 times") &&
+	       machine_run(squib, "send uds:v.sock:7003 2 2 100") && machine_go_on(squib) &&
+	       squib_expect(squib, "ok: vsock was unbound and bound", NULL) &&
+	       machine_reap(squib, later, "serve 7004");
 }
 
-static bool run_sockets(struct machine *machine)
+static bool run_sockets(struct squib *squib)
 {
 	const struct guest guest = {
-		.vcpus = 2, .mem_mib = 192, .script = "/tests/sockets.sh", .root = machine->root};
+		.vcpus = 2, .mem_mib = 192, .script = "/tests/sockets.sh", .root = machine_root()};
 
-	return machine_configure(machine, &guest) &&
-	       machine_api(machine, 204, "PUT", "/vsock",
-			   "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
-	       machine_api(machine, 204, "PUT", "/entropy", "{}") && machine_start(machine) &&
-	       try_vsock(machine) && machine_expect(machine, "ok: entropy", NULL) &&
-	       machine_expect(machine, "sockets: done", NULL) && machine_ends(machine);
+	return machine_configure(squib, &guest) &&
+	       squib_put(squib, "/vsock", "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
+	       squib_put(squib, "/entropy", "{}") && squib_api_start(squib, 204) &&
+	       try_vsock(squib) && squib_expect(squib, "ok: entropy", NULL) &&
+	       squib_expect(squib, "sockets: done", NULL) && squib_ends(squib, 0);
 }
 
 const struct device_test network_tests[] = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Payload guests that mean no good, with every device (tests/guest/virtio_*.c). */
+/* Payload guests that mean no good, with every device (tests/guests/payload/virtio_*.c). */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +16,15 @@ enum {
 	OWN_MAX_KIB = 4096, /* of the monitor, guest memory apart */
 	LOG_MAX = 256 << 10,
 	HELD_MS = 500,
+	HEAVY_LEN = 1 << 30, /* of a disk, with a hole behind its marks */
+	HEAVY_PART = 8 << 20,
+	ANSWERS_MIN = 3, /* of the API while one request is under way */
 };
 
-/* As tests/guest/virtio.h has it. */
+/* As tests/guests/payload/virtio.h has it. */
 #define DISK_MARK UINT64_C(0x7371756200000000)
 
-static bool make_marked_disk(struct machine *machine)
+static bool make_marked_disk(struct squib *squib)
 {
 	static uint64_t words[DISK_LEN / 8];
 	char path[PATH_LEN];
@@ -29,121 +32,193 @@ static bool make_marked_disk(struct machine *machine)
 	for (uint64_t i = 0; i < DISK_LEN / 8; i++) {
 		words[i] = DISK_MARK + i * 8;
 	}
-	machine_path(machine, "disk", path);
+	squib_path(squib, "disk", path);
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	bool ok = fd >= 0 && write(fd, words, sizeof(words)) == sizeof(words);
 
 	if (fd >= 0) {
 		close(fd);
 	}
-	return ok || machine_fail(machine, "cannot make the disk");
+	return ok || squib_fail(squib, "cannot make the disk");
 }
 
-static bool start(struct machine *machine, const char *payload, const char *disk,
-		  const char *engine)
+static bool start(struct squib *squib, const char *payload, const char *disk, const char *engine)
 {
 	const struct guest guest = {.vcpus = 2, .mem_mib = 128, .payload = payload};
 
-	return host_net_isolate(machine) && machine_configure(machine, &guest) &&
-	       machine_api(machine, 204, "PUT", "/balloon",
-			   "{\"amount_mib\": 0, \"deflate_on_oom\": true, "
-			   "\"stats_polling_interval_s\": 1, \"free_page_reporting\": true, "
-			   "\"free_page_hinting\": true}") &&
-	       machine_api(machine, 204, "PUT", "/drives/disk",
-			   "{\"drive_id\": \"disk\", \"is_root_device\": false, "
-			   "\"is_read_only\": true, \"path_on_host\": \"%s\", \"io_engine\": "
-			   "\"%s\"}",
-			   disk, engine) &&
-	       machine_api(machine, 204, "PUT", "/network-interfaces/eth0",
-			   "{\"iface_id\": \"eth0\", \"host_dev_name\": \"bad0\"}") &&
-	       machine_api(machine, 204, "PUT", "/vsock",
-			   "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
-	       machine_api(machine, 204, "PUT", "/entropy", "{}") && machine_start(machine);
+	return host_net_isolate(squib) && machine_configure(squib, &guest) &&
+	       squib_put(squib, "/balloon",
+			 "{\"amount_mib\": 0, \"deflate_on_oom\": true, "
+			 "\"stats_polling_interval_s\": 1, \"free_page_reporting\": true, "
+			 "\"free_page_hinting\": true}") &&
+	       squib_put(squib, "/drives/disk",
+			 "{\"drive_id\": \"disk\", \"is_root_device\": false, "
+			 "\"is_read_only\": true, \"path_on_host\": \"%s\", \"io_engine\": "
+			 "\"%s\"}",
+			 disk, engine) &&
+	       squib_put(squib, "/network-interfaces/eth0",
+			 "{\"iface_id\": \"eth0\", \"host_dev_name\": \"bad0\"}") &&
+	       squib_put(squib, "/vsock", "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
+	       squib_put(squib, "/entropy", "{}") && squib_api_start(squib, 204);
 }
 
-/* What the monitor itself needs, and says, is bounded. */
-static bool is_small(struct machine *machine)
+/* The bytes of the log that no request of the test caused; -1 if it can't be read. */
+static long log_len(struct squib *squib)
 {
-	long own_kib = proc_own_kib(machine->squib.pid, 64);
-	char path[PATH_LEN];
-	struct stat st = {0};
+	char *log = squib_text(squib, "log");
+	long len = log == NULL ? -1 : 0;
 
-	machine_path(machine, "log", path);
-	if (own_kib > OWN_MAX_KIB || stat(path, &st) < 0 || st.st_size > LOG_MAX) {
-		return machine_fail(machine, "the monitor has %ld KiB resident, its log %lld bytes",
-				    own_kib, (long long)st.st_size);
+	for (char *rest = log, *line = NULL; (line = strsep(&rest, "\n")) != NULL;) {
+		len += strstr(line, ":fc_api]") == NULL ? (long)strlen(line) + 1 : 0;
 	}
-	return true;
+	free(log);
+	return len;
 }
 
-static bool run_payload(struct machine *machine, const char *name, const char *engine)
+/* What the monitor itself needs, and says of its guest, is bounded. */
+static bool is_small(struct squib *squib)
+{
+	long own_kib = proc_own_kib(squib->pid, 64);
+	long log = log_len(squib);
+
+	return (own_kib <= OWN_MAX_KIB && log >= 0 && log <= LOG_MAX) ||
+	       squib_fail(squib, "the monitor has %ld KiB resident, its log %ld bytes", own_kib,
+			  log);
+}
+
+static bool run_payload(struct squib *squib, const char *name, const char *engine)
 {
 	char ok[64];
 
 	snprintf(ok, sizeof(ok), "%s: ok", name);
-	return make_marked_disk(machine) && start(machine, name, "disk", engine) &&
-	       machine_expect(machine, "balloon: bears it", NULL) && is_small(machine) &&
-	       machine_expect(machine, "vsock: bears it", NULL) && is_small(machine) &&
-	       machine_expect(machine, ok, NULL) && machine_ends(machine);
+	return make_marked_disk(squib) && start(squib, name, "disk", engine) &&
+	       squib_expect(squib, "balloon: bears it", NULL) && is_small(squib) &&
+	       squib_expect(squib, "vsock: bears it", NULL) && is_small(squib) &&
+	       squib_expect(squib, ok, NULL) && squib_ends(squib, 0);
 }
 
-static bool run_registers(struct machine *machine)
+static bool run_registers(struct squib *squib)
 {
-	return run_payload(machine, "virtio_registers", "Sync");
+	return run_payload(squib, "virtio_registers", "Sync");
 }
 
-static bool run_rings(struct machine *machine)
+static bool run_rings(struct squib *squib)
 {
-	return run_payload(machine, "virtio_rings", "Sync");
+	return run_payload(squib, "virtio_rings", "Sync");
 }
 
-static bool run_rings_async(struct machine *machine)
+static bool run_rings_async(struct squib *squib)
 {
-	return run_payload(machine, "virtio_rings", "Async");
+	return run_payload(squib, "virtio_rings", "Async");
 }
 
-static bool run_race(struct machine *machine)
+static bool run_race(struct squib *squib)
 {
-	return run_payload(machine, "virtio_race", "Async");
+	return run_payload(squib, "virtio_race", "Async");
+}
+
+static bool says(struct squib *squib, const char *text)
+{
+	char *console = squib_text(squib, "out");
+	bool has = console != NULL && strstr(console, text) != NULL;
+
+	free(console);
+	return has;
+}
+
+/* The bytes that the monitor has read by system calls of its own; 0 if that is not known. */
+static unsigned long long bytes_read(const struct squib *squib)
+{
+	unsigned long long bytes = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/io", (int)squib->pid);
+	FILE *file = fopen(path, "re");
+
+	if (file != NULL) {
+		if (fscanf(file, "rchar: %llu", &bytes) != 1) {
+			bytes = 0;
+		}
+		fclose(file);
+	}
+	return bytes;
+}
+
+/* Asks the API until the guest says `end`; *amid: how often a part of the request was done then. */
+static bool ask_until(struct squib *squib, const char *end, unsigned *amid)
+{
+	unsigned long long before = bytes_read(squib);
+
+	for (*amid = 0; !says(squib, end);) {
+		if (!squib_api(squib, 200, "GET", "/", NULL)) {
+			return false;
+		}
+		unsigned long long done = bytes_read(squib) - before;
+
+		*amid += done > HEAVY_PART && done < HEAVY_LEN - 2 * HEAVY_PART;
+	}
+	return true;
+}
+
+static bool run_heavy(struct squib *squib, const char *engine, unsigned least)
+{
+	unsigned amid = 0;
+	char path[PATH_LEN];
+
+	squib_path(squib, "disk", path);
+	return make_marked_disk(squib) &&
+	       (truncate(path, HEAVY_LEN) == 0 || squib_fail(squib, "cannot extend the disk")) &&
+	       start(squib, "virtio_heavy", "disk", engine) &&
+	       ask_until(squib, "has read", &amid) &&
+	       (amid >= least || squib_fail(squib, "%u answers amid the request", amid)) &&
+	       squib_expect(squib, "virtio_heavy: ok", NULL) && is_small(squib) &&
+	       squib_ends(squib, 0);
+}
+
+static bool run_heavy_sync(struct squib *squib)
+{
+	return run_heavy(squib, "Sync", ANSWERS_MIN);
+}
+
+/* What io_uring reads is not among the monitor's own calls, so nothing shows how far it is. */
+static bool run_heavy_async(struct squib *squib)
+{
+	return run_heavy(squib, "Async", 0);
 }
 
 /* The guest's reset waits; others are served. */
-static bool is_held(struct machine *machine)
+static bool is_held(struct squib *squib)
 {
 	sleep_ms(HELD_MS);
-	char *console = machine_console(machine);
-	bool is_over = console == NULL || strstr(console, "was reset") != NULL;
-
-	free(console);
-	return (!is_over || machine_fail(machine, "the reset did not wait")) &&
-	       machine_api(machine, 200, "GET", "/", NULL);
+	return (!says(squib, "was reset") || squib_fail(squib, "the reset did not wait")) &&
+	       squib_api(squib, 200, "GET", "/", NULL);
 }
 
-static bool try_hang(struct machine *machine, struct host_dm *dm)
+static bool try_hang(struct squib *squib, struct host_dm *dm)
 {
 	const struct bad_range none = {.kib = DISK_LEN >> 10};
 	char path[64];
 
-	if (!make_marked_disk(machine) || !host_dm_init(machine, dm, "disk", &none)) {
+	if (!make_marked_disk(squib) || !host_dm_init(squib, dm, "disk", &none)) {
 		return false;
 	}
 	snprintf(path, sizeof(path), "/dev/dm-%u", dm->minor);
-	return host_dm_hold(machine, dm, true) && start(machine, "virtio_hang", path, "Async") &&
-	       machine_expect(machine, "virtio_hang: resets", NULL) && is_held(machine) &&
-	       host_dm_hold(machine, dm, false) &&
-	       machine_expect(machine, "virtio_hang: ok", NULL) && machine_ends(machine);
+	return host_dm_hold(squib, dm, true) && start(squib, "virtio_hang", path, "Async") &&
+	       squib_expect(squib, "virtio_hang: resets", NULL) && is_held(squib) &&
+	       host_dm_hold(squib, dm, false) && squib_expect(squib, "virtio_hang: ok", NULL) &&
+	       squib_ends(squib, 0);
 }
 
-static bool run_hang(struct machine *machine)
+static bool run_hang(struct squib *squib)
 {
 	struct host_dm dm = {.loop = -1};
-	bool ok = try_hang(machine, &dm);
+	bool ok = try_hang(squib, &dm);
 
 	/* What is held can't be killed. */
 	if (dm.is_made) {
-		ok = host_dm_hold(machine, &dm, false) && ok;
+		ok = host_dm_hold(squib, &dm, false) && ok;
 	}
-	machine_kill(machine);
+	squib_stop(squib);
 	host_dm_destroy(&dm);
 	return ok;
 }
@@ -157,6 +232,8 @@ const struct device_test payload_tests[] = {
 	{"payload registers: every register, width and state", run_registers, 300},
 	{"payload rings: anywhere, with anything in them, Sync", run_rings, 300},
 	{"payload rings: anywhere, with anything in them, Async", run_rings_async, 300},
+	{"payload heavy: a read of 1 GiB and thousands of flushes, Sync", run_heavy_sync, 300},
+	{"payload heavy: a read of 1 GiB and thousands of flushes, Async", run_heavy_async, 300},
 	{"payload race: a second vCPU changes what the device reads", run_race, 300},
 	{NULL, NULL, 0},
 };

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "tests/lib/testbed.h"
+#include "tests/lib/squib.h"
 
 enum test_arch {
 	ANY_ARCH,
@@ -20,7 +20,7 @@ enum kernel_kind {
 	OWN_ELF64,     /* x86_64: the same vmlinux with its PVH note made unknown */
 	OWN_BZIMAGE,   /* x86_64 */
 	STOCK_KERNEL,  /* Debian's cloud kernel, as packaged */
-	PAYLOAD,       /* one of tests/guest/; `payload` names it */
+	PAYLOAD,       /* one of tests/guests/payload/; `payload` names it */
 	DAMAGED_OWN,   /* the own kernel, cut after `cut` bytes */
 	DAMAGED_STOCK, /* the stock kernel, cut likewise */
 	FOREIGN,       /* a file that is no kernel: squib itself */
@@ -71,5 +71,17 @@ struct guest_test {
 
 extern const struct guest_test guest_tests[];
 extern const size_t guest_test_count;
+
+/* Tests that use a guest's API besides, where guests as data do not reach. */
+struct live_test {
+	const char *name;
+	enum kvm_kind needs;
+	bool (*run)(struct squib *squib);
+	unsigned timeout_s;
+};
+
+bool huge_pages_test(struct squib *squib);
+bool metrics_minute_test(struct squib *squib);
+bool signal_storm_test(struct squib *squib);
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tests/e2e/guest_test.h"
 
@@ -267,13 +266,33 @@ const struct guest_test guest_tests[] = {
 		.steps = {INIT},
 	},
 	{
-		.name = "power-off only halts, since there is no ACPI S5",
+		.name = "power-off ends the process with 0, and the log says so",
 		.needs = KVM_LINUX,
 		.arch = X86_64,
 		.kernel = OWN_KERNEL,
 		.end = "poweroff",
-		.steps = {INIT, ALIVE_FOR(2000), KILL(SIGTERM)},
-		.exit_status = KILLED_BY + SIGTERM,
+		.steps = {INIT, SAYS("The guest powered off.")},
+	},
+	{
+		.name = "power-off of a stock kernel ends the process with 0",
+		.needs = KVM_LINUX,
+		.arch = X86_64,
+		.kernel = STOCK_KERNEL,
+		.mem_mib = 256,
+		.end = "poweroff",
+		.timeout_s = 180,
+		.steps = {INIT, SAYS("The guest powered off.")},
+	},
+	{
+		.name = "noapic is warned of, and kills no guest",
+		.needs = KVM_LINUX,
+		.arch = X86_64,
+		.kernel = OWN_KERNEL,
+		.boot_args = "noapic",
+		.end = "reboot",
+		/* Without the serial port's interrupt only the kernel's own messages come out. */
+		.steps = {SAYS("boot_args has noapic without acpi=off"),
+			  SAYS("reboot: Restarting system")},
 	},
 	{
 		.name = "a triple fault of Linux ends the process with 1 and says so",
@@ -347,7 +366,8 @@ const struct guest_test guest_tests[] = {
 		.never = "bytes of console output were dropped",
 	},
 
-	/* --- payloads: one property each, see the head of the file of that name in tests/guest ---
+	/* --- payloads: one property each, see the head of the file of that name in
+	 * tests/guests/payload ---
 	 */
 	{
 		.name = "payload hello: a guest prints and resets",

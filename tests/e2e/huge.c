@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/e2e/live.h"
+#include "tests/e2e/guest_test.h"
 
 #define POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 
@@ -47,51 +47,52 @@ static bool set_pool(long pages)
 	return pool("nr_hugepages") == pages;
 }
 
-static bool pool_is_unused(struct live *live, const char *when)
+static bool pool_is_unused(struct squib *squib, const char *when)
 {
-	uint64_t until = now_ms() + LIVE_PATIENCE_MS;
+	uint64_t until = now_ms() + PATIENCE_MS;
 
 	while (pool("free_hugepages") != pool("nr_hugepages") || pool("resv_hugepages") != 0) {
 		if (now_ms() > until) {
-			return live_fail(live, "%s: of %ld pages %ld are free, %ld reserved", when,
-					 pool("nr_hugepages"), pool("free_hugepages"),
-					 pool("resv_hugepages"));
+			return squib_fail(squib, "%s: of %ld pages %ld are free, %ld reserved",
+					  when, pool("nr_hugepages"), pool("free_hugepages"),
+					  pool("resv_hugepages"));
 		}
 		sleep_ms(20);
 	}
 	return true;
 }
 
-static bool configure(struct live *live)
+static bool configure(struct squib *squib)
 {
-	return live_start(live) &&
-	       live_api(live, 204, "PUT", "/boot-source",
-			"{\"kernel_image_path\": \"%.400s/%s\", \"initrd_path\": "
-			"\"%.400s/initrd.cpio\", \"boot_args\": \"console=ttyS0 reboot=k panic=1 "
-			"nomodule i8042.noaux i8042.nomux i8042.dumbkbd\"}",
-			env("KERNEL_DIR"), is_x86() ? "vmlinux" : "Image", env("IMAGE_DIR")) &&
-	       live_api(live, 204, "PUT", "/balloon",
-			"{\"amount_mib\": 0, \"deflate_on_oom\": true, \"free_page_reporting\": "
-			"true}") &&
-	       live_api(live, 204, "PUT", "/machine-config",
-			"{\"vcpu_count\": 1, \"mem_size_mib\": %d, \"huge_pages\": \"2M\"}",
-			MEM_MIB);
+	return squib_serve(squib, NULL) &&
+	       squib_put(squib, "/boot-source",
+			 "{\"kernel_image_path\": \"%.400s/%s\", \"initrd_path\": "
+			 "\"%.400s/initrd.cpio\", \"boot_args\": \"console=ttyS0 reboot=k panic=1 "
+			 "nomodule i8042.noaux i8042.nomux i8042.dumbkbd\"}",
+			 env("KERNEL_DIR"), is_x86() ? "vmlinux" : "Image", env("IMAGE_DIR")) &&
+	       squib_put(squib, "/balloon",
+			 "{\"amount_mib\": 0, \"deflate_on_oom\": true, \"free_page_reporting\": "
+			 "true}") &&
+	       squib_put(squib, "/machine-config",
+			 "{\"vcpu_count\": 1, \"mem_size_mib\": %d, \"huge_pages\": \"2M\"}",
+			 MEM_MIB);
 }
 
 /* MiB of the monitor that are pages of the pool. */
-static long huge_mib(const struct live *live)
+static long huge_mib(const struct squib *squib)
 {
-	return proc_smaps_kib(live->squib.pid, "Private_Hugetlb") / 1024;
+	return proc_smaps_kib(squib->pid, "Private_Hugetlb") / 1024;
 }
 
-static bool has_huge_mib(struct live *live, long least, long most, const char *when)
+static bool has_huge_mib(struct squib *squib, long least, long most, const char *when)
 {
-	uint64_t until = now_ms() + LIVE_PATIENCE_MS;
+	uint64_t until = now_ms() + PATIENCE_MS;
 
-	while (huge_mib(live) < least || huge_mib(live) > most) {
+	while (huge_mib(squib) < least || huge_mib(squib) > most) {
 		if (now_ms() > until) {
-			return live_fail(live, "%s: %ld MiB are pages of the pool, not %ld to %ld",
-					 when, huge_mib(live), least, most);
+			return squib_fail(squib,
+					  "%s: %ld MiB are pages of the pool, not %ld to %ld", when,
+					  huge_mib(squib), least, most);
 		}
 		sleep_ms(100);
 	}
@@ -100,7 +101,7 @@ static bool has_huge_mib(struct live *live, long least, long most, const char *w
 
 /* --- the test --- */
 
-static bool is_refused_and_says_why(struct live *live)
+static bool is_refused_and_says_why(struct squib *squib)
 {
 	char why[256];
 
@@ -110,15 +111,15 @@ static bool is_refused_and_says_why(struct live *live)
 		 "enlarge the pool with sysctl vm.nr_hugepages=%d\"",
 		 PAGES, TOO_FEW, PAGES);
 	if (!set_pool(TOO_FEW)) {
-		return live_fail(live, "the pool can't be set");
+		return squib_fail(squib, "the pool can't be set");
 	}
-	return live_instance_start(live, 400) &&
-	       (strstr(live->answer, why) != NULL ||
-		live_fail(live, "the refusal is %s", live->answer)) &&
-	       pool_is_unused(live, "after the refusal");
+	return squib_api_start(squib, 400) &&
+	       (strstr(squib->answer, why) != NULL ||
+		squib_fail(squib, "the refusal is %s", squib->answer)) &&
+	       pool_is_unused(squib, "after the refusal");
 }
 
-static bool runs_on_the_pool(struct live *live)
+static bool runs_on_the_pool(struct squib *squib)
 {
 	char write_file[128];
 	char drop_file[128];
@@ -126,43 +127,44 @@ static bool runs_on_the_pool(struct live *live)
 	snprintf(write_file, sizeof(write_file),
 		 "dd if=/dev/zero of=/tmp/f bs=1M count=%d; echo writ''ten\n", FILE_MIB);
 	snprintf(drop_file, sizeof(drop_file), "rm /tmp/f; echo drop''ped\n");
-	if (!live_console(live, "", "guest# ") ||
-	    !live_console(live, "mkdir -p /tmp; mount -t tmpfs t /tmp; echo moun''ted\n",
-			  "mounted")) {
+	if (!squib_ask(squib, "", "guest# ") ||
+	    !squib_ask(squib, "mkdir -p /tmp; mount -t tmpfs t /tmp; echo moun''ted\n",
+		       "mounted")) {
 		return false;
 	}
 	/* Whole pages, so more than the guest has touched; what of it is free is given back. */
-	return has_huge_mib(live, 2, MEM_MIB, "booted") &&
-	       (pool("nr_hugepages") - pool("free_hugepages") >= huge_mib(live) / 2 ||
-		live_fail(live, "the pool does not know of them")) &&
-	       live_console(live, write_file, "written") &&
-	       has_huge_mib(live, FILE_MIB, MEM_MIB, "written") &&
-	       live_console(live, drop_file, "dropped") &&
-	       has_huge_mib(live, 2, FILE_MIB, "free pages are reported");
+	return has_huge_mib(squib, 2, MEM_MIB, "booted") &&
+	       (pool("nr_hugepages") - pool("free_hugepages") >= huge_mib(squib) / 2 ||
+		squib_fail(squib, "the pool does not know of them")) &&
+	       squib_ask(squib, write_file, "written") &&
+	       has_huge_mib(squib, FILE_MIB, MEM_MIB, "written") &&
+	       squib_ask(squib, drop_file, "dropped") &&
+	       has_huge_mib(squib, 2, FILE_MIB, "free pages are reported");
 }
 
-static bool reboots(struct live *live)
+static bool reboots(struct squib *squib)
 {
 	int exit = -1;
 
-	if (write(live->typing, "reboot\n", 7) != 7 ||
-	    !squib_wait(&live->squib, LIVE_PATIENCE_MS, &exit) || exit != 0) {
-		return live_fail(live, "its end is %d", exit);
+	if (write(squib->typing, "reboot\n", 7) != 7 || !squib_wait(squib, PATIENCE_MS, &exit) ||
+	    exit != 0) {
+		return squib_fail(squib, "its end is %d", exit);
 	}
-	return pool_is_unused(live, "in the end");
+	return pool_is_unused(squib, "in the end");
 }
 
-bool huge_pages_test(struct live *live)
+bool huge_pages_test(struct squib *squib)
 {
 	long old = pool("nr_hugepages");
 
 	if (old < 0) {
-		return live_fail(live, "the host has no pool of 2 MiB pages");
+		return squib_fail(squib, "the host has no pool of 2 MiB pages");
 	}
-	bool is_ok = configure(live) && is_refused_and_says_why(live) &&
-		     (set_pool(PAGES) || live_fail(live, "the pool can't have %d pages", PAGES)) &&
-		     live_instance_start(live, 204) && runs_on_the_pool(live) && reboots(live);
+	bool is_ok =
+		configure(squib) && is_refused_and_says_why(squib) &&
+		(set_pool(PAGES) || squib_fail(squib, "the pool can't have %d pages", PAGES)) &&
+		squib_api_start(squib, 204) && runs_on_the_pool(squib) && reboots(squib);
 
-	squib_stop(&live->squib);
-	return (set_pool(old) || live_fail(live, "the pool can't be set back")) && is_ok;
+	squib_stop(squib);
+	return (set_pool(old) || squib_fail(squib, "the pool can't be set back")) && is_ok;
 }

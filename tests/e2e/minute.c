@@ -11,20 +11,20 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "tests/e2e/live.h"
+#include "tests/e2e/guest_test.h"
 
 /* The monitor's timer with an interval of 60 s: its descriptor there, or -1. */
-static int find_timer(const struct live *live)
+static int find_timer(const struct squib *squib)
 {
 	char path[64];
 	char line[256];
 	int found = -1;
 
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)live->squib.pid);
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)squib->pid);
 	DIR *dir = opendir(path);
 
 	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.16s", (int)live->squib.pid,
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.16s", (int)squib->pid,
 			 entry->d_name);
 		FILE *file = fopen(path, "re");
 
@@ -43,14 +43,14 @@ static int find_timer(const struct live *live)
 	return found;
 }
 
-static bool has_lines(struct live *live, unsigned count, const char *when)
+static bool has_lines(struct squib *squib, unsigned count, const char *when)
 {
-	uint64_t until = now_ms() + LIVE_PATIENCE_MS;
+	uint64_t until = now_ms() + PATIENCE_MS;
 	unsigned seen = 0;
 	size_t len;
 
 	while (seen < count && now_ms() < until) {
-		char *text = squib_file(&live->squib, "metrics", &len);
+		char *text = squib_file(squib, "metrics", &len);
 
 		seen = 0;
 		for (char *at = text; at != NULL && (at = strchr(at, '\n')) != NULL; at++) {
@@ -59,65 +59,64 @@ static bool has_lines(struct live *live, unsigned count, const char *when)
 		free(text);
 		sleep_ms(20);
 	}
-	return seen == count || live_fail(live, "%s: %u lines, not %u", when, seen, count);
+	return seen == count || squib_fail(squib, "%s: %u lines, not %u", when, seen, count);
 }
 
 /* Here, too, the descriptor is the monitor's own timer. */
-static int take(struct live *live, int fd)
+static int take(struct squib *squib, int fd)
 {
-	int process = (int)syscall(SYS_pidfd_open, live->squib.pid, 0);
+	int process = (int)syscall(SYS_pidfd_open, squib->pid, 0);
 	int taken = (int)syscall(SYS_pidfd_getfd, process, fd, 0);
 
 	close(process);
 	return taken;
 }
 
-static bool rings(struct live *live, int timer)
+static bool rings(struct squib *squib, int timer)
 {
 	const struct itimerspec now = {.it_value.tv_nsec = 1, .it_interval.tv_sec = 60};
 	struct itimerspec left;
 
-	if (timerfd_settime(timer, 0, &now, NULL) < 0 || !has_lines(live, 2, "it rang") ||
+	if (timerfd_settime(timer, 0, &now, NULL) < 0 || !has_lines(squib, 2, "it rang") ||
 	    timerfd_gettime(timer, &left) < 0) {
-		return live_fail(live, "the timer can't be set");
+		return squib_fail(squib, "the timer can't be set");
 	}
 	return left.it_interval.tv_sec == 60 ||
-	       live_fail(live, "it will not ring again after 60 s");
+	       squib_fail(squib, "it will not ring again after 60 s");
 }
 
-static bool is_quiet_while_paused(struct live *live, int timer)
+static bool is_quiet_while_paused(struct squib *squib, int timer)
 {
 	struct itimerspec paused;
 	struct itimerspec running;
-	bool is_ok = live_api(live, 204, "PATCH", "/vm", "{\"state\": \"Paused\"}") &&
+	bool is_ok = squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") &&
 		     timerfd_gettime(timer, &paused) == 0 &&
-		     live_api(live, 204, "PATCH", "/vm", "{\"state\": \"Resumed\"}") &&
+		     squib_patch(squib, "/vm", "{\"state\": \"Resumed\"}") &&
 		     timerfd_gettime(timer, &running) == 0;
 
 	return is_ok && ((paused.it_value.tv_sec == 0 && paused.it_value.tv_nsec == 0 &&
 			  running.it_value.tv_sec > 0 && running.it_interval.tv_sec == 60) ||
-			 live_fail(live, "a pause is not told to the timer"));
+			 squib_fail(squib, "a pause is not told to the timer"));
 }
 
-bool metrics_minute_test(struct live *live)
+bool metrics_minute_test(struct squib *squib)
 {
 	char kernel[PATH_LEN];
 
 	payload_path("idle", kernel);
-	if (!live_start(live) ||
-	    !live_api(live, 204, "PUT", "/boot-source", "{\"kernel_image_path\": \"%s\"}",
-		      kernel) ||
-	    !live_api(live, 204, "PUT", "/metrics", "{\"metrics_path\": \"metrics\"}") ||
-	    !live_instance_start(live, 204) || !has_lines(live, 1, "started")) {
+	if (!squib_serve(squib, NULL) ||
+	    !squib_put(squib, "/boot-source", "{\"kernel_image_path\": \"%s\"}", kernel) ||
+	    !squib_put(squib, "/metrics", "{\"metrics_path\": \"metrics\"}") ||
+	    !squib_api_start(squib, 204) || !has_lines(squib, 1, "started")) {
 		return false;
 	}
-	int fd = find_timer(live);
-	int timer = fd >= 0 ? take(live, fd) : -1;
+	int fd = find_timer(squib);
+	int timer = fd >= 0 ? take(squib, fd) : -1;
 
 	if (timer < 0) {
-		return live_fail(live, fd < 0 ? "no timer of 60 s" : "the timer can't be taken");
+		return squib_fail(squib, fd < 0 ? "no timer of 60 s" : "the timer can't be taken");
 	}
-	bool is_ok = rings(live, timer) && is_quiet_while_paused(live, timer);
+	bool is_ok = rings(squib, timer) && is_quiet_while_paused(squib, timer);
 
 	close(timer);
 	return is_ok;

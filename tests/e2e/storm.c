@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starts while signals interrupt: KVM_CREATE_VM, for one, then fails with EINTR and must be tried
- * again, since the kernel does not do it by itself.
+ * Starts while signals interrupt. SIGSTOP can't be blocked: KVM_CREATE_VM, for one, then fails with
+ * EINTR and must be tried again, since the kernel does not do it by itself.
  */
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/e2e/live.h"
+#include "tests/e2e/guest_test.h"
 
 enum {
 	STARTS = 12,
@@ -45,34 +44,33 @@ static void end_storm(pid_t storm, pid_t target)
 	}
 }
 
-static bool start_once(struct live *live)
+static bool start_once(struct squib *squib)
 {
 	char kernel[PATH_LEN];
 
 	payload_path("idle", kernel);
-	if (!live_start(live) ||
-	    !live_api(live, 204, "PUT", "/boot-source",
-		      "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
-		      kernel) ||
-	    !live_api(live, 204, "PUT", "/machine-config",
-		      "{\"vcpu_count\": 4, \"mem_size_mib\": 64}")) {
+	if (!squib_serve(squib, NULL) ||
+	    !squib_put(squib, "/boot-source",
+		       "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
+		       kernel) ||
+	    !squib_put(squib, "/machine-config", "{\"vcpu_count\": 4, \"mem_size_mib\": 64}")) {
 		return false;
 	}
-	pid_t storm = begin_storm(live->squib.pid);
-	bool is_ok = live_instance_start(live, 204);
+	pid_t storm = begin_storm(squib->pid);
+	bool is_ok = squib_api_start(squib, 204);
 
-	end_storm(storm, live->squib.pid);
-	return is_ok && live_console(live, "", "idle: ready");
+	end_storm(storm, squib->pid);
+	return is_ok && squib_ask(squib, "", "idle: ready");
 }
 
-bool signal_storm_test(struct live *live)
+bool signal_storm_test(struct squib *squib)
 {
 	for (unsigned i = 0; i < STARTS; i++) {
-		if (!start_once(live)) {
+		if (!start_once(squib)) {
 			return false;
 		}
-		live_destroy(live);
-		if (!live_init(live)) {
+		squib_destroy(squib);
+		if (!squib_init(squib, 120)) {
 			return false;
 		}
 	}

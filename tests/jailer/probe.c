@@ -115,6 +115,17 @@ static void report_process(FILE *out, int argc, char *argv[])
 		(long long)size.rlim_max);
 }
 
+/* Whether others may trust the file with our pid: we have its directory, but not the file. */
+static void report_pid_file(FILE *out, const char *own_path)
+{
+	char path[256];
+
+	(void)!snprintf(path, sizeof(path), "%s.pid", own_path);
+	fprintf(out, "write_pid_file=%s\n", outcome(open(path, O_WRONLY | O_CLOEXEC)));
+	fprintf(out, "move_pid_file=%s\n", outcome(rename(path, "/moved")));
+	fprintf(out, "remove_pid_file=%s\n", outcome(unlink(path)));
+}
+
 static void report_files(FILE *out)
 {
 	static const char *const devices[] = {"kvm", "net/tun", "urandom"};
@@ -184,6 +195,7 @@ int main(int argc, char *argv[])
 		return EXIT_FAILURE;
 	}
 	report_process(out, argc, argv);
+	report_pid_file(out, argv[0]);
 	report_files(out);
 	report_powers(out, argv[0]);
 	(void)!fclose(out);

@@ -66,6 +66,7 @@ type vm struct {
 	client  *firecracker.Client
 	config  firecracker.Config
 	console *console
+	typing  io.Writer
 	ctx     context.Context
 }
 
@@ -79,7 +80,7 @@ func ready() string {
 	return "echo: ready"
 }
 
-func newVM(t *testing.T, change func(*firecracker.Config)) *vm {
+func newVM(t *testing.T, change func(*firecracker.Config), more ...firecracker.Opt) *vm {
 	t.Helper()
 	for _, name := range []string{"SQUIB", "KERNEL"} {
 		if os.Getenv(name) == "" {
@@ -117,15 +118,16 @@ func newVM(t *testing.T, change func(*firecracker.Config)) *vm {
 		WithStdout(v.console).
 		WithStderr(v.console).
 		Build(ctx)
-	// A terminal that never types.
 	stdin, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	v.ctx = ctx
 	v.client = firecracker.NewClient(v.config.SocketPath, entry, false)
-	v.Machine, err = firecracker.NewMachine(ctx, v.config, firecracker.WithProcessRunner(command),
-		firecracker.WithClient(v.client), firecracker.WithLogger(entry))
+	v.typing = stdin
+	opts := append([]firecracker.Opt{firecracker.WithProcessRunner(command),
+		firecracker.WithClient(v.client), firecracker.WithLogger(entry)}, more...)
+	v.Machine, err = firecracker.NewMachine(ctx, v.config, opts...)
 	if err != nil {
 		t.Fatalf("NewMachine: %v", err)
 	}
@@ -369,6 +371,63 @@ func TestAPausedMachineIsSilentAndGoesOnWhereItWas(t *testing.T) {
 		}
 	}
 	v.expectState(t, models.InstanceInfoStateRunning)
+}
+
+func TestASnapshotIsLoadedByAnotherProcess(t *testing.T) {
+	needKVM(t)
+	dir := t.TempDir()
+	memory, state := filepath.Join(dir, "memory"), filepath.Join(dir, "state")
+	first := newVM(t, nil)
+	first.start(t)
+	// Of a machine that runs the refusal reaches the caller.
+	err := first.CreateSnapshot(first.ctx, memory, state)
+	if err == nil || !strings.Contains(err.Error(), "unavailable while running") {
+		t.Fatalf("CreateSnapshot while running: %v", err)
+	}
+	if err := first.PauseVM(first.ctx); err != nil {
+		t.Fatalf("PauseVM: %v", err)
+	}
+	if err := first.CreateSnapshot(first.ctx, memory, state); err != nil {
+		t.Fatalf("CreateSnapshot: %v", err)
+	}
+	if err := first.StopVMM(); err != nil {
+		t.Fatalf("StopVMM: %v", err)
+	}
+	second := newVM(t, nil, firecracker.WithSnapshot(memory, state, func(config *firecracker.SnapshotConfig) {
+		config.EnableDiffSnapshots = true
+	}))
+	if err := second.Start(second.ctx); err != nil {
+		t.Fatalf("Start: %v\n%s", err, second.console)
+	}
+	second.expectState(t, models.InstanceInfoStatePaused)
+	if err := second.ResumeVM(second.ctx); err != nil {
+		t.Fatalf("ResumeVM: %v", err)
+	}
+	second.expectState(t, models.InstanceInfoStateRunning)
+	typed, answer := "what goes on", "what goes on"
+	if isLinux() {
+		typed, answer = "echo on $((6 * 7))\n", "on 42"
+	}
+	if _, err := io.WriteString(second.typing, typed); err != nil {
+		t.Fatal(err)
+	}
+	second.console.expect(t, answer)
+	if strings.Contains(second.console.String(), ready()) {
+		t.Fatalf("the guest booted anew:\n%s", second.console)
+	}
+}
+
+func TestALoadThatFailsReachesTheCallerWithItsMessage(t *testing.T) {
+	needKVM(t)
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v := newVM(t, nil, firecracker.WithSnapshot(empty, empty))
+	err := v.Start(v.ctx)
+	if err == nil || !strings.Contains(err.Error(), "Load snapshot error: Failed to restore from snapshot: ") {
+		t.Fatalf("Start: %v", err)
+	}
 }
 
 func TestCtrlAltDelEndsALinuxGuest(t *testing.T) {

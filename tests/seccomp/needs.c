@@ -17,7 +17,7 @@
 #include "seccomp/compile.h"
 #include "seccomp/filter.h"
 #include "seccomp/policy.h"
-#include "tests/lib/bpf.h"
+#include "seccomp/bpf.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 

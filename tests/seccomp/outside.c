@@ -8,49 +8,29 @@
  * guest is Linux where KVM_KIND says so, else a payload; both have two vCPUs and nothing to do.
  */
 #include <dirent.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "tests/lib/api_client.h"
-#include "tests/lib/testbed.h"
+#include "tests/lib/runner.h"
+#include "tests/lib/squib.h"
 
 enum {
-	PATIENCE_MS = 60000,
+	TIMEOUT_S = 120,
 	BAD_SYSCALL = 148,
 	VCPUS = 2,
 	THREADS = 2 + VCPUS, /* kernels since 6.4 add one for KVM */
 };
 
-struct outside {
-	struct squib squib;
-	int api;
-	char failure[512];
-};
-
-static unsigned passed;
-static unsigned failed;
-
-__attribute__((format(printf, 2, 3))) static bool fail(struct outside *outside, const char *fmt,
-						       ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(outside->failure, sizeof(outside->failure), fmt, args);
-	va_end(args);
-	return false;
-}
-
 /* --- a squib with a guest --- */
 
-static bool write_config(const struct outside *outside)
+static bool write_config(struct squib *squib)
 {
-	char path[PATH_LEN];
+	char kernel[PATH_LEN];
 	char source[4 * PATH_LEN];
+	char config[8 * PATH_LEN];
 
 	if (env_kvm_kind() == KVM_LINUX) {
 		snprintf(source, sizeof(source),
@@ -59,108 +39,25 @@ static bool write_config(const struct outside *outside)
 			 "squib.end=hang\"",
 			 env("KERNEL_DIR"), is_x86() ? "vmlinux" : "Image", env("IMAGE_DIR"));
 	} else {
-		payload_path("idle", path);
-		snprintf(source, sizeof(source), "\"kernel_image_path\": \"%s\"", path);
+		payload_path("idle", kernel);
+		snprintf(source, sizeof(source), "\"kernel_image_path\": \"%s\"", kernel);
 	}
-	snprintf(path, sizeof(path), "%.300s/vm.json", outside->squib.dir);
-	FILE *file = fopen(path, "we");
-
-	if (file == NULL) {
-		return false;
-	}
-	fprintf(file,
-		"{\"boot-source\": {%s}, \"drives\": [{\"drive_id\": \"disk\", \"is_root_device\": "
-		"false, \"path_on_host\": \"vm.json\", \"is_read_only\": true}], "
-		"\"machine-config\": {\"vcpu_count\": %d, \"mem_size_mib\": 128}, "
-		"\"logger\": {\"log_path\": \"log\"}, "
-		"\"metrics\": {\"metrics_path\": \"metrics\"}}\n",
-		source, VCPUS);
-	return fclose(file) == 0;
-}
-
-static bool has_text(const struct outside *outside, const char *name, const char *text)
-{
-	size_t len = 0;
-	char *content = squib_file(&outside->squib, name, &len);
-	bool is_there = content != NULL && strstr(content, text) != NULL;
-
-	free(content);
-	return is_there;
-}
-
-static bool make_file(const struct outside *outside, const char *name)
-{
-	char path[PATH_LEN];
-
-	snprintf(path, sizeof(path), "%.300s/%s", outside->squib.dir, name);
-	FILE *file = fopen(path, "we");
-
-	return file != NULL && fclose(file) == 0;
+	snprintf(config, sizeof(config),
+		 "{\"boot-source\": {%s}, \"drives\": [{\"drive_id\": \"disk\", "
+		 "\"is_root_device\": false, \"path_on_host\": \"vm.json\", \"is_read_only\": "
+		 "true}], \"machine-config\": {\"vcpu_count\": %d, \"mem_size_mib\": 128}, "
+		 "\"metrics\": {\"metrics_path\": \"metrics\"}}\n",
+		 source, VCPUS);
+	return squib_write(squib, "vm.json", config) && squib_write(squib, "metrics", "");
 }
 
 /* Until the guest says that it is up. `option` may be NULL, or have a value. */
-static bool start(struct outside *outside, const char *option, const char *value)
+static bool start(struct squib *squib, const char *option, const char *value)
 {
-	const char *const args[] = {"--api-sock", "api.sock", "--config-file", "vm.json", option,
-				    value,	  NULL};
+	const char *const args[] = {"--config-file", "vm.json", option, value, NULL};
 	const char *up = env_kvm_kind() == KVM_LINUX ? "init reached" : "idle: ready";
-	char path[PATH_LEN];
 
-	*outside = (struct outside){.api = -1};
-	if (!squib_init(&outside->squib) || !write_config(outside) || !make_file(outside, "log") ||
-	    !make_file(outside, "metrics")) {
-		return fail(outside, "no files");
-	}
-	outside->squib.in = -1;
-	snprintf(path, sizeof(path), "%.300s/api.sock", outside->squib.dir);
-	if (!squib_start(&outside->squib, args)) {
-		return fail(outside, "no process");
-	}
-	outside->api = api_connect(path, PATIENCE_MS);
-	for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until; sleep_ms(20)) {
-		if (has_text(outside, "out", up)) {
-			return outside->api >= 0 || fail(outside, "no API");
-		}
-	}
-	return fail(outside, "the guest does not come up");
-}
-
-static void send_request(const struct outside *outside, const char *method, const char *path,
-			 const char *body)
-{
-	char text[1024];
-	size_t len = api_format_request(text, sizeof(text), method, path, body,
-					body != NULL ? strlen(body) : 0);
-
-	(void)api_send(outside->api, text, len, PATIENCE_MS);
-}
-
-static void show(const struct outside *outside, const char *name)
-{
-	size_t len = 0;
-	char *content = squib_file(&outside->squib, name, &len);
-
-	if (content != NULL) {
-		printf("--- %s:\n%s\n", name, content + (len > 2000 ? len - 2000 : 0));
-	}
-	free(content);
-}
-
-static void judge(struct outside *outside, const char *name, bool ok)
-{
-	if (ok) {
-		printf("ok    %s\n", name);
-		passed++;
-	} else {
-		printf("FAIL  %s: %s\n", name, outside->failure);
-		show(outside, "out");
-		show(outside, "log");
-		failed++;
-	}
-	if (outside->api >= 0) {
-		close(outside->api);
-	}
-	squib_destroy(&outside->squib);
+	return write_config(squib) && squib_serve(squib, args) && squib_expect(squib, up, NULL);
 }
 
 /* --- what /proc says --- */
@@ -186,7 +83,7 @@ static bool read_thread(pid_t pid, const char *thread, char name[64], int *secco
 	return found == 3;
 }
 
-static bool all_threads(struct outside *outside, int wanted_seccomp, int wanted_privileges)
+static bool all_threads(struct squib *squib, int wanted_seccomp, int wanted_privileges)
 {
 	static const char *const names[] = {"squib", "fc_api", "fc_vcpu 0", "fc_vcpu 1"};
 	char path[64];
@@ -194,7 +91,7 @@ static bool all_threads(struct outside *outside, int wanted_seccomp, int wanted_
 	int count = 0;
 	bool ok = true;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)outside->squib.pid);
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)squib->pid);
 	DIR *dir = opendir(path);
 
 	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
@@ -205,10 +102,10 @@ static bool all_threads(struct outside *outside, int wanted_seccomp, int wanted_
 		if (entry->d_name[0] == '.') {
 			continue;
 		}
-		if (!read_thread(outside->squib.pid, entry->d_name, name, &seccomp, &privileges) ||
+		if (!read_thread(squib->pid, entry->d_name, name, &seccomp, &privileges) ||
 		    seccomp != wanted_seccomp || privileges != wanted_privileges) {
-			ok = fail(outside, "%s has Seccomp %d, NoNewPrivs %d", name, seccomp,
-				  privileges);
+			ok = squib_fail(squib, "%s has Seccomp %d, NoNewPrivs %d", name, seccomp,
+					privileges);
 		}
 		for (unsigned i = 0; i < THREADS; i++) {
 			seen |= strcmp(name, names[i]) == 0 ? 1u << i : 0;
@@ -219,7 +116,7 @@ static bool all_threads(struct outside *outside, int wanted_seccomp, int wanted_
 		closedir(dir);
 	}
 	if (seen != (1u << THREADS) - 1) {
-		return fail(outside, "of %d threads some are missing: %#x", count, seen);
+		return squib_fail(squib, "of %d threads some are missing: %#x", count, seen);
 	}
 	return ok;
 }
@@ -243,10 +140,10 @@ static const struct violation {
 };
 
 /* One line of the log has all of it. */
-static bool is_logged(const struct outside *outside, const char *thread, const char *text)
+static bool is_logged(const struct squib *squib, const char *thread, const char *text)
 {
 	size_t len = 0;
-	char *log = squib_file(&outside->squib, "log", &len);
+	char *log = squib_file(squib, "log", &len);
 	char *rest = NULL;
 	bool is_there = false;
 
@@ -259,10 +156,10 @@ static bool is_logged(const struct outside *outside, const char *thread, const c
 }
 
 /* In the last line of metrics, which is whole. */
-static bool is_counted(const struct outside *outside)
+static bool is_counted(const struct squib *squib)
 {
 	size_t len = 0;
-	char *metrics = squib_file(&outside->squib, "metrics", &len);
+	char *metrics = squib_file(squib, "metrics", &len);
 	bool is_there = false;
 
 	if (metrics != NULL && len > 1 && metrics[len - 1] == '\n') {
@@ -277,12 +174,11 @@ static bool is_counted(const struct outside *outside)
 	return is_there;
 }
 
-static bool violate(struct outside *outside, const struct violation *row)
+static bool violate(struct squib *squib, const struct violation *row)
 {
 	char path[PATH_LEN];
 	char number[128];
 	char reason[128];
-	int status;
 
 	snprintf(path, sizeof(path), "%.400s/%s-%s.bin", env("SECCOMP_DIR"), row->thread,
 		 row->call);
@@ -290,47 +186,74 @@ static bool violate(struct outside *outside, const struct violation *row)
 		 row->number);
 	snprintf(reason, sizeof(reason), "The seccomp filter of this thread does not allow %s;",
 		 row->call);
-	if (!start(outside, "--seccomp-filter", path) || !all_threads(outside, 2, 1)) {
+	if (!start(squib, "--seccomp-filter", path) || !all_threads(squib, 2, 1)) {
 		return false;
 	}
-	send_request(outside, row->method, row->path, row->body);
-	if (!squib_wait(&outside->squib, PATIENCE_MS, &status)) {
-		return fail(outside, "it goes on");
+	/* The answer does not come. */
+	(void)api_ask(squib->api, row->method, row->path, row->body, squib->answer,
+		      sizeof(squib->answer), PATIENCE_MS);
+	if (!squib_ends(squib, BAD_SYSCALL)) {
+		return false;
 	}
-	if (status != BAD_SYSCALL) {
-		return fail(outside, "exit status %d", status);
+	if (!is_logged(squib, row->logged, number) || !is_logged(squib, row->logged, reason)) {
+		return squib_fail(squib, "the log does not tell");
 	}
-	if (!is_logged(outside, row->logged, number) || !is_logged(outside, row->logged, reason)) {
-		return fail(outside, "the log does not tell");
-	}
-	return is_counted(outside) || fail(outside, "it is not counted in the last metrics");
+	return is_counted(squib) || squib_fail(squib, "it is not counted in the last metrics");
 }
 
-int main(void)
+/* --- all of it --- */
+
+static void judge(struct runner *runner, const char *name, bool is_ok, struct squib *squib)
 {
-	struct outside outside;
+	if (!runner_judge(runner, name, is_ok, squib->failure)) {
+		squib_show(squib, "out");
+		squib_show(squib, "log");
+	}
+	squib_destroy(squib);
+}
+
+/* Starts with the option, and looks at the threads. */
+static void look(struct runner *runner, const char *name, const char *option, const char *value,
+		 bool has_filters)
+{
+	static struct squib squib;
+
+	if (runner_begins(runner, name, KVM_PAYLOAD)) {
+		bool is_ok = squib_init(&squib, TIMEOUT_S) && start(&squib, option, value) &&
+			     all_threads(&squib, has_filters ? 2 : 0, has_filters ? 1 : 0);
+
+		judge(runner, name, is_ok, &squib);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static struct squib squib;
+	struct runner runner;
 	char custom[PATH_LEN];
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (env_kvm_kind() == KVM_NONE) {
-		printf("skip  filters from outside: no /dev/kvm here\n"
-		       "0 passed, 0 failed, 1 skipped\n");
-		return 0;
+	if (!runner_init(&runner, argc, argv, "KERNEL_DIR IMAGE_DIR GUEST_DIR SECCOMP_DIR")) {
+		return 2;
 	}
-	judge(&outside, "every thread has a filter and can gain no privileges",
-	      start(&outside, NULL, NULL) && all_threads(&outside, 2, 1));
-	judge(&outside, "without filters no thread has one",
-	      start(&outside, "--no-seccomp", NULL) && all_threads(&outside, 0, 0));
+	if (runner.kvm == KVM_NONE) {
+		runner_skip(&runner, "filters from outside", "no /dev/kvm here");
+		return runner_end(&runner);
+	}
 	snprintf(custom, sizeof(custom), "%.400s/custom.bin", env("SECCOMP_DIR"));
-	judge(&outside, "a custom policy is installed on every thread",
-	      start(&outside, "--seccomp-filter", custom) && all_threads(&outside, 2, 1));
+	look(&runner, "every thread has a filter and can gain no privileges", NULL, NULL, true);
+	look(&runner, "without filters no thread has one", "--no-seccomp", NULL, false);
+	look(&runner, "a custom policy is installed on every thread", "--seccomp-filter", custom,
+	     true);
 	for (size_t i = 0; i < sizeof(violations) / sizeof(violations[0]); i++) {
 		char name[128];
 
 		snprintf(name, sizeof(name), "%s on the thread %s is exit %d, logged and counted",
 			 violations[i].call, violations[i].thread, BAD_SYSCALL);
-		judge(&outside, name, violate(&outside, &violations[i]));
+		if (runner_begins(&runner, name, KVM_PAYLOAD)) {
+			judge(&runner, name,
+			      squib_init(&squib, TIMEOUT_S) && violate(&squib, &violations[i]),
+			      &squib);
+		}
 	}
-	printf("%u passed, %u failed, 0 skipped\n", passed, failed);
-	return failed > 0;
+	return runner_end(&runner);
 }

@@ -30,11 +30,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "seccomp/filter.h"
+
 enum {
 	SEEN_BITS = 18,
 	SEEN_MAX = 1 << SEEN_BITS,
 	THREADS = 3, /* kinds of them: vmm, api, vcpu */
+	FEIGNED,     /* the trace's data of a call whose answer is changed */
 	FIRST_WORDS = 24,
+	/* KVM_GET_SUPPORTED_CPUID, which headers of aarch64 lack, and its struct. */
+	GET_SUPPORTED_CPUID = 0xc008ae05,
+	CPUID_HEAD = 8,
+	CPUID_ENTRY = 40,
+	CPUID_ECX = 20,
+	CPUID_SHSTK = 1 << 7, /* of leaf 7 */
 	STOPS_MAX = 64,
 };
 
@@ -56,6 +65,8 @@ static pid_t first_of[THREADS + 1];
  *   vdso                    squib finds no vDSO, as if the host's clock had none
  *   norun                   KVM_RUN does nothing, with an exit that nobody knows
  *   nomem                   KVM_RUN fails for lack of memory; the vCPU is disturbed while it waits
+ *   oldkvm                  KVM has none of the calls that came in place of others
+ *   shstk                   KVM tells that guests may have shadow stacks
  */
 static struct {
 	int signo;
@@ -66,7 +77,11 @@ static struct {
 	bool is_nomem;
 	bool is_vdso;
 	bool is_norun;
-	pid_t held; /* a thread that is kept stopped */
+	bool is_oldkvm;
+	bool is_shstk;
+	pid_t asking;	/* a thread that KVM is telling the guest's CPUID */
+	uint64_t cpuid; /* and where to */
+	pid_t held;	/* a thread that is kept stopped */
 	int held_signo;
 	pid_t waiting; /* for a pause: the VMM, until there is a vCPU that is held */
 } fault;
@@ -114,9 +129,11 @@ static bool is_new(uint64_t key)
 	return true;
 }
 
-static void record(int out, const struct __ptrace_syscall_info *info)
+static void record(pid_t process, int out, const struct __ptrace_syscall_info *info)
 {
 	const uint64_t *args = (const uint64_t *)info->seccomp.args;
+	/* The id of the process is told as filters have it before they are installed. */
+	bool names_self = info->seccomp.nr == SYS_tgkill && args[0] == (uint64_t)process;
 	char line[200];
 
 	if (!is_new(hash(info))) {
@@ -124,9 +141,10 @@ static void record(int out, const struct __ptrace_syscall_info *info)
 	}
 	int len = snprintf(line, sizeof(line), "%u %llu %llx %llx %llx %llx %llx %llx\n",
 			   info->seccomp.ret_data, (unsigned long long)info->seccomp.nr,
-			   (unsigned long long)args[0], (unsigned long long)args[1],
-			   (unsigned long long)args[2], (unsigned long long)args[3],
-			   (unsigned long long)args[4], (unsigned long long)args[5]);
+			   names_self ? FILTER_SELF : (unsigned long long)args[0],
+			   (unsigned long long)args[1], (unsigned long long)args[2],
+			   (unsigned long long)args[3], (unsigned long long)args[4],
+			   (unsigned long long)args[5]);
 
 	/* One write a line: several tracers append to one file. */
 	if (write(out, line, (size_t)len) != len) {
@@ -170,6 +188,25 @@ static void release(void)
 {
 	ptrace(PTRACE_CONT, fault.held, NULL, (long)fault.held_signo);
 	fault.held = 0;
+}
+
+/* Of x86_64: as if this KVM had shadow stacks. */
+static void give_shadow_stacks(pid_t thread)
+{
+	uint32_t count = (uint32_t)ptrace(PTRACE_PEEKDATA, thread, fault.cpuid, NULL);
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t entry = fault.cpuid + CPUID_HEAD + (uint64_t)i * CPUID_ENTRY;
+		uint64_t at = entry + CPUID_ECX;
+
+		/* The leaf and its index. */
+		if (ptrace(PTRACE_PEEKDATA, thread, entry, NULL) == 7) {
+			long word = ptrace(PTRACE_PEEKDATA, thread, at, NULL);
+
+			ptrace(PTRACE_POKEDATA, thread, at, word | CPUID_SHSTK);
+		}
+	}
+	fault.asking = 0;
 }
 
 /* true: the thread is not to be continued as usual. */
@@ -239,7 +276,10 @@ static void read_fault(void)
 	fault.is_nomem = strcmp(text, "nomem") == 0;
 	fault.is_vdso = strcmp(text, "vdso") == 0;
 	fault.is_norun = strcmp(text, "norun") == 0;
+	fault.is_oldkvm = strcmp(text, "oldkvm") == 0;
+	fault.is_shstk = strcmp(text, "shstk") == 0;
 	if (!fault.is_pause && !fault.is_nomem && !fault.is_vdso && !fault.is_norun &&
+	    !fault.is_oldkvm && !fault.is_shstk &&
 	    (sscanf(text, "signal:%d:%u:%u", &fault.signo, &fault.kind, &fault.line) != 3 ||
 	     fault.kind > THREADS)) {
 		fprintf(stderr, "tracer: TRACE_FAULT=%s?\n", text);
@@ -247,7 +287,18 @@ static void read_fault(void)
 	}
 }
 
-/* KVM_RUN returns this error, or 0. A filter before all others, of which the strictest decides. */
+/* A filter before all others, of which the strictest decides. */
+static void install(struct sock_filter *code, size_t count)
+{
+	struct sock_fprog program = {.len = (unsigned short)count, .filter = code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
+		die("no filter");
+	}
+}
+
+/* KVM_RUN returns this error, or 0. */
 static void answer_runs(unsigned sys)
 {
 	struct sock_filter code[] = {
@@ -258,12 +309,41 @@ static void answer_runs(unsigned sys)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | sys),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
-		die("no filter");
-	}
+	install(code, sizeof(code) / sizeof(code[0]));
+}
+
+/* The tracer changes what KVM_GET_SUPPORTED_CPUID tells. */
+static void watch_cpuid(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, GET_SUPPORTED_CPUID, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE | FEIGNED),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	install(code, sizeof(code) / sizeof(code[0]));
+}
+
+/* KVM_CHECK_EXTENSION tells of none. */
+static void hide_new_calls(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 6),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_CHECK_EXTENSION, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_CAP_SREGS2, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_CAP_XSAVE2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	install(code, sizeof(code) / sizeof(code[0]));
 }
 
 /* Where the program's stack began: the 28th field, of which the second may hold anything. */
@@ -317,10 +397,16 @@ static bool on_call(pid_t process, pid_t thread, int out)
 	struct __ptrace_syscall_info info;
 
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) <= 0 ||
-	    info.op != PTRACE_SYSCALL_INFO_SECCOMP || info.seccomp.ret_data > THREADS) {
+	    info.op != PTRACE_SYSCALL_INFO_SECCOMP || info.seccomp.ret_data > FEIGNED) {
 		return false;
 	}
-	record(out, &info);
+	if (info.seccomp.ret_data == FEIGNED) {
+		fault.asking = thread;
+		fault.cpuid = info.seccomp.args[2];
+		ptrace(PTRACE_SYSCALL, thread, NULL, NULL);
+		return true;
+	}
+	record(process, out, &info);
 	if (first_of[info.seccomp.ret_data] == 0) {
 		first_of[info.seccomp.ret_data] = thread;
 		if (fault.signo != 0 && fault.held != 0 && info.seccomp.ret_data == fault.kind) {
@@ -340,6 +426,10 @@ static void on_stop(pid_t process, pid_t thread, int status, int out)
 	}
 	if (event == PTRACE_EVENT_EXEC && fault.is_vdso) {
 		hide_vdso(process);
+	}
+	if (event == 0 && signo == SIGTRAP && thread == fault.asking) {
+		give_shadow_stacks(thread);
+		signo = 0;
 	}
 	if (event == PTRACE_EVENT_STOP && signo != SIGTRAP) {
 		/* Stopped as by a shell: until SIGCONT. */
@@ -463,6 +553,12 @@ int main(int argc, char **argv)
 		start_tracer();
 		if (fault.is_nomem || fault.is_norun) {
 			answer_runs(fault.is_nomem ? ENOMEM : 0);
+		}
+		if (fault.is_oldkvm) {
+			hide_new_calls();
+		}
+		if (fault.is_shstk) {
+			watch_cpuid();
 		}
 	}
 	execv(squib, (char *const *)args);
