@@ -51,15 +51,16 @@ CFLAGS := -std=gnu17 -g $(OPTIMISE) $(WARNINGS) $(HARDENING)
 CFLAGS += -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=.
 LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN))
 RELEASE_LDFLAGS := -Wl,--gc-sections $(if $(SAN),-pie,-static-pie)
-LDLIBS := -ljansson -l:liburing.a $(if $(filter aarch64,$(ARCH)),-lfdt)
+LDLIBS := -ljansson -l:liburing.a -lsodium $(if $(filter aarch64,$(ARCH)),-lfdt)
 
 # A module is a .c file in its folder: no lists to keep.
 BASE_SRC := $(wildcard vmm/base/*.c)
-VMM_SRC := $(filter-out vmm/main.c,$(wildcard vmm/*.c))
-DEVICE_SRC := $(wildcard devices/*.c devices/*/*.c)
+VMM_SRC := $(filter-out vmm/main.c $(BASE_SRC),$(wildcard vmm/*.c vmm/*/*.c))
+DEVICE_SRC := $(wildcard devices/*/*.c devices/*/*/*.c)
 API_SRC := $(wildcard api/*.c)
 ARCH_SRC := $(wildcard arch/$(ARCH)/*.c)
-SQUIB_SRC := vmm/main.c $(BASE_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) $(ARCH_SRC) seccomp/filter.c
+FILTER_SRC := $(addprefix seccomp/,filter.c essential.c bpf.c)
+SQUIB_SRC := vmm/main.c $(BASE_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) $(ARCH_SRC) $(FILTER_SRC)
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
@@ -87,7 +88,7 @@ $(B)/obj/%.o: %.c Makefile
 
 include seccomp/rules.mk
 include tools/rules.mk
-include tests/guest/rules.mk
+include tests/guests/payload/rules.mk
 include tests/bench/rules.mk
 include tests/rules.mk
 include tests/bench/api.mk
