@@ -117,7 +117,10 @@ static bool check_addresses(struct squib *squib)
 	       squib_expect(squib, "ok: pings", NULL);
 }
 
-/* Floods the guest while it floods us; busy streams have both directions of the TAP. */
+/*
+ * Floods the guest while it floods us; busy streams have both directions of the TAP, so that a ping
+ * or two may find its queue full.
+ */
 static bool flood(struct squib *squib)
 {
 	pid_t ping =
@@ -129,10 +132,12 @@ static bool flood(struct squib *squib)
 	}
 	size_t len = 0;
 	char *said = squib_file(squib, "host", &len);
-	bool is_lossless = said != NULL && strstr(said, " 0% packet loss") != NULL;
+	const char *sum = said != NULL ? strstr(said, "150 packets transmitted, ") : NULL;
+	long received = sum != NULL ? strtol(sum + strlen("150 packets transmitted, "), NULL, 10) : 0;
 
 	free(said);
-	return is_lossless || squib_fail(squib, "the host's pings were lost");
+	return received >= 148 ||
+	       squib_fail(squib, "only %ld of the host's 150 pings were answered", received);
 }
 
 static bool transfer(struct squib *squib)

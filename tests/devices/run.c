@@ -8,17 +8,11 @@
 #include "tests/devices/machine.h"
 #include "tests/lib/runner.h"
 
-static void run(struct runner *runner, const struct device_test *test)
+static bool run(struct squib *squib, const void *arg)
 {
-	static struct squib squib;
-	bool is_ok = squib_init(&squib, test->timeout_s) && test->run(&squib);
+	const struct device_test *test = arg;
 
-	if (!runner_judge(runner, test->name, is_ok, squib.failure)) {
-		squib_show(&squib, "out");
-		squib_show(&squib, "log");
-		squib_show(&squib, "host");
-	}
-	squib_destroy(&squib);
+	return test->run(squib);
 }
 
 int main(int argc, char **argv)
@@ -36,10 +30,13 @@ int main(int argc, char **argv)
 		for (const struct device_test *test = groups[i]; test->name != NULL; test++) {
 			bool is_payload = strncmp(test->name, "payload", strlen("payload")) == 0;
 
-			if (runner_begins(&runner, test->name,
-					  is_payload ? KVM_PAYLOAD : KVM_LINUX)) {
-				run(&runner, test);
-			}
+			runner_run(&runner, &(struct runner_test){
+						    .name = test->name,
+						    .needs = is_payload ? KVM_PAYLOAD : KVM_LINUX,
+						    .timeout_s = test->timeout_s,
+						    .run = run,
+						    .arg = test,
+					    });
 		}
 	}
 	return runner_end(&runner);

@@ -208,8 +208,10 @@ static bool never_printed(struct squib *squib, const char *text)
 	return squib->failure[0] == '\0';
 }
 
-static bool run_test(struct squib *squib, const struct guest_test *test)
+static bool run_test(struct squib *squib, const void *arg)
 {
+	const struct guest_test *test = arg;
+
 	if (!write_config(squib, test) || !start(squib, test)) {
 		return false;
 	}
@@ -230,33 +232,23 @@ static bool run_test(struct squib *squib, const struct guest_test *test)
 
 /* --- all of it --- */
 
-static void judge(struct runner *runner, const char *name, bool is_ok, struct squib *squib)
-{
-	if (!runner_judge(runner, name, is_ok, squib->failure)) {
-		squib_show(squib, "out");
-		squib_show(squib, "log");
-	}
-	squib_destroy(squib);
-}
-
 static void run_guest(struct runner *runner, const struct guest_test *test)
 {
-	static struct squib squib;
-	bool is_other = test->arch != ANY_ARCH && (test->arch == X86_64) != is_x86();
-
-	if (!runner_begins(runner, test->name, is_other ? KVM_NONE : test->needs)) {
+	if (test->arch != ANY_ARCH && (test->arch == X86_64) != is_x86()) {
+		if (runner_begins(runner, test->name, KVM_NONE)) {
+			runner_skip(runner, test->name,
+				    test->arch == X86_64 ? "only on x86_64" : "only on aarch64");
+		}
 		return;
 	}
-	if (is_other) {
-		runner_skip(runner, test->name,
-			    test->arch == X86_64 ? "only on x86_64" : "only on aarch64");
-		return;
-	}
-	bool is_ok =
-		squib_init(&squib, test->timeout_s > 0 ? test->timeout_s : DEFAULT_TIMEOUT_S) &&
-		run_test(&squib, test);
-
-	judge(runner, test->name, is_ok, &squib);
+	runner_run(runner, &(struct runner_test){
+				   .name = test->name,
+				   .needs = test->needs,
+				   .timeout_s = test->timeout_s > 0 ? test->timeout_s
+								    : DEFAULT_TIMEOUT_S,
+				   .run = run_test,
+				   .arg = test,
+			   });
 }
 
 static const struct live_test live_tests[] = {
@@ -267,15 +259,11 @@ static const struct live_test live_tests[] = {
 	 huge_pages_test, 400},
 };
 
-static void run_live(struct runner *runner, const struct live_test *test)
+static bool run_live(struct squib *squib, const void *arg)
 {
-	static struct squib squib;
+	const struct live_test *test = arg;
 
-	if (runner_begins(runner, test->name, test->needs)) {
-		bool is_ok = squib_init(&squib, test->timeout_s) && test->run(&squib);
-
-		judge(runner, test->name, is_ok, &squib);
-	}
+	return test->run(squib);
 }
 
 int main(int argc, char **argv)
@@ -289,7 +277,15 @@ int main(int argc, char **argv)
 		run_guest(&runner, &guest_tests[i]);
 	}
 	for (size_t i = 0; i < sizeof(live_tests) / sizeof(live_tests[0]); i++) {
-		run_live(&runner, &live_tests[i]);
+		const struct live_test *test = &live_tests[i];
+
+		runner_run(&runner, &(struct runner_test){
+					    .name = test->name,
+					    .needs = test->needs,
+					    .timeout_s = test->timeout_s,
+					    .run = run_live,
+					    .arg = test,
+				    });
 	}
 	return runner_end(&runner);
 }

@@ -4,11 +4,16 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool runner_init(struct runner *runner, int argc, char **argv, const char *environment)
 {
-	*runner = (struct runner){.part = argc > 1 ? argv[1] : NULL, .kvm = env_kvm_kind()};
+	*runner = (struct runner){
+		.part = argc > 1 ? argv[1] : NULL,
+		.kvm = env_kvm_kind(),
+		.has_second_try = getenv("SECOND_TRY") != NULL,
+	};
 	if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
 		fprintf(stderr,
 			"usage: %s [PART_OF_A_NAME]\n"
@@ -59,6 +64,40 @@ bool runner_judge(struct runner *runner, const char *name, bool is_ok, const cha
 		runner->failed++;
 	}
 	return is_ok;
+}
+
+static void show(const struct squib *squib)
+{
+	squib_show(squib, "out");
+	squib_show(squib, "log");
+	squib_show(squib, "host");
+}
+
+static bool try(struct squib *squib, const struct runner_test *test)
+{
+	return squib_init(squib, test->timeout_s) && test->run(squib, test->arg);
+}
+
+void runner_run(struct runner *runner, const struct runner_test *test)
+{
+	static struct squib squib;
+
+	if (!runner_begins(runner, test->name, test->needs)) {
+		return;
+	}
+	bool is_ok = try(&squib, test);
+
+	if (!is_ok && runner->has_second_try) {
+		printf("again %s: %s\n", test->name, squib.failure);
+		show(&squib);
+		squib_destroy(&squib);
+		runner->begin_ms = now_ms();
+		is_ok = try(&squib, test);
+	}
+	if (!runner_judge(runner, test->name, is_ok, squib.failure)) {
+		show(&squib);
+	}
+	squib_destroy(&squib);
 }
 
 int runner_end(const struct runner *runner)

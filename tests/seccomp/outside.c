@@ -174,8 +174,9 @@ static bool is_counted(const struct squib *squib)
 	return is_there;
 }
 
-static bool violate(struct squib *squib, const struct violation *row)
+static bool violate(struct squib *squib, const void *arg)
 {
+	const struct violation *row = arg;
 	char path[PATH_LEN];
 	char number[128];
 	char reason[128];
@@ -203,32 +204,35 @@ static bool violate(struct squib *squib, const struct violation *row)
 
 /* --- all of it --- */
 
-static void judge(struct runner *runner, const char *name, bool is_ok, struct squib *squib)
-{
-	if (!runner_judge(runner, name, is_ok, squib->failure)) {
-		squib_show(squib, "out");
-		squib_show(squib, "log");
-	}
-	squib_destroy(squib);
-}
+struct look {
+	const char *option;
+	const char *value;
+	bool has_filters;
+};
 
 /* Starts with the option, and looks at the threads. */
-static void look(struct runner *runner, const char *name, const char *option, const char *value,
-		 bool has_filters)
+static bool look(struct squib *squib, const void *arg)
 {
-	static struct squib squib;
+	const struct look *look = arg;
 
-	if (runner_begins(runner, name, KVM_PAYLOAD)) {
-		bool is_ok = squib_init(&squib, TIMEOUT_S) && start(&squib, option, value) &&
-			     all_threads(&squib, has_filters ? 2 : 0, has_filters ? 1 : 0);
+	return start(squib, look->option, look->value) &&
+	       all_threads(squib, look->has_filters ? 2 : 0, look->has_filters ? 1 : 0);
+}
 
-		judge(runner, name, is_ok, &squib);
-	}
+static void run(struct runner *runner, const char *name,
+		bool (*fn)(struct squib *squib, const void *arg), const void *arg)
+{
+	runner_run(runner, &(struct runner_test){
+				   .name = name,
+				   .needs = KVM_PAYLOAD,
+				   .timeout_s = TIMEOUT_S,
+				   .run = fn,
+				   .arg = arg,
+			   });
 }
 
 int main(int argc, char **argv)
 {
-	static struct squib squib;
 	struct runner runner;
 	char custom[PATH_LEN];
 
@@ -240,20 +244,18 @@ int main(int argc, char **argv)
 		return runner_end(&runner);
 	}
 	snprintf(custom, sizeof(custom), "%.400s/custom.bin", env("SECCOMP_DIR"));
-	look(&runner, "every thread has a filter and can gain no privileges", NULL, NULL, true);
-	look(&runner, "without filters no thread has one", "--no-seccomp", NULL, false);
-	look(&runner, "a custom policy is installed on every thread", "--seccomp-filter", custom,
-	     true);
+	run(&runner, "every thread has a filter and can gain no privileges", look,
+	    &(struct look){.has_filters = true});
+	run(&runner, "without filters no thread has one", look,
+	    &(struct look){.option = "--no-seccomp"});
+	run(&runner, "a custom policy is installed on every thread", look,
+	    &(struct look){"--seccomp-filter", custom, true});
 	for (size_t i = 0; i < sizeof(violations) / sizeof(violations[0]); i++) {
 		char name[128];
 
 		snprintf(name, sizeof(name), "%s on the thread %s is exit %d, logged and counted",
 			 violations[i].call, violations[i].thread, BAD_SYSCALL);
-		if (runner_begins(&runner, name, KVM_PAYLOAD)) {
-			judge(&runner, name,
-			      squib_init(&squib, TIMEOUT_S) && violate(&squib, &violations[i]),
-			      &squib);
-		}
+		run(&runner, name, violate, &violations[i]);
 	}
 	return runner_end(&runner);
 }
