@@ -133,7 +133,11 @@ static bool flood(struct squib *squib)
 	size_t len = 0;
 	char *said = squib_file(squib, "host", &len);
 	const char *sum = said != NULL ? strstr(said, "150 packets transmitted, ") : NULL;
-	long received = sum != NULL ? strtol(sum + strlen("150 packets transmitted, "), NULL, 10) : 0;
+	long received = 0;
+
+	if (sum != NULL) {
+		received = strtol(sum + strlen("150 packets transmitted, "), NULL, 10);
+	}
 
 	free(said);
 	return received >= 148 ||

@@ -241,14 +241,14 @@ static void run_guest(struct runner *runner, const struct guest_test *test)
 		}
 		return;
 	}
-	runner_run(runner, &(struct runner_test){
-				   .name = test->name,
-				   .needs = test->needs,
-				   .timeout_s = test->timeout_s > 0 ? test->timeout_s
-								    : DEFAULT_TIMEOUT_S,
-				   .run = run_test,
-				   .arg = test,
-			   });
+	runner_run(runner,
+		   &(struct runner_test){
+			   .name = test->name,
+			   .needs = test->needs,
+			   .timeout_s = test->timeout_s > 0 ? test->timeout_s : DEFAULT_TIMEOUT_S,
+			   .run = run_test,
+			   .arg = test,
+		   });
 }
 
 static const struct live_test live_tests[] = {

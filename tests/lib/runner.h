@@ -16,7 +16,7 @@ struct runner {
 	const char *part; /* of the names of tests that run; NULL: all */
 	enum kvm_kind kvm;
 	bool has_second_try; /* for each test that runner_run runs */
-	uint64_t begin_ms; /* of the present test */
+	uint64_t begin_ms;   /* of the present test */
 	unsigned passed;
 	unsigned failed;
 	unsigned skipped;
@@ -24,7 +24,8 @@ struct runner {
 
 /*
  * Reads the arguments [PART_OF_A_NAME] and KVM_KIND, and whether there is SECOND_TRY. false: wrong
- * arguments; a usage with the variables of `environment` was printed, and the exit status is to be 2.
+ * arguments; a usage with the variables of `environment` was printed, and the exit status is to be
+ * 2.
  */
 bool runner_init(struct runner *runner, int argc, char **argv, const char *environment);
 
