@@ -99,10 +99,14 @@ struct schema {
 	{name, _Generic(((object *)0)->member, unsigned: SCHEMA_ENUM), need,                       \
 	 offsetof(object, member), {.names = (enum_names)}, 0, NULL}
 #define SCHEMA_OBJECT_FIELD(object_type, member, need, table)                                      \
-	{#member, SCHEMA_OBJECT, need, offsetof(object_type, member), {.object = (table)},         \
-	 offsetof(object_type, has_##member), NULL}
+	SCHEMA_OBJECT_FIELD_AS(#member, object_type, member, has_##member, need, table)
+#define SCHEMA_OBJECT_FIELD_AS(name, object_type, member, has_member, need, table)                 \
+	{name, SCHEMA_OBJECT, need, offsetof(object_type, member), {.object = (table)},            \
+	 offsetof(object_type, has_member), NULL}
 #define SCHEMA_LIST_FIELD(object_type, member, need, table)                                        \
-	{#member, _Generic(((object_type *)0)->member, struct schema_list: SCHEMA_LIST), need,     \
+	SCHEMA_LIST_FIELD_AS(#member, object_type, member, need, table)
+#define SCHEMA_LIST_FIELD_AS(name, object_type, member, need, table)                               \
+	{name, _Generic(((object_type *)0)->member, struct schema_list: SCHEMA_LIST), need,        \
 	 offsetof(object_type, member), {.object = (table)}, 0, NULL}
 
 /* A table of an array of rows. */

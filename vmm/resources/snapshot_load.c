@@ -19,6 +19,7 @@
 #include "vmm/persist/memory_file.h"
 #include "vmm/persist/working_set.h"
 #include "vmm/persist/state_file.h"
+#include "vmm/resources/overrides.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/vm_config.h"
 
@@ -30,20 +31,6 @@ enum backend_type {
 struct backend_body {
 	char *backend_path;
 	enum backend_type backend_type;
-};
-
-struct network_body {
-	char *iface_id;
-	char *host_dev_name;
-};
-
-struct drive_body {
-	char *drive_id;
-	char *path_on_host;
-};
-
-struct vsock_body {
-	char *uds_path;
 };
 
 /* Those of the machine, or as in the snapshot. */
@@ -62,10 +49,7 @@ struct load_body {
 	bool track_dirty_pages;
 	bool enable_diff_snapshots;
 	bool resume_vm;
-	struct schema_list network_overrides;
-	struct schema_list drive_overrides;
-	struct vsock_body vsock_override;
-	bool has_vsock_override;
+	struct overrides overrides;
 	bool clock_realtime;
 	enum load_pages huge_pages;
 	char *working_set_path; /* NULL: none */
@@ -82,38 +66,6 @@ static const struct schema_field backend_fields[] = {
 static const struct schema backend_schema =
 	SCHEMA("MemBackendConfig", struct backend_body, backend_fields);
 
-static const struct schema_field network_fields[] = {
-	SCHEMA_FIELD(struct network_body, iface_id, SCHEMA_REQUIRED),
-	SCHEMA_FIELD(struct network_body, host_dev_name, SCHEMA_REQUIRED),
-};
-
-static const struct schema network_schema = {
-	.name = "NetworkOverride",
-	.fields = network_fields,
-	.count = ARRAY_COUNT(network_fields),
-	.size = sizeof(struct network_body),
-	.is_open = true,
-};
-
-static const struct schema_field drive_fields[] = {
-	SCHEMA_FIELD(struct drive_body, drive_id, SCHEMA_REQUIRED),
-	SCHEMA_FIELD(struct drive_body, path_on_host, SCHEMA_REQUIRED),
-};
-
-static const struct schema drive_schema = SCHEMA("DriveOverride", struct drive_body, drive_fields);
-
-static const struct schema_field vsock_fields[] = {
-	SCHEMA_FIELD(struct vsock_body, uds_path, SCHEMA_REQUIRED),
-};
-
-static const struct schema vsock_schema = {
-	.name = "VsockOverride",
-	.fields = vsock_fields,
-	.count = ARRAY_COUNT(vsock_fields),
-	.size = sizeof(struct vsock_body),
-	.is_open = true,
-};
-
 static const struct schema_field load_fields[] = {
 	SCHEMA_PATH_FIELD(struct load_body, snapshot_path, SCHEMA_REQUIRED),
 	SCHEMA_PATH_FIELD(struct load_body, mem_file_path, SCHEMA_OPTIONAL),
@@ -121,9 +73,7 @@ static const struct schema_field load_fields[] = {
 	SCHEMA_FIELD(struct load_body, enable_diff_snapshots, SCHEMA_DEFAULTED),
 	SCHEMA_FIELD(struct load_body, track_dirty_pages, SCHEMA_DEFAULTED),
 	SCHEMA_FIELD(struct load_body, resume_vm, SCHEMA_DEFAULTED),
-	SCHEMA_LIST_FIELD(struct load_body, network_overrides, SCHEMA_DEFAULTED, &network_schema),
-	SCHEMA_LIST_FIELD(struct load_body, drive_overrides, SCHEMA_DEFAULTED, &drive_schema),
-	SCHEMA_OBJECT_FIELD(struct load_body, vsock_override, SCHEMA_OPTIONAL, &vsock_schema),
+	OVERRIDES_FIELDS(struct load_body, overrides),
 	SCHEMA_FIELD(struct load_body, clock_realtime, SCHEMA_DEFAULTED),
 	SCHEMA_ENUM_FIELD(struct load_body, huge_pages, SCHEMA_DEFAULTED, load_pages_names),
 	SCHEMA_PATH_FIELD(struct load_body, working_set_path, SCHEMA_OPTIONAL),
@@ -162,82 +112,6 @@ static int check_load(struct request *request, struct error *err)
 	return 0;
 }
 
-static int set_text(json_t *object, const char *key, const char *text, struct error *err)
-{
-	return json_object_set_new(object, key, json_string(text)) == 0
-		       ? 0
-		       : error_set(err, ERR_HOST, "Out of memory for the configuration");
-}
-
-/* What devices of a kind are called in the configuration, and what is overridden of them. */
-struct device_kind {
-	const char *list, *id_key, *key;
-	const char *unknown; /* the refusal of an id that none of them has */
-};
-
-static int override_device(json_t *config, const struct device_kind *kind, const char *id,
-			   const char *text, struct error *err)
-{
-	size_t i;
-	json_t *object;
-
-	json_array_foreach(json_object_get(config, kind->list), i, object)
-	{
-		const char *found = json_string_value(json_object_get(object, kind->id_key));
-
-		if (found != NULL && strcmp(found, id) == 0) {
-			return set_text(object, kind->key, text, err);
-		}
-	}
-	return error_set(err, ERR_BAD_REQUEST, "Failed to get snapshot state from file: %s",
-			 kind->unknown);
-}
-
-static int override_networks(json_t *config, const struct load_body *body, struct error *err)
-{
-	static const struct device_kind kind = {"network-interfaces", "iface_id", "host_dev_name",
-						"Unknown Network Device."};
-	const struct network_body *networks = body->network_overrides.items;
-
-	for (size_t i = 0; i < body->network_overrides.count; i++) {
-		if (override_device(config, &kind, networks[i].iface_id, networks[i].host_dev_name,
-				    err) < 0) {
-			return -1;
-		}
-	}
-	return 0;
-}
-
-static int override_drives(json_t *config, const struct load_body *body, struct error *err)
-{
-	static const struct device_kind kind = {
-		"drives", "drive_id", "path_on_host",
-		"there is no drive with the id of a drive override"};
-	const struct drive_body *drives = body->drive_overrides.items;
-
-	for (size_t i = 0; i < body->drive_overrides.count; i++) {
-		if (override_device(config, &kind, drives[i].drive_id, drives[i].path_on_host,
-				    err) < 0) {
-			return -1;
-		}
-	}
-	return 0;
-}
-
-static int override_vsock(json_t *config, const struct load_body *body, struct error *err)
-{
-	json_t *object = json_object_get(config, "vsock");
-
-	if (!body->has_vsock_override) {
-		return 0;
-	}
-	if (!json_is_object(object)) {
-		return error_set(err, ERR_BAD_REQUEST,
-				 "Failed to get snapshot state from file: Unknown Vsock Device.");
-	}
-	return set_text(object, "uds_path", body->vsock_override.uds_path, err);
-}
-
 static int override_machine(json_t *config, const struct load_body *body, struct error *err)
 {
 	json_t *object = json_object_get(config, "machine-config");
@@ -251,7 +125,8 @@ static int override_machine(json_t *config, const struct load_body *body, struct
 	}
 	return body->huge_pages == LOAD_PAGES_SNAPSHOT
 		       ? 0
-		       : set_text(object, "huge_pages", load_pages_names[body->huge_pages], err);
+		       : overrides_set(object, "huge_pages", load_pages_names[body->huge_pages],
+				       err);
 }
 
 /* The saved configuration with what the request overrides, as text; NULL: see *err. */
@@ -264,10 +139,9 @@ static char *overridden_config(const struct machine_state *state, const struct l
 
 	if (!json_is_object(config)) {
 		(void)error_set(err, ERR_CORRUPT, "Section configuration: it is no JSON object");
-	} else if (override_networks(config, body, err) == 0 &&
-		   override_drives(config, body, err) == 0 &&
-		   override_vsock(config, body, err) == 0 &&
-		   override_machine(config, body, err) == 0) {
+	} else if (overrides_apply(&body->overrides, config, err) < 0) {
+		(void)error_wrap(err, "Failed to get snapshot state from file");
+	} else if (override_machine(config, body, err) == 0) {
 		text = json_dumps(config, JSON_COMPACT);
 		if (text == NULL) {
 			(void)error_set(err, ERR_HOST, "Out of memory for the configuration");
