@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/lib/capture.h"
@@ -165,4 +166,28 @@ Test(fd, closed_standard_descriptors_are_opened_on_nothing)
 
 	cr_expect_gt(next, STDERR_FILENO);
 	close(next);
+}
+
+Test(fd, all_descriptors_but_some_are_closed)
+{
+	/* In a process of its own: criterion has descriptors, too. */
+	pid_t pid = fork();
+	int status = 0;
+
+	if (pid == 0) {
+		struct error err = {0};
+		int first = fcntl(STDOUT_FILENO, F_DUPFD, 3);
+		int second = fcntl(STDOUT_FILENO, F_DUPFD, 20);
+		int third = fcntl(STDOUT_FILENO, F_DUPFD, 90);
+		int keep[] = {third, -1, first};
+
+		if (fd_close_all_but(keep, 3, &err) < 0 || fcntl(first, F_GETFD) < 0 ||
+		    fcntl(second, F_GETFD) >= 0 || fcntl(third, F_GETFD) < 0 ||
+		    fcntl(third + 1, F_GETFD) >= 0 || fcntl(STDERR_FILENO, F_GETFD) < 0) {
+			_exit(1);
+		}
+		_exit(0);
+	}
+	cr_assert(pid > 0 && waitpid(pid, &status, 0) == pid);
+	cr_expect_eq(status, 0);
 }

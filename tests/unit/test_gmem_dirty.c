@@ -11,6 +11,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem.h"
+#include "vmm/base/gmem_pages.h"
 
 #define PAGE UINT64_C(4096)
 
@@ -155,6 +156,13 @@ Test(gmem_dirty, marks_add_up_and_are_put_back)
 	cr_assert(write_to(2 * PAGE, 1) == 0);
 	gmem_dirty_put_back(mem, 0, (const uint64_t[WORDS]){2, 0, 0}, WORDS);
 	cr_assert(is_dirty(1, 2));
+}
+
+Test(gmem_dirty, all_pages_are_marked_at_once)
+{
+	gmem_dirty_all(mem);
+	cr_expect(is_dirty(0, PAGES));
+	cr_expect(is_dirty(1, 0));
 }
 
 Test(gmem_dirty, nothing_is_marked_where_it_is_not_asked_for)

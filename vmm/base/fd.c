@@ -42,6 +42,30 @@ void free_pointer(void *pointer)
 	*block = NULL;
 }
 
+static int compare_fds(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+int fd_close_all_but(int *keep, size_t count, struct error *err)
+{
+	unsigned first = STDERR_FILENO + 1;
+
+	qsort(keep, count, sizeof(*keep), compare_fds);
+	for (size_t i = 0; i < count; i++) {
+		if (keep[i] < (int)first) {
+			continue;
+		}
+		unsigned kept = (unsigned)keep[i];
+
+		if (kept > first && close_range(first, kept - 1, 0) < 0) {
+			return error_sys(err, "Cannot close descriptors");
+		}
+		first = kept + 1;
+	}
+	return close_range(first, UINT_MAX, 0) < 0 ? error_sys(err, "Cannot close descriptors") : 0;
+}
+
 int fd_open_file(const char *path, const char *what, int *fd, uint64_t *len, struct error *err)
 {
 	/* O_NONBLOCK: a FIFO without a writer must be refused below, not waited for. */

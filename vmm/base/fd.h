@@ -38,6 +38,9 @@ MUST_CHECK int fd_open_file(const char *path, const char *what, int *fd, uint64_
 /* Reads exactly `len` bytes at `offset`; a shorter file is an error. Retries EINTR. */
 MUST_CHECK int pread_full(int fd, void *buf, size_t len, uint64_t offset, struct error *err);
 
+/* Closes all descriptors from 3 on but the `count` ones of `keep` (-1 there is none). */
+MUST_CHECK int fd_close_all_but(int *keep, size_t count, struct error *err);
+
 /* Both are of one file, by whatever names they were opened. */
 bool fd_is_same_file(int a, int b);
 

@@ -170,6 +170,20 @@ void gmem_dirty_put_back(struct gmem *mem, size_t index, const uint64_t *bitmap,
 	}
 }
 
+void gmem_dirty_all(struct gmem *mem)
+{
+	for (size_t i = 0; i < mem->count; i++) {
+		struct gmem_region *region = &mem->regions[i];
+		const struct gmem_marks all = {
+			.words = region->dirty,
+			.first = 0,
+			.last = region->len / GMEM_DIRTY_PAGE - 1,
+		};
+
+		gmem_mark(&all);
+	}
+}
+
 /* --- bytes --- */
 
 bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len)

@@ -22,6 +22,12 @@ size_t gmem_bitmap_words(const struct gmem *mem, size_t index);
 MUST_CHECK int gmem_own_pages(const struct gmem *mem, size_t index, uint64_t *bitmap,
 			      struct error *err);
 
+/*
+ * Marks every page of a memory that is tracked: what was known of the guest's writes does not fit
+ * it any more.
+ */
+void gmem_dirty_all(struct gmem *mem);
+
 /* Whether a page of a region, by number, holds zeroes alone. Reads it. */
 bool gmem_is_zero(const struct gmem *mem, size_t index, uint64_t page);
 

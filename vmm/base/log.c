@@ -122,6 +122,11 @@ bool log_level_parse(const char *text, enum log_level *level)
 	return false;
 }
 
+int log_descriptor(void)
+{
+	return atomic_load(&sink.fd);
+}
+
 uint64_t log_missed(void)
 {
 	return metric_get(&sink.metrics.missed_log_count);

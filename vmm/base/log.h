@@ -54,6 +54,9 @@ bool log_level_parse(const char *text, enum log_level *level);
 void log_enter_handler(void);
 void log_leave_handler(void);
 
+/* The descriptor of the sink, which stays the log's. */
+int log_descriptor(void);
+
 /* Lines that could not be written since start. */
 uint64_t log_missed(void);
 
