@@ -34,7 +34,7 @@ enum {
 #endif
 
 enum {
-	IN_VMM = 1 << FILTER_VMM,
+	IN_VMM = 1 << FILTER_VMM | 1 << FILTER_FORK,
 	IN_API = 1 << FILTER_API,
 	IN_VCPU = 1 << FILTER_VCPU,
 	IN_ALL = IN_VMM | IN_API | IN_VCPU,
@@ -94,7 +94,7 @@ static int check_thread(const struct filter_set *set, enum filter_thread thread,
 
 	text_init(&names, buf, sizeof(buf));
 	for (size_t i = 0; i < ARRAY_COUNT(essentials); i++) {
-		if ((essentials[i].threads & 1U << thread) != 0 &&
+		if (set->programs[thread].len > 0 && (essentials[i].threads & 1U << thread) != 0 &&
 		    is_denied(&set->programs[thread], &essentials[i])) {
 			add_name(&names, filter_syscall_name(essentials[i].number));
 		}

@@ -29,13 +29,33 @@ extern char seccomp_default_filters_end[];
 extern const char seccomp_syscall_names[];
 extern const uint32_t seccomp_syscall_names_len; /* bytes */
 
-const char filter_magic[FILTER_MAGIC_LEN] = {'s', 'q', 'u', 'i', 'b', 'b', 'p', '1'};
+const char filter_magic[FILTER_MAGIC_LEN] = {'s', 'q', 'u', 'i', 'b', 'b', 'p', '2'};
 
 const char *const filter_thread_names[FILTER_THREADS] = {
 	[FILTER_VMM] = "vmm",
 	[FILTER_API] = "api",
 	[FILTER_VCPU] = "vcpu",
+	[FILTER_FORK] = "fork",
 };
+
+/* Notes where the id of the process goes. */
+static int find_self(struct filter_set *set, const struct sock_fprog *program, struct error *err)
+{
+	for (unsigned short i = 0; i < program->len; i++) {
+		struct sock_filter *at = &program->filter[i];
+
+		if (at->code != (BPF_JMP | BPF_JEQ | BPF_K) || at->k != FILTER_SELF) {
+			continue;
+		}
+		if (set->self_count == FILTER_SELF_MAX) {
+			return error_set(err, ERR_CORRUPT,
+					 "it has more than %d conditions on the own process",
+					 FILTER_SELF_MAX);
+		}
+		set->self[set->self_count++] = at;
+	}
+	return 0;
+}
 
 int filter_set_parse(const void *bytes, size_t len, struct filter_set *set, struct error *err)
 {
@@ -60,6 +80,9 @@ int filter_set_parse(const void *bytes, size_t len, struct filter_set *set, stru
 	for (int i = 0; i < FILTER_THREADS; i++) {
 		uint32_t count = header.counts[i];
 
+		if (count == 0 && i == FILTER_FORK) {
+			continue;
+		}
 		if (count == 0 || count > FILTER_INSTRUCTIONS_MAX || count > len / sizeof(*next)) {
 			return error_set(
 				err, ERR_CORRUPT,
@@ -69,6 +92,9 @@ int filter_set_parse(const void *bytes, size_t len, struct filter_set *set, stru
 		/* The kernel's structure lacks a const. */
 		set->programs[i] = (struct sock_fprog){.len = (unsigned short)count,
 						       .filter = (struct sock_filter *)next};
+		if (find_self(set, &set->programs[i], err) < 0) {
+			return -1;
+		}
 		next += count;
 		len -= count * sizeof(*next);
 	}
@@ -80,14 +106,8 @@ int filter_set_parse(const void *bytes, size_t len, struct filter_set *set, stru
 
 void filter_set_name_self(struct filter_set *set)
 {
-	for (int i = 0; i < FILTER_THREADS; i++) {
-		for (unsigned short j = 0; j < set->programs[i].len; j++) {
-			struct sock_filter *at = &set->programs[i].filter[j];
-
-			if (at->code == (BPF_JMP | BPF_JEQ | BPF_K) && at->k == FILTER_SELF) {
-				at->k = (uint32_t)getpid();
-			}
-		}
+	for (size_t i = 0; i < set->self_count; i++) {
+		set->self[i]->k = (uint32_t)getpid();
 	}
 }
 

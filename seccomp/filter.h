@@ -15,6 +15,7 @@ enum filter_thread {
 	FILTER_VMM,
 	FILTER_API,
 	FILTER_VCPU,
+	FILTER_FORK, /* in place of FILTER_VMM where the machine can be forked, and in its images */
 	FILTER_THREADS
 };
 
@@ -23,6 +24,7 @@ enum {
 		4096,		  /* of one filter: what the kernel takes [linux BPF_MAXINSNS] */
 	FILTER_FILE_MAX = 100000, /* bytes [compat] */
 	FILTER_MAGIC_LEN = 8,
+	FILTER_SELF_MAX = 32, /* comparisons with FILTER_SELF in all filters */
 };
 
 /*
@@ -31,11 +33,11 @@ enum {
  */
 #define FILTER_SELF UINT32_C(0x7fffffff)
 
-/* "vmm", "api", "vcpu": what policies call them. */
+/* "vmm", "api", "vcpu", "fork": what policies call them. The last one may be missing. */
 extern const char *const filter_thread_names[FILTER_THREADS];
 
 /*
- * The file: this header, then the instructions of the three programs, one after the other, in the
+ * The file: this header, then the instructions of the programs, one after the other, in the
  * byte order of the machine. Written by tools/seccompiler/main.
  */
 struct filter_header {
@@ -53,13 +55,16 @@ extern const uint32_t seccomp_audit_arch;
 struct filter_set {
 	struct sock_fprog programs[FILTER_THREADS];
 	void *owned; /* heap; NULL: constants */
+	/* where FILTER_SELF was, or is */
+	struct sock_filter *self[FILTER_SELF_MAX];
+	size_t self_count;
 };
 
 /* The filters that the binary carries. */
 MUST_CHECK int filter_set_default(struct filter_set *set, struct error *err);
 
 /*
- * The filters of a file, which must be for this architecture and have all three, none empty, none
+ * The filters of a file, which must be for this architecture and have all but FILTER_FORK, none
  * without the calls that squib can't do without (seccomp/essential.h).
  */
 MUST_CHECK int filter_set_load(const char *path, struct filter_set *set, struct error *err);
@@ -68,7 +73,10 @@ MUST_CHECK int filter_set_load(const char *path, struct filter_set *set, struct 
 MUST_CHECK int filter_set_parse(const void *bytes, size_t len, struct filter_set *set,
 				struct error *err);
 
-/* Puts the id of this process in the place of FILTER_SELF. Loading does so. */
+/*
+ * Puts the id of this process in the place of FILTER_SELF. Loading does so, and a process that was
+ * forked has to.
+ */
 void filter_set_name_self(struct filter_set *set);
 
 /* Programs that are installed stay so. A zeroed one is fine. */

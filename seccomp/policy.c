@@ -223,7 +223,8 @@ static int read_rule(json_t *json, const struct place *place, struct policy_rule
 static int read_filter(const char *thread, json_t *json, struct policy_filter *filter,
 		       struct error *err)
 {
-	static const char *const names[] = {"default_action", "filter_action", "filter", NULL};
+	static const char *const names[] = {"default_action", "filter_action", "filter", "includes",
+					    NULL};
 	struct place place = {.filter = thread};
 	json_t *rules = json_object_get(json, "filter");
 	json_t *rule;
@@ -256,6 +257,60 @@ static int read_filter(const char *thread, json_t *json, struct policy_filter *f
 	return 0;
 }
 
+/* Appends the rules of another filter, as it was written. */
+static int include(const struct policy *policy, const char *name, struct policy_filter *filter,
+		   struct error *err)
+{
+	const struct place place = {.filter = filter->thread};
+
+	for (size_t i = 0; name != NULL && i < policy->filter_count; i++) {
+		const struct policy_filter *other = &policy->filters[i];
+		size_t count = filter->rule_count + other->own_count;
+
+		if (other == filter || strcmp(other->thread, name) != 0) {
+			continue;
+		}
+		struct policy_rule *rules =
+			reallocarray(filter->rules, count + 1, sizeof(*filter->rules));
+
+		if (rules == NULL) {
+			return error_sys(err, "Cannot hold the rules of filter `%s`",
+					 filter->thread);
+		}
+		filter->rules = rules;
+		memcpy(rules + filter->rule_count, other->rules, other->own_count * sizeof(*rules));
+		filter->rule_count = count;
+		return 0;
+	}
+	return fault(err, &place, "`includes` must be a list of names of other filters");
+}
+
+static int include_all(json_t *root, struct policy *policy, struct error *err)
+{
+	size_t at = 0;
+	const char *thread;
+	json_t *json;
+
+	json_object_foreach(root, thread, json)
+	{
+		struct policy_filter *filter = &policy->filters[at++];
+		json_t *names = json_object_get(json, "includes");
+		json_t *name;
+		size_t i;
+
+		if (names != NULL && !json_is_array(names)) {
+			return include(policy, NULL, filter, err);
+		}
+		json_array_foreach(names, i, name)
+		{
+			if (include(policy, json_string_value(name), filter, err) < 0) {
+				return -1;
+			}
+		}
+	}
+	return 0;
+}
+
 static int read_filters(json_t *root, struct policy *policy, struct error *err)
 {
 	const char *thread;
@@ -275,8 +330,9 @@ static int read_filters(json_t *root, struct policy *policy, struct error *err)
 		if (read_filter(thread, filter, into, err) < 0) {
 			return -1;
 		}
+		into->own_count = into->rule_count;
 	}
-	return 0;
+	return include_all(root, policy, err);
 }
 
 int policy_parse(const char *text, size_t len, struct policy *policy, struct error *err)

@@ -60,8 +60,9 @@ struct policy_filter {
 	char thread[POLICY_NAME_LEN];
 	struct policy_action default_action;
 	struct policy_action filter_action;
-	struct policy_rule *rules;
+	struct policy_rule *rules; /* its own, then those of the filters that it includes */
 	size_t rule_count;
+	size_t own_count;
 };
 
 struct policy {

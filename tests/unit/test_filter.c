@@ -22,7 +22,7 @@
 
 static const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 
-/* A file of three filters. */
+/* A file of three filters, without the one that may be missing. */
 struct file {
 	struct filter_header header;
 	struct sock_filter code[6];
@@ -47,10 +47,25 @@ Test(filter, a_file_has_three_programs_one_after_the_other)
 	struct error err = {0};
 
 	cr_assert(filter_set_parse(&file, sizeof(file), &set, &err) == 0, "%s", err.msg);
-	for (int i = 0, next = 0; i < FILTER_THREADS; next += ++i) {
+	for (int i = 0, next = 0; i <= FILTER_VCPU; next += ++i) {
 		cr_expect(set.programs[i].len == i + 1 &&
 			  set.programs[i].filter == &file.code[next]);
 	}
+	cr_expect(set.programs[FILTER_FORK].filter == NULL);
+	filter_set_free(&set);
+}
+
+Test(filter, a_file_may_have_a_program_for_those_that_fork)
+{
+	struct file file = good_file();
+	struct filter_set set;
+	struct error err = {0};
+
+	file.header.counts[FILTER_VCPU] = 1;
+	file.header.counts[FILTER_FORK] = 2;
+	cr_assert(filter_set_parse(&file, sizeof(file), &set, &err) == 0, "%s", err.msg);
+	cr_expect(set.programs[FILTER_FORK].len == 2 &&
+		  set.programs[FILTER_FORK].filter == &file.code[4]);
 	filter_set_free(&set);
 }
 
@@ -73,6 +88,7 @@ Test(filter, a_file_that_is_not_whole_is_refused)
 		{12, UINT32_MAX, 0,
 		 "the filter `vmm` has 4294967295 instructions; 1 to 4096 must be there"},
 		{20, 2, 0, "8 bytes follow after its last filter"},
+		{24, 1, 0, "the filter `fork` has 1 instructions; 1 to 4096 must be there"},
 		{SIZE_MAX, 0, 1, "1 bytes follow after its last filter"},
 		{SIZE_MAX, 0, -1, "the filter `vcpu` has 3 instructions; 1 to 4096 must be there"},
 	};
@@ -217,33 +233,23 @@ static uint32_t ask(const struct filter_set *set, enum filter_thread thread, int
 
 Test(filter, the_built_in_filters_trap_what_no_monitor_needs)
 {
-	static const int never[] = {SYS_execve,
-				    SYS_execveat,
-				    SYS_clone,
-				    SYS_clone3,
-				    SYS_ptrace,
-				    SYS_mprotect,
-				    SYS_process_vm_writev,
-				    SYS_kill,
-				    SYS_bpf,
-				    SYS_mount,
-				    SYS_unshare,
-				    SYS_setns,
-				    SYS_chroot,
-				    SYS_setuid,
-				    SYS_prctl,
-				    SYS_seccomp,
-				    SYS_unlinkat,
-				    SYS_memfd_create,
-				    SYS_userfaultfd,
-				    SYS_keyctl};
+	enum {
+		first_of_all = 6
+	};
+	static const int never[] = {
+		SYS_clone,    SYS_clone3, SYS_mprotect,	    SYS_prctl,	     SYS_seccomp,
+		SYS_unlinkat, SYS_execve, SYS_execveat,	    SYS_ptrace,	     SYS_process_vm_writev,
+		SYS_kill,     SYS_bpf,	  SYS_mount,	    SYS_unshare,     SYS_setns,
+		SYS_chroot,   SYS_setuid, SYS_memfd_create, SYS_userfaultfd, SYS_keyctl};
 	struct filter_set set;
 	struct error err = {0};
 
 	cr_assert(filter_set_default(&set, &err) == 0, "%s", err.msg);
 	cr_expect(essential_check(&set, &err) == 0, "%s", err.msg);
 	for (int thread = 0; thread < FILTER_THREADS; thread++) {
-		for (size_t i = 0; i < ARRAY_COUNT(never); i++) {
+		/* Who forks makes threads, names them and confines them. */
+		for (size_t i = thread == FILTER_FORK ? first_of_all : 0; i < ARRAY_COUNT(never);
+		     i++) {
 			cr_expect_eq(ask(&set, (enum filter_thread)thread, never[i]),
 				     SECCOMP_RET_TRAP, "%s may %s", filter_thread_names[thread],
 				     filter_syscall_name(never[i]));
@@ -257,6 +263,7 @@ Test(filter, the_built_in_filters_trap_what_no_monitor_needs)
 	/* Not by other flags, nor as memory that can be executed. */
 	cr_expect_eq(ask(&set, FILTER_VMM, SYS_openat), SECCOMP_RET_TRAP);
 	cr_expect_eq(ask(&set, FILTER_VCPU, SYS_openat), SECCOMP_RET_TRAP);
+	cr_expect_eq(ask(&set, FILTER_FORK, SYS_openat), SECCOMP_RET_ALLOW);
 }
 
 /* --- installing --- */
@@ -355,7 +362,7 @@ static void signal_parent(void)
 
 Test(filter, a_program_may_name_the_process_that_loads_it, .timeout = 20)
 {
-	struct filter_set set = {.programs = {{ARRAY_COUNT(own_threads), own_threads}}};
+	struct filter_set set = {.self = {&own_threads[3]}, .self_count = 1};
 
 	filter_set_name_self(&set);
 	/* The child is another process than the one that is named. */
@@ -364,6 +371,27 @@ Test(filter, a_program_may_name_the_process_that_loads_it, .timeout = 20)
 	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%#x", status);
 	status = confined(own_threads, ARRAY_COUNT(own_threads), FILTER_VMM, signal_itself);
 	cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "%#x", status);
+}
+
+Test(filter, a_process_that_was_forked_is_named_anew)
+{
+	struct file file = good_file();
+	struct filter_set set;
+	struct error err = {0};
+
+	file.code[2] = own_threads[3];
+	cr_assert(filter_set_parse(&file, sizeof(file), &set, &err) == 0, "%s", err.msg);
+	filter_set_name_self(&set);
+	cr_expect_eq(file.code[2].k, (uint32_t)getpid());
+	pid_t pid = fork();
+	int status = 0;
+
+	if (pid == 0) {
+		filter_set_name_self(&set);
+		_exit(file.code[2].k != (uint32_t)getpid());
+	}
+	cr_assert(pid > 0 && waitpid(pid, &status, 0) == pid);
+	cr_expect_eq(status, 0);
 }
 
 Test(filter, without_filters_nothing_is_installed)

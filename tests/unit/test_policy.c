@@ -223,3 +223,45 @@ Test(policy, a_rule_has_up_to_6_conditions_and_a_policy_any_filters)
 	policy_free(&policy);
 	policy_free(&policy);
 }
+
+/* Filters `a` and `b` of a rule each, and a third one that includes `includes`. */
+#define INCLUDING(includes)                                                                        \
+	"{\"c\": {\"default_action\": \"trap\", \"filter_action\": \"allow\", "                    \
+	"\"includes\": " includes                                                                  \
+	", \"filter\": [{\"syscall\": \"write\"}]}, \"a\": {\"default_action\": \"trap\", "        \
+	"\"filter_action\": \"allow\", \"filter\": [{\"syscall\": \"read\"}]}, \"b\": "            \
+	"{\"default_action\": \"trap\", \"filter_action\": \"allow\", \"filter\": [{\"syscall\": " \
+	"\"close\"}], \"includes\": [\"a\"]}}"
+
+Test(policy, a_filter_includes_the_rules_that_others_have_themselves)
+{
+	struct policy policy;
+	struct error err;
+
+	cr_assert(parse(INCLUDING("[\"a\", \"b\"]"), &policy, &err) == 0, "%s", err.msg);
+	const struct policy_filter *filter = &policy.filters[0];
+
+	cr_assert_eq(filter->rule_count, 3);
+	cr_expect_eq(filter->own_count, 1);
+	cr_expect_str_eq(filter->rules[0].syscall, "write");
+	cr_expect_str_eq(filter->rules[1].syscall, "read");
+	cr_expect_str_eq(filter->rules[2].syscall, "close");
+	policy_free(&policy);
+}
+
+Test(policy, only_other_filters_are_included)
+{
+	static const char *const wrong[] = {"1", "\"a\"", "[1]", "[\"c\"]", "[\"d\"]", "{}"};
+
+	for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+		char text[1024];
+		struct policy policy;
+		struct error err;
+
+		snprintf(text, sizeof(text), INCLUDING("%s"), wrong[i]);
+		cr_expect(parse(text, &policy, &err) < 0, "%s", wrong[i]);
+		cr_expect_str_eq(err.msg,
+				 "filter `c`: `includes` must be a list of names of other filters");
+		policy_free(&policy);
+	}
+}

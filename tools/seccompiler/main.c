@@ -63,9 +63,10 @@ static int compile(const struct options *options, const struct policy *policy,
 		int thread = find_thread(filter->thread);
 
 		if (thread < 0 || programs[thread].code != NULL) {
-			return error_set(err, ERR_BAD_REQUEST,
-					 "filter `%s`: there must be exactly vmm, api and vcpu",
-					 filter->thread);
+			return error_set(
+				err, ERR_BAD_REQUEST,
+				"filter `%s`: there must be vmm, api and vcpu, and may be fork",
+				filter->thread);
 		}
 		struct program *program = &programs[thread];
 
@@ -80,7 +81,7 @@ static int compile(const struct options *options, const struct policy *policy,
 		}
 	}
 	for (int i = 0; i < FILTER_THREADS; i++) {
-		if (programs[i].code == NULL) {
+		if (programs[i].code == NULL && i != FILTER_FORK) {
 			return error_set(err, ERR_BAD_REQUEST, "the filter `%s` is missing",
 					 filter_thread_names[i]);
 		}
@@ -128,13 +129,15 @@ static int write_file(const struct options *options, const struct program *progr
 	bool is_written = fwrite(&header, sizeof(header), 1, file) == 1;
 
 	for (int i = 0; i < FILTER_THREADS; i++) {
-		is_written &= fwrite(programs[i].code, programs[i].len, 1, file) == 1;
+		is_written &= programs[i].len == 0 ||
+			      fwrite(programs[i].code, programs[i].len, 1, file) == 1;
 	}
 	if (fclose(file) != 0 || !is_written) {
 		return error_sys(err, "Cannot write %s", options->output);
 	}
 	for (int i = 0; options->is_split && i < FILTER_THREADS; i++) {
-		if (write_split(options, &programs[i], filter_thread_names[i], err) < 0) {
+		if (programs[i].len > 0 &&
+		    write_split(options, &programs[i], filter_thread_names[i], err) < 0) {
 			return -1;
 		}
 	}

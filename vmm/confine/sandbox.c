@@ -385,6 +385,7 @@ static void check_seccomp(const struct sandbox_plan *plan, struct sandbox *sandb
 		[FILTER_VMM] = "seccomp filter vmm",
 		[FILTER_API] = "seccomp filter api",
 		[FILTER_VCPU] = "seccomp filter vcpu",
+		[FILTER_FORK] = "seccomp filter fork",
 	};
 	struct sandbox_row *mode = add(sandbox, "seccomp at the start",
 				       "the loading of the kernel runs before squib's filters");
@@ -403,7 +404,11 @@ static void check_seccomp(const struct sandbox_plan *plan, struct sandbox *sandb
 			tell(row, "none (--no-seccomp)");
 			continue;
 		}
-		tell(row, "%u instructions, ", plan->filters->programs[i].len);
+		if (plan->filters->programs[i].len == 0) {
+			tell(row, "none, so no machine can be forked; ");
+		} else {
+			tell(row, "%u instructions, ", plan->filters->programs[i].len);
+		}
 		tell(row, "%s%s", plan->filters_path != NULL ? "from " : "built in",
 		     plan->filters_path != NULL ? plan->filters_path : "");
 	}
