@@ -71,6 +71,14 @@ static COLD int refuse_snapshot(enum http_method method, const char *prefix, con
 	return refuse_path(method, prefix, token, err);
 }
 
+/* Below what GET has since there are live snapshots, all is as without it. */
+static COLD int refuse_below(enum http_method method, const char *prefix, const char *token,
+			     struct error *err)
+{
+	(void)token;
+	return refuse_path(method, "", prefix, err);
+}
+
 static const struct dead_end {
 	enum http_method method;
 	bool fits_body;	      /* requests with the wrong kind of body, too */
@@ -83,6 +91,7 @@ static const struct dead_end {
 	{HTTP_GET, false, {"balloon", "hinting"}, true, "/hinting/", refuse_unrecognized},
 	{HTTP_GET, false, {"balloon"}, false, "", refuse_unrecognized},
 	{HTTP_PATCH, true, {"balloon", "hinting"}, true, "/hinting/", refuse_unrecognized},
+	{HTTP_GET, false, {"snapshot"}, false, "snapshot", refuse_below},
 	{HTTP_PUT, false, {"mmds"}, false, "", refuse_unrecognized},
 	{HTTP_PUT, false, {"snapshot"}, true, "/snapshot/", refuse_snapshot},
 };
@@ -253,7 +262,7 @@ static int execute(const struct router *router, struct request *request, struct 
 	if (request->reply != NULL || request->text != NULL) {
 		return 0;
 	}
-	return router->execute(router->arg, request, err);
+	return router->execute(router->arg, request, err) < 0 ? -1 : request_finish(request, err);
 }
 
 static int answer(const struct router *router, struct request *request,

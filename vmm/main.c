@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +28,7 @@
 #include "vmm/confine/sandbox.h"
 #include "vmm/control/controller.h"
 #include "vmm/base/exitcode.h"
+#include "vmm/resources/fork.h"
 #include "vmm/resources/microvm.h"
 #include "vmm/resources/request.h"
 #include "vmm/resources/resource.h"
@@ -47,6 +50,8 @@ struct process {
 	struct api_server *server;
 	char *config; /* the text of --config-file, heap; NULL: none */
 	size_t config_len;
+	struct fork_birth *birth; /* of a child of a fork; NULL: a process of its own */
+	struct ev_source parent;  /* a pidfd of the child's parent, to end with it; fd -1: none */
 	enum exit_code exit_code; /* of a failure */
 };
 
@@ -123,6 +128,9 @@ static int load_filters(struct process *process, struct error *err)
 	const char *path = process->args.seccomp_filter;
 	int result = 0;
 
+	if (process->birth != NULL) {
+		return 0; /* it has its parent's */
+	}
 	if (path != NULL) {
 		result = filter_set_load(path, &process->confine.filters, err);
 	} else if (!process->args.no_seccomp) {
@@ -230,6 +238,42 @@ static int boot_from_file(struct process *process, struct error *err)
 	return 0;
 }
 
+static void on_parent_end(struct ev_source *source, uint32_t ready)
+{
+	struct process *process = container_of(source, struct process, parent);
+
+	(void)ready;
+	log_info("The parent of this microVM has ended, and so does it.");
+	evloop_stop(&process->loop);
+}
+
+static int watch_parent(struct process *process, struct error *err)
+{
+	if (!process->birth->child->ends_with_parent) {
+		return 0;
+	}
+	process->parent.fn = on_parent_end;
+	process->parent.fd = pidfd_open(process->birth->parent, 0);
+	if (process->parent.fd < 0) {
+		return error_sys(err, "Cannot watch the parent");
+	}
+	return ev_add(&process->loop, &process->parent, EPOLLIN, err);
+}
+
+/* What the machine is made from: a file, or what a fork has inherited; else clients make it. */
+static int make_machine(struct process *process, struct error *err)
+{
+	if (process->birth != NULL) {
+		return watch_parent(process, err) < 0
+			       ? -1
+			       : fork_load(&process->microvm, process->birth, err);
+	}
+	if (boot_from_file(process, err) < 0) {
+		return error_wrap(err, "Failed to build MicroVM from Json");
+	}
+	return 0;
+}
+
 /* From the socket to the machine's end. */
 static int serve(struct process *process, struct error *err)
 {
@@ -238,8 +282,8 @@ static int serve(struct process *process, struct error *err)
 	if (!process->args.no_api && start_api(process, err) < 0) {
 		return -1;
 	}
-	if (boot_from_file(process, err) < 0) {
-		return error_wrap(err, "Failed to build MicroVM from Json");
+	if (make_machine(process, err) < 0) {
+		return -1;
 	}
 	if (evloop_run(&process->loop, err) < 0) {
 		return -1;
@@ -249,6 +293,8 @@ static int serve(struct process *process, struct error *err)
 	}
 	return 0;
 }
+
+static void become_child(void *arg, struct fork_birth *birth);
 
 static int run(struct process *process, struct error *err)
 {
@@ -279,6 +325,8 @@ static int run(struct process *process, struct error *err)
 						? process->args.mmds_size_limit
 						: process->args.api_payload_max;
 	microvm_init(&process->microvm);
+	process->microvm.become = become_child;
+	process->microvm.become_arg = process;
 	process->requests.fn = on_request;
 	if (signals_open_requests(&process->requests.fd, err) < 0 ||
 	    ev_add(&process->loop, &process->requests, EPOLLIN, err) < 0 ||
@@ -371,9 +419,64 @@ static void destroy(struct process *process)
 	signals_set_telemetry(NULL);
 	telemetry_destroy(&process->telemetry);
 	fd_close(&process->requests.fd);
+	fd_close(&process->parent.fd);
 	free(process->config);
 	evloop_destroy(&process->loop);
 	confine_destroy(&process->confine);
+}
+
+/* A process with its arguments read, from its first step to its exit code. */
+static enum exit_code live(struct process *process)
+{
+	struct error err = {0};
+
+	process->requests.fd = -1;
+	process->parent.fd = -1;
+	process->exit_code = EXIT_CODE_GENERIC;
+	int result = run(process, &err);
+
+	if (result < 0 && process->birth != NULL) {
+		fork_report_failure(process->birth, &err);
+		if (process->server != NULL) {
+			unlink(process->args.api_sock);
+		}
+	}
+	destroy(process);
+	if (result < 0) {
+		return fail(&err, process->exit_code);
+	}
+	log_info("Firecracker exiting successfully. exit_code=0");
+	return EXIT_CODE_OK;
+}
+
+/*
+ * A child of a fork: what this memory has of the parent's objects is left alone, as if it were
+ * another program's. It has the parent's arguments, but those that name what is its own.
+ */
+static void become_child(void *arg, struct fork_birth *birth)
+{
+	struct process *process = arg;
+	const struct fork_child *child = birth->child;
+	struct args args = process->args;
+
+	args.id = child->id;
+	args.api_sock = child->api_sock;
+	args.log_path = child->log_path;
+	args.metrics_path = child->metrics_path;
+	args.no_api = false;
+	args.config_file = NULL;
+	args.metadata = NULL;
+	args.start_time_us = 0;
+	args.start_time_cpu_us = 0;
+	args.parent_cpu_time_us = 0;
+	struct confine confine = process->confine;
+
+	*process = (struct process){.args = args, .confine = confine, .birth = birth};
+	filter_set_name_self(&process->confine.filters);
+	timeline_set(&process->timeline, TIMELINE_MAIN);
+	log_set_thread("main");
+	prctl(PR_SET_NAME, program_invocation_short_name);
+	exit(live(process));
 }
 
 static void prepare_libraries(void)
@@ -420,14 +523,5 @@ int main(int argc, char **argv)
 		return tell_of_snapshot(&process->args);
 	}
 	timeline_set_exec(&process->timeline, process->args.start_time_us);
-	process->requests.fd = -1;
-	process->exit_code = EXIT_CODE_GENERIC;
-	int result = run(process, &err);
-
-	destroy(process);
-	if (result < 0) {
-		return fail(&err, process->exit_code);
-	}
-	log_info("Firecracker exiting successfully. exit_code=0");
-	return EXIT_CODE_OK;
+	return live(process);
 }

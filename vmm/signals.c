@@ -28,6 +28,7 @@
 /* Signal handlers have no argument, so these have to be file-scope. */
 static struct telemetry *_Atomic counted_in;
 static bool is_init; /* of a PID namespace; set before there are handlers */
+static pid_t owner;  /* of the metrics: an image that is forked from it has none; set likewise */
 
 enum {
 	NO_COUNTER = 0,
@@ -81,7 +82,7 @@ static void write_last_metrics(const struct fatal_signal *fatal)
 	struct telemetry *telemetry = atomic_load(&counted_in);
 	struct error err = {0};
 
-	if (telemetry == NULL) {
+	if (telemetry == NULL || getpid() != owner) {
 		return;
 	}
 	if (fatal->counter != NO_COUNTER) {
@@ -162,7 +163,8 @@ int signals_setup(struct error *err)
 {
 	sigset_t requests;
 
-	is_init = getpid() == 1;
+	owner = getpid();
+	is_init = owner == 1;
 	for (size_t i = 0; i < ARRAY_COUNT(fatal_signals); i++) {
 		/* Raised again, those without an exit code of ours must find the default. */
 		int flags = fatal_signals[i].exit_code != 0 ? 0 : (int)SA_RESETHAND;

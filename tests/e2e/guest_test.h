@@ -80,7 +80,10 @@ struct live_test {
 	unsigned timeout_s;
 };
 
+bool fork_failure_test(struct squib *squib);
+bool fork_test(struct squib *squib);
 bool huge_pages_test(struct squib *squib);
+bool live_snapshot_test(struct squib *squib);
 bool metrics_minute_test(struct squib *squib);
 bool signal_storm_test(struct squib *squib);
 

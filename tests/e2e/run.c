@@ -254,6 +254,10 @@ static void run_guest(struct runner *runner, const struct guest_test *test)
 static const struct live_test live_tests[] = {
 	{"a line of metrics is written each minute, but not while paused", KVM_PAYLOAD,
 	 metrics_minute_test, 120},
+	{"a running machine is forked, children too, and an image that is kept", KVM_PAYLOAD,
+	 fork_test, 120},
+	{"a fork that fails leaves nothing", KVM_PAYLOAD, fork_failure_test, 120},
+	{"a fork for a live snapshot", KVM_PAYLOAD, live_snapshot_test, 120},
 	{"a machine starts in a storm of signals", KVM_PAYLOAD, signal_storm_test, 120},
 	{"2 MiB pages: a small pool is told and mended, Linux runs, all is given back", KVM_LINUX,
 	 huge_pages_test, 400},

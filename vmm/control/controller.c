@@ -116,7 +116,9 @@ static int confine_vmm(void *arg, struct error *err)
 	    landlock_confine(&confine->landlock, rules, err) < 0) {
 		return -1;
 	}
-	if (filter_install(&confine->filters, FILTER_VMM, err) == 0) {
+	if (start->plan->is_forked ||
+	    filter_install(&confine->filters, start->plan->is_forkable ? FILTER_FORK : FILTER_VMM,
+			   err) == 0) {
 		return 0;
 	}
 	if (landlock_is_on(&confine->landlock)) {
@@ -148,11 +150,37 @@ static void write_metrics(const struct controller *controller)
 	}
 }
 
+/* What holds the VMM thread in must let a machine be forked that is to be. */
+static int check_forkable(const struct controller *controller, const struct start_plan *plan,
+			  struct error *err)
+{
+	const struct confine *confine = controller->confine;
+
+	if (!plan->is_forkable || confine == NULL) {
+		return 0;
+	}
+	if (landlock_is_on(&confine->landlock)) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "A machine with --landlock can't be forkable yet: its children "
+				 "could not open their files");
+	}
+	if (confine->filters.programs[FILTER_VMM].len > 0 &&
+	    confine->filters.programs[FILTER_FORK].len == 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The policy of --seccomp-filter has no filter `fork`, by which a "
+				 "forkable machine is held in: see docs/seccomp.md");
+	}
+	return 0;
+}
+
 int controller_start(struct controller *controller, const struct start_plan *plan,
 		     struct error *err)
 {
 	struct start start = {.controller = controller, .plan = plan};
 
+	if (check_forkable(controller, plan, err) < 0) {
+		return -1;
+	}
 	if (steps_run(start_steps, ARRAY_COUNT(start_steps), &start, err) < 0) {
 		return -1;
 	}

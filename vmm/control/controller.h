@@ -37,8 +37,10 @@ struct controller {
 /* What to start. */
 struct start_plan {
 	struct machine_plan
-		machine; /* loop, timeline and all below it are the controller's to set */
-	bool is_paused;	 /* the machine stays paused: a loaded one that is not to run yet */
+		machine;  /* loop, timeline and all below it are the controller's to set */
+	bool is_paused;	  /* the machine stays paused: a loaded one that is not to run yet */
+	bool is_forkable; /* the VMM thread gets the filter of those that fork */
+	bool is_forked;	  /* the thread has that filter from its parent */
 	/* Allows the files that the running machine may open again (landlock_allow). */
 	int (*allow)(void *arg, const struct landlock *landlock, int rules, struct error *err);
 	void *arg;

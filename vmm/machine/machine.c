@@ -19,13 +19,18 @@ struct build {
 
 /* --- Memory and VM --- */
 
-/* Of a file, or of the plan's backing. */
+/* Of a file, of the plan's backing, or that which the source has. */
 static int new_memory(struct build *build, struct error *err)
 {
 	const struct machine_plan *plan = build->plan;
 	const struct boot_info *boot = &build->boot;
 	struct gmem **mem = &build->machine->mem;
 
+	if (plan->source != NULL && plan->source->memory != NULL) {
+		*mem = *plan->source->memory;
+		*plan->source->memory = NULL;
+		return 0;
+	}
 	if (plan->source != NULL && plan->source->memory_fd >= 0) {
 		return gmem_new_file(boot->ram, boot->ram_count, plan->source->memory_fd, mem, err);
 	}

@@ -31,7 +31,8 @@ struct boot_source {
 struct machine_source {
 	const struct machine_state *state;
 	struct arch_load clock;
-	int memory_fd; /* the memory file, to be mapped; -1: `fill` has the memory's bytes */
+	struct gmem **memory; /* memory that is there, which the machine takes; NULL: it is made */
+	int memory_fd;	      /* the memory file, to be mapped; -1: `fill` has the memory's bytes */
 	/* Fills memory that was just made, or sees to that later. NULL: a file has all. */
 	int (*fill)(void *arg, struct gmem *mem, struct error *err);
 	void *arg;

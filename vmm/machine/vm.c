@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "vmm/base/fd.h"
@@ -205,4 +206,16 @@ void vm_signal_end(struct vm *vm, enum vm_end end, const char *reason)
 		snprintf(vm->end_reason, sizeof(vm->end_reason), "%s", reason);
 		(void)!eventfd_write(vm->end_event, 1);
 	}
+}
+
+int vm_hide_from_forks(const struct vm *vm, struct error *err)
+{
+	for (unsigned i = 0; i < vm->machine.vcpu_count; i++) {
+		const struct vcpu *vcpu = &vm->vcpus[i];
+
+		if (madvise(vcpu->run, vcpu->run_len, MADV_DONTFORK) < 0) {
+			return error_sys(err, "Cannot hide a vCPU from a fork");
+		}
+	}
+	return 0;
 }

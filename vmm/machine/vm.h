@@ -99,6 +99,12 @@ void vm_resume(struct vm *vm);
  */
 MUST_CHECK int vm_pause(struct vm *vm, struct error *err);
 
+/*
+ * Hides from processes that are forked from now on what would keep KVM's objects alive there: the
+ * vCPUs' run areas. VMM thread.
+ */
+MUST_CHECK int vm_hide_from_forks(const struct vm *vm, struct error *err);
+
 /* Ends and joins the vCPU threads, from any state. VMM thread. */
 void vm_stop(struct vm *vm);
 

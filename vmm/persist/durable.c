@@ -18,7 +18,7 @@
  * A file system that can't sync a directory (EINVAL), and a directory that may be searched and not
  * read (EACCES), are no reason to fail: the file's own bytes are safe.
  */
-static int sync_directory(const char *path, struct error *err)
+int durable_sync_directory(const char *path, struct error *err)
 {
 	char directory[4096];
 	const char *slash = strrchr(path, '/');
@@ -39,7 +39,7 @@ int durable_sync(int fd, const char *path, struct error *err)
 	if (fsync(fd) < 0) {
 		return error_sys(err, "Cannot sync %s", path);
 	}
-	return sync_directory(path, err);
+	return durable_sync_directory(path, err);
 }
 
 int durable_open(const char *path, const char *what, int *fd, struct error *err)

@@ -17,6 +17,9 @@ MUST_CHECK int durable_open(const char *path, const char *what, int *fd, struct 
 /* Has the bytes of an open file, and its name in its directory, reach the disk. */
 MUST_CHECK int durable_sync(int fd, const char *path, struct error *err);
 
+/* The same for the name alone, of a file that was renamed. */
+MUST_CHECK int durable_sync_directory(const char *path, struct error *err);
+
 /* Makes the file at `path` hold these bytes and no others, on disk when this returns. */
 MUST_CHECK int durable_write(const char *path, const void *bytes, size_t len, struct error *err);
 

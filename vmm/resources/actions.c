@@ -77,6 +77,7 @@ struct start_plan actions_plan(struct microvm *microvm)
 				.attach = attach,
 				.arg = microvm,
 			},
+		.is_forkable = config->machine.forkable,
 		.allow = allow,
 		.arg = microvm,
 	};

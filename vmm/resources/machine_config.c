@@ -36,6 +36,7 @@ enum field {
 	FIELD_CPU_TEMPLATE,
 	FIELD_TRACK_DIRTY_PAGES,
 	FIELD_HUGE_PAGES,
+	FIELD_FORKABLE,
 	FIELD_COUNT
 };
 
@@ -51,6 +52,8 @@ static const struct schema_field fields[FIELD_COUNT] = {
 						    machine.track_dirty_pages, SCHEMA_DEFAULTED),
 	[FIELD_HUGE_PAGES] = SCHEMA_ENUM_FIELD_AS("huge_pages", struct body, machine.huge_pages,
 						  SCHEMA_DEFAULTED, huge_pages_names),
+	[FIELD_FORKABLE] =
+		SCHEMA_FIELD_AS("forkable", struct body, machine.forkable, SCHEMA_DEFAULTED),
 };
 
 static const struct schema schema = SCHEMA("MachineConfig", struct body, fields);
@@ -107,9 +110,13 @@ static void clear(struct vm_config *config)
 static json_t *show(const struct vm_config *config)
 {
 	const struct body body = {.machine = config->machine};
+	uint64_t shown = SCHEMA_ALL & ~(UINT64_C(1) << FIELD_CPU_TEMPLATE);
 
-	/* A template that is not set is not shown [compat]. */
-	return schema_encode(&schema, &body, SCHEMA_ALL & ~(UINT64_C(1) << FIELD_CPU_TEMPLATE));
+	/* Neither a template that is not set [compat], nor a field that Firecracker lacks. */
+	if (!config->machine.forkable) {
+		shown &= ~(UINT64_C(1) << FIELD_FORKABLE);
+	}
+	return schema_encode(&schema, &body, shown);
 }
 
 /* KVM on arm64 gives guests one thread per core. */
@@ -198,6 +205,9 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 	}
 	if (present & 1u << FIELD_HUGE_PAGES) {
 		machine.huge_pages = asked->huge_pages;
+	}
+	if (present & 1u << FIELD_FORKABLE) {
+		machine.forkable = asked->forkable;
 	}
 	return store(&microvm->config, &machine, err);
 }

@@ -2,7 +2,9 @@
 /* The beginning and the end of a microVM. */
 #include "vmm/resources/microvm.h"
 
+#include "vmm/resources/fork.h"
 #include "vmm/resources/resource.h"
+#include "vmm/resources/snapshot_live.h"
 
 static void clear(struct vm_config *config)
 {
@@ -23,5 +25,7 @@ void microvm_destroy(struct microvm *microvm)
 {
 	controller_destroy(&microvm->controller);
 	gmem_pager_close(&microvm->pager);
+	fork_images_drop(&microvm->images);
+	snapshot_live_destroy(&microvm->live, microvm->controller.loop);
 	clear(&microvm->config);
 }

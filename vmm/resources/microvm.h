@@ -18,6 +18,7 @@
 #include "vmm/base/metrics.h"
 #include "vmm/base/schema.h"
 #include "vmm/control/controller.h"
+#include "vmm/resources/images.h"
 
 enum huge_pages {
 	HUGE_PAGES_NONE,
@@ -31,6 +32,7 @@ struct machine_config {
 	bool smt;
 	bool track_dirty_pages;
 	enum huge_pages huge_pages;
+	bool forkable;
 };
 
 /* Strings are heap blocks; NULL where not given. Files are opened when they are put [compat]. */
@@ -107,6 +109,8 @@ struct vm_config {
 	struct metadata metadata;
 };
 
+struct fork_birth;
+
 /* All on the VMM thread. */
 struct microvm {
 	struct controller controller;
@@ -114,6 +118,11 @@ struct microvm {
 	bool is_configured;    /* a client has tried to configure what a snapshot brings along */
 	struct vm_config config;
 	struct gmem_pager pager; /* of a machine that was loaded by one */
+	struct fork_images images;
+	struct snapshot_live live;
+	/* How a forked process becomes the monitor of a child; it does not return. */
+	void (*become)(void *arg, struct fork_birth *birth);
+	void *become_arg;
 };
 
 /*

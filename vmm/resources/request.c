@@ -60,6 +60,13 @@ static int check_lacking(const struct request *request, struct error *err)
 			 lacking);
 }
 
+static int add_prefix(const struct request *request, struct error *err)
+{
+	const char *prefix = request->prefix != NULL ? request->prefix : request->method->prefix;
+
+	return prefix != NULL && prefix[0] != '\0' ? error_wrap(err, "%s", prefix) : -1;
+}
+
 int request_run(struct microvm *microvm, struct request *request, struct error *err)
 {
 	const struct method *method = request->method;
@@ -76,13 +83,15 @@ int request_run(struct microvm *microvm, struct request *request, struct error *
 	if (method->run == NULL) {
 		return check_lacking(request, err);
 	}
-	if (method->run(microvm, request, err) == 0) {
+	return method->run(microvm, request, err) == 0 ? 0 : add_prefix(request, err);
+}
+
+int request_finish(struct request *request, struct error *err)
+{
+	if (request->method->finish == NULL || request->method->finish(request, err) == 0) {
 		return 0;
 	}
-
-	const char *prefix = request->prefix != NULL ? request->prefix : method->prefix;
-
-	return prefix != NULL && prefix[0] != '\0' ? error_wrap(err, "%s", prefix) : -1;
+	return add_prefix(request, err);
 }
 
 int request_run_here(void *microvm, struct request *request, struct error *err)

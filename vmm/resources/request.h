@@ -59,7 +59,10 @@ MUST_CHECK int request_read(struct request *request, const struct json_value *js
  */
 MUST_CHECK int request_run(struct microvm *microvm, struct request *request, struct error *err);
 
-/* The same as a request_fn, whose `arg` is the microVM. */
+/* What is left to do after request_run or its like. On the thread that asks. */
+MUST_CHECK int request_finish(struct request *request, struct error *err);
+
+/* request_run as a request_fn, whose `arg` is the microVM. */
 MUST_CHECK int request_run_here(void *microvm, struct request *request, struct error *err);
 
 /* What PUT /actions does, for those who are no client of the API. VMM thread. */

@@ -63,6 +63,11 @@ struct method {
 	 * by NULL. NULL: there is nothing to do.
 	 */
 	int (*run)(struct microvm *microvm, struct request *request, struct error *err);
+	/*
+	 * On the thread that asks, after `run` has succeeded: waits for what other processes do, as
+	 * the VMM thread may not. NULL: nothing is left to do.
+	 */
+	int (*finish)(struct request *request, struct error *err);
 	/* Offsets in struct api_metrics of what counts requests and those that failed; 0: none. */
 	size_t count, fails;
 };

@@ -25,6 +25,8 @@
 	/* The others. */                                                                          \
 	ROW(actions)                                                                               \
 	ROW(balloon_statistics)                                                                    \
+	ROW(fork)                                                                                  \
+	ROW(fork_image)                                                                            \
 	ROW(hinting_start)                                                                         \
 	ROW(hinting_status)                                                                        \
 	ROW(hinting_stop)                                                                          \
@@ -34,6 +36,7 @@
 	ROW(memory_mappings)                                                                       \
 	ROW(mmds)                                                                                  \
 	ROW(serial)                                                                                \
+	ROW(snapshot_live)                                                                         \
 	ROW(snapshot_create)                                                                       \
 	ROW(snapshot_load)                                                                         \
 	ROW(version)                                                                               \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /snapshot/create: a machine as files; /snapshot/working-set: which pages of it are used. */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "vmm/base/bytes.h"
@@ -9,11 +10,13 @@
 #include "vmm/persist/snapshot.h"
 #include "vmm/persist/working_set.h"
 #include "vmm/resources/resource.h"
+#include "vmm/resources/snapshot_live.h"
 #include "vmm/resources/vm_config.h"
 
 enum snapshot_type {
 	SNAPSHOT_DIFF,
-	SNAPSHOT_FULL
+	SNAPSHOT_FULL,
+	SNAPSHOT_LIVE
 };
 
 struct create_body {
@@ -22,10 +25,12 @@ struct create_body {
 	char *mem_file_path; /* NULL: the state alone */
 };
 
-static const char *const snapshot_type_names[] = {"Diff", "Full", NULL};
+static const char *const snapshot_type_names[] = {"Diff", "Full", "Live", NULL};
+static const char *const snapshot_types_listed[] = {"Diff", "Full", NULL}; /* [compat] */
 
 static const struct schema_field create_fields[] = {
-	SCHEMA_ENUM_FIELD(struct create_body, snapshot_type, SCHEMA_DEFAULTED, snapshot_type_names),
+	SCHEMA_ENUM_FIELD_LISTED(struct create_body, snapshot_type, SCHEMA_DEFAULTED,
+				 snapshot_type_names, snapshot_types_listed),
 	SCHEMA_PATH_FIELD(struct create_body, snapshot_path, SCHEMA_REQUIRED),
 	SCHEMA_PATH_FIELD(struct create_body, mem_file_path, SCHEMA_OPTIONAL),
 };
@@ -47,6 +52,9 @@ static const struct create_kind create_kinds[] = {
 	[SNAPSHOT_FULL] = {"create full snapshot",
 			   offsetof(struct api_metrics, latencies.full_create_snapshot),
 			   offsetof(struct api_metrics, latencies.vmm_full_create_snapshot)},
+	[SNAPSHOT_LIVE] = {"create live snapshot",
+			   offsetof(struct api_metrics, latencies.full_create_snapshot),
+			   offsetof(struct api_metrics, latencies.vmm_full_create_snapshot)},
 };
 
 static int check_create(struct request *request, struct error *err)
@@ -54,20 +62,14 @@ static int check_create(struct request *request, struct error *err)
 	const struct create_body *body = request->body;
 	const struct create_kind *kind = &create_kinds[body->snapshot_type];
 
-	(void)err;
+	if (body->snapshot_type == SNAPSHOT_LIVE && body->mem_file_path == NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "A live snapshot needs a mem_file_path: nobody else could read "
+				 "the memory of that instant");
+	}
 	request->timed = kind->action;
 	request->timed_metric = kind->request_metric;
 	return 0;
-}
-
-/* The configuration as text, a heap block; NULL if memory is short. */
-static char *config_text(const struct vm_config *config)
-{
-	json_t *shown = vm_config_show(config);
-	char *text = shown != NULL ? json_dumps(shown, JSON_COMPACT) : NULL;
-
-	json_decref(shown);
-	return text;
 }
 
 /* Landlock's refusal looks like a missing permission. */
@@ -83,6 +85,25 @@ static COLD int explain_landlock(const struct controller *controller, struct err
 		       : -1;
 }
 
+static int create_live(struct microvm *microvm, const struct create_body *body, uint64_t begin,
+		       struct error *err)
+{
+	const struct create_kind *kind = &create_kinds[body->snapshot_type];
+
+	if (strcmp(body->snapshot_path, body->mem_file_path) == 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "snapshot_path and mem_file_path name the same file");
+	}
+	if (snapshot_live_start(microvm, body->snapshot_path, body->mem_file_path, err) < 0) {
+		return -1;
+	}
+	controller_note_latency(kind->action,
+				(struct metric *)((char *)&microvm->controller.telemetry->api +
+						  kind->action_metric),
+				begin);
+	return 0;
+}
+
 static int create(struct microvm *microvm, struct request *request, struct error *err)
 {
 	const struct create_body *body = request->body;
@@ -95,15 +116,18 @@ static int create(struct microvm *microvm, struct request *request, struct error
 	};
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
 
+	if (body->snapshot_type == SNAPSHOT_LIVE) {
+		return create_live(microvm, body, begin, err);
+	}
 	if (controller->state != VM_PAUSED) {
 		return error_set(err, ERR_BAD_STATE,
 				 "Cannot save the microVM state: Operation not allowed: "
 				 "save/restore unavailable while running");
 	}
-	AUTO_FREE char *config = config_text(&microvm->config);
+	AUTO_FREE char *config = vm_config_text(&microvm->config, err);
 
 	if (config == NULL) {
-		return error_set(err, ERR_HOST, "Out of memory for the configuration");
+		return -1;
 	}
 	if (snapshot_save(&controller->machine, config, &files, err) < 0) {
 		return explain_landlock(controller, err);

@@ -47,6 +47,18 @@ json_t *vm_config_show(const struct vm_config *config)
 	return shown;
 }
 
+char *vm_config_text(const struct vm_config *config, struct error *err)
+{
+	json_t *shown = vm_config_show(config);
+	char *text = shown != NULL ? json_dumps(shown, JSON_COMPACT) : NULL;
+
+	json_decref(shown);
+	if (text == NULL) {
+		(void)error_set(err, ERR_HOST, "Out of memory for the configuration");
+	}
+	return text;
+}
+
 static int get_config(struct microvm *microvm, struct request *request, struct error *err)
 {
 	return request_reply(request, vm_config_show(&microvm->config), err);

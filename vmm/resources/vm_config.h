@@ -14,6 +14,9 @@
 /* What GET /vm/config answers; NULL if memory is short. VMM thread. */
 MUST_CHECK json_t *vm_config_show(const struct vm_config *config);
 
+/* The same as text, a heap block; NULL: see *err. */
+MUST_CHECK char *vm_config_text(const struct vm_config *config, struct error *err);
+
 /*
  * Has `execute` put what the object has for each key. After a failure some of the keys may have
  * been applied.

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Forks of running machines: children that count on from the instant of the fork. */
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/e2e/guest_test.h"
+#include "tests/lib/api_client.h"
+#include "tests/lib/squib.h"
+
+enum {
+	CHILD_PATIENCE_MS = 20000,
+	ROUNDS = 3, /* that a guest must have gone on for */
+};
+
+static bool start(struct squib *squib, const char *more)
+{
+	char kernel[PATH_LEN];
+
+	payload_path("pages", kernel);
+	return squib_serve(squib, NULL) &&
+	       squib_put(squib, "/boot-source",
+			 "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
+			 kernel) &&
+	       squib_put(squib, "/machine-config", "{\"vcpu_count\": 2, \"mem_size_mib\": 64%s}",
+			 more) &&
+	       squib_api_start(squib, 204) && squib_expect(squib, "round: 2", NULL);
+}
+
+/* The number in the first whole line of a child's console; its first line may lack its beginning.
+ * The number of whole lines goes to *lines; -1: the guest found something wrong. */
+static long first_round(const struct squib *squib, const char *file, long *lines)
+{
+	char *text = squib_text(squib, file);
+	const char *at = text != NULL ? strchr(text, '\n') : NULL;
+	long first = 0;
+
+	*lines = 0;
+	if (text != NULL && strstr(text, "WRONG:") != NULL) {
+		*lines = -1;
+	}
+	while (at != NULL && *lines >= 0) {
+		const char *end = strchr(at + 1, '\n');
+		long round = end != NULL && strncmp(at + 1, "round: ", 7) == 0
+				     ? strtol(at + 8, NULL, 10)
+				     : 0;
+
+		if (round > 0) {
+			*lines += 1;
+			first = first == 0 ? round : first;
+		}
+		at = end;
+	}
+	free(text);
+	return first;
+}
+
+/* Waits until the guest whose console is `file` has printed some rounds. */
+static bool goes_on(struct squib *squib, const char *file, long *first)
+{
+	uint64_t deadline = now_ms() + CHILD_PATIENCE_MS;
+	long lines = 0;
+
+	do {
+		*first = first_round(squib, file, &lines);
+		if (lines < 0) {
+			return squib_fail(squib, "%s: a page has another machine's number", file);
+		}
+		usleep(10000);
+	} while (lines < ROUNDS && now_ms() < deadline);
+	return lines >= ROUNDS || squib_fail(squib, "%s: the child's guest stands still", file);
+}
+
+/* Asks the API of the child `name`, or of the squib where it is NULL. */
+static bool ask(struct squib *squib, const char *name, unsigned status, const char *method,
+		const char *path, const char *body)
+{
+	char socket[PATH_LEN];
+	char file[64];
+
+	snprintf(file, sizeof(file), "%s.sock", name);
+	squib_path(squib, file, socket);
+	int fd = api_connect(socket, PATIENCE_MS);
+	unsigned got = fd < 0 ? 0
+			      : api_ask(fd, method, path, body, squib->answer,
+					sizeof(squib->answer), PATIENCE_MS);
+
+	close(fd);
+	return got == status ||
+	       squib_fail(squib, "%s: %s %s: %u: %.200s", name, method, path, got, squib->answer);
+}
+
+#define CHILD(name)                                                                                \
+	"{\"id\": \"" name "\", \"api_sock\": \"" name ".sock\", \"serial_out_path\": \"" name     \
+	".out\", \"ends_with_parent\": true}"
+
+static bool is_running(struct squib *squib, const char *name)
+{
+	char id[64];
+
+	snprintf(id, sizeof(id), "\"id\":\"%s\",\"state\":\"Running\"", name);
+	return ask(squib, name, 200, "GET", "/", NULL) &&
+	       (strstr(squib->answer, id) != NULL ||
+		squib_fail(squib, "%s says of itself: %s", name, squib->answer));
+}
+
+static bool lives(struct squib *squib, const char *name, long *first)
+{
+	char file[64];
+
+	snprintf(file, sizeof(file), "%s.out", name);
+	return goes_on(squib, file, first) && is_running(squib, name);
+}
+
+/* No process of this machine's fork is left: they all have its directory. */
+static bool all_end(struct squib *squib)
+{
+	uint64_t deadline = now_ms() + CHILD_PATIENCE_MS;
+	unsigned left;
+
+	do {
+		DIR *proc = opendir("/proc");
+		struct dirent *entry;
+
+		left = 0;
+		while (proc != NULL && (entry = readdir(proc)) != NULL) {
+			char path[PATH_LEN];
+			char cwd[PATH_LEN];
+
+			snprintf(path, sizeof(path), "/proc/%.20s/cwd", entry->d_name);
+			ssize_t len = readlink(path, cwd, sizeof(cwd) - 1);
+
+			cwd[len > 0 ? len : 0] = '\0';
+			left += strcmp(cwd, squib->dir) == 0;
+		}
+		if (proc != NULL) {
+			closedir(proc);
+		}
+		usleep(10000);
+	} while (left > 0 && now_ms() < deadline);
+	return left == 0 || squib_fail(squib, "%u processes are left", left);
+}
+
+bool fork_test(struct squib *squib)
+{
+	long a;
+	long b;
+	long other;
+
+	if (!start(squib, ", \"forkable\": true, \"track_dirty_pages\": true") ||
+	    !squib_api(squib, 200, "PUT", "/fork",
+		       "{\"children\": [" CHILD("a") ", " CHILD("b") "], \"keep\": \"warm\"}") ||
+	    !lives(squib, "a", &a) || !lives(squib, "b", &b)) {
+		return false;
+	}
+	/* Children of children, and one of the first instant. */
+	if (!ask(squib, "a", 200, "PUT", "/fork", "{\"children\": [" CHILD("aa") "]}") ||
+	    !ask(squib, "aa", 200, "PUT", "/fork", "{\"children\": [" CHILD("aaa") "]}") ||
+	    !lives(squib, "aa", &other) || !lives(squib, "aaa", &other) ||
+	    !squib_api(squib, 200, "PUT", "/fork",
+		       "{\"children\": [" CHILD("c") "], \"image\": \"warm\"}") ||
+	    !lives(squib, "c", &other)) {
+		return false;
+	}
+	if (a != b || a != other) {
+		return squib_fail(squib, "children of one instant begin at %ld, %ld, %ld", a, b,
+				  other);
+	}
+	/* A child is saved as any machine is. */
+	if (!ask(squib, "b", 204, "PATCH", "/vm", "{\"state\": \"Paused\"}") ||
+	    !ask(squib, "b", 204, "PUT", "/snapshot/create",
+		 "{\"snapshot_path\": \"state\", \"mem_file_path\": \"memory\", "
+		 "\"snapshot_type\": \"Diff\"}") ||
+	    !squib_api(squib, 204, "DELETE", "/fork/warm", "%s", "")) {
+		return false;
+	}
+	/* The parent went on as well. */
+	if (!squib_expect(squib, "round: ", NULL) || !squib_api(squib, 200, "GET", "/", "%s", "")) {
+		return false;
+	}
+	squib_stop(squib);
+	return all_end(squib);
+}
+
+/* --- What fails leaves nothing --- */
+
+static bool is_refused(struct squib *squib, const char *body, const char *why)
+{
+	return squib_api(squib, 400, "PUT", "/fork", "%s", body) &&
+	       (strstr(squib->answer, why) != NULL ||
+		squib_fail(squib, "the refusal is: %.300s", squib->answer));
+}
+
+static unsigned count_descriptors(pid_t pid)
+{
+	char path[PATH_LEN];
+	unsigned count = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	DIR *folder = opendir(path);
+
+	while (folder != NULL && readdir(folder) != NULL) {
+		count++;
+	}
+	if (folder != NULL) {
+		closedir(folder);
+	}
+	return count;
+}
+
+static bool is_gone(const struct squib *squib, const char *name)
+{
+	char path[PATH_LEN];
+
+	squib_path(squib, name, path);
+	return access(path, F_OK) < 0;
+}
+
+bool fork_failure_test(struct squib *squib)
+{
+	long first;
+
+	if (!start(squib, ", \"forkable\": true")) {
+		return false;
+	}
+	unsigned fds = count_descriptors(squib->pid);
+	bool ok = is_refused(squib, "{}", "There is nothing to do") &&
+		  is_refused(squib, "{\"children\": [" CHILD("a") "], \"image\": \"none\"}",
+			     "There is no image `none`") &&
+		  is_refused(squib, "{\"children\": [" CHILD("a") ", " CHILD("a") "]}",
+			     "Two children have the id a") &&
+		  is_refused(squib,
+			     "{\"children\": [" CHILD("a") ", {\"id\": \"b\", \"api_sock\": "
+							   "\"none/b.sock\"}]}",
+			     "No child was made: `b`: ") &&
+		  is_refused(squib,
+			     "{\"children\": [{\"id\": \"a\", \"api_sock\": \"a.sock\", "
+			     "\"drive_overrides\": [{\"drive_id\": \"x\", \"path_on_host\": "
+			     "\"x\"}]}]}",
+			     "No child was made: `a`: ");
+
+	if (!ok) {
+		return false;
+	}
+	if (!is_gone(squib, "a.sock")) {
+		return squib_fail(squib, "a child that was given up has left its socket");
+	}
+	/* Where each may fail for itself, the other one is made. */
+	if (!squib_api(squib, 200, "PUT", "/fork",
+		       "{\"all_or_none\": false, \"children\": [" CHILD(
+			       "a") ", {\"id\": \"b\", "
+				    "\"api_sock\": \"none/b.sock\"}]}") ||
+	    !lives(squib, "a", &first)) {
+		return false;
+	}
+	for (unsigned i = 0; i < 20; i++) {
+		if (!squib_api(squib, 200, "PUT", "/fork",
+			       "{\"children\": [{\"id\": \"x%u\", \"api_sock\": \"x%u.sock\", "
+			       "\"paused\": true, \"ends_with_parent\": true}]}",
+			       i, i)) {
+			return false;
+		}
+	}
+	unsigned left = count_descriptors(squib->pid);
+
+	if (left != fds) {
+		return squib_fail(squib, "%u descriptors have become %u", fds, left);
+	}
+	if (!squib_expect(squib, "round: ", NULL)) {
+		return false;
+	}
+	squib_stop(squib);
+	if (!all_end(squib)) {
+		return false;
+	}
+	return start(squib, "") &&
+	       is_refused(squib, "{\"children\": [" CHILD("z") "]}", "can't be forked");
+}
+
+/* --- Live snapshots --- */
+
+static bool await_live(struct squib *squib, const char *status)
+{
+	uint64_t deadline = now_ms() + CHILD_PATIENCE_MS;
+
+	do {
+		if (!squib_api(squib, 200, "GET", "/snapshot", "%s", "")) {
+			return false;
+		}
+		if (strstr(squib->answer, "Writing") == NULL) {
+			return strstr(squib->answer, status) != NULL ||
+			       squib_fail(squib, "the live snapshot: %.300s", squib->answer);
+		}
+		usleep(10000);
+	} while (now_ms() < deadline);
+	return squib_fail(squib, "the live snapshot takes for ever");
+}
+
+static bool save_live(struct squib *squib, const char *memory)
+{
+	return squib_put(squib, "/snapshot/create",
+			 "{\"snapshot_type\": \"Live\", \"snapshot_path\": \"state\", "
+			 "\"mem_file_path\": \"%s\"}",
+			 memory);
+}
+
+bool live_snapshot_test(struct squib *squib)
+{
+	if (!start(squib, ", \"forkable\": true") || !save_live(squib, "none/memory") ||
+	    !await_live(squib, "No such file or directory") || !save_live(squib, "memory") ||
+	    !await_live(squib, "Done") || !squib_expect(squib, "round: ", NULL)) {
+		return false;
+	}
+	if (!is_gone(squib, "state.part") || !is_gone(squib, "memory.part")) {
+		return squib_fail(squib, "a part of a live snapshot is left");
+	}
+	/* Over files that are there, and loaded from one of them. */
+	return squib_replace(squib, NULL) &&
+	       squib_put(squib, "/snapshot/load",
+			 "{\"snapshot_path\": \"state\", \"mem_backend\": {\"backend_type\": "
+			 "\"File\", \"backend_path\": \"memory\"}, \"resume_vm\": true}") &&
+	       squib_expect(squib, "round: ", NULL) && squib_expect(squib, "round: ", NULL) &&
+	       save_live(squib, "memory") && await_live(squib, "Done") &&
+	       squib_expect(squib, "round: ", NULL) && squib_replace(squib, NULL) &&
+	       squib_put(squib, "/snapshot/load",
+			 "{\"snapshot_path\": \"state\", \"mem_backend\": {\"backend_type\": "
+			 "\"File\", \"backend_path\": \"memory\"}, \"resume_vm\": true}") &&
+	       squib_expect(squib, "round: ", NULL) && squib_expect(squib, "round: ", NULL);
+}

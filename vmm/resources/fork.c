@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /fork: copies of a running machine.
+ *
+ * Theory of operation. The VMM thread pauses the machine, saves its state to a buffer, forks the
+ * process, which becomes the image (fork_image.c), and lets the machine go on. The thread of the
+ * API then has the image make the children, and waits for them: the machine does not.
+ *
+ * A child is configured as a loaded machine is (snapshot_load.c): by the configuration of its
+ * parent with what the request overrides. Then its machine is made from the state over the memory
+ * that the process has inherited. What a machine has for itself alone must be overridden: TAPs,
+ * sockets, and drives that are written to.
+ */
+#include "vmm/resources/fork.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/gmem_pages.h"
+#include "vmm/base/log.h"
+#include "vmm/resources/resource.h"
+#include "vmm/resources/vm_config.h"
+
+enum {
+	CHILDREN_MAX = 1000
+};
+
+static const struct schema_field child_fields[] = {
+	SCHEMA_FIELD(struct fork_child, id, SCHEMA_REQUIRED),
+	SCHEMA_PATH_FIELD(struct fork_child, api_sock, SCHEMA_REQUIRED),
+	SCHEMA_PATH_FIELD(struct fork_child, log_path, SCHEMA_OPTIONAL),
+	SCHEMA_PATH_FIELD(struct fork_child, metrics_path, SCHEMA_OPTIONAL),
+	SCHEMA_PATH_FIELD(struct fork_child, serial_out_path, SCHEMA_OPTIONAL),
+	SCHEMA_FIELD(struct fork_child, paused, SCHEMA_DEFAULTED),
+	SCHEMA_FIELD(struct fork_child, ends_with_parent, SCHEMA_DEFAULTED),
+	OVERRIDES_FIELDS(struct fork_child, overrides),
+};
+
+static const struct schema child_schema = SCHEMA("ForkChild", struct fork_child, child_fields);
+
+static const struct schema_field fields[] = {
+	SCHEMA_LIST_FIELD(struct fork_body, children, SCHEMA_DEFAULTED, &child_schema),
+	SCHEMA_FIELD(struct fork_body, all_or_none, SCHEMA_DEFAULTED),
+	SCHEMA_FIELD(struct fork_body, keep, SCHEMA_OPTIONAL),
+	SCHEMA_FIELD(struct fork_body, image, SCHEMA_OPTIONAL),
+};
+
+const struct schema fork_schema = SCHEMA("ForkParams", struct fork_body, fields);
+
+static const struct fork_body defaults = {.all_or_none = true, .socket = -1};
+
+/* --- The request --- */
+
+/* Writable files of two machines, or sockets, would only show later that they are the same. */
+static int check_child(const struct fork_body *body, size_t index, struct error *err)
+{
+	const struct fork_child *children = body->children.items;
+	const struct fork_child *child = &children[index];
+
+	for (size_t i = 0; i < index; i++) {
+		if (strcmp(children[i].id, child->id) == 0 ||
+		    strcmp(children[i].api_sock, child->api_sock) == 0) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "Two children have the id %s or the socket %s: give each "
+					 "its own",
+					 child->id, child->api_sock);
+		}
+	}
+	return 0;
+}
+
+static int check(struct request *request, struct error *err)
+{
+	const struct fork_body *body = request->body;
+	const struct json_doc *doc = request->json->doc;
+
+	if (body->children.count == 0 && body->keep == NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "There is nothing to do: name `children`, or an image to `keep`");
+	}
+	if (body->keep != NULL && body->image != NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Children of an image that is kept already can't `keep` another "
+				 "one: leave out `keep` or `image`");
+	}
+	if (body->children.count > CHILDREN_MAX) {
+		return error_set(err, ERR_BAD_REQUEST, "At most %d children are made at once",
+				 CHILDREN_MAX);
+	}
+	for (size_t i = 0; i < body->children.count; i++) {
+		if (check_child(body, i, err) < 0) {
+			return -1;
+		}
+	}
+	/* For the image, which decodes it for itself. */
+	request->content = json_stringn(doc->text, doc->len);
+	return request->content != NULL ? 0 : error_set(err, ERR_HOST, "Out of memory for a fork");
+}
+
+/* --- The image --- */
+
+static int find_image(const struct fork_images *images, const char *name)
+{
+	for (size_t i = 0; i < images->count; i++) {
+		if (strcmp(images->items[i].name, name) == 0) {
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+static void drop_image(struct fork_images *images, size_t index)
+{
+	free(images->items[index].name);
+	fd_close(&images->items[index].socket);
+	images->count--;
+	images->items[index] = images->items[images->count];
+}
+
+void fork_images_drop(struct fork_images *images)
+{
+	while (images->count > 0) {
+		drop_image(images, images->count - 1);
+	}
+}
+
+int fork_check(const struct microvm *microvm, struct error *err)
+{
+	const struct machine_config *machine = &microvm->config.machine;
+
+	if (!machine->forkable) {
+		return error_set(err, ERR_BAD_STATE,
+				 "This machine can't be forked: it was started without "
+				 "`\"forkable\": true` in its machine-config");
+	}
+	if (machine->huge_pages == HUGE_PAGES_2M) {
+		return error_set(
+			err, ERR_NOT_SUPPORTED,
+			"A machine on the pool of 2 MiB pages can't be forked: a copy of a "
+			"page that the pool lacks would kill it. Use huge_pages "
+			"\"Transparent\"");
+	}
+	if (gmem_slot(microvm->controller.machine.mem, 0).is_paged) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "A machine whose memory comes from a page fault handler can't be "
+				 "forked: its handler does not know the fork");
+	}
+	return 0;
+}
+
+static int check_keep(const struct microvm *microvm, const struct fork_body *body,
+		      struct error *err)
+{
+	if (body->keep != NULL && find_image(&microvm->images, body->keep) >= 0) {
+		return error_set(err, ERR_BAD_REQUEST, "There is an image `%s` already",
+				 body->keep);
+	}
+	if (body->keep != NULL && microvm->images.count == FORK_IMAGES_MAX) {
+		return error_set(err, ERR_BAD_STATE, "At most %d images are kept: delete one",
+				 FORK_IMAGES_MAX);
+	}
+	return 0;
+}
+
+static void keep(struct fork_images *images, struct fork_body *body)
+{
+	images->items[images->count].name = body->keep;
+	images->items[images->count].socket = body->socket;
+	images->count++;
+	body->keep = NULL;
+	body->is_socket_kept = true;
+}
+
+static int put(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct fork_body *body = request->body;
+
+	if (body->image != NULL) {
+		int index = find_image(&microvm->images, body->image);
+
+		if (index < 0) {
+			return error_set(err, ERR_BAD_REQUEST, "There is no image `%s`",
+					 body->image);
+		}
+		body->socket = microvm->images.items[index].socket;
+		body->is_socket_kept = true;
+		return 0;
+	}
+	if (fork_check(microvm, err) < 0 || check_keep(microvm, body, err) < 0 ||
+	    fork_image_start(microvm, fork_image_serve, NULL, &body->socket, err) < 0) {
+		return -1;
+	}
+	if (body->keep != NULL) {
+		keep(&microvm->images, body);
+	}
+	return 0;
+}
+
+/* --- The children --- */
+
+/* The first child that failed, if that is a failure of the request. */
+static int judge(const struct fork_body *body, json_t *answer, struct error *err)
+{
+	size_t i;
+	json_t *child;
+
+	json_array_foreach(json_object_get(answer, "children"), i, child)
+	{
+		const char *error = json_string_value(json_object_get(child, "error"));
+
+		if (error != NULL && body->all_or_none) {
+			return error_set(err, ERR_BAD_REQUEST, "No child was made: `%s`: %s",
+					 json_string_value(json_object_get(child, "id")), error);
+		}
+	}
+	return i == body->children.count
+		       ? 0
+		       : error_set(err, ERR_HOST, "The image ran out of memory for its children");
+}
+
+static int finish(struct request *request, struct error *err)
+{
+	struct fork_body *body = request->body;
+	json_t *answer = NULL;
+	int result = fork_image_ask(body->socket, json_string_value(request->content),
+				    json_string_length(request->content), &answer, err);
+
+	if (!body->is_socket_kept) {
+		fd_close(&body->socket);
+	}
+	if (result == 0) {
+		result = judge(body, answer, err);
+	}
+	if (result < 0) {
+		json_decref(answer);
+		return -1;
+	}
+	return request_reply(request, answer, err);
+}
+
+static int get(struct microvm *microvm, struct request *request, struct error *err)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < microvm->images.count; i++) {
+		json_array_append_new(list, json_string(microvm->images.items[i].name));
+	}
+	return request_reply(request, json_pack("{so}", "images", list), err);
+}
+
+const struct resource fork_resource = {
+	.path = {"fork"},
+	.methods = {[HTTP_PUT] = {.states = AFTER_START,
+				  .body = BODY_JSON,
+				  .schema = &fork_schema,
+				  .defaults = &defaults,
+				  .prefix = "Fork error",
+				  .check = check,
+				  .run = put,
+				  .finish = finish},
+		    [HTTP_GET] = {.states = ALWAYS, .run = get}},
+};
+
+static int delete_image(struct microvm *microvm, struct request *request, struct error *err)
+{
+	int index = find_image(&microvm->images, request->id);
+
+	if (index < 0) {
+		return error_set(err, ERR_BAD_REQUEST, "There is no image `%s`", request->id);
+	}
+	drop_image(&microvm->images, (size_t)index);
+	return 0;
+}
+
+const struct resource fork_image_resource = {
+	.path = {"fork"},
+	.has_id = true,
+	.methods[HTTP_DELETE] = {.states = ALWAYS, .prefix = "Fork error", .run = delete_image},
+};
+
+/* --- In a child --- */
+
+static bool is_overridden(const struct schema_list *list, const char *id)
+{
+	/* An id is the first member of the items of both lists. */
+	const struct drive_override *items = list->items;
+
+	_Static_assert(sizeof(struct drive_override) == sizeof(struct network_override) &&
+			       offsetof(struct network_override, iface_id) ==
+				       offsetof(struct drive_override, drive_id),
+		       "the items of both lists are alike");
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcmp(items[i].drive_id, id) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A device of the configuration that has something of the host for itself alone. */
+static int check_own(json_t *config, const char *key, const char *id_key,
+		     const struct schema_list *overrides, struct error *err)
+{
+	size_t i;
+	json_t *device;
+
+	json_array_foreach(json_object_get(config, key), i, device)
+	{
+		const char *id = json_string_value(json_object_get(device, id_key));
+
+		if (id != NULL && !json_is_true(json_object_get(device, "is_read_only")) &&
+		    !is_overridden(overrides, id)) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "`%s` of %s is the parent's alone: override it", id, key);
+		}
+	}
+	return 0;
+}
+
+static int configure(struct microvm *microvm, const struct fork_birth *birth, struct error *err)
+{
+	const struct overrides *overrides = &birth->child->overrides;
+	json_t *config = json_loadb(birth->state->config, birth->state->config_len, 0, NULL);
+	AUTO_FREE char *text = NULL;
+	int result = config != NULL ? 0 : error_set(err, ERR_HOST, "Out of memory for a child");
+
+	if (result == 0) {
+		result = check_own(config, "drives", "drive_id", &overrides->drives, err);
+	}
+	if (result == 0) {
+		result = check_own(config, "network-interfaces", "iface_id", &overrides->networks,
+				   err);
+	}
+	if (result == 0 && json_is_object(json_object_get(config, "vsock")) &&
+	    !overrides->has_vsock) {
+		result = error_set(err, ERR_BAD_REQUEST,
+				   "The socket of the vsock device is the parent's alone: give a "
+				   "vsock_override");
+	}
+	if (result == 0) {
+		result = overrides_apply(overrides, config, err);
+	}
+	if (result == 0) {
+		text = json_dumps(config, JSON_COMPACT);
+		result = text != NULL ? vm_config_load(text, strlen(text), microvm, err)
+				      : error_set(err, ERR_HOST, "Out of memory for a child");
+	}
+	json_decref(config);
+	return result;
+}
+
+static int set_console(struct microvm *microvm, const struct fork_child *child, struct error *err)
+{
+	const char *path = child->serial_out_path != NULL ? child->serial_out_path : "/dev/null";
+
+	microvm->config.serial.serial_out_path = strdup(path);
+	return microvm->config.serial.serial_out_path != NULL
+		       ? 0
+		       : error_sys(err, "Cannot keep the path of the console");
+}
+
+int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *err)
+{
+	const struct machine_source source = {
+		.state = birth->state,
+		.memory = &birth->mem,
+		.memory_fd = -1,
+	};
+
+	if (configure(microvm, birth, err) < 0 || set_console(microvm, birth->child, err) < 0) {
+		vm_config_unload(&microvm->config);
+		return -1;
+	}
+	if (microvm->config.machine.track_dirty_pages) {
+		/* What KVM knew of the guest's writes, it knew of the parent's machine. */
+		gmem_dirty_all(birth->mem);
+	}
+	struct start_plan plan = actions_plan(microvm);
+
+	plan.machine.source = &source;
+	plan.is_paused = true;
+	plan.is_forked = true;
+	if (controller_start(&microvm->controller, &plan, err) < 0 ||
+	    fork_await_go(birth, err) < 0) {
+		controller_destroy(&microvm->controller);
+		vm_config_unload(&microvm->config);
+		return -1;
+	}
+	if (!birth->child->paused) {
+		controller_resume(&microvm->controller);
+	}
+	return 0;
+}

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The image of a machine: a process that was forked while nothing of the machine ran. It has the
+ * memory of that instant, copied on write by the kernel, and the state in a buffer. It does nothing
+ * but wait for requests, and fork a process for each child.
+ *
+ * Theory of operation. Each message on the socket between monitor and image is a length and as many
+ * bytes of JSON. Each child reports on a socket of its own: ready, with its machine made and
+ * paused, or why not. When all have reported, the image tells those that are ready to live or to
+ * end. A child that fails or is to end has its socket open until it has undone what it did.
+ *
+ * Image and children have all descriptors closed that they don't need. What the heap has of the
+ * monitor that was forked stays there untouched: its pages are shared.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+#include "vmm/resources/fork.h"
+#include "vmm/resources/request.h"
+#include "vmm/resources/vm_config.h"
+
+enum {
+	MESSAGE_MAX = 16 << 20, /* bytes: more than the API takes */
+	KEPT_FDS = 2 + GMEM_REGIONS_MAX,
+	ANSWER_MS = FORK_PATIENCE_MS + 5 * 1000,
+};
+
+/* The first byte of a child's report, and of the image's answer to it. */
+enum {
+	CHILD_READY = 'r',
+	CHILD_FAILED = 'f',
+	CHILD_GO = 'g',
+	CHILD_END = 'e',
+};
+
+/* --- Messages --- */
+
+static uint64_t deadline_in(unsigned ms)
+{
+	return clock_host.now_ns(CLOCK_MONOTONIC) + ms * NS_PER_MS;
+}
+
+/* Waits until there is something to read. deadline 0: for ever. */
+static int wait_for(int fd, uint64_t deadline, struct error *err)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+
+	for (;;) {
+		uint64_t now = clock_host.now_ns(CLOCK_MONOTONIC);
+		int ms = deadline == 0	   ? -1
+			 : now >= deadline ? 0
+					   : (int)((deadline - now) / NS_PER_MS + 1);
+		int ready = poll(&poll_fd, 1, ms);
+
+		if (ready > 0) {
+			return 0;
+		}
+		if (ready == 0) {
+			return error_set(err, ERR_HOST, "There was no answer in time");
+		}
+		if (errno != EINTR) {
+			return error_sys(err, "Cannot wait for an answer");
+		}
+	}
+}
+
+static int send_all(int fd, const void *bytes, size_t len, struct error *err)
+{
+	const char *at = bytes;
+
+	while (len > 0) {
+		ssize_t done = send(fd, at, len, MSG_NOSIGNAL);
+
+		if (done < 0 && errno != EINTR) {
+			return error_sys(err, "Cannot send to the image");
+		}
+		at += done > 0 ? done : 0;
+		len -= done > 0 ? (size_t)done : 0;
+	}
+	return 0;
+}
+
+/* ERR_END_OF_FILE is no kind: 1 says that the other side is gone before the first byte. */
+static int receive_all(int fd, void *bytes, size_t len, uint64_t deadline, struct error *err)
+{
+	char *at = bytes;
+	size_t left = len;
+
+	while (left > 0) {
+		if (wait_for(fd, deadline, err) < 0) {
+			return -1;
+		}
+		ssize_t done = recv(fd, at, left, 0);
+
+		if (done == 0) {
+			return left == len ? 1 : error_set(err, ERR_HOST, "A message was cut");
+		}
+		if (done < 0 && errno != EINTR) {
+			return error_sys(err, "Cannot receive");
+		}
+		at += done > 0 ? done : 0;
+		left -= done > 0 ? (size_t)done : 0;
+	}
+	return 0;
+}
+
+static int send_text(int fd, const char *text, size_t text_len, struct error *err)
+{
+	uint32_t len = (uint32_t)text_len;
+
+	return send_all(fd, &len, sizeof(len), err) < 0 ? -1 : send_all(fd, text, len, err);
+}
+
+/* 1: the other side is gone. *text is a heap block. */
+static int receive_text(int fd, uint64_t deadline, char **text, size_t *text_len, struct error *err)
+{
+	uint32_t len;
+	int result = receive_all(fd, &len, sizeof(len), deadline, err);
+
+	if (result != 0) {
+		return result;
+	}
+	if (len > MESSAGE_MAX) {
+		return error_set(err, ERR_HOST, "A message of %u bytes is too long", len);
+	}
+	*text = malloc(len + 1);
+	if (*text == NULL) {
+		return error_sys(err, "Cannot receive a message");
+	}
+	(*text)[len] = '\0';
+	*text_len = len;
+	result = receive_all(fd, *text, len, deadline, err);
+	return result == 1 ? error_set(err, ERR_HOST, "A message was cut") : result;
+}
+
+int fork_image_ask(int socket, const char *text, size_t len, json_t **answer, struct error *err)
+{
+	AUTO_FREE char *reply = NULL;
+	size_t reply_len = 0;
+	int result = send_text(socket, text, len, err);
+
+	if (result == 0) {
+		result = receive_text(socket, deadline_in(ANSWER_MS), &reply, &reply_len, err);
+	}
+	if (result != 0) {
+		return result > 0 ? error_set(err, ERR_HOST,
+					      "The image of the machine ended; see the log")
+				  : -1;
+	}
+	*answer = json_loadb(reply, reply_len, 0, NULL);
+	return *answer != NULL
+		       ? 0
+		       : error_set(err, ERR_HOST, "The image of the machine gave no answer");
+}
+
+/* --- Children --- */
+
+struct newborn {
+	pid_t pid;  /* 0: it could not be forked, or it failed */
+	int report; /* -1: closed */
+	struct error err;
+};
+
+static int close_others(const struct gmem *mem, int fd, struct error *err)
+{
+	int keep[KEPT_FDS] = {fd, log_descriptor()};
+	size_t count = 2;
+
+	for (size_t i = 0; i < gmem_region_count(mem); i++) {
+		keep[count++] = gmem_slot(mem, i).fd;
+	}
+	return fd_close_all_but(keep, count, err);
+}
+
+/* Standard input is the parent's guest's. */
+static int lose_input(struct error *err)
+{
+	AUTO_FD null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	return null < 0 || dup2(null, STDIN_FILENO) < 0
+		       ? error_sys(err, "Cannot take /dev/null as standard input")
+		       : 0;
+}
+
+static _Noreturn void become_child(const struct fork_image *image, const struct fork_child *child,
+				   int report)
+{
+	struct error err = {0};
+	struct fork_birth birth = {
+		.child = child,
+		.state = &image->state,
+		.mem = image->mem,
+		.parent = image->parent,
+		.report = report,
+	};
+
+	if (lose_input(&err) < 0 || close_others(image->mem, report, &err) < 0) {
+		fork_report_failure(&birth, &err);
+		_exit(1);
+	}
+	image->become(image->arg, &birth);
+	_exit(1);
+}
+
+static void bear(const struct fork_image *image, const struct fork_child *child,
+		 struct newborn *newborn)
+{
+	int pair[2];
+
+	newborn->report = -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		(void)error_sys(&newborn->err, "Cannot make a socket for a child");
+		return;
+	}
+	newborn->pid = fork();
+	if (newborn->pid == 0) {
+		become_child(image, child, pair[1]);
+	}
+	close(pair[1]);
+	if (newborn->pid < 0) {
+		newborn->pid = 0;
+		close(pair[0]);
+		(void)error_sys(&newborn->err, "Cannot fork a child");
+		return;
+	}
+	newborn->report = pair[0];
+}
+
+static void hear(struct newborn *newborn, uint64_t deadline)
+{
+	char report[1 + ERROR_MSG_LEN];
+	ssize_t len = -1;
+
+	if (newborn->report < 0) {
+		return;
+	}
+	if (wait_for(newborn->report, deadline, &newborn->err) == 0) {
+		len = recv(newborn->report, report, sizeof(report), 0);
+	}
+	if (len > 0 && report[0] == CHILD_READY) {
+		return;
+	}
+	if (len > 1) {
+		(void)error_set(&newborn->err, ERR_BAD_REQUEST, "%.*s", (int)len - 1, report + 1);
+	} else if (len >= 0) {
+		(void)error_set(&newborn->err, ERR_HOST, "It ended at its start; see the log");
+	}
+	newborn->pid = 0;
+}
+
+static void tell(const struct newborn *newborn, bool lives)
+{
+	const char order = lives ? CHILD_GO : CHILD_END;
+
+	if (newborn->pid > 0) {
+		(void)!send(newborn->report, &order, 1, MSG_NOSIGNAL);
+	}
+}
+
+/* Waits for the end of a child that does not live. */
+static void part_from(struct newborn *newborn, bool lives, uint64_t deadline)
+{
+	struct error ignored = {0};
+	char byte;
+
+	if (newborn->report >= 0 && !lives && wait_for(newborn->report, deadline, &ignored) == 0) {
+		(void)!recv(newborn->report, &byte, 1, 0);
+	}
+	fd_close(&newborn->report);
+}
+
+static json_t *describe(const struct fork_child *child, const struct newborn *newborn, bool lives)
+{
+	json_t *object = json_pack("{ss ss}", "id", child->id, "api_sock", child->api_sock);
+	int failed = object == NULL;
+
+	if (newborn->pid == 0) {
+		failed |= json_object_set_new(object, "error", json_string(newborn->err.msg));
+	} else if (lives) {
+		failed |= json_object_set_new(object, "pid", json_integer(newborn->pid));
+	}
+	if (failed != 0) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+/* Has all children made, and decides which of them live. */
+static void bear_all(const struct fork_image *image, const struct fork_body *body,
+		     struct newborn *newborns, json_t *list)
+{
+	const struct fork_child *children = body->children.items;
+	const uint64_t deadline = deadline_in(FORK_PATIENCE_MS);
+	bool all_live = true;
+
+	for (size_t i = 0; i < body->children.count; i++) {
+		bear(image, &children[i], &newborns[i]);
+	}
+	for (size_t i = 0; i < body->children.count; i++) {
+		hear(&newborns[i], deadline);
+		all_live = all_live && newborns[i].pid > 0;
+	}
+	for (size_t i = 0; i < body->children.count; i++) {
+		tell(&newborns[i], all_live || !body->all_or_none);
+	}
+	for (size_t i = 0; i < body->children.count; i++) {
+		bool lives = newborns[i].pid > 0 && (all_live || !body->all_or_none);
+
+		part_from(&newborns[i], lives, deadline);
+		json_array_append_new(list, describe(&children[i], &newborns[i], lives));
+	}
+}
+
+/* --- The image --- */
+
+static json_t *answer_to(const struct fork_image *image, const char *text, size_t len)
+{
+	struct json_doc doc = {0};
+	struct fork_body body = {.all_or_none = true};
+	struct error err = {0};
+	uint64_t present = 0;
+	json_t *list = json_array();
+	struct newborn *newborns = NULL;
+
+	if (json_doc_load(text, len, "The image's request", &doc, &err) == 0) {
+		struct json_value root = json_doc_root(&doc);
+
+		if (schema_decode(&fork_schema, &root, &body, &present, &err) == 0) {
+			newborns = calloc(body.children.count + 1, sizeof(*newborns));
+		}
+	}
+	if (newborns != NULL && list != NULL) {
+		bear_all(image, &body, newborns, list);
+	}
+	free(newborns);
+	schema_free(&fork_schema, &body);
+	json_doc_free(&doc);
+	return json_pack("{so}", "children", list);
+}
+
+void fork_image_serve(const struct fork_image *image, void *arg, int socket)
+{
+	struct error err = {0};
+
+	(void)arg;
+	for (;;) {
+		AUTO_FREE char *text = NULL;
+		AUTO_FREE char *reply = NULL;
+		size_t len;
+
+		if (receive_text(socket, 0, &text, &len, &err) != 0) {
+			return;
+		}
+		json_t *answer = answer_to(image, text, len);
+
+		reply = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+		json_decref(answer);
+		if (reply == NULL || send_text(socket, reply, strlen(reply), &err) < 0) {
+			return;
+		}
+	}
+}
+
+static _Noreturn void be_image(const struct fork_image *image, fork_image_fn serve, void *arg,
+			       int socket)
+{
+	struct error err = {0};
+
+	log_set_thread("image");
+	prctl(PR_SET_NAME, "fc_image");
+	if (close_others(image->mem, socket, &err) < 0) {
+		log_error("%s", err.msg);
+		_exit(1);
+	}
+	serve(image, arg, socket);
+	_exit(0);
+}
+
+static int fork_process(const struct fork_image *image, fork_image_fn serve, void *arg, int *socket,
+			struct error *err)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+		return error_sys(err, "Cannot make a socket for the image");
+	}
+	/* Nobody waits for the image, nor an image for its children. */
+	signal(SIGCHLD, SIG_IGN);
+	fflush(NULL);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		be_image(image, serve, arg, pair[1]);
+	}
+	close(pair[1]);
+	if (pid < 0) {
+		(void)error_sys(err, "Cannot fork the machine");
+		close(pair[0]);
+		return -1;
+	}
+	*socket = pair[0];
+	return 0;
+}
+
+/* With nothing of the machine running. */
+static int freeze(struct microvm *microvm, fork_image_fn serve, void *arg, int *socket,
+		  struct error *err)
+{
+	struct machine *machine = &microvm->controller.machine;
+	struct fork_image image = {
+		.mem = machine->mem,
+		.parent = getpid(),
+		.confine = microvm->controller.confine,
+		.become = microvm->become,
+		.arg = microvm->become_arg,
+	};
+	AUTO_FREE char *config = vm_config_text(&microvm->config, err);
+	int result = config == NULL ? -1 : machine_save(machine, config, &image.state, err);
+
+	if (result == 0) {
+		result = vm_hide_from_forks(&machine->vm, err);
+	}
+	if (result == 0) {
+		result = fork_process(&image, serve, arg, socket, err);
+	}
+	machine_state_destroy(&image.state);
+	return result;
+}
+
+int fork_image_start(struct microvm *microvm, fork_image_fn serve, void *arg, int *socket,
+		     struct error *err)
+{
+	struct controller *controller = &microvm->controller;
+	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	if (controller->state == VM_RUNNING && machine_pause(&controller->machine, err) < 0) {
+		return -1;
+	}
+	int result = freeze(microvm, serve, arg, socket, err);
+
+	if (controller->state == VM_RUNNING) {
+		machine_resume(&controller->machine);
+	}
+	if (result == 0) {
+		log_info("The guest stood still for %llu us while it was forked.",
+			 (unsigned long long)(clock_host.now_ns(CLOCK_MONOTONIC) - begin) /
+				 NS_PER_US);
+	}
+	return result;
+}
+
+/* --- In a child --- */
+
+void fork_report_failure(struct fork_birth *birth, const struct error *err)
+{
+	char report[1 + ERROR_MSG_LEN];
+
+	if (birth->report < 0 || birth->has_failed) {
+		return;
+	}
+	birth->has_failed = true;
+	int len = snprintf(report, sizeof(report), "%c%s", CHILD_FAILED, err->msg);
+
+	(void)!send(birth->report, report, min_u64((uint64_t)len, sizeof(report) - 1),
+		    MSG_NOSIGNAL);
+}
+
+/* Fails where the image does not want this child. */
+int fork_await_go(struct fork_birth *birth, struct error *err)
+{
+	const char ready = CHILD_READY;
+	char go = 0;
+
+	if (send(birth->report, &ready, 1, MSG_NOSIGNAL) < 0 ||
+	    recv(birth->report, &go, 1, 0) < 0) {
+		return error_sys(err, "Cannot speak to the image");
+	}
+	if (go != CHILD_GO) {
+		birth->has_failed = true;
+		return error_set(err, ERR_HOST, "The fork was given up, as a sibling failed");
+	}
+	fd_close(&birth->report);
+	return 0;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a microVM knows of the processes that were forked from it. */
+#ifndef VMM_RESOURCES_IMAGES_H
+#define VMM_RESOURCES_IMAGES_H
+
+#include <stddef.h>
+
+#include "vmm/base/error.h"
+#include "vmm/base/evloop.h"
+
+enum {
+	FORK_IMAGES_MAX = 8
+};
+
+/* Images of this machine that are kept: see fork.h. Zeroed: none. */
+struct fork_images {
+	size_t count;
+	struct {
+		char *name; /* heap */
+		int socket;
+	} items[FORK_IMAGES_MAX];
+};
+
+enum snapshot_live_status {
+	SNAPSHOT_LIVE_NONE,
+	SNAPSHOT_LIVE_WRITING,
+	SNAPSHOT_LIVE_DONE,
+	SNAPSHOT_LIVE_FAILED
+};
+
+/* The last live snapshot: see snapshot_live.h. Zeroed: none. */
+struct snapshot_live {
+	enum snapshot_live_status status;
+	struct evloop *loop;
+	struct ev_source image; /* the socket to who writes; while it is writing */
+	char *state_part;	/* heap: where the files are until they are complete */
+	char *memory_part;
+	struct error err; /* of one that failed */
+};
+
+#endif
