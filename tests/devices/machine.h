@@ -24,6 +24,7 @@ extern const struct device_test memory_tests[];
 extern const struct device_test many_tests[];
 extern const struct device_test call_tests[];
 extern const struct device_test fault_tests[];
+extern const struct device_test fork_tests[];
 extern const struct device_test hang_tests[];
 extern const struct device_test golden_tests[];
 extern const struct device_test pager_tests[];

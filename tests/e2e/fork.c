@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "tests/e2e/guest_test.h"
-#include "tests/lib/api_client.h"
 #include "tests/lib/squib.h"
 
 enum {
@@ -75,25 +74,6 @@ static bool goes_on(struct squib *squib, const char *file, long *first)
 	return lines >= ROUNDS || squib_fail(squib, "%s: the child's guest stands still", file);
 }
 
-/* Asks the API of the child `name`, or of the squib where it is NULL. */
-static bool ask(struct squib *squib, const char *name, unsigned status, const char *method,
-		const char *path, const char *body)
-{
-	char socket[PATH_LEN];
-	char file[64];
-
-	snprintf(file, sizeof(file), "%s.sock", name);
-	squib_path(squib, file, socket);
-	int fd = api_connect(socket, PATIENCE_MS);
-	unsigned got = fd < 0 ? 0
-			      : api_ask(fd, method, path, body, squib->answer,
-					sizeof(squib->answer), PATIENCE_MS);
-
-	close(fd);
-	return got == status ||
-	       squib_fail(squib, "%s: %s %s: %u: %.200s", name, method, path, got, squib->answer);
-}
-
 #define CHILD(name)                                                                                \
 	"{\"id\": \"" name "\", \"api_sock\": \"" name ".sock\", \"serial_out_path\": \"" name     \
 	".out\", \"ends_with_parent\": true}"
@@ -103,7 +83,7 @@ static bool is_running(struct squib *squib, const char *name)
 	char id[64];
 
 	snprintf(id, sizeof(id), "\"id\":\"%s\",\"state\":\"Running\"", name);
-	return ask(squib, name, 200, "GET", "/", NULL) &&
+	return squib_child(squib, name, 200, "GET", "/", NULL) &&
 	       (strstr(squib->answer, id) != NULL ||
 		squib_fail(squib, "%s says of itself: %s", name, squib->answer));
 }
@@ -158,8 +138,8 @@ bool fork_test(struct squib *squib)
 		return false;
 	}
 	/* Children of children, and one of the first instant. */
-	if (!ask(squib, "a", 200, "PUT", "/fork", "{\"children\": [" CHILD("aa") "]}") ||
-	    !ask(squib, "aa", 200, "PUT", "/fork", "{\"children\": [" CHILD("aaa") "]}") ||
+	if (!squib_child(squib, "a", 200, "PUT", "/fork", "{\"children\": [" CHILD("aa") "]}") ||
+	    !squib_child(squib, "aa", 200, "PUT", "/fork", "{\"children\": [" CHILD("aaa") "]}") ||
 	    !lives(squib, "aa", &other) || !lives(squib, "aaa", &other) ||
 	    !squib_api(squib, 200, "PUT", "/fork",
 		       "{\"children\": [" CHILD("c") "], \"image\": \"warm\"}") ||
@@ -171,10 +151,10 @@ bool fork_test(struct squib *squib)
 				  other);
 	}
 	/* A child is saved as any machine is. */
-	if (!ask(squib, "b", 204, "PATCH", "/vm", "{\"state\": \"Paused\"}") ||
-	    !ask(squib, "b", 204, "PUT", "/snapshot/create",
-		 "{\"snapshot_path\": \"state\", \"mem_file_path\": \"memory\", "
-		 "\"snapshot_type\": \"Diff\"}") ||
+	if (!squib_child(squib, "b", 204, "PATCH", "/vm", "{\"state\": \"Paused\"}") ||
+	    !squib_child(squib, "b", 204, "PUT", "/snapshot/create",
+			 "{\"snapshot_path\": \"state\", \"mem_file_path\": \"memory\", "
+			 "\"snapshot_type\": \"Diff\"}") ||
 	    !squib_api(squib, 204, "DELETE", "/fork/warm", "%s", "")) {
 		return false;
 	}

@@ -232,6 +232,26 @@ bool squib_api(struct squib *squib, unsigned status, const char *method, const c
 	       squib_fail(squib, "%s %s is answered %u: %.300s", method, path, seen, squib->answer);
 }
 
+bool squib_child(struct squib *squib, const char *child, unsigned status, const char *method,
+		 const char *path, const char *body)
+{
+	char file[64];
+	char socket[PATH_LEN];
+
+	snprintf(file, sizeof(file), "%.50s.sock", child);
+	squib_path(squib, file, socket);
+	int fd = api_connect(socket, PATIENCE_MS);
+	unsigned seen = 0;
+
+	if (fd >= 0) {
+		seen = api_ask(fd, method, path, body, squib->answer, sizeof(squib->answer),
+			       PATIENCE_MS);
+		close(fd);
+	}
+	return seen == status || squib_fail(squib, "%s: %s %s is answered %u: %.200s", child,
+					    method, path, seen, squib->answer);
+}
+
 bool squib_api_start(struct squib *squib, unsigned status)
 {
 	return squib_api(squib, status, "PUT", "/actions", "{\"action_type\": \"InstanceStart\"}");

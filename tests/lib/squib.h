@@ -94,6 +94,10 @@ __attribute__((format(printf, 5, 6))) bool squib_api(struct squib *squib, unsign
 /* PUT /actions InstanceStart. */
 bool squib_api_start(struct squib *squib, unsigned status);
 
+/* The same of another squib with a socket in the directory, <child>.sock; `body` NULL: none. */
+bool squib_child(struct squib *squib, const char *child, unsigned status, const char *method,
+		 const char *path, const char *body);
+
 /* The number behind "name": in the last answer; -1 without. */
 long squib_answer_number(const struct squib *squib, const char *name);
 

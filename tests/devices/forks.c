@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Linux guests that are forked while they write to a disk. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/devices/machine.h"
+#include "tests/devices/saved.h"
+
+enum {
+	RANDOM_LEN = 32, /* digits */
+	PATIENCE_S = 120,
+};
+
+static bool copy(struct squib *squib, const char *from, const char *to)
+{
+	size_t len = 0;
+	char *bytes = squib_file(squib, from, &len);
+	char path[PATH_LEN];
+
+	squib_path(squib, to, path);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	bool ok = bytes != NULL && fd >= 0 && write(fd, bytes, len) == (ssize_t)len;
+
+	free(bytes);
+	if (fd >= 0) {
+		close(fd);
+	}
+	return ok || squib_fail(squib, "cannot copy the disk %s", from);
+}
+
+/* The random number that a child's guest prints behind "child of <number>: ". */
+static bool hear(struct squib *squib, const char *name, unsigned number,
+		 char random[RANDOM_LEN + 1])
+{
+	uint64_t deadline = now_ms() + PATIENCE_S * UINT64_C(1000);
+	char file[64];
+	char words[64];
+
+	snprintf(file, sizeof(file), "%s.out", name);
+	snprintf(words, sizeof(words), "child of %u: ", number);
+	do {
+		char *text = squib_text(squib, file);
+		const char *at = text != NULL ? strstr(text, words) : NULL;
+		bool is_wrong = text != NULL && strstr(text, "WRONG:") != NULL;
+		bool is_heard = at != NULL && strlen(at + strlen(words)) > RANDOM_LEN;
+
+		if (is_heard) {
+			snprintf(random, RANDOM_LEN + 1, "%.*s", RANDOM_LEN, at + strlen(words));
+		}
+		free(text);
+		if (is_wrong) {
+			squib_show(squib, file);
+			return squib_fail(squib, "the guest of %s found something wrong", name);
+		}
+		if (is_heard) {
+			return true;
+		}
+		sleep_ms(100);
+	} while (now_ms() < deadline);
+	squib_show(squib, file);
+	return squib_fail(squib, "the guest of %s does not find out that it was forked", name);
+}
+
+#define CHILD(name)                                                                                \
+	"{\"id\": \"" name "\", \"api_sock\": \"" name ".sock\", \"serial_out_path\": \"" name     \
+	".out\", \"ends_with_parent\": true, \"drive_overrides\": [{\"drive_id\": \"data\", "      \
+	"\"path_on_host\": \"" name ".disk\"}]}"
+
+static bool fork_twice(struct squib *squib)
+{
+	return squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") &&
+	       copy(squib, "data", "a.disk") && copy(squib, "data", "b.disk") &&
+	       squib_api(squib, 200, "PUT", "/fork",
+			 "{\"children\": [" CHILD("a") ", " CHILD("b") "]}") &&
+	       saved_resume(squib);
+}
+
+/* A child of a child, whose guest has gone on. */
+static bool fork_child(struct squib *squib)
+{
+	return squib_child(squib, "a", 204, "PATCH", "/vm", "{\"state\": \"Paused\"}") &&
+	       copy(squib, "a.disk", "aa.disk") &&
+	       squib_child(squib, "a", 200, "PUT", "/fork", "{\"children\": [" CHILD("aa") "]}") &&
+	       squib_child(squib, "a", 204, "PATCH", "/vm", "{\"state\": \"Resumed\"}");
+}
+
+static bool run_fork(struct squib *squib)
+{
+	const struct guest guest = {.vcpus = 2,
+				    .mem_mib = 128,
+				    .script = is_x86() ? "/tests/fork.sh 0xde000"
+						       : "/tests/fork.sh 0x801fe000",
+				    .root = machine_root()};
+	char a[RANDOM_LEN + 1];
+	char b[RANDOM_LEN + 1];
+	char aa[RANDOM_LEN + 1];
+
+	if (!machine_configure(squib, &guest) ||
+	    !squib_patch(squib, "/machine-config",
+			 "{\"forkable\": true, \"huge_pages\": \"Transparent\"}") ||
+	    !machine_make_disk(squib, "data", 4) ||
+	    !squib_put(squib, "/drives/data",
+		       "{\"drive_id\": \"data\", \"path_on_host\": \"data\", \"is_root_device\": "
+		       "false, \"cache_type\": \"Writeback\"}") ||
+	    !squib_api_start(squib, 204) || !squib_expect(squib, "ready: writing", NULL) ||
+	    !fork_twice(squib) || !hear(squib, "a", 1, a) || !hear(squib, "b", 1, b) ||
+	    !fork_child(squib) || !hear(squib, "aa", 2, aa)) {
+		return false;
+	}
+	if (strcmp(a, b) == 0 || strcmp(a, aa) == 0) {
+		return squib_fail(squib, "the random numbers are %s, %s, %s", a, b, aa);
+	}
+	/* A disk that two machines would write to. */
+	return squib_api(squib, 400, "PUT", "/fork",
+			 "{\"children\": [{\"id\": \"x\", \"api_sock\": \"x.sock\"}]}") &&
+	       (strstr(squib->answer, "`data` of drives is the parent's alone") != NULL ||
+		squib_fail(squib, "the refusal is %.300s", squib->answer));
+}
+
+const struct device_test fork_tests[] = {
+	{"fork: Linux that writes to a disk, children, and a child's child", run_fork, 600},
+	{NULL, NULL, 0},
+};
