@@ -4,7 +4,7 @@
 # shellcheck shell=bash disable=SC2207 # words have no spaces
 
 _squibctl_paths='/ /version /vm /vm/config /machine-config /boot-source /serial /logger /metrics /actions
-	/snapshot/create /snapshot/load /snapshot/working-set /memory /memory/dirty /memory/mappings'
+	/fork /snapshot /snapshot/create /snapshot/load /snapshot/working-set /memory /memory/dirty /memory/mappings'
 
 _squibctl() {
 	local word=$2 before=$3 help seen i
@@ -31,14 +31,14 @@ _squibctl() {
 	# The command, if it is on the line already.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket | --drive | --net | --vsock | --uffd | --working-set) i=$((i + 1)) ;;
+		-s | --socket | --drive | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image) i=$((i + 1)) ;;
 		-*) ;;
 		*) seen=${COMP_WORDS[i]} && break ;;
 		esac
 	done
 	case ${seen:-} in
 	'') COMPREPLY=($(compgen -W "$(awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }' <<<"$help")" -- "$word")) ;;
-	snapshot | load)
+	snapshot | load | fork)
 		compopt -o filenames 2>/dev/null
 		COMPREPLY=($(compgen -f -- "$word"))
 		;;

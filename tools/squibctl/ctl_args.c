@@ -61,6 +61,14 @@ static const struct ctl_command commands[] = {
 	 .output = CTL_PRINT_STEPS,
 	 .method = "PUT",
 	 .path = "/snapshot/load"},
+	{.name = "fork",
+	 .operands = "DIRECTORY",
+	 .help = "Make children of the running microVM",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .output = CTL_PRINT_CHILDREN,
+	 .method = "PUT",
+	 .path = "/fork"},
 	{.name = "metrics",
 	 .operands = "",
 	 .help = "Show the metrics, as OpenMetrics text",
@@ -117,14 +125,24 @@ static const struct ctl_option options[] = {
 	{0, "stay-paused", NULL, "With snapshot: do not resume", "snapshot", CTL_SWITCH,
 	 MEMBER(stay_paused)},
 	{0, "resume", NULL, "With load: let it run at once", "load", CTL_SWITCH, MEMBER(resume)},
-	{0, "paused", NULL, "With load: leave it paused (default)", "load", CTL_SWITCH,
-	 MEMBER(paused)},
-	{0, "drive", "ID=PATH", "With load: another file for a drive", "load", CTL_WORDS,
+	{0, "paused", NULL, "With load, fork: leave it paused (load's default)", "load fork",
+	 CTL_SWITCH, MEMBER(paused)},
+	{0, "drive", "ID=PATH", "With load, fork: another file for a drive", "load fork", CTL_WORDS,
 	 MEMBER(drives)},
-	{0, "net", "ID=DEV", "With load: another TAP for an interface", "load", CTL_WORDS,
-	 MEMBER(nets)},
-	{0, "vsock", "PATH", "With load: another socket for the vsock device", "load", CTL_TEXT,
-	 MEMBER(vsock)},
+	{0, "net", "ID=DEV", "With load, fork: another TAP for an interface", "load fork",
+	 CTL_WORDS, MEMBER(nets)},
+	{0, "vsock", "PATH", "With load, fork: another socket for the vsock device", "load fork",
+	 CTL_TEXT, MEMBER(vsock)},
+	{'n', "count", "N", "With fork: how many children (default: 1)", "fork", CTL_TEXT,
+	 MEMBER(count)},
+	{0, "name", "NAME", "With fork: they are NAME-1 and so on (child)", "fork", CTL_TEXT,
+	 MEMBER(name)},
+	{0, "keep", "IMAGE", "With fork: keep the image for more children", "fork", CTL_TEXT,
+	 MEMBER(keep)},
+	{0, "image", "IMAGE", "With fork: children of an image that was kept", "fork", CTL_TEXT,
+	 MEMBER(image)},
+	{0, "ends-with-parent", NULL, "With fork: they end when their parent does", "fork",
+	 CTL_SWITCH, MEMBER(ends_with_parent)},
 	{0, "track-dirty", NULL, "With load: note changes, for Diffs", "load", CTL_SWITCH,
 	 MEMBER(track_dirty)},
 	{0, "clock-realtime", NULL, "With load: the guest's clock jumps to now", "load", CTL_SWITCH,
@@ -317,6 +335,28 @@ static int check_load(const struct ctl_args *args, struct error *err)
 		       : check_overrides("net", "ID=DEV", &args->nets, err);
 }
 
+static bool goes_with(const struct ctl_option *option, const struct ctl_command *command)
+{
+	size_t len = strlen(command->name);
+	const char *at = option->command;
+
+	while (at != NULL && strncmp(at, command->name, len) != 0) {
+		at = strchr(at, ' ');
+		at = at != NULL ? at + 1 : NULL;
+	}
+	return option->command == NULL || at != NULL;
+}
+
+static int check_fork(const struct ctl_args *args, struct error *err)
+{
+	if (args->keep != NULL && args->image != NULL) {
+		return error_set(err, ERR_BAD_REQUEST, "--keep and --image exclude each other");
+	}
+	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
+		       ? -1
+		       : check_overrides("net", "ID=DEV", &args->nets, err);
+}
+
 /* `given` has a bit for each option that is there. */
 static int check(const struct ctl_args *args, unsigned count, unsigned given, struct error *err)
 {
@@ -330,11 +370,13 @@ static int check(const struct ctl_args *args, unsigned count, unsigned given, st
 				 command->name, command->operands);
 	}
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		if ((given & 1U << i) != 0 && options[i].command != NULL &&
-		    strcmp(options[i].command, command->name) != 0) {
+		if ((given & 1U << i) != 0 && !goes_with(&options[i], command)) {
 			return error_set(err, ERR_BAD_REQUEST, "--%s goes with %s only",
 					 options[i].name, options[i].command);
 		}
+	}
+	if (command->output == CTL_PRINT_CHILDREN) {
+		return check_fork(args, err);
 	}
 	if (command->output == CTL_PRINT_STEPS) {
 		return strcmp(command->name, "load") == 0 ? check_load(args, err)

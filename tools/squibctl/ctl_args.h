@@ -23,8 +23,9 @@ enum ctl_exit {
 enum ctl_output {
 	CTL_PRINT_BODY,
 	CTL_PRINT_STATUS,
-	CTL_PRINT_DONE, /* its `done` text */
-	CTL_PRINT_STEPS /* it has several requests: ctl_snapshot.c */
+	CTL_PRINT_DONE,	   /* its `done` text */
+	CTL_PRINT_STEPS,   /* it has several requests: ctl_snapshot.c */
+	CTL_PRINT_CHILDREN /* it has several requests: ctl_fork.c */
 };
 
 struct ctl_command {
@@ -52,7 +53,7 @@ struct ctl_option {
 	const char *name;  /* without dashes */
 	const char *value; /* NULL: none */
 	const char *help;
-	const char *command; /* which it goes with; NULL: all */
+	const char *command; /* which it goes with, or two with a space between; NULL: all */
 	enum ctl_kind kind;
 	size_t offset; /* in struct ctl_args */
 };
@@ -76,7 +77,13 @@ struct ctl_args {
 	bool is_diff;
 	bool state_only;
 	bool stay_paused;
-	/* load */
+	/* fork */
+	const char *count; /* NULL: 1 */
+	const char *name;
+	const char *keep;
+	const char *image;
+	bool ends_with_parent;
+	/* load, and some of it fork */
 	bool resume;
 	bool paused;
 	bool track_dirty;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tools/squibctl/ctl_args.h"
+#include "tools/squibctl/ctl_fork.h"
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_snapshot.h"
@@ -146,6 +147,7 @@ static enum ctl_exit show(int fd, const struct ctl_args *args, const struct ctl_
 		puts(args->command->done);
 		return args->waits ? wait_end(fd) : CTL_EXIT_OK;
 	case CTL_PRINT_STEPS:
+	case CTL_PRINT_CHILDREN:
 		break;
 	case CTL_PRINT_BODY:
 		if (reply->body != NULL) {
@@ -174,6 +176,9 @@ static enum ctl_exit run(const struct ctl_args *args)
 	}
 	if (command->output == CTL_PRINT_STEPS) {
 		return ctl_snapshot_run(fd, args);
+	}
+	if (command->output == CTL_PRINT_CHILDREN) {
+		return ctl_fork_run(fd, args);
 	}
 	enum ctl_exit code = ctl_request(fd, command->method, path, body, &reply);
 

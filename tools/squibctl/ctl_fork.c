@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Forks.
+ *
+ * Theory of operation. Child number N is called <name>-N, and its socket and its console are in the
+ * directory that was named, as squib sees it. In what children override a % stands for N. They are
+ * asked for in batches that fit into a request: the first one makes the image and keeps it, the
+ * others are of the same instant, and in the end the image is dropped unless it is to be kept.
+ */
+#include "tools/squibctl/ctl_fork.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/lib/progress.h"
+#include "tools/squibctl/ctl_request.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+
+enum {
+	BATCH = 64,	    /* children of a request */
+	COUNT_MAX = 100000, /* of a command */
+};
+
+struct job {
+	const struct ctl_args *args;
+	unsigned long count;
+	const char *image; /* that is kept by now; NULL: none */
+	char own_image[32];
+};
+
+/* `pattern` with each % replaced by the number; NULL if memory is short. */
+static char *expand(const char *pattern, unsigned long number)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL) {
+		return NULL;
+	}
+	for (const char *at = pattern; *at != '\0'; at++) {
+		if (*at == '%') {
+			fprintf(out, "%lu", number);
+		} else {
+			fputc(*at, out);
+		}
+	}
+	return fclose(out) == 0 ? text : NULL;
+}
+
+static json_t *expanded(const char *pattern, unsigned long number)
+{
+	AUTO_FREE char *text = expand(pattern, number);
+
+	return text != NULL ? json_string(text) : NULL;
+}
+
+/* A list of {id_key: ID, key: VALUE} of words "ID=VALUE". */
+static json_t *overrides(const struct ctl_words *words, const char *id_key, const char *key,
+			 unsigned long number)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < words->count; i++) {
+		const char *word = words->items[i];
+		size_t id_len = strcspn(word, "=");
+
+		json_array_append_new(list, json_pack("{s:s%, s:o}", id_key, word, id_len, key,
+						      expanded(word + id_len + 1, number)));
+	}
+	return list;
+}
+
+static json_t *child(const struct ctl_args *args, unsigned long number)
+{
+	const char *name = args->name != NULL ? args->name : "child";
+	AUTO_FREE char *id = NULL;
+	AUTO_FREE char *path = NULL;
+
+	if (asprintf(&id, "%s-%lu", name, number) < 0 ||
+	    asprintf(&path, "%s/%s", args->operands[0], id) < 0) {
+		return NULL;
+	}
+	json_t *json = json_pack(
+		"{s:s, s:s++, s:s++, s:b, s:b, s:o, s:o}", "id", id, "api_sock", path, ".sock", "",
+		"serial_out_path", path, ".out", "", "paused", args->paused, "ends_with_parent",
+		args->ends_with_parent, "drive_overrides",
+		overrides(&args->drives, "drive_id", "path_on_host", number), "network_overrides",
+		overrides(&args->nets, "iface_id", "host_dev_name", number));
+
+	if (json != NULL && args->vsock != NULL) {
+		json_object_set_new(json, "vsock_override",
+				    json_pack("{s:o}", "uds_path", expanded(args->vsock, number)));
+	}
+	return json;
+}
+
+/* The request for children first ... first + count - 1; NULL if memory is short. */
+static char *body(const struct job *job, unsigned long first, unsigned long count)
+{
+	json_t *list = json_array();
+	bool keeps = job->image == NULL && (job->args->keep != NULL || count < job->count);
+
+	for (unsigned long i = 0; i < count; i++) {
+		json_array_append_new(list, child(job->args, first + i));
+	}
+	json_t *json = json_pack("{s:o, s:b, s:s*, s:s*}", "children", list, "all_or_none", 0,
+				 "image", job->image, "keep", keeps ? job->own_image : NULL);
+	char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+
+	json_decref(json);
+	return text;
+}
+
+/* One line per child. Returns how many failed. */
+static unsigned print_children(const char *answer)
+{
+	json_t *json = json_loads(answer != NULL ? answer : "", 0, NULL);
+	unsigned failed = 0;
+	size_t i;
+	json_t *one;
+
+	json_array_foreach(json_object_get(json, "children"), i, one)
+	{
+		const char *id = json_string_value(json_object_get(one, "id"));
+		const char *sock = json_string_value(json_object_get(one, "api_sock"));
+		const char *error = json_string_value(json_object_get(one, "error"));
+
+		if (error != NULL) {
+			failed++;
+			printf("%-20s %10s  %s\n", id != NULL ? id : "?", "failed", error);
+		} else {
+			printf("%-20s %10lld  %s\n", id != NULL ? id : "?",
+			       (long long)json_integer_value(json_object_get(one, "pid")),
+			       sock != NULL ? sock : "?");
+		}
+	}
+	json_decref(json);
+	return failed;
+}
+
+static enum ctl_exit fork_batch(int fd, struct job *job, unsigned long first, unsigned long count,
+				unsigned *failed)
+{
+	AUTO_FREE char *text = body(job, first, count);
+	struct ctl_reply reply = {0};
+
+	if (text == NULL) {
+		return ctl_fail(CTL_EXIT_USAGE, "A name on the command line is no UTF-8", NULL);
+	}
+	enum ctl_exit code = ctl_request(fd, "PUT", "/fork", text, &reply);
+
+	if (code == CTL_EXIT_OK) {
+		*failed += print_children(reply.body);
+		job->image = job->image != NULL ? job->image : job->own_image;
+	}
+	free(reply.body);
+	return code;
+}
+
+static void drop_image(int fd, const struct job *job)
+{
+	char path[64];
+	struct ctl_reply reply = {0};
+
+	snprintf(path, sizeof(path), "/fork/%s", job->own_image);
+	(void)ctl_request(fd, "DELETE", path, NULL, &reply);
+	free(reply.body);
+}
+
+static bool read_count(const char *text, unsigned long *count)
+{
+	char *end;
+
+	*count = text != NULL ? strtoul(text, &end, 10) : 1;
+	return text == NULL || (*text != '\0' && *end == '\0' && *count > 0 && *count <= COUNT_MAX);
+}
+
+enum ctl_exit ctl_fork_run(int fd, const struct ctl_args *args)
+{
+	struct job job = {.args = args, .image = args->image};
+	struct progress progress;
+	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+	enum ctl_exit code = CTL_EXIT_OK;
+	unsigned failed = 0;
+	unsigned long done = 0;
+
+	if (!read_count(args->count, &job.count)) {
+		return ctl_fail(CTL_EXIT_USAGE, "--count is a number from 1 to 100000", NULL);
+	}
+	snprintf(job.own_image, sizeof(job.own_image), "%s",
+		 args->keep != NULL ? args->keep : "squibctl");
+	printf("%-20s %10s  %s\n", "ID", "PID", "SOCKET");
+	progress_begin(&progress, "forking", 0);
+	while (done < job.count && code == CTL_EXIT_OK) {
+		unsigned long left = job.count - done;
+		unsigned long count = left < BATCH ? left : BATCH;
+
+		code = fork_batch(fd, &job, done + 1, count, &failed);
+		done += count;
+	}
+	progress_end(&progress);
+	if (job.count > BATCH && args->keep == NULL && args->image == NULL && done > 0) {
+		drop_image(fd, &job);
+	}
+	if (code != CTL_EXIT_OK) {
+		return code;
+	}
+	fprintf(stderr, "%lu children in %.3f s\n", job.count - failed,
+		(double)(clock_host.now_ns(CLOCK_MONOTONIC) - begin) / NS_PER_S);
+	return failed == 0 ? CTL_EXIT_OK : CTL_EXIT_REFUSED;
+}
