@@ -172,7 +172,8 @@ int main(int argc, char **argv)
 	}
 	read_samples(argv[3], seccomp_arch_resolve_name(argv[2]), &samples);
 	for (unsigned i = 0; i < policy.filter_count; i++) {
-		for (unsigned thread = 0; thread < FILTER_THREADS; thread++) {
+		/* No workload of the tracer forks. */
+		for (unsigned thread = 0; thread < FILTER_FORK; thread++) {
 			if (strcmp(policy.filters[i].thread, filter_thread_names[thread]) == 0) {
 				judge_filter(&policy.filters[i], argv[2], thread, &samples);
 			}
