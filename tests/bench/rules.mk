@@ -54,3 +54,12 @@ bench-snapshot: ## measure saving and loading beside floors; writes build/bench/
 	@tools/dev/setup build guest bench
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/gt $(B)/bench/bare_kvm
 	@tests/bench/snapshot_run $(ARCH)
+
+# --- forks ---
+
+.PHONY: bench-fork
+bench-fork: ## measure forks of a running machine beside floors; writes build/bench/fork.txt
+	@tools/dev/setup build guest bench
+	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/bench/bare_kvm
+	@mkdir -p build/bench
+	@tests/bench/fork $(B) | tee build/bench/fork.txt
