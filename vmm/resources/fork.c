@@ -180,6 +180,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 {
 	struct fork_body *body = request->body;
 
+	body->number = ++microvm->images.last_request;
 	if (body->image != NULL) {
 		int index = find_image(&microvm->images, body->image);
 
@@ -227,7 +228,7 @@ static int finish(struct request *request, struct error *err)
 {
 	struct fork_body *body = request->body;
 	json_t *answer = NULL;
-	int result = fork_image_ask(body->socket, json_string_value(request->content),
+	int result = fork_image_ask(body, json_string_value(request->content),
 				    json_string_length(request->content), &answer, err);
 
 	if (!body->is_socket_kept) {

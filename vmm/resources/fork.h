@@ -42,6 +42,7 @@ struct fork_body {
 	char *image; /* the name of one that was kept; NULL: one is made */
 	/* no fields of JSON: */
 	int socket;	     /* to the image */
+	uint32_t number;     /* of the request, among all to images of the microVM */
 	bool is_socket_kept; /* by the microVM; else the request closes it */
 };
 
@@ -88,11 +89,12 @@ void fork_image_serve(const struct fork_image *image, void *arg, int socket);
 MUST_CHECK int fork_check(const struct microvm *microvm, struct error *err);
 
 /*
- * Has the image make children; `text` is the body of PUT /fork. *answer, a JSON object, is the
- * caller's. Waits up to FORK_PATIENCE_MS and a little. Any thread, one at a time.
+ * Has the image of body->socket make children; `text` is the body of PUT /fork as it came. *answer,
+ * a JSON object, is the caller's. Waits up to FORK_PATIENCE_MS and a little. Any thread, one at a
+ * time.
  */
-MUST_CHECK int fork_image_ask(int socket, const char *text, size_t len, json_t **answer,
-			      struct error *err);
+MUST_CHECK int fork_image_ask(const struct fork_body *body, const char *text, size_t len,
+			      json_t **answer, struct error *err);
 
 /* Waits, in a child that is ready, until the image says that it is to live; fails if it is not. */
 MUST_CHECK int fork_await_go(struct fork_birth *birth, struct error *err);

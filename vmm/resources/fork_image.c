@@ -4,10 +4,12 @@
  * memory of that instant, copied on write by the kernel, and the state in a buffer. It does nothing
  * but wait for requests, and fork a process for each child.
  *
- * Theory of operation. Each message on the socket between monitor and image is a length and as many
- * bytes of JSON. Each child reports on a socket of its own: ready, with its machine made and
- * paused, or why not. When all have reported, the image tells those that are ready to live or to
- * end. A child that fails or is to end has its socket open until it has undone what it did.
+ * Theory of operation. Each message on the socket between monitor and image is a length, a number
+ * and that many bytes of JSON. An answer has the number of its request, so that one which comes too
+ * late is not taken for another's. Each child reports on a socket of its own: ready, with its
+ * machine made and paused, or why not. When all have reported, the image tells those that are ready
+ * to live or to end. A child that fails or is to end has its socket open until it has undone what
+ * it did.
  *
  * Image and children have all descriptors closed that they don't need. What the heap has of the
  * monitor that was forked stays there untouched: its pages are shared.
@@ -117,53 +119,66 @@ static int receive_all(int fd, void *bytes, size_t len, uint64_t deadline, struc
 	return 0;
 }
 
-static int send_text(int fd, const char *text, size_t text_len, struct error *err)
-{
-	uint32_t len = (uint32_t)text_len;
+struct head {
+	uint32_t len; /* bytes that follow */
+	uint32_t number;
+};
 
-	return send_all(fd, &len, sizeof(len), err) < 0 ? -1 : send_all(fd, text, len, err);
+struct message {
+	struct head head;
+	char *text; /* heap, with a NUL behind */
+};
+
+static int send_text(int fd, uint32_t number, const char *text, size_t len, struct error *err)
+{
+	const struct head head = {.len = (uint32_t)len, .number = number};
+
+	return send_all(fd, &head, sizeof(head), err) < 0 ? -1 : send_all(fd, text, len, err);
 }
 
-/* 1: the other side is gone. *text is a heap block. */
-static int receive_text(int fd, uint64_t deadline, char **text, size_t *text_len, struct error *err)
+/* 1: the other side is gone. The text that *message has is freed. */
+static int receive(int fd, uint64_t deadline, struct message *message, struct error *err)
 {
-	uint32_t len;
-	int result = receive_all(fd, &len, sizeof(len), deadline, err);
+	int result = receive_all(fd, &message->head, sizeof(message->head), deadline, err);
+	uint32_t len = message->head.len;
 
+	free(message->text);
+	message->text = NULL;
 	if (result != 0) {
 		return result;
 	}
 	if (len > MESSAGE_MAX) {
 		return error_set(err, ERR_HOST, "A message of %u bytes is too long", len);
 	}
-	*text = malloc(len + 1);
-	if (*text == NULL) {
+	message->text = malloc(len + 1);
+	if (message->text == NULL) {
 		return error_sys(err, "Cannot receive a message");
 	}
-	(*text)[len] = '\0';
-	*text_len = len;
-	result = receive_all(fd, *text, len, deadline, err);
+	message->text[len] = '\0';
+	result = receive_all(fd, message->text, len, deadline, err);
 	return result == 1 ? error_set(err, ERR_HOST, "A message was cut") : result;
 }
 
-int fork_image_ask(int socket, const char *text, size_t len, json_t **answer, struct error *err)
+int fork_image_ask(const struct fork_body *body, const char *text, size_t len, json_t **answer,
+		   struct error *err)
 {
-	AUTO_FREE char *reply = NULL;
-	size_t reply_len = 0;
-	int result = send_text(socket, text, len, err);
+	const uint64_t deadline = deadline_in(ANSWER_MS);
+	struct message reply = {0};
+	int result = send_text(body->socket, body->number, text, len, err);
 
+	while (result == 0 && (reply.text == NULL || reply.head.number != body->number)) {
+		result = receive(body->socket, deadline, &reply, err);
+	}
 	if (result == 0) {
-		result = receive_text(socket, deadline_in(ANSWER_MS), &reply, &reply_len, err);
+		*answer = json_loadb(reply.text, reply.head.len, 0, NULL);
+		result = *answer != NULL ? 0
+					 : error_set(err, ERR_HOST,
+						     "The image of the machine gave no answer");
+	} else if (result > 0) {
+		result = error_set(err, ERR_HOST, "The image of the machine ended; see the log");
 	}
-	if (result != 0) {
-		return result > 0 ? error_set(err, ERR_HOST,
-					      "The image of the machine ended; see the log")
-				  : -1;
-	}
-	*answer = json_loadb(reply, reply_len, 0, NULL);
-	return *answer != NULL
-		       ? 0
-		       : error_set(err, ERR_HOST, "The image of the machine gave no answer");
+	free(reply.text);
+	return result;
 }
 
 /* --- Children --- */
@@ -354,25 +369,21 @@ static json_t *answer_to(const struct fork_image *image, const char *text, size_
 
 void fork_image_serve(const struct fork_image *image, void *arg, int socket)
 {
+	struct message request = {0};
 	struct error err = {0};
 
 	(void)arg;
-	for (;;) {
-		AUTO_FREE char *text = NULL;
-		AUTO_FREE char *reply = NULL;
-		size_t len;
+	while (receive(socket, 0, &request, &err) == 0) {
+		json_t *answer = answer_to(image, request.text, request.head.len);
+		AUTO_FREE char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
 
-		if (receive_text(socket, 0, &text, &len, &err) != 0) {
-			return;
-		}
-		json_t *answer = answer_to(image, text, len);
-
-		reply = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
 		json_decref(answer);
-		if (reply == NULL || send_text(socket, reply, strlen(reply), &err) < 0) {
-			return;
+		if (text == NULL ||
+		    send_text(socket, request.head.number, text, strlen(text), &err) < 0) {
+			break;
 		}
 	}
+	free(request.text);
 }
 
 static _Noreturn void be_image(const struct fork_image *image, fork_image_fn serve, void *arg,

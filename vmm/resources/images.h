@@ -4,6 +4,7 @@
 #define VMM_RESOURCES_IMAGES_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "vmm/base/error.h"
 #include "vmm/base/evloop.h"
@@ -14,6 +15,7 @@ enum {
 
 /* Images of this machine that are kept: see fork.h. Zeroed: none. */
 struct fork_images {
+	uint32_t last_request; /* number of the last one to any of them */
 	size_t count;
 	struct {
 		char *name; /* heap */
