@@ -207,6 +207,9 @@ static void output(void *arg, const uint8_t *data, size_t len)
 {
 	struct console *console = arg;
 
+	if (console->out_fd < 0) {
+		return;
+	}
 	pthread_mutex_lock(&console->lock);
 	bool was_empty = console->used == 0;
 
@@ -295,6 +298,7 @@ int console_init(struct console *console, struct evloop *loop, const struct cons
 	/* Member by member: the pages of the buffer are to stay untouched until they are needed. */
 	console->is_made = true;
 	console->loop = loop;
+	console->out_fd = -1;
 	console->in_fd = -1;
 	console->wake = (struct ev_wake){.fn = on_wake};
 	pthread_mutex_init(&console->lock, NULL);
@@ -302,6 +306,9 @@ int console_init(struct console *console, struct evloop *loop, const struct cons
 			  clock_host.now_ns(CLOCK_MONOTONIC));
 	if (ev_wake_init(&console->wake, loop, err) < 0) {
 		return -1;
+	}
+	if (config->is_silent) {
+		return 0;
 	}
 	if (config->path == NULL) {
 		init_output(console);

@@ -22,6 +22,7 @@ enum {
 
 /* Where the guest's serial output goes. */
 struct console_config {
+	bool is_silent;	  /* output is thrown away, and there is no input */
 	const char *path; /* a file or FIFO, opened by console_init; NULL: standard output */
 	struct token_bucket_config rate_limiter; /* of bytes; zero: no limit */
 };
@@ -32,7 +33,7 @@ struct console {
 	struct evloop *loop;
 	struct serial *serial;		/* the machine's; outlives the console's sources */
 	struct serial_metrics *metrics; /* the serial's */
-	int out_fd; /* a file, standard output, or our own description of that */
+	int out_fd; /* a file, standard output, or our own description of that; -1: silent */
 	int in_fd;  /* the same of standard input; -1: no input */
 	bool owns_out;
 	bool owns_in;

@@ -355,11 +355,13 @@ static int configure(struct microvm *microvm, const struct fork_birth *birth, st
 	return result;
 }
 
+/* Neither standard output nor input are a child's: they are its parent's. */
 static int set_console(struct microvm *microvm, const struct fork_child *child, struct error *err)
 {
-	const char *path = child->serial_out_path != NULL ? child->serial_out_path : "/dev/null";
-
-	microvm->config.serial.serial_out_path = strdup(path);
+	if (child->serial_out_path == NULL) {
+		return 0;
+	}
+	microvm->config.serial.serial_out_path = strdup(child->serial_out_path);
 	return microvm->config.serial.serial_out_path != NULL
 		       ? 0
 		       : error_sys(err, "Cannot keep the path of the console");
@@ -384,6 +386,7 @@ int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *e
 	struct start_plan plan = actions_plan(microvm);
 
 	plan.machine.source = &source;
+	plan.machine.console.is_silent = birth->child->serial_out_path == NULL;
 	plan.is_paused = true;
 	plan.is_forked = true;
 	if (controller_start(&microvm->controller, &plan, err) < 0 ||

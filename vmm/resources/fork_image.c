@@ -15,7 +15,6 @@
  * monitor that was forked stays there untouched: its pages are shared.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -95,7 +94,7 @@ static int send_all(int fd, const void *bytes, size_t len, struct error *err)
 	return 0;
 }
 
-/* ERR_END_OF_FILE is no kind: 1 says that the other side is gone before the first byte. */
+/* 1: the other side is gone, before the first byte. */
 static int receive_all(int fd, void *bytes, size_t len, uint64_t deadline, struct error *err)
 {
 	char *at = bytes;
@@ -200,16 +199,6 @@ static int close_others(const struct gmem *mem, int fd, struct error *err)
 	return fd_close_all_but(keep, count, err);
 }
 
-/* Standard input is the parent's guest's. */
-static int lose_input(struct error *err)
-{
-	AUTO_FD null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-	return null < 0 || dup2(null, STDIN_FILENO) < 0
-		       ? error_sys(err, "Cannot take /dev/null as standard input")
-		       : 0;
-}
-
 static _Noreturn void become_child(const struct fork_image *image, const struct fork_child *child,
 				   int report)
 {
@@ -222,7 +211,7 @@ static _Noreturn void become_child(const struct fork_image *image, const struct 
 		.report = report,
 	};
 
-	if (lose_input(&err) < 0 || close_others(image->mem, report, &err) < 0) {
+	if (close_others(image->mem, report, &err) < 0) {
 		fork_report_failure(&birth, &err);
 		_exit(1);
 	}
