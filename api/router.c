@@ -262,7 +262,7 @@ static int execute(const struct router *router, struct request *request, struct 
 	if (request->reply != NULL || request->text != NULL) {
 		return 0;
 	}
-	return router->execute(router->arg, request, err) < 0 ? -1 : request_finish(request, err);
+	return request_do(request, router->execute, router->arg, err);
 }
 
 static int answer(const struct router *router, struct request *request,

@@ -111,23 +111,43 @@ void mmds_forget_tokens(struct mmds *mmds)
 
 /* --- Data --- */
 
-int mmds_put(struct mmds *mmds, json_t *document, struct error *err)
+json_t *mmds_data(const struct mmds *mmds)
 {
-	if (mmds_store_put(&mmds->store, document, err) < 0) {
+	return json_incref(mmds->store.document);
+}
+
+int mmds_refuse(struct error *err)
+{
+	return error_set(err, ERR_BAD_STATE, "The MMDS data store is not initialized.");
+}
+
+int mmds_want_data(const struct mmds *mmds, struct error *err)
+{
+	return mmds->store.is_put ? 0 : mmds_refuse(err);
+}
+
+int mmds_put(struct mmds *mmds, json_t **document, size_t len, struct error *err)
+{
+	if (mmds_store_put(&mmds->store, document, len, err) < 0) {
 		return -1;
 	}
 	mmds->fetched_count = 0;
 	return 0;
 }
 
-int mmds_patch(struct mmds *mmds, json_t *document, struct error *err)
+int mmds_patch(struct mmds *mmds, json_t **document, size_t len, struct error *err)
 {
-	return mmds_store_patch(&mmds->store, document, err);
+	return mmds_store_put(&mmds->store, document, len, err);
 }
 
-int mmds_get(const struct mmds *mmds, char **text, size_t *len, struct error *err)
+int mmds_merge(json_t *document, json_t *patch, json_t **merged, struct error *err)
 {
-	json_t *document = mmds->store.document;
+	*merged = mmds_store_merge(document, patch);
+	return *merged != NULL ? 0 : error_set(err, ERR_HOST, "Out of memory for the metadata");
+}
+
+int mmds_print(json_t *document, char **text, size_t *len, struct error *err)
+{
 	bool is_null = json_is_null(document);
 
 	*len = is_null ? 2 : mmds_json_print(document, NULL);

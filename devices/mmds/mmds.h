@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The metadata service without its network: what a client stores, and the answers to a guest's HTTP
- * requests for it [compat]. All on the VMM thread, which serves the queues of network devices and
- * runs the API's requests, so that nothing here has a lock.
+ * requests for it [compat]. On the VMM thread, which serves the queues of network devices and runs
+ * the API's requests, unless it is said otherwise: nothing here has a lock.
  */
 #ifndef DEVICES_MMDS_MMDS_H
 #define DEVICES_MMDS_MMDS_H
@@ -69,12 +69,35 @@ void mmds_forget_tokens(struct mmds *mmds);
 
 /* --- Data --- */
 
-/* A document is what mmds_json_load returns. These take it over, also where they fail. */
-MUST_CHECK int mmds_put(struct mmds *mmds, json_t *document, struct error *err);
-MUST_CHECK int mmds_patch(struct mmds *mmds, json_t *document, struct error *err); /* RFC 7396 */
+/*
+ * A document is what mmds_json_load returns, or mmds_merge. Once it is stored it never changes: the
+ * next one takes its place. So what takes time is done on other threads: they read and merge
+ * documents, measure and write their text, and release them; the VMM thread only exchanges them.
+ */
 
-/* The data as JSON text in a heap block that the caller frees; *len is without the NUL. */
-MUST_CHECK int mmds_get(const struct mmds *mmds, char **text, size_t *len, struct error *err);
+/* The stored document, a null if there is none, for the caller to release by json_decref. */
+json_t *mmds_data(const struct mmds *mmds);
+
+/* Fails as a PATCH does [compat] if nothing has been put. */
+MUST_CHECK int mmds_want_data(const struct mmds *mmds, struct error *err);
+COLD int mmds_refuse(struct error *err); /* this failure */
+
+/*
+ * Exchanges the stored document and *document, whose text has `len` bytes. The caller releases the
+ * old one; ERR_NO_ROOM: the text is too long, and nothing is exchanged. A PUT begins anew with the
+ * fetches that are logged, a PATCH does not.
+ */
+MUST_CHECK int mmds_put(struct mmds *mmds, json_t **document, size_t len, struct error *err);
+MUST_CHECK int mmds_patch(struct mmds *mmds, json_t **document, size_t len, struct error *err);
+
+/* Makes *merged of a document and a merge patch [RFC 7396], which both stay. Any thread. */
+MUST_CHECK int mmds_merge(json_t *document, json_t *patch, json_t **merged, struct error *err);
+
+/*
+ * Writes a document as JSON text to a heap block that the caller frees; *len is without the NUL.
+ * Any thread.
+ */
+MUST_CHECK int mmds_print(json_t *document, char **text, size_t *len, struct error *err);
 
 /* --- A guest's requests --- */
 

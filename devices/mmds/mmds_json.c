@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -87,11 +88,14 @@ static bool fits_integer(const char *text)
 	return errno == 0;
 }
 
-/* The fewest digits that stand for `value` > 0 alone; returns its exponent of 10. */
+/*
+ * The fewest digits that stand for `value` > 0 alone; returns its exponent of 10. Where 15 digits
+ * do, they are the fewest with zeros behind them, except in denormal numbers.
+ */
 static int shortest_digits(double value, char digits[DIGITS_MAX + 1])
 {
 	char text[DOUBLE_LEN];
-	int precision = 0;
+	int precision = value < DBL_MIN ? 0 : DBL_DIG - 1;
 	char *exponent;
 
 	do {
@@ -102,6 +106,9 @@ static int shortest_digits(double value, char digits[DIGITS_MAX + 1])
 
 	size_t len = (size_t)(exponent - text);
 
+	while (len > 1 && (text[len - 1] == '0' || text[len - 1] == '.')) {
+		len--;
+	}
 	digits[0] = text[0];
 	digits[1] = '\0';
 	if (len > 2) {
@@ -131,6 +138,175 @@ static void format_double(double value, char text[DOUBLE_LEN])
 		(void)!snprintf(text, DOUBLE_LEN, "%s%s%.*s.0", sign, digits,
 				exponent - (count - 1), "000000000000000");
 	}
+}
+
+/* --- Walks --- */
+
+/* The objects and arrays that a walk is in. */
+struct walk {
+	struct level {
+		json_t *container;
+		void *iter;   /* of an object: the next member */
+		size_t index; /* of an array: the next element; of an object: how many came */
+	} levels[JSON_DEPTH_MAX];
+	size_t depth;
+};
+
+static bool is_container(const json_t *value)
+{
+	return json_is_object(value) || json_is_array(value);
+}
+
+static void enter(struct walk *walk, json_t *container)
+{
+	assert(walk->depth < ARRAY_COUNT(walk->levels));
+	walk->levels[walk->depth++] =
+		(struct level){.container = container, .iter = json_object_iter(container)};
+}
+
+/* The next value of the innermost container, with its key in an object; NULL: there is no more. */
+static json_t *next_value(struct walk *walk, const char **key)
+{
+	struct level *level = &walk->levels[walk->depth - 1];
+	json_t *value;
+
+	*key = NULL;
+	if (json_is_array(level->container)) {
+		return json_array_get(level->container, level->index++);
+	}
+	if (level->iter == NULL) {
+		return NULL;
+	}
+	*key = json_object_iter_key(level->iter);
+	value = json_object_iter_value(level->iter);
+	level->iter = json_object_iter_next(level->container, level->iter);
+	level->index++;
+	return value;
+}
+
+/* --- Order --- */
+
+static void swap(const char **left, const char **right)
+{
+	const char *old = *left;
+
+	*left = *right;
+	*right = old;
+}
+
+/* Lets the key at `root` sink until no key below it in the heap is larger. */
+static void sink(const char **keys, size_t root, size_t count)
+{
+	size_t child;
+
+	while ((child = 2 * root + 1) < count) {
+		child += child + 1 < count && strcmp(keys[child], keys[child + 1]) < 0 ? 1 : 0;
+		if (strcmp(keys[root], keys[child]) >= 0) {
+			return;
+		}
+		swap(&keys[root], &keys[child]);
+		root = child;
+	}
+}
+
+/*
+ * By a heap: glibc's qsort asks the kernel how much memory there is, which no filter of system
+ * calls allows.
+ */
+static void sort_keys(const char **keys, size_t count)
+{
+	for (size_t i = count / 2; i > 0; i--) {
+		sink(keys, i - 1, count);
+	}
+	for (size_t end = count; end > 1; end--) {
+		swap(&keys[0], &keys[end - 1]);
+		sink(keys, 0, end - 1);
+	}
+}
+
+static bool is_sorted(json_t *object)
+{
+	const char *last = NULL;
+	void *iter;
+
+	for (iter = json_object_iter(object); iter != NULL;
+	     iter = json_object_iter_next(object, iter)) {
+		const char *key = json_object_iter_key(iter);
+
+		if (last != NULL && strcmp(last, key) >= 0) {
+			return false;
+		}
+		last = key;
+	}
+	return true;
+}
+
+static void list_keys(json_t *object, const char **keys)
+{
+	void *iter;
+
+	for (iter = json_object_iter(object); iter != NULL;
+	     iter = json_object_iter_next(object, iter)) {
+		*keys++ = json_object_iter_key(iter);
+	}
+}
+
+int mmds_json_sort(json_t *object)
+{
+	size_t count = json_object_size(object);
+	AUTO_FREE const char **keys = NULL;
+	json_t *sorted;
+	int result;
+
+	if (is_sorted(object)) {
+		return 0;
+	}
+	keys = calloc(count, sizeof(*keys));
+	sorted = json_object();
+	result = keys != NULL && sorted != NULL ? 0 : -1;
+	if (result == 0) {
+		list_keys(object, keys);
+		sort_keys(keys, count);
+		for (size_t i = 0; i < count && result == 0; i++) {
+			result = json_object_set_nocheck(sorted, keys[i],
+							 json_object_get(object, keys[i]));
+		}
+	}
+	if (result == 0) {
+		json_object_clear(object);
+		result = json_object_update(object, sorted);
+	}
+	json_decref(sorted);
+	return result;
+}
+
+static int enter_sorted(struct walk *walk, json_t *value)
+{
+	if (json_is_object(value) && mmds_json_sort(value) < 0) {
+		return -1;
+	}
+	if (is_container(value)) {
+		enter(walk, value);
+	}
+	return 0;
+}
+
+static int sort_all(json_t *document)
+{
+	struct walk walk = {.depth = 0};
+	const char *key;
+	int result = enter_sorted(&walk, document);
+
+	while (result == 0 && walk.depth > 0) {
+		json_t *value = next_value(&walk, &key);
+
+		if (value == NULL) {
+			walk.depth--;
+		} else {
+			result = enter_sorted(&walk, value);
+		}
+	}
+	return result;
 }
 
 /* --- Reading --- */
@@ -261,163 +437,12 @@ int mmds_json_load(const char *text, size_t len, const char *fault, json_t **doc
 		assert(len <= room);
 		*document = json_loadb(marked, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	}
-	if (*document == NULL || mmds_json_sort(*document) < 0) {
+	if (*document == NULL || sort_all(*document) < 0) {
 		json_decref(*document);
 		*document = NULL;
 		return error_set(err, ERR_HOST, "Out of memory while reading the metadata");
 	}
 	return 0;
-}
-
-/* --- Walks --- */
-
-/* The objects and arrays that a walk is in. */
-struct walk {
-	struct level {
-		json_t *container;
-		void *iter;   /* of an object: the next member */
-		size_t index; /* of an array: the next element; of an object: how many came */
-	} levels[JSON_DEPTH_MAX];
-	size_t depth;
-};
-
-static bool is_container(const json_t *value)
-{
-	return json_is_object(value) || json_is_array(value);
-}
-
-static void enter(struct walk *walk, json_t *container)
-{
-	assert(walk->depth < ARRAY_COUNT(walk->levels));
-	walk->levels[walk->depth++] =
-		(struct level){.container = container, .iter = json_object_iter(container)};
-}
-
-/* The next value of the innermost container, with its key in an object; NULL: there is no more. */
-static json_t *next_value(struct walk *walk, const char **key)
-{
-	struct level *level = &walk->levels[walk->depth - 1];
-	json_t *value;
-
-	*key = NULL;
-	if (json_is_array(level->container)) {
-		return json_array_get(level->container, level->index++);
-	}
-	if (level->iter == NULL) {
-		return NULL;
-	}
-	*key = json_object_iter_key(level->iter);
-	value = json_object_iter_value(level->iter);
-	level->iter = json_object_iter_next(level->container, level->iter);
-	level->index++;
-	return value;
-}
-
-/* --- Order --- */
-
-static void swap(const char **left, const char **right)
-{
-	const char *old = *left;
-
-	*left = *right;
-	*right = old;
-}
-
-/* Lets the key at `root` sink until no key below it in the heap is larger. */
-static void sink(const char **keys, size_t root, size_t count)
-{
-	size_t child;
-
-	while ((child = 2 * root + 1) < count) {
-		child += child + 1 < count && strcmp(keys[child], keys[child + 1]) < 0 ? 1 : 0;
-		if (strcmp(keys[root], keys[child]) >= 0) {
-			return;
-		}
-		swap(&keys[root], &keys[child]);
-		root = child;
-	}
-}
-
-/*
- * By a heap: glibc's qsort asks the kernel how much memory there is, which no filter of system
- * calls allows.
- */
-static void sort_keys(const char **keys, size_t count)
-{
-	for (size_t i = count / 2; i > 0; i--) {
-		sink(keys, i - 1, count);
-	}
-	for (size_t end = count; end > 1; end--) {
-		swap(&keys[0], &keys[end - 1]);
-		sink(keys, 0, end - 1);
-	}
-}
-
-/* Fills keys[] with those of `object`. Whether they are in order. */
-static bool list_keys(json_t *object, const char **keys)
-{
-	bool is_sorted = true;
-	size_t count = 0;
-	void *iter;
-
-	for (iter = json_object_iter(object); iter != NULL;
-	     iter = json_object_iter_next(object, iter)) {
-		keys[count] = json_object_iter_key(iter);
-		is_sorted &= count == 0 || strcmp(keys[count - 1], keys[count]) < 0;
-		count++;
-	}
-	return is_sorted;
-}
-
-static int sort_object(json_t *object)
-{
-	size_t count = json_object_size(object);
-	AUTO_FREE const char **keys = calloc(count + 1, sizeof(*keys));
-	json_t *sorted = json_object();
-	int result = keys != NULL && sorted != NULL ? 0 : -1;
-
-	if (result == 0 && !list_keys(object, keys)) {
-		sort_keys(keys, count);
-		for (size_t i = 0; i < count && result == 0; i++) {
-			result = json_object_set_nocheck(sorted, keys[i],
-							 json_object_get(object, keys[i]));
-		}
-		if (result == 0) {
-			json_object_clear(object);
-			result = json_object_update(object, sorted);
-		}
-	}
-	json_decref(sorted);
-	return result;
-}
-
-static int enter_sorted(struct walk *walk, json_t *value)
-{
-	if (json_is_object(value) && sort_object(value) < 0) {
-		return -1;
-	}
-	if (is_container(value)) {
-		enter(walk, value);
-	}
-	return 0;
-}
-
-int mmds_json_sort(json_t *document)
-{
-	struct walk walk = {.depth = 0};
-	const char *key;
-	int result = enter_sorted(&walk, document);
-
-	while (result == 0 && walk.depth > 0) {
-		json_t *value = next_value(&walk, &key);
-
-		if (value == NULL) {
-			walk.depth--;
-		} else {
-			result = enter_sorted(&walk, value);
-		}
-	}
-	return result;
 }
 
 /* --- Writing --- */
@@ -440,25 +465,42 @@ static void put_char(struct printer *printer, char c)
 	put(printer, &c, 1);
 }
 
-static void put_string(struct printer *printer, const char *text, size_t len)
+/* Whether a character of a string stands for itself. */
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c != '"' && c != '\\';
+}
+
+static void put_escaped(struct printer *printer, unsigned char c)
 {
 	static const char escaped[] = "\"\\\b\f\n\r\t";
 	static const char letters[] = "\"\\bfnrt";
+	const char *escape = c != '\0' ? strchr(escaped, c) : NULL;
+	char hex[8];
+
+	if (escape != NULL) {
+		put_char(printer, '\\');
+		put_char(printer, letters[escape - escaped]);
+	} else {
+		(void)!snprintf(hex, sizeof(hex), "\\u%04x", c);
+		put(printer, hex, strlen(hex));
+	}
+}
+
+static void put_string(struct printer *printer, const char *text, size_t len)
+{
+	const char *end = text + len;
 
 	put_char(printer, '"');
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)text[i];
-		const char *escape = c != '\0' ? strchr(escaped, c) : NULL;
-		char hex[8];
+	while (text < end) {
+		const char *run = text;
 
-		if (escape != NULL) {
-			put_char(printer, '\\');
-			put_char(printer, letters[escape - escaped]);
-		} else if (c < 0x20) {
-			(void)!snprintf(hex, sizeof(hex), "\\u%04x", c);
-			put(printer, hex, strlen(hex));
-		} else {
-			put_char(printer, text[i]);
+		while (text < end && is_plain((unsigned char)*text)) {
+			text++;
+		}
+		put(printer, run, (size_t)(text - run));
+		if (text < end) {
+			put_escaped(printer, (unsigned char)*text++);
 		}
 	}
 	put_char(printer, '"');

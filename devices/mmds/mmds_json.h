@@ -24,8 +24,8 @@
 MUST_CHECK int mmds_json_load(const char *text, size_t len, const char *fault, json_t **document,
 			      struct error *err);
 
-/* Puts all keys in order again after a change; -1: memory is short, the order is any. */
-MUST_CHECK int mmds_json_sort(json_t *document);
+/* Puts the keys of an object in order again after a change; -1: memory is short. */
+MUST_CHECK int mmds_json_sort(json_t *object);
 
 /*
  * Writes `value`, a document or a part of one, as compact JSON without a NUL; returns its length.

@@ -24,19 +24,20 @@ void mmds_store_destroy(struct mmds_store *store)
 
 /* --- Changes --- */
 
-int mmds_store_put(struct mmds_store *store, json_t *document, struct error *err)
+int mmds_store_put(struct mmds_store *store, json_t **document, size_t len, struct error *err)
 {
-	if (mmds_json_print(document, NULL) > store->limit) {
-		json_decref(document);
+	json_t *old = store->document;
+
+	if (len > store->limit) {
 		return error_set(err, ERR_NO_ROOM, "The MMDS patch request doesn't fit.");
 	}
-	json_decref(store->document);
-	store->document = document;
+	store->document = *document;
 	store->is_put = true;
+	*document = old;
 	return 0;
 }
 
-/* Objects of the document that a patch is being merged into, each with the patch's own. */
+/* Objects of the new document that a patch is being merged into, each with the patch's own. */
 struct merge {
 	struct {
 		json_t *target;
@@ -58,6 +59,7 @@ static void enter(struct merge *merge, json_t *target, json_t *patch)
 static int merge_member(struct merge *merge, json_t *target, const char *key, json_t *value)
 {
 	json_t *old = json_object_get(target, key);
+	json_t *entered;
 
 	if (json_is_null(value)) {
 		json_object_del(target, key);
@@ -66,13 +68,12 @@ static int merge_member(struct merge *merge, json_t *target, const char *key, js
 	if (!json_is_object(value)) {
 		return json_object_set_nocheck(target, key, value);
 	}
-	if (!json_is_object(old)) {
-		old = json_object();
-		if (json_object_set_new_nocheck(target, key, old) < 0) {
-			return -1;
-		}
+	/* The old one is the old document's as well: its members change in a copy. */
+	entered = json_is_object(old) ? json_copy(old) : json_object();
+	if (json_object_set_new_nocheck(target, key, entered) < 0) {
+		return -1;
 	}
-	enter(merge, old, value);
+	enter(merge, entered, value);
 	return 0;
 }
 
@@ -88,6 +89,9 @@ static int merge_objects(json_t *target, json_t *patch)
 
 		if (iter == NULL) {
 			merge.depth--;
+			if (mmds_json_sort(into) < 0) {
+				return -1;
+			}
 			continue;
 		}
 		merge.levels[merge.depth - 1].iter = json_object_iter_next(from, iter);
@@ -99,39 +103,19 @@ static int merge_objects(json_t *target, json_t *patch)
 	return 0;
 }
 
-/* A document as the patch leaves it; NULL: memory is short. */
-static json_t *patched(const json_t *document, json_t *patch)
+json_t *mmds_store_merge(json_t *document, json_t *patch)
 {
-	json_t *result;
+	json_t *merged;
 
 	if (!json_is_object(patch)) {
 		return json_incref(patch);
 	}
-	result = json_is_object(document) ? json_deep_copy(document) : json_object();
-	if (result != NULL && (merge_objects(result, patch) < 0 || mmds_json_sort(result) < 0)) {
-		json_decref(result);
+	merged = json_is_object(document) ? json_copy(document) : json_object();
+	if (merged != NULL && merge_objects(merged, patch) < 0) {
+		json_decref(merged);
 		return NULL;
 	}
-	return result;
-}
-
-int mmds_store_refuse(struct error *err)
-{
-	return error_set(err, ERR_BAD_STATE, "The MMDS data store is not initialized.");
-}
-
-int mmds_store_patch(struct mmds_store *store, json_t *patch, struct error *err)
-{
-	json_t *document = store->is_put ? patched(store->document, patch) : NULL;
-
-	json_decref(patch);
-	if (!store->is_put) {
-		return mmds_store_refuse(err);
-	}
-	if (document == NULL) {
-		return error_set(err, ERR_HOST, "Out of memory for the metadata");
-	}
-	return mmds_store_put(store, document, err);
+	return merged;
 }
 
 /* --- Paths --- */

@@ -12,8 +12,9 @@
 #include "vmm/base/error.h"
 
 struct mmds_store {
-	json_t *document; /* a null until something is put */
-	uint64_t limit;	  /* of its text, in bytes */
+	/* A null until something is put. No stored document ever changes. */
+	json_t *document;
+	uint64_t limit; /* of its text, in bytes */
 	bool is_put;
 };
 
@@ -21,16 +22,18 @@ void mmds_store_init(struct mmds_store *store, uint64_t limit);
 void mmds_store_destroy(struct mmds_store *store); /* a zeroed one is fine */
 
 /*
- * Takes the place of the document, or changes it as a merge patch says [RFC 7396]. The documents
- * are those of mmds_json_load, and the store's from then on, also after a failure. That leaves the
- * store as it was: ERR_NO_ROOM says that the limit is too low, ERR_BAD_STATE that there is nothing
- * to patch.
+ * Exchanges the stored document and *document, one of mmds_json_load or mmds_store_merge whose text
+ * has `len` bytes: the caller gets the old one, and releases it. ERR_NO_ROOM: the limit is too low,
+ * and nothing is exchanged.
  */
-MUST_CHECK int mmds_store_put(struct mmds_store *store, json_t *document, struct error *err);
-MUST_CHECK int mmds_store_patch(struct mmds_store *store, json_t *patch, struct error *err);
+MUST_CHECK int mmds_store_put(struct mmds_store *store, json_t **document, size_t len,
+			      struct error *err);
 
-/* The refusal of a patch where there is nothing to patch [compat]. */
-COLD int mmds_store_refuse(struct error *err);
+/*
+ * Makes the document that a merge patch [RFC 7396] leaves of `document`; NULL: memory is short.
+ * Neither is changed, and the new one shares with both what it has of them. Any thread.
+ */
+MUST_CHECK json_t *mmds_store_merge(json_t *document, json_t *patch);
 
 /*
  * The value at a path such as "/a/b/0": keys and indexes as in a JSON pointer [RFC 6901], except

@@ -41,7 +41,8 @@ static struct mmds *create(uint8_t flags)
 
 	require(mmds_new("fuzz", sizeof(data), &still_clock, &mmds, &err) == 0);
 	require(mmds_json_load(data, strlen(data), "", &document, &err) == 0);
-	require(mmds_put(mmds, document, &err) == 0);
+	require(mmds_put(mmds, &document, strlen(data), &err) == 0);
+	json_decref(document);
 	mmds_configure(mmds, &settings);
 	return mmds;
 }

@@ -18,11 +18,30 @@ static json_t *read_text(const char *text)
 	return document;
 }
 
+/* Stores a document, which is the callee's, and releases the one before it. */
+static int exchange(struct mmds_store *store, json_t *document, struct error *err)
+{
+	int result = mmds_store_put(store, &document, mmds_json_print(document, NULL), err);
+
+	json_decref(document);
+	return result;
+}
+
 static void put(struct mmds_store *store, const char *text)
 {
 	struct error err = {0};
 
-	cr_assert_eq(mmds_store_put(store, read_text(text), &err), 0, "%s", err.msg);
+	cr_assert_eq(exchange(store, read_text(text), &err), 0, "%s", err.msg);
+}
+
+/* Merges a patch, which is the callee's, into what is stored. */
+static int patch(struct mmds_store *store, json_t *change, struct error *err)
+{
+	json_t *merged = mmds_store_merge(store->document, change);
+
+	json_decref(change);
+	cr_assert_not_null(merged);
+	return exchange(store, merged, err);
 }
 
 static void expect_value(json_t *value, const char *expected)
@@ -73,10 +92,37 @@ Test(mmds_store, a_merge_patch_changes_what_it_names)
 
 		mmds_store_init(&store, 1024);
 		put(&store, cases[i].document);
-		cr_expect_eq(mmds_store_patch(&store, read_text(cases[i].patch), &err), 0);
+		cr_expect_eq(patch(&store, read_text(cases[i].patch), &err), 0);
 		expect_value(store.document, cases[i].result);
 		mmds_store_destroy(&store);
 	}
+}
+
+Test(mmds_store, a_merge_leaves_the_document_as_it_was)
+{
+	static const char text[] = "{\"b\":{\"d\":{\"e\":1},\"x\":[1]},\"c\":2,\"y\":{\"z\":{}}}";
+	static const char *const patches[] = {
+		"{\"a\":3,\"b\":{\"a\":1,\"d\":{\"e\":null,\"f\":{\"g\":2}}},\"c\":null}",
+		"{\"b\":{\"d\":{\"e\":{}}},\"y\":{\"z\":[]}}",
+		"[]",
+		"null",
+	};
+	json_t *document = read_text(text);
+
+	for (size_t i = 0; i < ARRAY_COUNT(patches); i++) {
+		json_t *change = read_text(patches[i]);
+		json_t *merged = mmds_store_merge(document, change);
+
+		expect_value(document, text);
+		expect_value(change, patches[i]);
+		json_decref(change);
+		json_decref(document);
+		/* What is shared outlives both. */
+		cr_expect_gt(mmds_json_print(merged, NULL), 0);
+		json_decref(merged);
+		document = read_text(text);
+	}
+	json_decref(document);
 }
 
 Test(mmds_store, patches_go_as_deep_as_documents)
@@ -100,8 +146,8 @@ Test(mmds_store, patches_go_as_deep_as_documents)
 
 		cr_assert_eq(mmds_json_load(text, sizeof(text), "Bad", &document, &err), 0, "%s",
 			     err.msg);
-		cr_expect_eq(i == 0 ? mmds_store_put(&store, document, &err)
-				    : mmds_store_patch(&store, document, &err),
+		cr_expect_eq(i == 0 ? exchange(&store, document, &err)
+				    : patch(&store, document, &err),
 			     0);
 	}
 	cr_expect_eq(mmds_json_print(store.document, NULL), sizeof(text));
@@ -114,19 +160,14 @@ Test(mmds_store, what_does_not_fit_changes_nothing)
 	struct error err = {0};
 
 	mmds_store_init(&store, 12);
-	cr_expect_eq(mmds_store_patch(&store, read_text("{\"a\":1}"), &err), -1);
-	cr_expect_eq(err.kind, ERR_BAD_STATE);
-	cr_expect_str_eq(err.msg, "The MMDS data store is not initialized.");
-	error_clear(&err);
-
-	cr_expect_eq(mmds_store_put(&store, read_text("{\"a\":1234567}"), &err), -1);
+	cr_expect_eq(exchange(&store, read_text("{\"a\":1234567}"), &err), -1);
 	cr_expect_eq(err.kind, ERR_NO_ROOM);
 	error_clear(&err);
 	cr_expect_not(store.is_put);
 
 	/* White space does not count. */
 	put(&store, "{ \"a\" : 123456 }");
-	cr_expect_eq(mmds_store_patch(&store, read_text("{\"b\":1}"), &err), -1);
+	cr_expect_eq(patch(&store, read_text("{\"b\":1}"), &err), -1);
 	cr_expect_eq(err.kind, ERR_NO_ROOM);
 	cr_expect_str_eq(err.msg, "The MMDS patch request doesn't fit.");
 	expect_value(store.document, "{\"a\":123456}");
@@ -140,7 +181,7 @@ Test(mmds_store, a_null_is_something)
 
 	mmds_store_init(&store, 64);
 	put(&store, "null");
-	cr_expect_eq(mmds_store_patch(&store, read_text("{\"a\":{}}"), &err), 0, "%s", err.msg);
+	cr_expect_eq(patch(&store, read_text("{\"a\":{}}"), &err), 0, "%s", err.msg);
 	expect_value(store.document, "{\"a\":{}}");
 	mmds_store_destroy(&store);
 }

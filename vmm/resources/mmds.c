@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "devices/mmds/mmds_json.h"
-#include "devices/mmds/mmds_store.h"
 #include "vmm/resources/resource.h"
 
 /* --- The service --- */
@@ -48,7 +47,11 @@ static int check_data(struct request *request, struct error *err)
 {
 	const struct json_doc *text = &request->unread;
 
-	return mmds_json_load(text->text, text->len, text->fault, &request->content, err);
+	if (mmds_json_load(text->text, text->len, text->fault, &request->content, err) < 0) {
+		return -1;
+	}
+	request->content_len = mmds_json_print(request->content, NULL);
+	return 0;
 }
 
 /* [compat] A machine that was started without a configuration of the service has no data. */
@@ -56,7 +59,7 @@ static int want_data(struct microvm *microvm, struct error *err)
 {
 	if (microvm->controller.state != VM_NOT_STARTED &&
 	    microvm->config.metadata.config.network_interfaces.count == 0) {
-		return mmds_store_refuse(err);
+		return mmds_refuse(err);
 	}
 	return want_mmds(microvm, err);
 }
@@ -69,43 +72,63 @@ static COLD int fail(struct error *err)
 
 static int get_data(struct microvm *microvm, struct request *request, struct error *err)
 {
-	if (want_data(microvm, err) < 0 ||
-	    mmds_get(microvm->config.metadata.mmds, &request->text, &request->text_len, err) < 0) {
+	if (want_data(microvm, err) < 0) {
 		return fail(err);
 	}
+	request->stored = mmds_data(microvm->config.metadata.mmds);
 	return 0;
 }
 
-/* The request's document, which is the caller's from now on. */
-static json_t *take_content(struct request *request)
+static int print_data(struct request *request, struct error *err)
 {
-	json_t *content = request->content;
-
-	request->content = NULL;
-	return content;
+	return mmds_print(request->stored, &request->text, &request->text_len, err) < 0 ? fail(err)
+											: 0;
 }
 
+/* The old data go with the request, on the thread that asks. */
 static int put_data(struct microvm *microvm, struct request *request, struct error *err)
 {
 	if (want_data(microvm, err) < 0 ||
-	    mmds_put(microvm->config.metadata.mmds, take_content(request), err) < 0) {
+	    mmds_put(microvm->config.metadata.mmds, &request->content, request->content_len, err) <
+		    0) {
 		return fail(err);
 	}
 	return 0;
 }
 
-static int patch_data(struct microvm *microvm, struct request *request, struct error *err)
+static int begin_patch(struct microvm *microvm, struct request *request, struct error *err)
 {
-	if (want_data(microvm, err) < 0 ||
-	    mmds_patch(microvm->config.metadata.mmds, take_content(request), err) < 0) {
+	if (want_data(microvm, err) < 0 || mmds_want_data(microvm->config.metadata.mmds, err) < 0) {
 		return fail(err);
 	}
+	request->stored = mmds_data(microvm->config.metadata.mmds);
 	return 0;
+}
+
+static int merge_data(struct request *request, struct error *err)
+{
+	json_t *merged;
+
+	if (mmds_merge(request->stored, request->content, &merged, err) < 0) {
+		return fail(err);
+	}
+	json_decref(request->content);
+	request->content = merged;
+	request->content_len = mmds_json_print(merged, NULL);
+	return 0;
+}
+
+static int commit_patch(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct mmds *mmds = microvm->config.metadata.mmds;
+
+	return mmds_patch(mmds, &request->content, request->content_len, err) < 0 ? fail(err) : 0;
 }
 
 int metadata_load(struct microvm *microvm, const char *text, size_t len, struct error *err)
 {
 	json_t *document;
+	int result;
 
 	if (want_mmds(microvm, err) < 0) {
 		return -1;
@@ -113,17 +136,20 @@ int metadata_load(struct microvm *microvm, const char *text, size_t len, struct 
 	if (mmds_json_load(text, len, "Invalid JSON", &document, err) < 0) {
 		return error_wrap(err, "MMDS error: metadata provided not valid json");
 	}
-	if (mmds_put(microvm->config.metadata.mmds, document, err) < 0) {
-		return error_wrap(err, "Populating MMDS from file failed");
-	}
-	return 0;
+	result = mmds_put(microvm->config.metadata.mmds, &document, mmds_json_print(document, NULL),
+			  err);
+	json_decref(document);
+	return result < 0 ? error_wrap(err, "Populating MMDS from file failed") : 0;
 }
 
 const struct resource mmds_resource = {
 	.path = {"mmds"},
 	.methods =
 		{
-			[HTTP_GET] = {.states = ALWAYS, .run = get_data, GETS(mmds)},
+			[HTTP_GET] = {.states = ALWAYS,
+				      .run = get_data,
+				      .finish = print_data,
+				      GETS(mmds)},
 			[HTTP_PUT] = {.states = ALWAYS,
 				      .body = BODY_TEXT,
 				      .check = check_data,
@@ -132,7 +158,9 @@ const struct resource mmds_resource = {
 			[HTTP_PATCH] = {.states = ALWAYS,
 					.body = BODY_TEXT,
 					.check = check_data,
-					.run = patch_data,
+					.run = begin_patch,
+					.finish = merge_data,
+					.commit = commit_patch,
 					PATCHES(mmds)},
 		},
 	.metrics = &mmds_metric_group,

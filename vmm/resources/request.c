@@ -83,15 +83,28 @@ int request_run(struct microvm *microvm, struct request *request, struct error *
 	if (method->run == NULL) {
 		return check_lacking(request, err);
 	}
-	return method->run(microvm, request, err) == 0 ? 0 : add_prefix(request, err);
+	int result = request->is_committing ? method->commit(microvm, request, err)
+					    : method->run(microvm, request, err);
+
+	return result == 0 ? 0 : add_prefix(request, err);
 }
 
-int request_finish(struct request *request, struct error *err)
+int request_do(struct request *request, request_fn execute, void *arg, struct error *err)
 {
-	if (request->method->finish == NULL || request->method->finish(request, err) == 0) {
+	const struct method *method = request->method;
+
+	request->is_committing = false;
+	if (execute(arg, request, err) < 0) {
+		return -1;
+	}
+	if (method->finish != NULL && method->finish(request, err) < 0) {
+		return add_prefix(request, err);
+	}
+	if (method->commit == NULL) {
 		return 0;
 	}
-	return add_prefix(request, err);
+	request->is_committing = true;
+	return execute(arg, request, err);
 }
 
 int request_run_here(void *microvm, struct request *request, struct error *err)
@@ -113,9 +126,11 @@ void request_destroy(struct request *request)
 	}
 	free(request->text);
 	json_decref(request->content);
+	json_decref(request->stored);
 	json_decref(request->reply);
 	request->body = NULL;
 	request->text = NULL;
 	request->content = NULL;
+	request->stored = NULL;
 	request->reply = NULL;
 }

@@ -31,8 +31,12 @@ struct request {
 	const struct json_value *json; /* the body, while it is checked; NULL: none */
 	/* By the method's check, of a body that no schema describes; NULL: none. */
 	json_t *content;
-	void *body;	  /* as the method's schema says; NULL: no schema */
-	uint64_t present; /* bit i: the body has field i of the schema */
+	size_t content_len; /* of its text */
+	/* by request_do */
+	json_t *stored;	    /* for the method's `finish`: what the machine has; NULL: none */
+	bool is_committing; /* request_run does the method's `commit`, not its `run` */
+	void *body;	    /* as the method's schema says; NULL: no schema */
+	uint64_t present;   /* bit i: the body has field i of the schema */
 	/* the answer */
 	json_t *reply; /* NULL: the answer is 204, without a body */
 	char *text;    /* heap, in place of reply; NULL: none */
@@ -59,8 +63,12 @@ MUST_CHECK int request_read(struct request *request, const struct json_value *js
  */
 MUST_CHECK int request_run(struct microvm *microvm, struct request *request, struct error *err);
 
-/* What is left to do after request_run or its like. On the thread that asks. */
-MUST_CHECK int request_finish(struct request *request, struct error *err);
+/*
+ * Does all steps of the method, those of the VMM thread by way of `execute`, the long work between
+ * them here. On the thread that asks, after request_read.
+ */
+MUST_CHECK int request_do(struct request *request, request_fn execute, void *arg,
+			  struct error *err);
 
 /* request_run as a request_fn, whose `arg` is the microVM. */
 MUST_CHECK int request_run_here(void *microvm, struct request *request, struct error *err);

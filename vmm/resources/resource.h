@@ -64,10 +64,12 @@ struct method {
 	 */
 	int (*run)(struct microvm *microvm, struct request *request, struct error *err);
 	/*
-	 * On the thread that asks, after `run` has succeeded: waits for what other processes do, as
-	 * the VMM thread may not. NULL: nothing is left to do.
+	 * On the thread that asks, after `run` has succeeded: what takes long, or waits for what
+	 * other processes do, as the VMM thread may not. NULL: nothing is left to do.
 	 */
 	int (*finish)(struct request *request, struct error *err);
+	/* On the VMM thread again: gives the machine what `finish` has made. NULL: nothing. */
+	int (*commit)(struct microvm *microvm, struct request *request, struct error *err);
 	/* Offsets in struct api_metrics of what counts requests and those that failed; 0: none. */
 	size_t count, fails;
 };

@@ -121,7 +121,7 @@ static int put(const struct resource *resource, const struct json_value *value,
 	int result = request_read(&request, value, err);
 
 	if (result == 0) {
-		result = executor->execute(executor->arg, &request, err);
+		result = request_do(&request, executor->execute, executor->arg, err);
 	}
 	request_destroy(&request);
 	return result;
