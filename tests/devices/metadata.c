@@ -12,18 +12,20 @@
 enum {
 	NUMBERS = 65536, /* of 6 bytes each, which the guest's seq makes as well */
 	NUMBER_LEN = 6,
+	MANY_NUMBERS = 160000, /* of 7 bytes each: more than 1 MiB */
+	MANY_NUMBERS_LEN = 7,
 	CONNECTIONS = 200 + 14, /* one for each question of the guest */
 };
 
 /* The first data, which come from a file: more than a client's request of the tests has room for.
  */
-static bool write_data(struct squib *squib)
+static bool write_data(struct squib *squib, unsigned numbers, int number_len)
 {
-	static char data[NUMBERS * NUMBER_LEN + 256];
+	static char data[MANY_NUMBERS * MANY_NUMBERS_LEN + 256];
 	size_t len = (size_t)snprintf(data, sizeof(data), "{\"big\": \"");
 
-	for (unsigned i = 1; i <= NUMBERS; i++) {
-		len += (size_t)snprintf(data + len, sizeof(data) - len, "%05u,", i);
+	for (unsigned i = 1; i <= numbers; i++) {
+		len += (size_t)snprintf(data + len, sizeof(data) - len, "%0*u,", number_len - 1, i);
 	}
 	snprintf(data + len, sizeof(data) - len,
 		 "\", \"list\": [1, 2], \"latest\": {\"meta-data\": "
@@ -31,25 +33,32 @@ static bool write_data(struct squib *squib)
 	return squib_write(squib, "data.json", data);
 }
 
-static bool configure(struct squib *squib, const char *script, const char *config)
+/* The service is on eth0, and needs nothing of its TAP. */
+static bool serve(struct squib *squib, const char *root, const char *script, const char *config)
 {
 	static const char *const args[] = {"--metadata", "data.json", "--mmds-size-limit",
-					   "1000000", NULL};
+					   "2000000", NULL};
 	const struct guest guest = {
 		.vcpus = 2,
 		.mem_mib = 192,
 		.script = script,
-		.root = machine_root(),
+		.root = root,
 		.args = args,
 	};
 
-	return host_net_isolate(squib) && write_data(squib) && machine_configure(squib, &guest) &&
+	return host_net_isolate(squib) && machine_configure(squib, &guest) &&
 	       squib_put(squib, "/metrics", "{\"metrics_path\": \"metrics\"}") &&
 	       squib_put(squib, "/network-interfaces/eth0",
 			 "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\"}") &&
+	       squib_put(squib, "/mmds/config", "%s", config);
+}
+
+static bool configure(struct squib *squib, const char *script, const char *config)
+{
+	return write_data(squib, NUMBERS, NUMBER_LEN) &&
+	       serve(squib, machine_root(), script, config) &&
 	       squib_put(squib, "/network-interfaces/eth1",
 			 "{\"iface_id\": \"eth1\", \"host_dev_name\": \"tap1\"}") &&
-	       squib_put(squib, "/mmds/config", "%s", config) &&
 	       host_net_up(squib, "tap0", "10.1.0.1", 1500) &&
 	       host_net_up(squib, "tap1", "10.2.0.1", 1500);
 }
@@ -113,8 +122,62 @@ static bool run_v1(struct squib *squib)
 	       squib_ends(squib, 0);
 }
 
+/* The disk with clients that nobody here wrote. */
+static const char *clients_root(void)
+{
+	static char path[PATH_LEN];
+
+	snprintf(path, sizeof(path), "%.400s/clients.ext4", env("DEVICES_DIR"));
+	return path;
+}
+
+/* What a guest in EC2 finds, as far as AWS's SDKs look. */
+static const char clients_data[] =
+	"{\"latest\": {\"meta-data\": {\"ami-id\": \"ami-1\", \"instance-id\": "
+	"\"i-0123456789abcdef0\", \"tags\": {\"role\": \"web\"}, \"iam\": "
+	"{\"security-credentials\": {\"builder\": "
+	"\"{\\\"Code\\\": \\\"Success\\\", \\\"Type\\\": \\\"AWS-HMAC\\\", "
+	"\\\"LastUpdated\\\": \\\"2026-01-01T00:00:00Z\\\", "
+	"\\\"Expiration\\\": \\\"2099-01-01T00:00:00Z\\\", \\\"AccessKeyId\\\": "
+	"\\\"key-id\\\", \\\"SecretAccessKey\\\": \\\"secret\\\", \\\"Token\\\": "
+	"\\\"token\\\"}\"}}, \"placement\": {\"availability-zone\": \"eu-west-1a\"}}, "
+	"\"dynamic\": {\"instance-identity\": {\"document\": "
+	"\"{\\\"region\\\": \\\"eu-west-1\\\"}\"}}, \"user-data\": \"#!/bin/sh\"}}";
+
+static bool run_clients(struct squib *squib, const char *script, const char *config)
+{
+	return squib_write(squib, "data.json", clients_data) &&
+	       serve(squib, clients_root(), script, config) && squib_api_start(squib, 204) &&
+	       squib_expect(squib, "clients: done", NULL) && squib_ends(squib, 0);
+}
+
+static bool run_clients_v1(struct squib *squib)
+{
+	return run_clients(squib, "/tests/clients.sh V1",
+			   "{\"version\": \"V1\", \"network_interfaces\": [\"eth0\"], "
+			   "\"imds_compat\": true}");
+}
+
+static bool run_clients_v2(struct squib *squib)
+{
+	return run_clients(squib, "/tests/clients.sh V2",
+			   "{\"version\": \"V2\", \"network_interfaces\": [\"eth0\"]}");
+}
+
+static bool run_wire(struct squib *squib)
+{
+	return write_data(squib, MANY_NUMBERS, MANY_NUMBERS_LEN) &&
+	       serve(squib, clients_root(), "/tests/wire.sh",
+		     "{\"version\": \"V2\", \"network_interfaces\": [\"eth0\"]}") &&
+	       squib_api_start(squib, 204) && squib_expect(squib, "wire: done", NULL) &&
+	       squib_ends(squib, 0);
+}
+
 const struct device_test metadata_tests[] = {
 	{"metadata: tokens, 384 KiB, PATCH, 200 connections amid streams, unbind", run_v2, 600},
 	{"metadata: version 1 as EC2's, at another address", run_v1, 300},
+	{"metadata: curl, wget, Python, AWS's SDKs, version 1", run_clients_v1, 600},
+	{"metadata: curl, wget, Python, AWS's SDKs, version 2", run_clients_v2, 600},
+	{"metadata: 1 MiB while frames are lost, doubled and late, both ways", run_wire, 600},
 	{NULL, NULL, 0},
 };
