@@ -6,7 +6,7 @@
 # Units run against a scripted KVM: tests/fake/kvm_fake.c in place of vmm/base/kvm_sys.c.
 FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
 # Of tests/lib these drive the real binary; the others are for units and fuzzers.
-TEST_LIB_SRC := $(addprefix tests/lib/,testbed.c api_client.c squib.c runner.c)
+TEST_LIB_SRC := $(addprefix tests/lib/,testbed.c api_client.c squib.c runner.c huge_pool.c)
 UNIT_LIB_SRC := $(filter-out $(TEST_LIB_SRC),$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(wildcard seccomp/*.c) \
 	$(UNIT_LIB_SRC) $(CTL_SRC) $(EDITOR_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \

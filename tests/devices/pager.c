@@ -20,12 +20,13 @@
 #include <unistd.h>
 
 #include "tests/devices/machine.h"
+#include "tests/lib/huge_pool.h"
 
 enum {
 	COUNTED = 20,
 	SERVED_BY_DEAD = 4, /* pages */
 	REGIONS_MAX = 4,
-	PAGE = 4096,
+	MEM_MIB = 16,
 };
 
 struct region {
@@ -181,13 +182,14 @@ static bool expect_count(struct squib *squib, unsigned count)
 }
 
 /* A machine that counts, as files; its process ends, and another one waits for a load. */
-static bool make_snapshot(struct squib *squib)
+static bool make_snapshot_on(struct squib *squib, const char *pages)
 {
-	const struct guest guest = {.vcpus = 1, .mem_mib = 16, .payload = "count"};
+	const struct guest guest = {.vcpus = 1, .mem_mib = MEM_MIB, .payload = "count"};
 	char path[PATH_LEN];
 
-	if (!machine_configure(squib, &guest) || !squib_api_start(squib, 204) ||
-	    !expect_count(squib, COUNTED) ||
+	if (!machine_configure(squib, &guest) ||
+	    !squib_patch(squib, "/machine-config", "{\"huge_pages\": \"%s\"}", pages) ||
+	    !squib_api_start(squib, 204) || !expect_count(squib, COUNTED) ||
 	    !squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") ||
 	    !squib_put(squib, "/snapshot/create",
 		       "{\"snapshot_path\": \"state\", \"mem_file_path\": \"memory\"}")) {
@@ -197,6 +199,11 @@ static bool make_snapshot(struct squib *squib)
 	squib_path(squib, "api.sock", path);
 	unlink(path);
 	return squib_serve(squib, NULL);
+}
+
+static bool make_snapshot(struct squib *squib)
+{
+	return make_snapshot_on(squib, "None");
 }
 
 static bool load(struct squib *squib)
@@ -226,12 +233,18 @@ static bool save_and_load_file(struct squib *squib)
 	       expect_count(squib, COUNTED);
 }
 
-static bool run_handler(struct squib *squib)
+static bool has_huge_pages(struct squib *squib)
 {
-	pid_t pid = make_snapshot(squib) ? start_handler(squib, UINT32_MAX) : -1;
+	return huge_pool("free_hugepages") < huge_pool("nr_hugepages") ||
+	       squib_fail(squib, "no page of the machine is one of 2 MiB");
+}
+
+static bool run_handler_on(struct squib *squib, const char *pages, bool is_huge)
+{
+	pid_t pid = make_snapshot_on(squib, pages) ? start_handler(squib, UINT32_MAX) : -1;
 	int status = -1;
-	bool is_ok =
-		pid > 0 && load(squib) && expect_count(squib, COUNTED) && save_and_load_file(squib);
+	bool is_ok = pid > 0 && load(squib) && expect_count(squib, COUNTED) &&
+		     (!is_huge || has_huge_pages(squib)) && save_and_load_file(squib);
 
 	if (pid > 0) {
 		/* Squib's end is the handler's. */
@@ -240,6 +253,23 @@ static bool run_handler(struct squib *squib)
 	}
 	return is_ok &&
 	       (status == 0 || squib_fail(squib, "the handler ended with status %#x", status));
+}
+
+static bool run_handler(struct squib *squib)
+{
+	return run_handler_on(squib, "None", false);
+}
+
+/* Where nobody else needs the pool: it is set, and set back. */
+static bool run_huge_handler(struct squib *squib)
+{
+	long old = huge_pool("nr_hugepages");
+	bool is_ok = (huge_pool_set(MEM_MIB / 2) ||
+		      squib_fail(squib, "the pool can't be of %d pages", MEM_MIB / 2)) &&
+		     run_handler_on(squib, "2M", true);
+
+	(void)!huge_pool_set(old);
+	return is_ok;
 }
 
 /*
@@ -283,5 +313,6 @@ const struct device_test pager_tests[] = {
 	{"payload pager: a handler that dies holds the guest and not the API", run_dead_handler,
 	 60},
 	{"payload pager: without a handler nothing is loaded", run_no_handler, 60},
+	{"pager: a page fault handler brings pages of 2 MiB", run_huge_handler, 120},
 	{NULL, NULL, 0},
 };

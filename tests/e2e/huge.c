@@ -8,8 +8,7 @@
 #include <unistd.h>
 
 #include "tests/e2e/guest_test.h"
-
-#define POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#include "tests/lib/huge_pool.h"
 
 enum {
 	MEM_MIB = 128,
@@ -20,42 +19,16 @@ enum {
 
 /* --- the pool --- */
 
-static long pool(const char *name)
-{
-	char path[128];
-	long number = -1;
-
-	snprintf(path, sizeof(path), POOL "%s", name);
-	FILE *file = fopen(path, "re");
-
-	if (file != NULL) {
-		(void)!fscanf(file, "%ld", &number);
-		fclose(file);
-	}
-	return number;
-}
-
-/* True if the pool has as many pages then. */
-static bool set_pool(long pages)
-{
-	FILE *file = fopen(POOL "nr_hugepages", "we");
-
-	if (file != NULL) {
-		fprintf(file, "%ld\n", pages);
-		fclose(file);
-	}
-	return pool("nr_hugepages") == pages;
-}
-
 static bool pool_is_unused(struct squib *squib, const char *when)
 {
 	uint64_t until = now_ms() + PATIENCE_MS;
 
-	while (pool("free_hugepages") != pool("nr_hugepages") || pool("resv_hugepages") != 0) {
+	while (huge_pool("free_hugepages") != huge_pool("nr_hugepages") ||
+	       huge_pool("resv_hugepages") != 0) {
 		if (now_ms() > until) {
 			return squib_fail(squib, "%s: of %ld pages %ld are free, %ld reserved",
-					  when, pool("nr_hugepages"), pool("free_hugepages"),
-					  pool("resv_hugepages"));
+					  when, huge_pool("nr_hugepages"),
+					  huge_pool("free_hugepages"), huge_pool("resv_hugepages"));
 		}
 		sleep_ms(20);
 	}
@@ -110,7 +83,7 @@ static bool is_refused_and_says_why(struct squib *squib)
 		 "Out of memory (os error 12); %d huge pages of 2 MiB are needed and %d are free: "
 		 "enlarge the pool with sysctl vm.nr_hugepages=%d\"",
 		 PAGES, TOO_FEW, PAGES);
-	if (!set_pool(TOO_FEW)) {
+	if (!huge_pool_set(TOO_FEW)) {
 		return squib_fail(squib, "the pool can't be set");
 	}
 	return squib_api_start(squib, 400) &&
@@ -134,7 +107,7 @@ static bool runs_on_the_pool(struct squib *squib)
 	}
 	/* Whole pages, so more than the guest has touched; what of it is free is given back. */
 	return has_huge_mib(squib, 2, MEM_MIB, "booted") &&
-	       (pool("nr_hugepages") - pool("free_hugepages") >= huge_mib(squib) / 2 ||
+	       (huge_pool("nr_hugepages") - huge_pool("free_hugepages") >= huge_mib(squib) / 2 ||
 		squib_fail(squib, "the pool does not know of them")) &&
 	       squib_ask(squib, write_file, "written") &&
 	       has_huge_mib(squib, FILE_MIB, MEM_MIB, "written") &&
@@ -155,16 +128,16 @@ static bool reboots(struct squib *squib)
 
 bool huge_pages_test(struct squib *squib)
 {
-	long old = pool("nr_hugepages");
+	long old = huge_pool("nr_hugepages");
 
 	if (old < 0) {
 		return squib_fail(squib, "the host has no pool of 2 MiB pages");
 	}
-	bool is_ok =
-		configure(squib) && is_refused_and_says_why(squib) &&
-		(set_pool(PAGES) || squib_fail(squib, "the pool can't have %d pages", PAGES)) &&
-		squib_api_start(squib, 204) && runs_on_the_pool(squib) && reboots(squib);
+	bool is_ok = configure(squib) && is_refused_and_says_why(squib) &&
+		     (huge_pool_set(PAGES) ||
+		      squib_fail(squib, "the pool can't have %d pages", PAGES)) &&
+		     squib_api_start(squib, 204) && runs_on_the_pool(squib) && reboots(squib);
 
 	squib_stop(squib);
-	return (set_pool(old) || squib_fail(squib, "the pool can't be set back")) && is_ok;
+	return (huge_pool_set(old) || squib_fail(squib, "the pool can't be set back")) && is_ok;
 }
