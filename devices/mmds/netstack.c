@@ -29,7 +29,7 @@
 #include "vmm/base/bytes.h"
 
 enum {
-	BUFFERS = 22, /* with all else less than 64 KiB */
+	BUFFERS = 20, /* with all else of the service less than 64 KiB */
 	BUFFERS_LEN = BUFFERS * MMDS_REQUEST_MAX,
 };
 

@@ -47,6 +47,19 @@ bench-devices: ## measure the devices; writes docs/bench/devices.md and docs/ben
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(addprefix $(B)/bench/,devices operations bare_disk)
 	@tests/bench/devices_run $(ARCH)
 
+# --- the metadata service ---
+
+$(B)/bench/http_peer: $(call objects,tests/bench/http_peer.c)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+.PHONY: bench-mmds
+bench-mmds: ## measure the metadata service beside a server on the host; writes build/bench/mmds.txt
+	@tools/dev/setup build guest bench
+	@$(MAKE) --no-print-directory all $(B)/kvm_probe $(addprefix $(B)/bench/,devices operations http_peer)
+	@tests/bench/mmds_run $(ARCH)
+
 # --- snapshots ---
 
 .PHONY: bench-snapshot

@@ -13,7 +13,7 @@ enum {
 	ISN = 5000, /* of the service */
 	GUEST_ISN = 1000,
 	MSS = 1000,
-	BUFFERS = 22, /* requests that can be under way */
+	BUFFERS = 20, /* requests that can be under way */
 	REPLIES = 64,
 };
 

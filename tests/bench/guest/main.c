@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's side of the device benchmark: operations PART..., where a part is disk, net, tcp or
- * vsock.
+ * The guest's side of the benchmarks: operations PART..., where a part is disk, net, tcp, vsock or
+ * http=ADDRESS.
  *
  * Theory of operation. The runner on the host (tests/bench/devices.c) reads the console: "bench:
  * begin ROW" and "bench: end ROW COUNT NANOSECONDS". After each of them the guest waits a little,
@@ -71,9 +71,11 @@ int main(int argc, char **argv)
 		} else if (strcmp(argv[i], "net") == 0) {
 			net_measure("eth0");
 		} else if (strcmp(argv[i], "tcp") == 0) {
-			stream_measure("net TSO", tcp_connect("10.9.0.1"));
+			stream_measure("net TSO", tcp_connect("10.9.0.1", OPS_PORT));
 		} else if (strcmp(argv[i], "vsock") == 0) {
 			stream_measure("vsock", vsock_connect());
+		} else if (strncmp(argv[i], "http=", 5) == 0) {
+			http_measure(argv[i] + 5);
 		} else {
 			die("no such part: %s", argv[i]);
 		}

@@ -11,7 +11,8 @@ enum {
 	OPS_ETHERTYPE = 0x88b5,	     /* frames that are measured [IEEE 802: for experiments] */
 	OPS_ETHERTYPE_PEER = 0x88b6, /* frames that the peer answers */
 	OPS_PORT = 9000,	     /* of TCP and of sockets of either kind */
-	OPS_FRAME_LEN = 60,	     /* 64 with the check sequence that no TAP has */
+	OPS_HTTP_PORT = 80,
+	OPS_FRAME_LEN = 60, /* 64 with the check sequence that no TAP has */
 	OPS_BURST_MAX = 128,
 	OPS_CHUNK = 64 << 10,
 };
@@ -41,7 +42,8 @@ void ops_end(unsigned count);
 void disk_measure(const char *path);
 void net_measure(const char *interface);
 void stream_measure(const char *kind, int fd);
-int tcp_connect(const char *address);
+void http_measure(const char *address);
+int tcp_connect(const char *address, uint16_t port);
 int vsock_connect(void);
 
 #endif

@@ -89,9 +89,9 @@ void stream_measure(const char *kind, int fd)
 	close(fd);
 }
 
-int tcp_connect(const char *address)
+int tcp_connect(const char *address, uint16_t port)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(OPS_PORT)};
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	inet_pton(AF_INET, address, &to.sin_addr);
