@@ -161,3 +161,13 @@ Test(editor_args, the_manual_page_has_every_command_with_its_flags)
 		}
 	}
 }
+
+/* A page that only names another one is read by those alone who have installed both. */
+Test(editor_args, the_older_name_has_a_manual_page_of_its_own)
+{
+	AUTO_FREE char *page = document("docs/man/rebase-snap.1");
+
+	cr_expect_null(strstr(page, "\n.so "));
+	cr_expect_not_null(strstr(page, "\\-\\-base\\-file"));
+	cr_expect_not_null(strstr(page, "\\-\\-diff\\-file"));
+}
