@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -216,6 +217,31 @@ static void move(void)
 	vsock_free(vsock);
 	make();
 	state_bed_give(&bed, &driver, vsock_virtio(vsock));
+}
+
+/* Whatever has a time in this process has waited for it. */
+static void let_timers_fire(void)
+{
+	const struct itimerspec now = {.it_value.tv_nsec = 1};
+
+	for (int fd = 0; fd < 256; fd++) {
+		struct itimerspec left;
+
+		if (timerfd_gettime(fd, &left) == 0 &&
+		    (left.it_value.tv_sec != 0 || left.it_value.tv_nsec != 0)) {
+			cr_assert(timerfd_settime(fd, 0, &now, NULL) == 0);
+		}
+	}
+	vdriver_run(&driver);
+}
+
+static void offer_packet_buffer(void)
+{
+	const struct vbuf packet = {NULL, BUFFER_LEN, VBUF_WRITABLE};
+
+	vdriver_add(&driver, RX, &packet, 1);
+	vdriver_kick(&driver, RX);
+	vdriver_run(&driver);
 }
 
 /* --- tests --- */
@@ -467,4 +493,67 @@ Test(vsock_state, a_port_that_nobody_was_given_is_refused)
 	cr_expect_eq(err.kind, ERR_CORRUPT);
 	cr_expect_str_eq(err.msg,
 			 "The vsock device vsock can't be loaded: its next port is 0x40000000");
+}
+
+Test(vsock_state, what_the_guest_was_not_answered_at_the_save_is_refused_after_the_event)
+{
+	const struct vbuf event = {NULL, EVENT_LEN, VBUF_WRITABLE};
+	struct error err = {0};
+	char served[96];
+	int server;
+
+	snprintf(served, sizeof(served), "%s_%d", path, PORT);
+	cr_assert(vsock_listen(served, &server, &err) == 0);
+	cr_assert(vdriver_start(&driver, vsock_virtio(vsock), VIRTIO_F_EVENT_IDX));
+	vdriver_add(&driver, EVENT, &event, 1);
+	/* Without a buffer for the answers: one host listens, the other one does not. */
+	send_op(VSOCK_OP_REQUEST, 4000, PORT);
+	send_op(VSOCK_OP_REQUEST, 4001, PORT + 1);
+	vdriver_run(&driver);
+	for (unsigned i = 0; i < 2; i++) { /* also where it is saved again before they are sent */
+		move();
+	}
+	offer_packet_buffer();
+	offer_packet_buffer();
+	offer_packet_buffer();
+	expect_none("before the event");
+	cr_assert(take_event());
+	offer_event(EVENT_LEN);
+	unsigned ports = 0;
+
+	if (take_event()) { /* that of the second load */
+		offer_event(EVENT_LEN);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct vsock_header header = expect(VSOCK_OP_RST);
+
+		ports |= 1u << (header.dst_port - 4000);
+		cr_expect_eq(header.src_port, PORT + header.dst_port - 4000);
+	}
+	cr_expect_eq(ports, 3, "each has an answer");
+	expect_none("each has one");
+	close(server);
+}
+
+Test(vsock_state, a_driver_that_takes_no_notice_of_the_event_is_waited_for_only_so_long)
+{
+	/* One that never gives a buffer, and one that never gives it back. */
+	for (unsigned buffers = 0; buffers < 2; buffers++) {
+		const struct vbuf event = {NULL, EVENT_LEN, VBUF_WRITABLE};
+
+		cr_assert(vdriver_start(&driver, vsock_virtio(vsock), VIRTIO_F_EVENT_IDX));
+		for (unsigned i = 0; i < buffers; i++) {
+			vdriver_add(&driver, EVENT, &event, 1);
+		}
+		offer_packet_buffer();
+		move();
+		int fd = connect_client();
+
+		expect_none("it is waited for");
+		let_timers_fire();
+		expect(VSOCK_OP_REQUEST);
+		offer_event(EVENT_LEN);
+		cr_expect_eq(take_event(), buffers != 0, "there is nothing to be told any more");
+		close(fd);
+	}
 }

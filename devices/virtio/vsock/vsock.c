@@ -24,7 +24,10 @@
  * is opened before would be reset with the others. Clients wait in the listener's backlog, which
  * the kernel bounds and where none of our time-outs runs. What the guest sends for connections that
  * are no more is answered by RST, as always. A driver without an event queue can't be told, and is
- * not waited for.
+ * not waited for; one that does not acknowledge the event is waited for only so long.
+ *
+ * The event does not end what the guest has asked for and was not answered: Linux resets connected
+ * sockets alone. Such requests are saved, and answered by RST behind the event.
  *
  * An event that was not acknowledged when the device was saved again is still in its queue. So
  * ack_at, the number of the buffer that acknowledges the last of all events, is saved.
@@ -61,6 +64,13 @@ enum {
 	EVENT_LEN = 4,
 };
 
+enum {
+	UNANSWERED_MAX = 32, /* of what is saved; who is not among them has its own time-out */
+};
+
+/* Of the driver, to acknowledge the event. Linux does so as soon as one of its threads runs. */
+static const uint64_t patience_ns = 10 * NS_PER_S;
+
 static const struct metric_field metric_fields[] = {
 	{METRIC_COUNT(vsock_metrics, activate_fails)},
 	{METRIC_COUNT(vsock_metrics, cfg_fails)},
@@ -95,6 +105,8 @@ struct vsock {
 	struct vsock_mux mux;
 	struct vsock_io io;
 	bool is_tx_held; /* until there is room for answers */
+	struct ev_timer patience;
+	bool is_patient; /* it runs */
 	/* under dev.lock */
 	bool is_stale;	    /* the connections are of a driver that has gone */
 	bool is_event_owed; /* the device was loaded, and there was no buffer to say so yet */
@@ -264,19 +276,28 @@ static void send_to_guest(struct vsock *vsock)
 	}
 }
 
+/* The driver knows that its connections are no more, or does not want to. */
+static void go_on(struct vsock *vsock)
+{
+	vsock->is_event_owed = false;
+	vsock->is_event_told = false;
+	(void)clean_up(vsock);
+	send_to_guest(vsock);
+}
+
 /* The event, and its acknowledgment. Without one to tell, buffers stay where they are. */
 static void serve_events(struct vsock *vsock)
 {
 	if (vsock->is_event_owed) {
 		virtio_serve(&vsock->dev, QUEUE_EVENT, TURN_STEPS);
 	}
-	if (vsock->is_event_owed || !vsock->is_event_told) {
-		return;
+	if (!vsock->is_event_owed && vsock->is_event_told &&
+	    virtq_arm_kick_at(&vsock->dev.queues[QUEUE_EVENT].vq, vsock->ack_at)) {
+		go_on(vsock);
 	}
-	if (virtq_arm_kick_at(&vsock->dev.queues[QUEUE_EVENT].vq, vsock->ack_at)) {
-		vsock->is_event_told = false;
-		(void)clean_up(vsock);
-		send_to_guest(vsock);
+	if (is_held(vsock) && !vsock->is_patient) {
+		vsock->is_patient = true;
+		ev_timer_set(&vsock->patience, patience_ns, 0);
 	}
 }
 
@@ -303,23 +324,39 @@ static void queue_ready(struct virtio_dev *dev, unsigned index)
 	}
 }
 
+static void on_patience(struct ev_timer *timer)
+{
+	struct vsock *vsock = container_of(timer, struct vsock, patience);
+
+	virtio_lock(&vsock->dev);
+	vsock->is_patient = false;
+	if (clean_up(vsock) && is_held(vsock)) {
+		log_guest_warn("The guest's driver of the vsock device takes no notice of the loss "
+			       "of its connections; new ones are let through.");
+		go_on(vsock);
+	}
+	virtio_unlock(&vsock->dev);
+}
+
 /* --- State --- */
 
 /*
- * Of the connections nothing is saved, nor of the RSTs that are owed: all that the guest knows of
- * them ends with the event. Who waits for the answer to a connect gives up by its own time-out. The
+ * Of the connections nothing is saved: all that the guest knows of them ends with the event. The
  * next of our ports is, so that no port comes back while the guest may still know it.
  */
 struct vsock_state {
 	uint32_t next_port;
 	bool is_event_told;
 	uint16_t ack_at;
+	/* since version 2 */
+	uint32_t unanswered_count;
+	struct vsock_reply unanswered[UNANSWERED_MAX];
 };
 
 VIRTIO_STATE_FITS(struct vsock_state);
 
 static const struct codec_section section = {
-	.tag = CODEC_TAG('V', 'S', 'C', 'K'), .version = 1, .name = "virtio-vsock"};
+	.tag = CODEC_TAG('V', 'S', 'C', 'K'), .version = 2, .name = "virtio-vsock"};
 
 static void state_codec(struct codec *codec, void *own)
 {
@@ -328,17 +365,29 @@ static void state_codec(struct codec *codec, void *own)
 	codec_u32(codec, "next_port", &state->next_port);
 	codec_bool(codec, "is_event_told", &state->is_event_told);
 	codec_u16(codec, "ack_at", &state->ack_at);
+	codec_count(codec, "unanswered", &state->unanswered_count, UNANSWERED_MAX);
+	for (uint32_t i = 0; i < state->unanswered_count; i++) {
+		codec_begin_item(codec, "unanswered", i);
+		codec_u32(codec, "local_port", &state->unanswered[i].local_port);
+		codec_u32(codec, "peer_port", &state->unanswered[i].peer_port);
+		codec_end(codec);
+	}
 }
 
 static void state_save(struct virtio_dev *dev, void *own)
 {
 	const struct vsock *vsock = to_vsock(dev);
+	struct vsock_state *state = own;
 
-	*(struct vsock_state *)own = (struct vsock_state){
+	*state = (struct vsock_state){
 		.next_port = vsock->mux.next_port,
 		.is_event_told = vsock->is_event_told,
 		.ack_at = vsock->ack_at,
 	};
+	if (!vsock->is_stale) {
+		state->unanswered_count =
+			vsock_mux_unanswered(&vsock->mux, state->unanswered, UNANSWERED_MAX);
+	}
 }
 
 static int state_load(struct virtio_dev *dev, const void *own, struct error *err)
@@ -355,6 +404,9 @@ static int state_load(struct virtio_dev *dev, const void *own, struct error *err
 	/* Whether ack_at can be, tell_event sees. */
 	vsock->is_event_told = state->is_event_told && vsock->is_event_owed;
 	vsock->ack_at = state->ack_at;
+	for (uint32_t i = 0; i < min_u64(state->unanswered_count, UNANSWERED_MAX); i++) {
+		vsock_mux_refuse(&vsock->mux, &state->unanswered[i]);
+	}
 	return 0;
 }
 
@@ -478,7 +530,9 @@ static int build(struct vsock *vsock, const struct dev_env *env, const struct vs
 		return -1;
 	}
 	store_le64(vsock->dev.config, config->guest_cid);
-	return ev_wake_init(&vsock->stale, env->loop, err);
+	return ev_wake_init(&vsock->stale, env->loop, err) < 0
+		       ? -1
+		       : ev_timer_init(&vsock->patience, env->loop, err);
 }
 
 int vsock_new(const struct dev_env *env, const struct vsock_config *config, int listener,
@@ -490,6 +544,7 @@ int vsock_new(const struct dev_env *env, const struct vsock_config *config, int 
 		return error_sys(err, "Cannot allocate the vsock device");
 	}
 	vsock->stale = (struct ev_wake){.fn = on_stale, .is_frozen_with_guest = true};
+	vsock->patience = (struct ev_timer){.fn = on_patience, .is_frozen_with_guest = true};
 	if (build(vsock, env, config, listener, err) < 0) {
 		vsock_free(vsock);
 		return -1;
@@ -507,6 +562,7 @@ void vsock_free(struct vsock *vsock)
 	virtio_destroy(&vsock->dev);
 	vsock_mux_destroy(&vsock->mux);
 	ev_wake_destroy(&vsock->stale);
+	ev_timer_destroy(&vsock->patience);
 	free(vsock);
 }
 

@@ -586,6 +586,27 @@ bool vsock_mux_has_packet(const struct vsock_mux *mux)
 	return mux->reply_count > 0 || mux->ready.first != NULL;
 }
 
+uint32_t vsock_mux_unanswered(const struct vsock_mux *mux, struct vsock_reply *list, uint32_t max)
+{
+	const struct vsock_conn *conn = mux->ready.first;
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < mux->reply_count && count < max; i++) {
+		list[count++] = mux->replies[(mux->reply_first + i) % VSOCK_REPLIES_MAX];
+	}
+	for (; conn != NULL && count < max; conn = conn->links[VSOCK_LINK_READY].next) {
+		if ((conn->owes & (VSOCK_OWES_RESPONSE | VSOCK_OWES_RST)) != 0) {
+			list[count++] = (struct vsock_reply){conn->local_port, conn->peer_port};
+		}
+	}
+	return count;
+}
+
+void vsock_mux_refuse(struct vsock_mux *mux, const struct vsock_reply *reply)
+{
+	reply_reset(mux, reply->local_port, reply->peer_port);
+}
+
 static void take_reply(struct vsock_mux *mux, struct vsock_header *header)
 {
 	const struct vsock_reply *reply = &mux->replies[mux->reply_first];

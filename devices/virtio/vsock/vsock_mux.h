@@ -15,6 +15,12 @@
 #include "vmm/base/error.h"
 #include "vmm/base/evloop.h"
 
+/* The pair of ports of a packet that belongs to no connection. */
+struct vsock_reply {
+	uint32_t local_port;
+	uint32_t peer_port;
+};
+
 enum {
 	VSOCK_CONNS_MAX = 1023, /* clients that are still greeting included [compat] */
 	VSOCK_WIDE_MAX = 16,	/* connections with a long ring, a bit each: 4 MiB at their worst */
@@ -46,12 +52,6 @@ struct vsock_mux_params {
 	uint64_t guest_cid;
 	const char *uds_path;
 	int listener; /* borrowed */
-};
-
-/* The pair of ports of a packet that belongs to no connection. */
-struct vsock_reply {
-	uint32_t local_port;
-	uint32_t peer_port;
 };
 
 /* Zeroed: may be destroyed. All calls are the loop's thread's. */
@@ -100,6 +100,15 @@ void vsock_mux_receive(struct vsock_mux *mux, const struct vsock_header *header,
 bool vsock_mux_is_full(const struct vsock_mux *mux);
 
 bool vsock_mux_has_packet(const struct vsock_mux *mux);
+
+/*
+ * Lists what the guest has asked for, a connection as a rule, and got no answer to yet; returns how
+ * many there are, `max` at most.
+ */
+uint32_t vsock_mux_unanswered(const struct vsock_mux *mux, struct vsock_reply *list, uint32_t max);
+
+/* Answers by an RST. */
+void vsock_mux_refuse(struct vsock_mux *mux, const struct vsock_reply *reply);
 
 /*
  * Writes the next packet into io->chain, which has room for a header at least; *len is its length.
