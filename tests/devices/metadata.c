@@ -131,16 +131,15 @@ static const char *clients_root(void)
 	return path;
 }
 
-/* What a guest in EC2 finds, as far as AWS's SDKs look. */
+/* What a guest in EC2 finds, as far as AWS's SDKs look: that of docs/mmds.md. */
 static const char clients_data[] =
 	"{\"latest\": {\"meta-data\": {\"ami-id\": \"ami-1\", \"instance-id\": "
-	"\"i-0123456789abcdef0\", \"tags\": {\"role\": \"web\"}, \"iam\": "
-	"{\"security-credentials\": {\"builder\": "
-	"\"{\\\"Code\\\": \\\"Success\\\", \\\"Type\\\": \\\"AWS-HMAC\\\", "
-	"\\\"LastUpdated\\\": \\\"2026-01-01T00:00:00Z\\\", "
-	"\\\"Expiration\\\": \\\"2099-01-01T00:00:00Z\\\", \\\"AccessKeyId\\\": "
-	"\\\"key-id\\\", \\\"SecretAccessKey\\\": \\\"secret\\\", \\\"Token\\\": "
-	"\\\"token\\\"}\"}}, \"placement\": {\"availability-zone\": \"eu-west-1a\"}}, "
+	"\"i-0123456789abcdef0\", \"tags\": {\"role\": \"web\"}, "
+	"\"placement\": {\"availability-zone\": \"eu-west-1a\"}, "
+	"\"iam\": {\"security-credentials\": {\"builder\": "
+	"\"{\\\"Code\\\": \\\"Success\\\", \\\"AccessKeyId\\\": \\\"key-id\\\", "
+	"\\\"SecretAccessKey\\\": \\\"secret\\\", \\\"Token\\\": \\\"token\\\", "
+	"\\\"Expiration\\\": \\\"2099-01-01T00:00:00Z\\\"}\"}}}, "
 	"\"dynamic\": {\"instance-identity\": {\"document\": "
 	"\"{\\\"region\\\": \\\"eu-west-1\\\"}\"}}, \"user-data\": \"#!/bin/sh\"}}";
 
