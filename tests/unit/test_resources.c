@@ -272,3 +272,80 @@ Test(resources, a_device_that_is_not_there_is_not_found)
 	api_bed_start();
 	api_bed_expect_all(cases, ARRAY_COUNT(cases));
 }
+
+/* --- the steps of a request --- */
+
+static char steps[16]; /* a letter each: small on the thread that asks, large on the VMM thread */
+static bool is_on_vmm_thread;
+static char failing; /* the step that fails; 0: none */
+
+static int do_step(char name, struct error *err)
+{
+	size_t len = strlen(steps);
+
+	cr_assert_lt(len + 1, sizeof(steps));
+	steps[len] = (char)(is_on_vmm_thread ? name - 'a' + 'A' : name);
+	return name == failing ? error_set(err, ERR_BAD_REQUEST, "No.") : 0;
+}
+
+static int step_run(struct microvm *microvm, struct request *request, struct error *err)
+{
+	(void)microvm;
+	(void)request;
+	return do_step('r', err);
+}
+
+static int step_finish(struct request *request, struct error *err)
+{
+	(void)request;
+	return do_step('f', err);
+}
+
+static int step_commit(struct microvm *microvm, struct request *request, struct error *err)
+{
+	(void)microvm;
+	(void)request;
+	return do_step('c', err);
+}
+
+static int run_there(void *arg, struct request *request, struct error *err)
+{
+	int result;
+
+	is_on_vmm_thread = true;
+	result = request_run(arg, request, err);
+	is_on_vmm_thread = false;
+	return result;
+}
+
+Test(resources, what_takes_long_is_done_between_two_steps_of_the_vmm_thread)
+{
+	static const struct {
+		char failing;
+		const char *steps, *message;
+	} cases[] = {
+		{0, "RfC", ""},
+		{'r', "R", "Thing error: No."},
+		{'f', "Rf", "Thing error: No."},
+		{'c', "RfC", "Thing error: No."},
+	};
+	const struct resource thing = {
+		.methods[HTTP_PUT] = {.states = ALWAYS,
+				      .prefix = "Thing error",
+				      .run = step_run,
+				      .finish = step_finish,
+				      .commit = step_commit},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct request request = {.resource = &thing, .method = &thing.methods[HTTP_PUT]};
+		struct error err = {0};
+
+		memset(steps, 0, sizeof(steps));
+		failing = cases[i].failing;
+		cr_expect_eq(request_do(&request, run_there, &api_bed.microvm, &err),
+			     failing == 0 ? 0 : -1);
+		cr_expect_str_eq(steps, cases[i].steps);
+		cr_expect_str_eq(err.msg, cases[i].message);
+	}
+}
