@@ -179,6 +179,83 @@ static bool run_disks(struct squib *squib)
 	return ok;
 }
 
+/* --- a slow disk --- */
+
+static const struct bad_range slow = {.kib = 8192, .bad_from = 8192, .delay_ms = 500};
+
+/* Asks the API until the guest says `end`, and prints how long the slowest answer took. */
+static bool ask_until(struct squib *squib, const char *engine, const char *end)
+{
+	uint64_t slowest_ms = 0;
+	unsigned answers = 0;
+
+	for (; !squib_says(squib, end); answers++) {
+		uint64_t before = now_ms();
+
+		if (!squib_api(squib, 200, "GET", "/", NULL)) {
+			return false;
+		}
+		slowest_ms = now_ms() - before > slowest_ms ? now_ms() - before : slowest_ms;
+	}
+	printf("   %s, a disk with a delay of %u ms: %u answers of the API, the slowest in %llu "
+	       "ms\n",
+	       engine, slow.delay_ms, answers, (unsigned long long)slowest_ms);
+	return true;
+}
+
+/* A disk of this engine holds all requests, then answers them, then takes its time for others. */
+static bool hang(struct squib *squib, const char *engine, const struct host_dm *dm)
+{
+	char meeting[64];
+
+	snprintf(meeting, sizeof(meeting), "%s delayed", engine);
+	return machine_meet(squib, "idle") && host_dm_hold(squib, dm, true) &&
+	       machine_go_on(squib) && squib_expect(squib, "ok: pings while it hangs", NULL) &&
+	       squib_api(squib, 200, "GET", "/", NULL) && machine_meet(squib, "hangs") &&
+	       machine_go_on(squib) && squib_expect(squib, "ok: typed while it hangs", NULL) &&
+	       host_dm_hold(squib, dm, false) && squib_expect(squib, "ok: all is done", NULL) &&
+	       machine_meet(squib, "to be slow") && host_dm_change(squib, dm, &slow) &&
+	       machine_go_on(squib) && ask_until(squib, engine, meeting) &&
+	       squib_expect(squib, meeting, NULL) && machine_go_on(squib);
+}
+
+static bool try_slow(struct squib *squib, struct host_dm dms[2])
+{
+	const struct guest guest = {.vcpus = 1,
+				    .mem_mib = 128,
+				    .script = "/tests/faults.sh slow",
+				    .root = machine_root()};
+
+	return host_net_isolate(squib) && machine_make_disk(squib, "slow0", 8) &&
+	       machine_make_disk(squib, "slow1", 8) &&
+	       host_dm_init(squib, &dms[0], "slow0", &good) &&
+	       host_dm_init(squib, &dms[1], "slow1", &good) && machine_configure(squib, &guest) &&
+	       squib_put(squib, "/network-interfaces/eth0",
+			 "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\"}") &&
+	       put_bad_drive(squib, "vdb", &dms[0], "Sync") &&
+	       put_bad_drive(squib, "vdc", &dms[1], "Async") &&
+	       host_net_up(squib, "tap0", "10.1.0.1", 1500) && squib_api_start(squib, 204) &&
+	       hang(squib, "Sync", &dms[0]) && hang(squib, "Async", &dms[1]) &&
+	       squib_expect(squib, "faults: done", NULL) && squib_ends(squib, 0);
+}
+
+static bool run_slow(struct squib *squib)
+{
+	struct host_dm dms[2] = {{.loop = -1}, {.loop = -1}};
+	bool ok = try_slow(squib, dms);
+
+	/* What is held can't be killed. */
+	for (unsigned i = 0; i < 2; i++) {
+		if (dms[i].is_made) {
+			ok = host_dm_hold(squib, &dms[i], false) && ok;
+		}
+	}
+	squib_stop(squib);
+	host_dm_destroy(&dms[0]);
+	host_dm_destroy(&dms[1]);
+	return ok;
+}
+
 /* --- network --- */
 
 /* ms of CPU that the monitor's own thread has had; -1: cannot be read. */
@@ -352,6 +429,7 @@ static bool run_sinks(struct squib *squib)
 const struct device_test fault_tests[] = {
 	{"faults: a full disk, bad sectors, a file that is cut; another disk goes on", run_disks,
 	 300},
+	{"faults: a disk that hangs, then is slow; all else goes on", run_slow, 120},
 	{"faults: a TAP that is down, then deleted; another one goes on", run_taps, 300},
 	{"faults: sinks on a full disk, and those that nobody reads", run_sinks, 120},
 	{NULL, NULL, 0},

@@ -113,15 +113,15 @@ static void add_target(struct dm_request *request, unsigned from_kib, unsigned e
 }
 
 static void add_good(struct dm_request *request, const struct host_dm *dm, unsigned from_kib,
-		     unsigned end_kib)
+		     unsigned end_kib, unsigned delay_ms)
 {
 	struct stat st = {0};
 	char words[64];
 
 	fstat(dm->loop, &st);
-	snprintf(words, sizeof(words), "%u:%u %u", major(st.st_rdev), minor(st.st_rdev),
-		 from_kib * SECTORS_PER_KIB);
-	add_target(request, from_kib, end_kib, "linear", words);
+	snprintf(words, sizeof(words), delay_ms > 0 ? "%u:%u %u %u" : "%u:%u %u", major(st.st_rdev),
+		 minor(st.st_rdev), from_kib * SECTORS_PER_KIB, delay_ms);
+	add_target(request, from_kib, end_kib, delay_ms > 0 ? "delay" : "linear", words);
 }
 
 bool host_dm_change(struct squib *squib, const struct host_dm *dm, const struct bad_range *range)
@@ -131,9 +131,9 @@ bool host_dm_change(struct squib *squib, const struct host_dm *dm, const struct 
 	unsigned bad_end = range->bad_from + range->bad_kib;
 
 	load = (struct dm_request){0};
-	add_good(&load, dm, 0, range->bad_from);
+	add_good(&load, dm, 0, range->bad_from, range->delay_ms);
 	add_target(&load, range->bad_from, bad_end, "error", "");
-	add_good(&load, dm, bad_end, range->kib);
+	add_good(&load, dm, bad_end, range->kib, range->delay_ms);
 	/* Resuming changes the tables, and suspends before it if need be. */
 	return (dm_call(dm, DM_TABLE_LOAD, &load) == 0 &&
 		dm_call(dm, DM_DEV_SUSPEND, &resume) == 0) ||

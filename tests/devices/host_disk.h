@@ -22,7 +22,8 @@ bool host_fill(struct squib *squib, const char *name);
 struct bad_range {
 	unsigned kib;
 	unsigned bad_from;
-	unsigned bad_kib; /* 0: none */
+	unsigned bad_kib;  /* 0: none */
+	unsigned delay_ms; /* of each request to the others */
 };
 
 /* A block device of the device mapper, on a loop device on a file. */

@@ -117,15 +117,6 @@ static bool run_race(struct squib *squib)
 	return run_payload(squib, "virtio_race", "Async");
 }
 
-static bool says(struct squib *squib, const char *text)
-{
-	char *console = squib_text(squib, "out");
-	bool has = console != NULL && strstr(console, text) != NULL;
-
-	free(console);
-	return has;
-}
-
 /* The bytes that the monitor has read by system calls of its own; 0 if that is not known. */
 static unsigned long long bytes_read(const struct squib *squib)
 {
@@ -149,7 +140,7 @@ static bool ask_until(struct squib *squib, const char *end, unsigned *amid)
 {
 	unsigned long long before = bytes_read(squib);
 
-	for (*amid = 0; !says(squib, end);) {
+	for (*amid = 0; !squib_says(squib, end);) {
 		if (!squib_api(squib, 200, "GET", "/", NULL)) {
 			return false;
 		}
@@ -190,7 +181,7 @@ static bool run_heavy_async(struct squib *squib)
 static bool is_held(struct squib *squib)
 {
 	sleep_ms(HELD_MS);
-	return (!says(squib, "was reset") || squib_fail(squib, "the reset did not wait")) &&
+	return (!squib_says(squib, "was reset") || squib_fail(squib, "the reset did not wait")) &&
 	       squib_api(squib, 200, "GET", "/", NULL);
 }
 

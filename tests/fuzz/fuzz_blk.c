@@ -61,12 +61,13 @@ struct drive {
 	struct blk *blk;
 };
 
-static struct blk_file make_file(void)
+static struct blk_file make_file(bool is_in_memory)
 {
 	struct blk_file file = {
 		.fd = memfd_create("disk", MFD_CLOEXEC),
 		.sectors = SECTORS,
 		.id = "12345678901234567890",
+		.is_in_memory = is_in_memory,
 	};
 	uint8_t data[FILE_LEN];
 
@@ -110,8 +111,8 @@ static void build(struct drive *drive, unsigned settings)
 		.has_rate_limiter = (settings & SET_LIMITED) != 0,
 		.rate_limiter = limits,
 	};
-	drive->files[0] = make_file();
-	drive->files[1] = make_file();
+	drive->files[0] = make_file(true);
+	drive->files[1] = make_file(false);
 	require(blk_new(vdriver_env(&drive->driver), &drive->config, &drive->files[0], &drive->blk,
 			&err) == 0);
 	require(vdriver_start(&drive->driver, blk_virtio(drive->blk), UINT64_MAX));

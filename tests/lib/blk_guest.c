@@ -27,6 +27,7 @@ void blk_guest_init(struct blk_guest *guest, enum blk_io_engine engine)
 		.fd = memfd_create("disk", MFD_CLOEXEC | MFD_ALLOW_SEALING),
 		.sectors = BLK_GUEST_SECTORS,
 		.id = "12345678901234567890",
+		.is_in_memory = true,
 	};
 	if (ftruncate(guest->file.fd, BLK_GUEST_SECTORS * 512) < 0) {
 		abort();

@@ -328,6 +328,15 @@ bool squib_expect(struct squib *squib, const char *text, char rest[MESSAGE_LEN])
 	return true;
 }
 
+bool squib_says(const struct squib *squib, const char *text)
+{
+	char *console = squib_text(squib, "out");
+	bool has = console != NULL && strstr(console, text) != NULL;
+
+	free(console);
+	return has;
+}
+
 bool squib_type(struct squib *squib, const char *text)
 {
 	ssize_t len = (ssize_t)strlen(text);

@@ -110,6 +110,9 @@ long squib_answer_number(const struct squib *squib, const char *name);
  */
 bool squib_expect(struct squib *squib, const char *text, char rest[MESSAGE_LEN]);
 
+/* Whether the console has `text` by now, wherever. */
+bool squib_says(const struct squib *squib, const char *text);
+
 /* Types on the console. */
 bool squib_type(struct squib *squib, const char *text);
 

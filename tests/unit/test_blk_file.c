@@ -80,6 +80,27 @@ Test(blk_file, the_id_is_made_of_device_and_inode_numbers)
 	blk_file_close(&file);
 }
 
+Test(blk_file, a_file_in_memory_is_known_as_one)
+{
+	char memory[64];
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+	const struct {
+		const char *path;
+		bool is_in_memory;
+	} cases[] = {{memory, true}, {"/proc/version", false}, {"/dev/null", false}};
+
+	snprintf(memory, sizeof(memory), "/proc/self/fd/%d", fd);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct blk_file file = {.fd = -1};
+		struct error err = {0};
+
+		cr_assert_eq(blk_file_open(cases[i].path, true, &file, &err), 0, "%s", err.msg);
+		cr_assert_eq(file.is_in_memory, cases[i].is_in_memory, "%s", cases[i].path);
+		blk_file_close(&file);
+	}
+	close(fd);
+}
+
 Test(blk_file, the_descriptor_is_ours_alone_and_waits_for_the_disk)
 {
 	static const struct {

@@ -38,22 +38,30 @@ static struct blk_guest guest;
 static int feeder;	    /* the pipe's other end */
 static unsigned feed_count; /* sectors that feed() writes */
 
-static void be_quiet(void)
+static int log_fd;
+
+static void keep_log(void)
 {
-	capture_log(LOG_WARN);
+	log_fd = capture_log(LOG_WARN);
 }
 
-TestSuite(blk_flight, .init = be_quiet, .timeout = 60);
+TestSuite(blk_flight, .init = keep_log, .timeout = 60);
 
-static void start_on_pipe(void)
+static void use_pipe(void)
 {
 	int ends[2];
 
-	blk_guest_init(&guest, BLK_ENGINE_ASYNC);
 	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
 	close(guest.file.fd);
 	guest.file.fd = ends[0];
+	guest.file.is_in_memory = false;
 	feeder = ends[1];
+}
+
+static void start_on_pipe(void)
+{
+	blk_guest_init(&guest, BLK_ENGINE_ASYNC);
+	use_pipe();
 	blk_guest_start(&guest);
 }
 
@@ -195,14 +203,9 @@ Test(blk_flight, requests_beyond_the_slots_wait_for_completions)
 
 Test(blk_flight, two_queues_share_the_slots)
 {
-	int ends[2];
-
 	blk_guest_init(&guest, BLK_ENGINE_ASYNC);
 	guest.config.num_queues = 2;
-	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
-	close(guest.file.fd);
-	guest.file.fd = ends[0];
-	feeder = ends[1];
+	use_pipe();
 	blk_guest_start(&guest);
 	flood(2, 200);
 	finish();
@@ -240,6 +243,7 @@ Test(blk_flight, a_pause_ends_what_is_in_flight_and_the_rest_follows_after_it)
 static struct blk_file other_file(uint64_t sectors)
 {
 	struct blk_file file = {
+		.is_in_memory = true,
 		.fd = memfd_create("other", MFD_CLOEXEC),
 		.sectors = sectors,
 		.id = "other",
@@ -250,6 +254,158 @@ static struct blk_file other_file(uint64_t sectors)
 	cr_assert_eq(ftruncate(file.fd, (off_t)sectors * LEN), 0);
 	cr_assert_eq(pwrite(file.fd, data, sizeof(data), 0), LEN);
 	return file;
+}
+
+/* --- the Sync engine --- */
+
+/* From now on the system call `number` fails with `sys` in this process. */
+static void forbid(long number, int sys)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)sys),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {ARRAY_COUNT(code), code};
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+/* On a file of which each read would wait, as told by `sys`. */
+static void start_sync(int sys)
+{
+	blk_guest_init(&guest, BLK_ENGINE_SYNC);
+	use_pipe();
+	blk_guest_start(&guest);
+	forbid(SYS_preadv2, sys);
+}
+
+Test(blk_flight, with_the_sync_engine_too_a_read_that_would_wait_is_in_flight)
+{
+	static const int reasons[] = {EAGAIN, EOPNOTSUPP};
+	struct vring_used used;
+
+	for (size_t i = 0; i < ARRAY_COUNT(reasons); i++) {
+		start_sync(reasons[i]);
+		start_read();
+		start_read();
+		cr_assert_not(vdriver_used(&guest.driver, 0, &used));
+		feed_now(2);
+		for (unsigned j = 0; j < 2; j++) {
+			vdriver_wait_used(&guest.driver, 0);
+			cr_assert(vdriver_used(&guest.driver, 0, &used));
+			cr_assert_eq(blk_guest_status(&guest, 0, used.id, 1), OK);
+		}
+		finish();
+	}
+}
+
+Test(blk_flight, a_pause_and_a_reset_wait_for_it_too)
+{
+	struct vring_used used;
+
+	start_sync(EAGAIN);
+	unsigned chain = start_read();
+	pthread_t thread = feed_later(1);
+
+	vdriver_pause(&guest.driver);
+	pthread_join(thread, NULL);
+	expect_answer(0, chain);
+	vdriver_resume(&guest.driver);
+	start_read();
+	thread = feed_later(1);
+	vdriver_stop(&guest.driver);
+	pthread_join(thread, NULL);
+	vdriver_run(&guest.driver);
+	cr_assert_not(vdriver_used(&guest.driver, 0, &used), "an answer after the reset");
+	finish();
+}
+
+Test(blk_flight, what_is_in_the_page_cache_is_read_at_once_without_the_ring)
+{
+
+	uint8_t data[LEN];
+	struct iovec iov = {data, LEN};
+	FILE *file = tmpfile();
+
+	cr_assert_not_null(file);
+	blk_guest_init(&guest, BLK_ENGINE_SYNC);
+	close(guest.file.fd);
+	guest.file.fd = dup(fileno(file));
+	guest.file.is_in_memory = false;
+	fclose(file);
+	cr_assert_eq(ftruncate(guest.file.fd, BLK_GUEST_SECTORS * 512), 0);
+	blk_guest_start(&guest);
+	cr_assert_eq(blk_guest_read(&guest, 0, data, LEN), OK);
+	if (preadv2(guest.file.fd, &iov, 1, 0, RWF_NOWAIT) < 0) {
+		cr_skip_test("the file system of /tmp does not know RWF_NOWAIT");
+	}
+	forbid(SYS_io_uring_enter, EAGAIN);
+	cr_assert_eq(blk_guest_read(&guest, 0, data, LEN), OK);
+	cr_assert_eq(count_of(captured(log_fd), "io_uring does not take"), 0);
+	/* But a flush waits, and has to go by the ring. */
+	const struct blk_guest_req flush = {.type = VIRTIO_BLK_T_FLUSH};
+
+	cr_assert_eq(blk_guest_do(&guest, &flush, NULL), OK);
+	cr_assert_eq(count_of(captured(log_fd), "io_uring does not take"), 1);
+	blk_guest_destroy(&guest);
+}
+
+Test(blk_flight, a_host_without_io_uring_makes_the_sync_engine_wait)
+{
+	uint8_t data[LEN] = {1};
+	struct blk_file file = other_file(8);
+	struct error err = {0};
+
+	blk_guest_init(&guest, BLK_ENGINE_SYNC);
+	guest.file.is_in_memory = false;
+	forbid(SYS_io_uring_setup, EPERM);
+	blk_guest_start(&guest);
+	cr_assert_eq(count_of(captured(log_fd),
+			      "The drive disk does without io_uring, which this host refuses: "
+			      "while its disk is slow, the whole microVM waits: Operation not "
+			      "permitted (os error 1)"),
+		     1);
+	cr_assert_eq(blk_guest_write(&guest, 0, data, LEN), OK);
+	cr_assert_eq(blk_set_file(guest.blk, &file, &err), 0, "%s", err.msg);
+	cr_assert_eq(blk_guest_read(&guest, 0, data, LEN), OK);
+	cr_assert_eq(data[0], 0x33);
+	blk_guest_destroy(&guest);
+	blk_file_close(&file);
+}
+
+/* In memory to a disk that waits, and back. */
+Test(blk_flight, another_file_may_be_of_another_kind)
+{
+	struct blk_file file = other_file(8);
+	struct error err = {0};
+	struct vring_used used;
+	uint8_t data[LEN];
+	int ends[2];
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	const struct blk_file disk = {.fd = ends[0], .sectors = 8};
+
+	feeder = ends[1];
+	blk_guest_init(&guest, BLK_ENGINE_SYNC);
+	blk_guest_start(&guest);
+	cr_assert_eq(blk_guest_read(&guest, 0, data, LEN), OK);
+	cr_assert_eq(blk_set_file(guest.blk, &disk, &err), 0, "%s", err.msg);
+	forbid(SYS_preadv2, EAGAIN);
+	unsigned chain = start_read();
+
+	cr_assert_not(vdriver_used(&guest.driver, 0, &used));
+	feed_now(1);
+	vdriver_wait_used(&guest.driver, 0);
+	expect_answer(0, chain);
+	cr_assert_eq(blk_set_file(guest.blk, &file, &err), 0, "%s", err.msg);
+	/* Made at once, whatever it answers. */
+	cr_assert_eq(blk_guest_read(&guest, 0, data, LEN), VIRTIO_BLK_S_IOERR);
+	finish();
+	blk_file_close(&file);
+	close(ends[0]);
 }
 
 /* --- a reset --- */
@@ -483,21 +639,6 @@ Test(blk_flight, a_file_that_io_uring_does_not_take_changes_nothing)
 
 /* --- a host that does not want --- */
 
-/* From now on the system call `number` fails with `sys` in this process. */
-static void forbid(long number, int sys)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)sys),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = {ARRAY_COUNT(code), code};
-
-	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
-
 Test(blk_flight, a_host_without_io_uring_is_told_in_a_sentence)
 {
 	struct error err = {0};
@@ -557,11 +698,10 @@ Test(blk_flight, what_was_reaped_wakes_nobody)
 	uint8_t data[LEN];
 	int ends[2];
 	struct blk_uring *uring = NULL;
-	struct error err = {0};
 	enum blk_progress progress;
 
 	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
-	cr_assert_eq(blk_uring_new(ends[0], &uring, &err), 0, "%s", err.msg);
+	cr_assert_eq(blk_uring_new(ends[0], BLK_URING_ENTRIES, &uring), 0);
 	struct pollfd event = {.fd = blk_uring_event_fd(uring), .events = POLLIN};
 
 	for (unsigned i = 0; i < 3; i++) {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
@@ -61,6 +62,8 @@ static const struct pin {
 	 {CLOCK_REALTIME, CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM}},
 	{NULL, "timerfd_create", 1, 3, {0, TFD_NONBLOCK, TFD_CLOEXEC}},
 	{NULL, "getrandom", 2, 2, {0, 3 /* GRND_RANDOM, too */}},
+	{NULL, "preadv2", 5, 3, {RWF_HIPRI, RWF_HIPRI | RWF_NOWAIT, 32}},
+	{NULL, "pwritev2", 5, 4, {RWF_DSYNC, RWF_SYNC, RWF_APPEND, RWF_APPEND | RWF_NOWAIT}},
 	{NULL,
 	 "fallocate",
 	 1,

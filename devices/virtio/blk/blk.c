@@ -3,10 +3,13 @@
  * The block device.
  *
  * Theory of operation. A chain is taken, its header copied and checked (blk_req.h), the rate limit
- * asked, and what is left is a struct blk_io: calls on the file (blk_io.h). The Sync engine makes
- * them at once; the Async one has a slot for each request in flight. Either way a request ends in
- * finish(), which writes the status byte and the used entry. A turn ends in settle(): all that was
- * queued is submitted, what ended by then is given back, and each queue is published once.
+ * asked, and what is left is a struct blk_io: calls on the file (blk_io.h). The Async engine has a
+ * slot of its io_uring for each request in flight. So has the Sync one, but it does at once what
+ * waits for no disk, such as a read of the page cache. Where a file is in memory, or the host
+ * refuses io_uring, all its calls are made at once, and wait as long as they must. Either way a
+ * request ends in finish(), which writes the status byte and the used entry. A turn ends in
+ * settle(): all that was queued is submitted, what ended by then is given back, and each queue is
+ * published once.
  *
  * A queue is left alone in three cases, with its chains untaken. Its budget of a turn is used up:
  * it is called again after other sources. The rate limit is reached: the timer goes on with all
@@ -15,9 +18,9 @@
  *
  * A request of several calls may take as long as its driver likes, so `lone` has it alone, with
  * nothing else in flight. Its calls are made one by one, and between two of them other sources of
- * the loop have their turn. The Sync engine gives it the turns of its queue, in next(). With the
- * Async one only those too long for one call are alone; where something is in flight such a request
- * stays in its queue, and nothing else is taken either (is_clearing) until the slots are free.
+ * the loop have their turn. Without slots it is given the turns of its queue, in next(). With slots
+ * only those too long for one call are alone; where something is in flight such a request stays in
+ * its queue, and nothing else is taken either (is_clearing) until the slots are free.
  *
  * What a request in flight needs is in its slot, and nobody forgets one: a reset and blk_free wait
  * for all calls and drop the answers, a new file and a pause wait and give the answers. They don't
@@ -51,12 +54,14 @@ enum {
 	/* The fields up to the last that one of our features needs [virtio-1.2 §5.2.4]. */
 	CONFIG_LEN = 60,
 	LIMITS_AT = 8, /* behind the capacity */
+	/* Of the Sync engine, whose requests are in flight only while a disk is slow. */
+	SYNC_ENTRIES = 32,
 };
 
 /*
- * A turn of a queue: as many requests, or 16 MiB, but for its last request. What the Sync engine
- * waits for counts too, since small requests of a slow disk move few bytes. A flush ends the turn,
- * and so do four changes of the file's extents.
+ * A turn of a queue: as many requests, or 16 MiB, but for its last request. What calls without an
+ * io_uring wait for counts too, since small requests of a slow disk move few bytes. A flush ends
+ * the turn then, and so do four changes of the file's extents.
  */
 enum {
 	TURN_STEPS = 256,
@@ -107,13 +112,16 @@ struct blk {
 
 	/* immutable */
 	bool is_writeback;
-	struct ev_source completions; /* of uring; fd -1 without one */
+	enum blk_io_engine engine;
+	struct blk_uring *ring;	      /* NULL: the host refuses it to the Sync engine */
+	struct ev_source completions; /* of ring; fd -1 without one */
 
 	struct blk_metrics metrics; /* shared */
 	struct log_limit failures;  /* of the host: shared */
 
 	/* under the device's lock */
-	struct blk_uring *uring; /* NULL: the Sync engine */
+	struct blk_uring *uring; /* the ring if the file has a use for it, else NULL */
+	unsigned waiting;	 /* calls that are not tried first, as bits of enum blk_call */
 	struct blk_file file;	 /* borrowed */
 	struct blk_disk disk;
 	struct limiter limiter;
@@ -123,7 +131,7 @@ struct blk {
 	bool is_clearing;     /* nothing is taken, for a request that is to be alone */
 	unsigned turn;	      /* the queue that is first when several may go on */
 	int failing[BLK_OPS]; /* why the last request of this kind failed; 0: it did not */
-	struct blk_io io;     /* the Sync engine's one */
+	struct blk_io io;     /* the one there is without slots */
 	struct iovec iov[VIRTQ_IOV_MAX];
 };
 
@@ -351,11 +359,15 @@ static uint64_t work(const struct blk *blk, const struct blk_io *io)
 	return blk->uring != NULL ? 0 : TURN_STEPS;
 }
 
-/* The next call of the Sync engine's request. */
+/* Makes the next call on this thread. With slots only if that waits for no disk. */
 static enum blk_progress call(struct blk *blk, struct blk_io *io)
 {
 	virtio_spend(&blk->dev, work(blk, io));
-	return blk_sync_step(blk->file.fd, io);
+	if (blk->uring == NULL) {
+		return blk_sync_step(blk->file.fd, io);
+	}
+	return blk_uring_is_allocating(blk->uring) ? BLK_IO_MORE
+						   : blk_sync_try(blk->file.fd, io, &blk->waiting);
 }
 
 static void start(struct blk *blk, struct blk_io *io)
@@ -363,23 +375,20 @@ static void start(struct blk *blk, struct blk_io *io)
 	enum blk_progress progress = blk_io_start(io);
 
 	io->started_ns = now_ns(blk);
-	if (progress == BLK_IO_MORE && blk->uring != NULL) {
-		virtio_spend(&blk->dev, work(blk, io));
-		blk->lone = blk_io_is_long(io) ? io : NULL;
-		blk_uring_queue(blk->uring, io);
-		return;
-	}
 	if (progress == BLK_IO_MORE) {
 		progress = call(blk, io);
 	}
-	if (progress == BLK_IO_MORE) {
-		blk->lone = io;
+	if (progress != BLK_IO_MORE) {
+		finish(blk, io, progress);
 		return;
 	}
-	finish(blk, io, progress);
+	blk->lone = blk->uring == NULL || blk_io_is_long(io) ? io : NULL;
+	if (blk->uring != NULL) {
+		blk_uring_queue(blk->uring, io);
+	}
 }
 
-/* When the Sync engine's request ends, queues that wait are first. */
+/* Without slots, when a request of several calls ends, queues that wait are first. */
 static enum virtio_step go_on(struct blk *blk)
 {
 	struct blk_io *io = blk->lone;
@@ -727,7 +736,11 @@ static uint64_t features(const struct blk_config *config, unsigned queue_count)
 
 static void set_file(struct blk *blk, const struct blk_file *file)
 {
+	bool is_sync = blk->engine == BLK_ENGINE_SYNC;
+
 	blk->file = *file;
+	blk->uring = is_sync && file->is_in_memory ? NULL : blk->ring;
+	blk->waiting = is_sync ? BLK_CALLS_WAIT : BLK_CALLS_ALL;
 	memset(blk->failing, 0, sizeof(blk->failing));
 	blk->disk.sectors = file->sectors;
 	store_le64(blk->dev.config + offsetof(struct virtio_blk_config, capacity), file->sectors);
@@ -758,12 +771,22 @@ static void fill_config(struct blk *blk)
 	config[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = 1;
 }
 
-static int start_uring(struct blk *blk, struct error *err)
+static int start_ring(struct blk *blk, struct error *err)
 {
-	if (blk_uring_new(blk->file.fd, &blk->uring, err) < 0) {
-		return -1;
+	bool is_sync = blk->engine == BLK_ENGINE_SYNC;
+
+	if (blk_uring_new(blk->file.fd, is_sync ? SYNC_ENTRIES : BLK_URING_ENTRIES, &blk->ring) <
+	    0) {
+		if (!is_sync) {
+			return error_sys(err, "The Async engine needs io_uring, which this host "
+					      "refuses");
+		}
+		log_warn("The drive %s does without io_uring, which this host refuses: while its "
+			 "disk is slow, the whole microVM waits: %s (os error %d)",
+			 blk->dev.id, error_os_text(errno), errno);
+		return 0;
 	}
-	blk->completions.fd = blk_uring_event_fd(blk->uring);
+	blk->completions.fd = blk_uring_event_fd(blk->ring);
 	return ev_add(blk->dev.loop, &blk->completions, EPOLLIN | EPOLLET, err);
 }
 
@@ -789,9 +812,12 @@ static int build(struct blk *blk, const struct dev_env *env, const struct blk_co
 	    limiter_configure(&blk->limiter, &config->rate_limiter, err) < 0) {
 		return -1;
 	}
+	if (start_ring(blk, err) < 0) {
+		return -1;
+	}
 	set_file(blk, &blk->file);
 	fill_config(blk);
-	return config->io_engine == BLK_ENGINE_ASYNC ? start_uring(blk, err) : 0;
+	return 0;
 }
 
 int blk_new(const struct dev_env *env, const struct blk_config *config, const struct blk_file *file,
@@ -803,6 +829,7 @@ int blk_new(const struct dev_env *env, const struct blk_config *config, const st
 		return error_sys(err, "Cannot allocate the drive %s", config->drive_id);
 	}
 	blk->is_writeback = config->cache_type == BLK_CACHE_WRITEBACK;
+	blk->engine = config->io_engine;
 	blk->disk.is_read_only = config->is_read_only;
 	blk->io.iov = blk->iov;
 	blk->completions.fd = -1;
@@ -828,7 +855,7 @@ void blk_free(struct blk *blk)
 	}
 	virtio_destroy(&blk->dev);
 	limiter_destroy(&blk->limiter);
-	blk_uring_free(blk->uring);
+	blk_uring_free(blk->ring);
 	synchronise(blk);
 	free(blk);
 }
@@ -847,7 +874,7 @@ int blk_set_file(struct blk *blk, const struct blk_file *file, struct error *err
 {
 	virtio_lock_driver(&blk->dev);
 	drain(blk);
-	int rc = blk->uring != NULL ? blk_uring_set_file(blk->uring, file->fd, err) : 0;
+	int rc = blk->ring != NULL ? blk_uring_set_file(blk->ring, file->fd, err) : 0;
 
 	if (rc == 0) {
 		set_file(blk, file);

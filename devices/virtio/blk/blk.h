@@ -19,7 +19,7 @@ enum blk_cache_type {
 };
 
 enum blk_io_engine {
-	BLK_ENGINE_SYNC,  /* on the VMM thread */
+	BLK_ENGINE_SYNC,  /* on the VMM thread; what would wait for a disk, by io_uring */
 	BLK_ENGINE_ASYNC, /* io_uring */
 };
 
@@ -44,9 +44,10 @@ struct blk_config {
 
 /* The open backing file. Owned by the configuration; a device borrows it. */
 struct blk_file {
-	int fd;		  /* -1: none */
-	uint64_t sectors; /* of 512 bytes; a shorter tail is dropped, with a warning [compat] */
-	char id[20];	  /* what GET_ID answers: st_dev, st_rdev and st_ino in decimal [compat] */
+	int fd;		   /* -1: none */
+	uint64_t sectors;  /* of 512 bytes; a shorter tail is dropped, with a warning [compat] */
+	char id[20];	   /* what GET_ID answers: st_dev, st_rdev and st_ino in decimal [compat] */
+	bool is_in_memory; /* of a tmpfs or ramfs: no call waits for a disk */
 };
 
 /* Opens a regular file or block device. */

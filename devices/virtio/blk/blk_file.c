@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "devices/virtio/blk/blk.h"
 #include "devices/virtio/blk/blk_req.h"
@@ -46,6 +48,15 @@ static void find_id(const struct stat *st, char id[BLK_ID_LEN])
 	memcpy(id, text, len < BLK_ID_LEN ? (size_t)len : BLK_ID_LEN);
 }
 
+/* Of a device node, the file system says nothing about the device. */
+static bool is_in_memory(int fd, const struct stat *st)
+{
+	struct statfs fs;
+
+	return S_ISREG(st->st_mode) && fstatfs(fd, &fs) == 0 &&
+	       (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 int blk_file_open(const char *path, bool is_read_only, struct blk_file *file, struct error *err)
 {
 	/* O_NONBLOCK: a FIFO without a writer must be refused below, not waited for. */
@@ -75,6 +86,7 @@ int blk_file_open(const char *path, bool is_read_only, struct blk_file *file, st
 	}
 	file->sectors = size >> BLK_SECTOR_SHIFT;
 	find_id(&st, file->id);
+	file->is_in_memory = is_in_memory(fd, &st);
 	file->fd = fd_take(&fd);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Sync engine: the calls themselves, straight between the file and guest memory. */
+/* The calls themselves, straight between the file and guest memory. */
 #include "devices/virtio/blk/blk_sync.h"
 
 #include <errno.h>
@@ -7,13 +7,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static int64_t perform(int fd, const struct blk_step *step)
+/* `flags`: of reads and writes. */
+static int64_t perform(int fd, const struct blk_step *step, int flags)
 {
 	switch (step->call) {
 	case BLK_CALL_READV:
-		return preadv(fd, step->iov, (int)step->iov_count, (off_t)step->offset);
+		return preadv2(fd, step->iov, (int)step->iov_count, (off_t)step->offset, flags);
 	case BLK_CALL_WRITEV:
-		return pwritev(fd, step->iov, (int)step->iov_count, (off_t)step->offset);
+		return pwritev2(fd, step->iov, (int)step->iov_count, (off_t)step->offset, flags);
 	case BLK_CALL_FALLOCATE:
 		return fallocate(fd, step->mode, (off_t)step->offset, (off_t)step->len);
 	case BLK_CALL_FDATASYNC:
@@ -25,7 +26,25 @@ static int64_t perform(int fd, const struct blk_step *step)
 enum blk_progress blk_sync_step(int fd, struct blk_io *io)
 {
 	const struct blk_step step = blk_io_step(io);
-	int64_t result = perform(fd, &step);
+	int64_t result = perform(fd, &step, 0);
 
+	return blk_io_advance(io, result < 0 ? -errno : result);
+}
+
+enum blk_progress blk_sync_try(int fd, struct blk_io *io, unsigned *waiting)
+{
+	const struct blk_step step = blk_io_step(io);
+
+	if ((*waiting >> step.call & 1) != 0) {
+		return BLK_IO_MORE;
+	}
+	int64_t result = perform(fd, &step, RWF_NOWAIT);
+
+	if (result < 0 && errno == EOPNOTSUPP) {
+		*waiting |= 1U << step.call;
+	}
+	if (result < 0 && (errno == EOPNOTSUPP || errno == EAGAIN)) {
+		return BLK_IO_MORE;
+	}
 	return blk_io_advance(io, result < 0 ? -errno : result);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Async engine.
+ * Requests in flight.
  *
  * Theory of operation. A request has a slot from queueing to its end, and at most one entry in the
  * ring, whose user_data is the slot's number. There are as many slots as entries, so the submission
@@ -8,11 +8,13 @@
  * A request that takes several calls (blk_io.h) is queued again with each.
  *
  * Entries are handed to the kernel when the owner looks for ends, once for all that it queued. If
- * the kernel does not take them (out of memory), they are withdrawn and done at once by the Sync
- * engine: late, but never lost.
+ * the kernel does not take them (out of memory), they are withdrawn and done at once on this
+ * thread: late, but never lost.
  *
  * The kernel does what it can in the submitting thread, such as a read of cached data. The calls of
- * a long request are left to its worker threads, so that they hold up nothing else.
+ * a long request are left to its worker threads, so that they hold up nothing else. So are all
+ * calls while an fallocate is in flight: it holds a lock of the file (mapping.invalidate_lock), for
+ * which reading ahead waits even where the kernel was told not to wait.
  *
  * The ring is restricted to four operations on registered files, of which there is but the
  * drive's, so that whoever gets hold of it can do no more than this device does. It has none of the
@@ -32,14 +34,16 @@
 struct blk_uring {
 	/* immutable */
 	bool has_ring;
+	unsigned entries;
 	struct iovec (
 		*iovs)[VIRTQ_IOV_MAX]; /* per slot; pages that no request needs are not used */
 	/* under the owner's lock */
 	int fd;		/* the owner's */
 	int file_index; /* where it is registered; of two, the other is free for the next file */
 	struct io_uring ring;
-	unsigned queued;    /* entries that the kernel did not take yet */
-	unsigned in_kernel; /* entries whose completion was not seen yet */
+	unsigned queued;     /* entries that the kernel did not take yet */
+	unsigned in_kernel;  /* entries whose completion was not seen yet */
+	unsigned allocating; /* requests whose call is an fallocate */
 	unsigned free_count;
 	uint8_t free[BLK_URING_ENTRIES]; /* slots */
 	unsigned withdrawn_count;
@@ -70,7 +74,7 @@ static int set_up_ring(struct blk_uring *uring)
 {
 	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
 	const int files[] = {uring->fd, -1};
-	int rc = io_uring_queue_init_params(BLK_URING_ENTRIES, &uring->ring, &params);
+	int rc = io_uring_queue_init_params(uring->entries, &uring->ring, &params);
 
 	if (rc < 0) {
 		return rc;
@@ -81,28 +85,27 @@ static int set_up_ring(struct blk_uring *uring)
 	return rc < 0 ? rc : io_uring_enable_rings(&uring->ring);
 }
 
-int blk_uring_new(int fd, struct blk_uring **out, struct error *err)
+int blk_uring_new(int fd, unsigned entries, struct blk_uring **out)
 {
 	struct blk_uring *uring = calloc(1, sizeof(*uring));
+	int rc = -ENOMEM;
 
 	if (uring != NULL) {
-		uring->iovs = calloc(BLK_URING_ENTRIES, sizeof(*uring->iovs));
+		uring->fd = fd;
+		uring->entries = entries;
+		uring->iovs = calloc(entries, sizeof(*uring->iovs));
 	}
-	if (uring == NULL || uring->iovs == NULL) {
-		blk_uring_free(uring);
-		return error_set(err, ERR_HOST, "Cannot allocate the Async engine");
+	if (uring != NULL && uring->iovs != NULL) {
+		rc = set_up_ring(uring);
 	}
-	for (unsigned i = 0; i < BLK_URING_ENTRIES; i++) {
-		uring->ios[i].iov = uring->iovs[i];
-		uring->free[uring->free_count++] = (uint8_t)i;
-	}
-	uring->fd = fd;
-	int rc = set_up_ring(uring);
-
 	if (rc < 0) {
 		blk_uring_free(uring);
 		errno = -rc;
-		return error_sys(err, "The Async engine needs io_uring, which this host refuses");
+		return -1;
+	}
+	for (unsigned i = 0; i < entries; i++) {
+		uring->ios[i].iov = uring->iovs[i];
+		uring->free[uring->free_count++] = (uint8_t)i;
 	}
 	*out = uring;
 	return 0;
@@ -129,6 +132,17 @@ int blk_uring_event_fd(const struct blk_uring *uring)
 struct blk_io *blk_uring_slot(struct blk_uring *uring)
 {
 	return uring->free_count > 0 ? &uring->ios[uring->free[uring->free_count - 1]] : NULL;
+}
+
+static bool is_allocating(const struct blk_io *io)
+{
+	return blk_io_step(io).call == BLK_CALL_FALLOCATE;
+}
+
+/* Before the request of the slot is advanced: its call has ended. */
+static void note_end(struct blk_uring *uring, unsigned slot)
+{
+	uring->allocating -= is_allocating(&uring->ios[slot]);
 }
 
 static void release(struct blk_uring *uring, unsigned slot)
@@ -161,12 +175,15 @@ static void queue_step(struct blk_uring *uring, unsigned slot)
 	const struct blk_step step = blk_io_step(&uring->ios[slot]);
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
 
+	uring->allocating += step.call == BLK_CALL_FALLOCATE;
 	if (sqe == NULL) { /* there is one per slot, so this can't be */
 		uring->withdrawn[uring->withdrawn_count++] = (uint8_t)slot;
 		return;
 	}
 	prepare(sqe, uring->file_index, &step);
-	sqe->flags |= blk_io_is_long(&uring->ios[slot]) ? IOSQE_ASYNC : 0;
+	if (blk_io_is_long(&uring->ios[slot]) || uring->allocating > 0) {
+		sqe->flags |= IOSQE_ASYNC;
+	}
 	sqe->user_data = slot;
 	uring->queued++;
 }
@@ -241,8 +258,10 @@ struct blk_io *blk_uring_reap(struct blk_uring *uring, enum blk_progress *progre
 		submit(uring);
 		if (uring->withdrawn_count > 0) {
 			slot = uring->withdrawn[--uring->withdrawn_count];
+			note_end(uring, slot);
 			*progress = blk_sync_step(uring->fd, &uring->ios[slot]);
 		} else if (take_completion(uring, &slot, &result)) {
+			note_end(uring, slot);
 			*progress = blk_io_advance(&uring->ios[slot], result);
 		} else {
 			return NULL;
@@ -255,9 +274,14 @@ struct blk_io *blk_uring_reap(struct blk_uring *uring, enum blk_progress *progre
 	}
 }
 
+bool blk_uring_is_allocating(const struct blk_uring *uring)
+{
+	return uring->allocating > 0;
+}
+
 unsigned blk_uring_in_flight(const struct blk_uring *uring)
 {
-	return BLK_URING_ENTRIES - uring->free_count;
+	return uring->entries - uring->free_count;
 }
 
 void blk_uring_wait(struct blk_uring *uring)
@@ -286,6 +310,7 @@ void blk_uring_abandon(struct blk_uring *uring)
 			blk_uring_wait(uring);
 		}
 	}
+	uring->allocating = 0;
 }
 
 /* The kernel forgets the old file of a place before it looks at the new one: hence two places. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Async engine: requests in flight on an io_uring of one device. */
+/* Requests in flight on an io_uring of one device. */
 #ifndef DEVICES_VIRTIO_BLK_URING_H
 #define DEVICES_VIRTIO_BLK_URING_H
 
@@ -11,17 +11,18 @@
 #include "vmm/base/error.h"
 
 enum {
-	BLK_URING_ENTRIES = 128 /* requests in flight [compat] */
+	BLK_URING_ENTRIES = 128 /* requests in flight at most [compat] */
 };
 
 struct blk_uring;
 
 /*
- * All it will ever need, on a file that the caller keeps open until it is set to another. The
- * owner's lock covers all calls; only blk_uring_abandon may be made on another thread than this,
- * and without the lock if the owner makes no other call meanwhile.
+ * All it will ever need for `entries` requests in flight, a power of two, on a file that the caller
+ * keeps open until it is set to another. -1: errno says why the host refuses. The owner's lock
+ * covers all calls; only blk_uring_abandon may be made on another thread than this, and without the
+ * lock if the owner makes no other call meanwhile.
  */
-MUST_CHECK int blk_uring_new(int fd, struct blk_uring **out, struct error *err);
+MUST_CHECK int blk_uring_new(int fd, unsigned entries, struct blk_uring **out);
 void blk_uring_free(struct blk_uring *uring); /* abandons what is in flight; NULL is fine */
 
 /*
@@ -41,6 +42,9 @@ void blk_uring_queue(struct blk_uring *uring, struct blk_io *io);
  * which is valid until the next call of blk_uring_queue; NULL: none yet. Never waits.
  */
 MUST_CHECK struct blk_io *blk_uring_reap(struct blk_uring *uring, enum blk_progress *progress);
+
+/* An fallocate is in flight: to try a call on this thread might wait for it. */
+bool blk_uring_is_allocating(const struct blk_uring *uring);
 
 unsigned blk_uring_in_flight(const struct blk_uring *uring);
 

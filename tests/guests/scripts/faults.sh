@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# A host that fails: faults.sh disks|taps. The host counts the requests that end with EIO.
+# A host that fails: faults.sh disks|slow|taps. The host counts the requests that end with EIO.
 #
 # disks: vdb (Sync) and vdc (Async) are files of 8 MiB on a file system of 2 MiB; vdd (Sync) and vde
 # (Async) are bad from 4096 KiB on, for 128 KiB; vdf is well, with ext4.
+# slow: vdb (Sync) and vdc (Async) hang, then take their time for each request; eth0 is well.
 # taps: eth0 is switched off, on, and deleted; eth1 is well.
 #
 # shellcheck shell=dash disable=SC1091,SC2012
@@ -90,6 +91,63 @@ disks() {
 	alive 4
 	meet "files were cut"
 	must umount /kept
+}
+
+# busy DISK PLACE: eight requests at once, of each kind that may wait for a disk; reads of a PLACE that is not cached.
+busy() {
+	gt io zero "$1" ok $(($2 + 1536)) 4 4 &
+	pids=$!
+	usleep 200000 # The host's kernel lets nobody read ahead while it makes zeroes.
+	for number in 0 1 2 3 4; do
+		gt io read "$1" ok $(($2 + 256 * number)) 4 4 &
+		pids="$pids $!"
+	done
+	gt io write "$1" ok $(($2 + 1280)) 4 4 &
+	pids="$pids $!"
+	gt io flush "$1" ok &
+	pids="$pids $!"
+}
+
+# all_hang: but for a write, which the host's page cache takes, and a flush, for which the device has no cache.
+all_hang() {
+	number=0
+	for pid in $pids; do
+		! grep -q 'State:.*[DS] ' "/proc/$pid/status" 2>/dev/null || number=$((number + 1))
+	done
+	[ $number -ge 6 ] || wrong "only $number of 8 requests hang"
+}
+
+all_end() {
+	for pid in $pids; do
+		must wait "$pid"
+	done
+}
+
+slow() {
+	must ip link set eth0 up
+	must ip addr add 10.1.0.2/24 dev eth0
+	must ping -q -c 3 -A 10.1.0.1 >/dev/null
+	for disk in /dev/vdb /dev/vdc; do
+		case $disk in
+		*b) engine=Sync ;;
+		*) engine=Async ;;
+		esac
+		meet idle
+		busy $disk 0
+		usleep 500000
+		must ping -q -c 20 -A 10.1.0.1 >/dev/null
+		ok "pings while it hangs"
+		meet hangs
+		all_hang
+		ok "typed while it hangs"
+		all_end
+		ok "all is done"
+		meet "to be slow"
+		busy $disk 4096
+		all_end
+		must gt pattern check $disk 5376 4 51
+		meet "$engine delayed"
+	done
 }
 
 taps() {
