@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "vmm/base/json.h"
 #include "vmm/base/log.h"
 
 /* If there is no memory for the text, only the status is sent. */
@@ -21,7 +22,7 @@ void reply_success(struct http_response *response, const json_t *object)
 		log_info("The request was executed successfully. Status code: 204 No Content.");
 		return;
 	}
-	set_body(response, 200, json_dumps(object, JSON_COMPACT));
+	set_body(response, 200, json_to_text(object));
 	log_info("The request was executed successfully. Status code: 200 OK.");
 }
 
@@ -56,7 +57,6 @@ void reply_fault(struct http_response *response, const struct error *err)
 
 	json_t *object = json_pack("{s:o}", "fault_message", message);
 
-	set_body(response, is_too_large ? 413 : 400,
-		 object != NULL ? json_dumps(object, JSON_COMPACT) : NULL);
+	set_body(response, is_too_large ? 413 : 400, object != NULL ? json_to_text(object) : NULL);
 	json_decref(object);
 }

@@ -38,6 +38,10 @@ enum {
 /* "x86_64" or "aarch64" */
 extern const char arch_name[];
 
+/* The names of static CPU templates, in the order of Firecracker's enum; NULL ends them [compat].
+ */
+extern const char *const arch_cpu_templates[];
+
 /* The kernel command line used when boot_args is not given [compat]. */
 extern const char arch_cmdline_default[];
 

@@ -10,6 +10,8 @@
 
 const char arch_name[] = "aarch64";
 
+const char *const arch_cpu_templates[] = {"V1N1", "None", NULL};
+
 /* [compat] The same on both architectures, though the i8042 words mean nothing here. */
 const char arch_cmdline_default[] =
 	"reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd "

@@ -13,6 +13,8 @@
 
 const char arch_name[] = "x86_64";
 
+const char *const arch_cpu_templates[] = {"C3", "T2", "T2S", "None", "T2CL", "T2A", NULL};
+
 const char arch_cmdline_default[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux "
 				    "i8042.nomux i8042.dumbkbd swiotlb=noforce";
 

@@ -42,6 +42,7 @@ static int may_fail(const char *function, struct error *err)
 }
 
 const char arch_name[] = "fake";
+const char *const arch_cpu_templates[] = {"T2", "None", NULL};
 const char arch_cmdline_default[] = "reboot=k panic=1";
 
 size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])

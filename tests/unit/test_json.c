@@ -28,7 +28,9 @@ Test(json, faults_are_told_with_their_place)
 		{"{\n  \"a\": nul\n}", "Bad: expected ident at line 3 column 0"},
 		{"[01]", "Bad: invalid number at line 1 column 3"},
 		{"[1e999]", "Bad: number out of range at line 1 column 6"},
-		{"[9223372036854775808]", "Bad: number out of range at line 1 column 20"},
+		{"[1e999, 9223372036854775808]", "Bad: number out of range at line 1 column 6"},
+		{"[9223372036854775808, 1e999]", "Bad: number out of range at line 1 column 27"},
+		{"[9223372036854775808 1]", "Bad: expected `,` or `]` at line 1 column 22"},
 		{"[\"\\u0000\"]",
 		 "Bad: a string must not contain the NUL character at line 1 column 9"},
 		{"{\"\\u0000\":1}",
@@ -86,6 +88,68 @@ Test(json, faults_are_told_with_their_place)
 		cr_expect_null(doc.root);
 		json_doc_free(&doc);
 	}
+}
+
+Test(json, integers_have_64_bits_without_a_sign)
+{
+	static const struct {
+		const char *text;
+		bool is_u64;
+		uint64_t number;
+		double real;
+	} cases[] = {
+		{"0", true, 0, 0},
+		{"9223372036854775807", true, INT64_MAX, 0},
+		{"9223372036854775808", true, UINT64_C(1) << 63, 0},
+		{"9999999999999999999", true, UINT64_C(9999999999999999999), 0},
+		{"18446744073709551615", true, UINT64_MAX, 0},
+		{"18446744073709551616", false, 0, 18446744073709551616.0},
+		{"-9223372036854775809", false, 0, -9223372036854775809.0},
+		{"100000000000000000000000000000000000000", false, 0, 1e38},
+		{"-1", false, 0, -1},
+		{"-0", false, 0, -0.0},
+		{"1.0", false, 0, 1},
+		{"1e3", false, 0, 1000},
+		{"\"1\"", false, 0, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct json_doc doc;
+		struct error err = {0};
+		uint64_t number;
+
+		cr_assert_eq(load(cases[i].text, strlen(cases[i].text), &doc, &err), 0, "%s",
+			     err.msg);
+		struct json_value root = json_doc_root(&doc);
+
+		cr_expect_eq(json_value_u64(&root, &number), cases[i].is_u64, "%s", cases[i].text);
+		if (cases[i].is_u64) {
+			cr_expect_eq(number, cases[i].number, "%s", cases[i].text);
+		} else if (json_is_number(root.json)) {
+			cr_expect_eq(json_value_real(&root), cases[i].real, "%s", cases[i].text);
+		}
+		json_doc_free(&doc);
+	}
+}
+
+Test(json, what_was_loaded_is_written_again)
+{
+	static const char text[] =
+		"{\"-1\":9223372036854775808,\"b\":[9223372036854775807,18446744073709551615,"
+		"9999999999999999999,0],\"c\":\"-5 9223372036854775808\",\"d\":-0.5}";
+	struct json_doc doc;
+	struct error err = {0};
+
+	cr_assert_eq(load(text, strlen(text), &doc, &err), 0, "%s", err.msg);
+	json_object_set_new(doc.root, "e", json_from_u64(UINT64_MAX - 1));
+	json_object_set_new(doc.root, "f", json_from_u64(7));
+	char *written = json_to_text(doc.root);
+
+	cr_assert_eq(strncmp(written, text, strlen(text) - 1), 0, "%s", written);
+	cr_expect_str_eq(written + strlen(text) - 1, ",\"e\":18446744073709551614,\"f\":7}", "%s",
+			 written);
+	free(written);
+	json_doc_free(&doc);
 }
 
 Test(json, a_nul_byte_in_the_text_is_refused)

@@ -56,16 +56,17 @@ Test(schema, every_type_lands_in_its_member)
 	struct error err = {0};
 	uint64_t present;
 
-	cr_assert_eq(decode(&schema,
-			    "{\"colour\":\"Blue\",\"small\":255,\"middle\":4294967295,"
-			    "\"large\":9223372036854775807,\"size\":1,\"is_on\":true,"
-			    "\"name\":\"x\\u00e9\"}",
-			    &thing, &present, &err),
-		     0, "%s", err.msg);
+	cr_assert_eq(
+		decode(&schema,
+		       "{\"colour\":\"Blue\",\"small\":255,\"middle\":4294967295,"
+		       "\"large\":18446744073709551615,\"size\":9223372036854775808,\"is_on\":true,"
+		       "\"name\":\"x\\u00e9\"}",
+		       &thing, &present, &err),
+		0, "%s", err.msg);
 	cr_expect_eq(thing.small, 255);
 	cr_expect_eq(thing.middle, UINT32_MAX);
-	cr_expect_eq(thing.large, INT64_MAX);
-	cr_expect_eq(thing.size, 1);
+	cr_expect_eq(thing.large, UINT64_MAX);
+	cr_expect_eq(thing.size, UINT64_C(1) << 63);
 	cr_expect(thing.is_on);
 	cr_expect_str_eq(thing.name, "x\xc3\xa9");
 	cr_expect_eq(thing.colour, BLUE);

@@ -4,11 +4,11 @@
 #include "tools/snapshot_editor/state_info.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 
 #include "arch/state.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/json.h"
 
 /* What state files begin with, by architecture: docs/snapshot-format.md. */
 static const struct {
@@ -118,14 +118,13 @@ static int verify_regions(const struct machine_state *state, struct error *err)
 
 static int verify_config(const struct machine_state *state, struct error *err)
 {
-	json_error_t why;
-	json_t *json = json_loadb(state->config, state->config_len, JSON_REJECT_DUPLICATES, &why);
+	struct json_doc doc;
 
-	if (json == NULL) {
-		return error_set(err, ERR_CORRUPT, "Section configuration is no JSON: %s",
-				 why.text);
+	if (json_doc_load(state->config, state->config_len, "Section configuration is no JSON",
+			  &doc, err) < 0) {
+		return -1;
 	}
-	json_decref(json);
+	json_doc_free(&doc);
 	return 0;
 }
 

@@ -8,14 +8,22 @@
  * was, but it keeps members in the order of the text, so a walk over an object steps through
  * jansson's members and through the text side by side. The steps trust that the text is valid JSON
  * only for the place in a message: they never leave [0, len).
+ *
+ * jansson's integers have a sign, and those of clients may have none. So an integer n of 2^63 to
+ * 2^64 - 1 is one of -1 to -2^63 to jansson, 2^63 - 1 - n, which is never longer as text: a text
+ * that has any is parsed as a copy of the same length. The text tells them from negative ones.
  */
 #include "vmm/base/json.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
 #include "vmm/base/json_syntax.h"
 
 /* --- Steps through the text --- */
@@ -161,6 +169,136 @@ struct json_value json_element(const struct json_value *array, size_t i,
 	/* On the opening bracket or a comma. */
 	return (struct json_value){doc, json_array_get(array->json, i),
 				   skip_space(doc, at < doc->len ? at + 1 : at)};
+}
+
+/* --- Numbers --- */
+
+enum {
+	NUMBER_LEN = 312, /* any integer below 10^309, which all doubles are, with sign and NUL */
+	U64_DIGITS = 20,
+};
+
+/* Copies the number at `at`; false: it has a fraction or exponent, or too many digits. */
+static bool copy_integer(const char *text, size_t len, size_t at, char number[NUMBER_LEN])
+{
+	size_t end = at + (at < len && text[at] == '-' ? 1 : 0);
+	size_t first = end;
+
+	while (end < len && text[end] >= '0' && text[end] <= '9') {
+		end++;
+	}
+	if (end == first || end - at >= NUMBER_LEN ||
+	    (end < len && (text[end] == '.' || text[end] == 'e' || text[end] == 'E'))) {
+		return false;
+	}
+	memcpy(number, text + at, end - at);
+	number[end - at] = '\0';
+	return true;
+}
+
+static bool parse_u64(const char *number, uint64_t *value)
+{
+	errno = 0;
+	*value = strtoull(number, NULL, 10);
+	return number[0] != '-' && errno == 0;
+}
+
+/* For jansson. */
+static bool is_too_large(const char *number)
+{
+	errno = 0;
+	(void)strtoll(number, NULL, 10);
+	return errno == ERANGE;
+}
+
+/* Between n and what stands for it, either way. */
+static uint64_t mirror(uint64_t n)
+{
+	return (uint64_t)INT64_MAX - n;
+}
+
+bool json_value_u64(const struct json_value *value, uint64_t *number)
+{
+	char text[NUMBER_LEN];
+
+	return json_is_number(value->json) &&
+	       copy_integer(value->doc->text, value->doc->len, value->start, text) &&
+	       parse_u64(text, number);
+}
+
+double json_value_real(const struct json_value *value)
+{
+	char text[NUMBER_LEN];
+
+	return copy_integer(value->doc->text, value->doc->len, value->start, text)
+		       ? strtod(text, NULL)
+		       : json_real_value(value->json);
+}
+
+json_t *json_from_u64(uint64_t number)
+{
+	return json_integer((json_int_t)(number > INT64_MAX ? mirror(number) : number));
+}
+
+/* Parses a text with integers that jansson refuses, in words that it takes. */
+static json_t *load_large(const struct json_doc *doc, size_t flags, json_error_t *cause)
+{
+	AUTO_FREE char *copy = malloc(doc->len);
+	struct json_token token = {0};
+	char text[NUMBER_LEN];
+	uint64_t value;
+
+	if (copy == NULL) {
+		return NULL;
+	}
+	memcpy(copy, doc->text, doc->len);
+	while ((token = json_token_next(doc->text, doc->len, token.end)).kind != JSON_TOKEN_NONE) {
+		if (token.kind != JSON_TOKEN_NUMBER ||
+		    !copy_integer(doc->text, doc->len, token.start, text)) {
+			continue;
+		}
+		if (is_too_large(text)) {
+			bool is_u64 = parse_u64(text, &value);
+			size_t len =
+				(size_t)snprintf(text, sizeof(text), is_u64 ? "%" PRId64 : "0.0",
+						 (int64_t)mirror(value));
+
+			memset(copy + token.start, ' ', token.end - token.start);
+			memcpy(copy + token.start, text, len);
+		}
+	}
+	return json_loadb(copy, doc->len, flags, cause);
+}
+
+char *json_to_text(const json_t *json)
+{
+	AUTO_FREE char *dump = json_dumps(json, JSON_COMPACT);
+	size_t len = dump != NULL ? strlen(dump) : 0;
+	struct json_token token = {0};
+	size_t signs = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		signs += dump[i] == '-';
+	}
+	char *text = dump != NULL ? malloc(len + signs * U64_DIGITS + 1) : NULL;
+	size_t used = 0;
+	char number[NUMBER_LEN];
+
+	for (size_t from = 0; text != NULL && from < len; from = token.end) {
+		token = json_token_next(dump, len, from);
+		if (token.kind == JSON_TOKEN_NUMBER && dump[token.start] == '-' &&
+		    copy_integer(dump, len, token.start, number)) {
+			used += (size_t)sprintf(text + used, "%" PRIu64,
+						mirror((uint64_t)strtoll(number, NULL, 10)));
+		} else {
+			memcpy(text + used, dump + token.start, token.end - token.start);
+			used += token.end - token.start;
+		}
+	}
+	if (text != NULL) {
+		text[used] = '\0';
+	}
+	return text;
 }
 
 /* --- Errors --- */
@@ -348,7 +486,11 @@ static int load(struct json_doc *doc, size_t flags, struct error *err)
 	if (check_depth(doc, err) < 0) {
 		return -1;
 	}
-	doc->root = json_loadb(doc->text, doc->len, JSON_DECODE_ANY | flags, &cause);
+	flags |= JSON_DECODE_ANY;
+	doc->root = json_loadb(doc->text, doc->len, flags, &cause);
+	if (doc->root == NULL && json_error_code(&cause) == json_error_numeric_overflow) {
+		doc->root = load_large(doc, flags, &cause);
+	}
 	if (doc->root != NULL) {
 		return 0;
 	}

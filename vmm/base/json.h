@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
@@ -38,7 +39,7 @@ struct json_value {
 };
 
 /*
- * Parses exactly one value of any type. Duplicate keys, NUL characters, numbers that don't fit
+ * Parses exactly one value of any type. Duplicate keys, NUL characters, numbers beyond a double
  * and more than JSON_DEPTH_MAX levels are refused. The caller bounds `len`; `text` and `fault`
  * outlive the document.
  */
@@ -49,6 +50,24 @@ void json_doc_free(struct json_doc *doc); /* a zeroed document is fine */
 /* The same for free content: of duplicate keys the last counts, and values may have NULs. */
 MUST_CHECK int json_doc_load_content(const char *text, size_t len, const char *fault,
 				     struct json_doc *doc, struct error *err);
+
+/*
+ * Whether a value is a number without sign, fraction and exponent, and below 2^64; *number is it
+ * then. jansson's own integers end at 2^63: json_integer_value is not for what may be larger.
+ */
+MUST_CHECK bool json_value_u64(const struct json_value *value, uint64_t *number);
+
+/* The same of a number with a fraction or exponent, or of an integer beyond 64 bits. */
+double json_value_real(const struct json_value *value);
+
+/* A number of 64 bits without sign, to be written by json_to_text; NULL: out of memory. */
+json_t *json_from_u64(uint64_t number);
+
+/*
+ * A value as compact text, a heap block; NULL: out of memory. It has no negative integers: they
+ * stand for those from 2^63 on, of json_from_u64 or a document.
+ */
+char *json_to_text(const json_t *json);
 
 /* A piece of a text that may or may not be JSON: [start, end). */
 struct json_token {

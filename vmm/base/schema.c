@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <float.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,10 +98,10 @@ static void show_real(double value, char *buf, size_t len)
 	text_add(&text, ".0`");
 }
 
-/* -0, which is a float to serde and an integer to jansson. */
-static bool is_minus_zero(const struct json_value *value)
+/* Not -0, which is a float to serde and an integer to jansson. */
+static bool is_negative(const struct json_value *value)
 {
-	return json_is_integer(value->json) && json_integer_value(value->json) == 0 &&
+	return json_is_integer(value->json) && json_integer_value(value->json) < 0 &&
 	       value->doc->text[value->start] == '-';
 }
 
@@ -109,6 +110,7 @@ static void show_value(const struct json_value *value, char buf[SHOWN_LEN])
 {
 	const json_t *json = value->json;
 	char quoted[JSON_QUOTE_LEN];
+	uint64_t number;
 
 	switch (json_typeof(json)) {
 	case JSON_OBJECT:
@@ -123,15 +125,15 @@ static void show_value(const struct json_value *value, char buf[SHOWN_LEN])
 		(void)!snprintf(buf, SHOWN_LEN, "string \"%s\"", quoted);
 		break;
 	case JSON_INTEGER:
-		if (is_minus_zero(value)) {
-			show_real(-0.0, buf, SHOWN_LEN);
-			break;
-		}
-		(void)!snprintf(buf, SHOWN_LEN, "integer `%" JSON_INTEGER_FORMAT "`",
-				json_integer_value(json));
-		break;
 	case JSON_REAL:
-		show_real(json_real_value(json), buf, SHOWN_LEN);
+		if (json_value_u64(value, &number)) {
+			(void)!snprintf(buf, SHOWN_LEN, "integer `%" PRIu64 "`", number);
+		} else if (is_negative(value)) {
+			(void)!snprintf(buf, SHOWN_LEN, "integer `%" JSON_INTEGER_FORMAT "`",
+					json_integer_value(json));
+		} else {
+			show_real(json_value_real(value), buf, SHOWN_LEN);
+		}
 		break;
 	case JSON_TRUE:
 	case JSON_FALSE:
@@ -155,15 +157,14 @@ static int unexpected(const struct json_value *json, const char *fault, const ch
 	return json_error_at(err, json->doc, is_nested ? json->start : json_value_end(json));
 }
 
-static int unknown_name(const struct json_value *json, const struct schema_field *field,
-			struct error *err)
+static int unknown_name(const struct json_value *json, const char *const *names, struct error *err)
 {
 	const char *text = json_string_value(json->json);
 	char quoted[JSON_QUOTE_LEN];
 	char list[LIST_LEN];
 
 	json_quote(text, strlen(text), quoted, sizeof(quoted));
-	list_names(field->listed != NULL ? field->listed : field->names, enum_name, list);
+	list_names(names, enum_name, list);
 	error_set(err, ERR_BAD_REQUEST, "unknown variant `%s`, expected %s", quoted, list);
 	return json_error_at(err, json->doc, json_value_end(json));
 }
@@ -185,13 +186,13 @@ static int decode_integer(const struct schema_field *field, const struct json_va
 {
 	const char *expected = types[field->type].expected;
 
-	if (!json_is_integer(json->json) || is_minus_zero(json)) {
+	uint64_t value = 0;
+	bool is_natural = json_value_u64(json, &value);
+
+	if (!is_natural && !is_negative(json)) {
 		return unexpected(json, "type", expected, err);
 	}
-
-	json_int_t value = json_integer_value(json->json);
-
-	if (value < 0 || (uint64_t)value > types[field->type].max) {
+	if (!is_natural || value > types[field->type].max) {
 		return unexpected(json, "value", expected, err);
 	}
 	switch (types[field->type].max) {
@@ -205,7 +206,7 @@ static int decode_integer(const struct schema_field *field, const struct json_va
 		*(uint32_t *)member = (uint32_t)value;
 		break;
 	default:
-		*(uint64_t *)member = (uint64_t)value;
+		*(uint64_t *)member = value;
 		break;
 	}
 	return 0;
@@ -247,6 +248,22 @@ static int decode_string_map(const struct json_value *json, char **member, struc
 	return 0;
 }
 
+static const char *const *taken_names(const struct schema_field *field)
+{
+	return field->listed != NULL ? field->listed : field->names;
+}
+
+/* The place of `name` in a list that ends with NULL, or the list's length. */
+static unsigned find_name(const char *const *names, const char *name)
+{
+	unsigned i = 0;
+
+	while (names[i] != NULL && strcmp(names[i], name) != 0) {
+		i++;
+	}
+	return i;
+}
+
 static int decode_enum(const struct schema_field *field, const struct json_value *json,
 		       unsigned *member, struct error *err)
 {
@@ -255,13 +272,14 @@ static int decode_enum(const struct schema_field *field, const struct json_value
 		error_set(err, ERR_BAD_REQUEST, "expected value");
 		return json_error_at(err, json->doc, json->start + 1);
 	}
-	for (unsigned i = 0; field->names[i] != NULL; i++) {
-		if (strcmp(field->names[i], json_string_value(json->json)) == 0) {
-			*member = i;
-			return 0;
-		}
+	const char *const *taken = taken_names(field);
+	unsigned at = find_name(taken, json_string_value(json->json));
+
+	if (taken[at] == NULL) {
+		return unknown_name(json, taken, err);
 	}
-	return unknown_name(json, field, err);
+	*member = find_name(field->names, taken[at]);
+	return 0;
 }
 
 static int decode_object(const struct schema *schema, const struct json_value *json, void *out,
@@ -471,7 +489,7 @@ static json_t *encode_integer(const struct schema_field *field, uint64_t value)
 	if (value == 0 && field->need == SCHEMA_OPTIONAL) {
 		return json_null();
 	}
-	return json_integer((json_int_t)value);
+	return json_from_u64(value);
 }
 
 static json_t *encode_string(const struct schema_field *field, const char *text)

@@ -53,7 +53,10 @@ struct schema_field {
 		const struct schema *object; /* _OBJECT, and _LIST where NULL means strings */
 	};
 	size_t has; /* SCHEMA_OBJECT: offset of the bool */
-	/* SCHEMA_ENUM: the names in the order that messages have [compat]; NULL: as `names` */
+	/*
+	 * SCHEMA_ENUM: the names that are taken, in the order that messages have [compat]; NULL: as
+	 * `names`
+	 */
 	const char *const *listed;
 };
 

@@ -188,11 +188,9 @@ static json_t *encode_stats(const struct balloon_stats *stats)
 		(json_int_t)stats->target_mib, "actual_mib", (json_int_t)stats->actual_mib);
 
 	for (size_t i = 0; i < BALLOON_STATS_TAGS && object != NULL; i++) {
-		/* The guest's numbers may be larger than the library's. */
-		json_int_t value = (json_int_t)min_u64(stats->values[i], INT64_MAX);
-
 		if ((stats->present & 1u << i) != 0 &&
-		    json_object_set_new(object, stat_names[i], json_integer(value)) < 0) {
+		    json_object_set_new(object, stat_names[i], json_from_u64(stats->values[i])) <
+			    0) {
 			json_decref(object);
 			return NULL;
 		}

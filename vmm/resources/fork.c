@@ -326,13 +326,16 @@ static int check_own(json_t *config, const char *key, const char *id_key,
 static int configure(struct microvm *microvm, const struct fork_birth *birth, struct error *err)
 {
 	const struct overrides *overrides = &birth->child->overrides;
-	json_t *config = json_loadb(birth->state->config, birth->state->config_len, 0, NULL);
+	struct json_doc doc;
 	AUTO_FREE char *text = NULL;
-	int result = config != NULL ? 0 : error_set(err, ERR_HOST, "Out of memory for a child");
 
-	if (result == 0) {
-		result = check_own(config, "drives", "drive_id", &overrides->drives, err);
+	if (json_doc_load(birth->state->config, birth->state->config_len, "Section configuration",
+			  &doc, err) < 0) {
+		return -1;
 	}
+	json_t *config = doc.root;
+	int result = check_own(config, "drives", "drive_id", &overrides->drives, err);
+
 	if (result == 0) {
 		result = check_own(config, "network-interfaces", "iface_id", &overrides->networks,
 				   err);
@@ -347,11 +350,11 @@ static int configure(struct microvm *microvm, const struct fork_birth *birth, st
 		result = overrides_apply(overrides, config, err);
 	}
 	if (result == 0) {
-		text = json_dumps(config, JSON_COMPACT);
+		text = json_to_text(config);
 		result = text != NULL ? vm_config_load(text, strlen(text), microvm, err)
 				      : error_set(err, ERR_HOST, "Out of memory for a child");
 	}
-	json_decref(config);
+	json_doc_free(&doc);
 	return result;
 }
 

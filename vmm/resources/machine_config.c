@@ -7,7 +7,7 @@
 
 /* --- Bodies --- */
 
-/* The templates of all architectures: whether one fits this host is checked later. */
+/* The templates of all architectures; this one's are taken. */
 enum cpu_template {
 	CPU_TEMPLATE_C3,
 	CPU_TEMPLATE_T2,
@@ -46,8 +46,8 @@ static const struct schema_field fields[FIELD_COUNT] = {
 	[FIELD_MEM_SIZE_MIB] = SCHEMA_USIZE_FIELD_AS("mem_size_mib", struct body,
 						     machine.mem_size_mib, SCHEMA_REQUIRED),
 	[FIELD_SMT] = SCHEMA_FIELD_AS("smt", struct body, machine.smt, SCHEMA_DEFAULTED),
-	[FIELD_CPU_TEMPLATE] =
-		SCHEMA_ENUM_FIELD(struct body, cpu_template, SCHEMA_OPTIONAL, template_names),
+	[FIELD_CPU_TEMPLATE] = SCHEMA_ENUM_FIELD_LISTED(struct body, cpu_template, SCHEMA_OPTIONAL,
+							template_names, arch_cpu_templates),
 	[FIELD_TRACK_DIRTY_PAGES] = SCHEMA_FIELD_AS("track_dirty_pages", struct body,
 						    machine.track_dirty_pages, SCHEMA_DEFAULTED),
 	[FIELD_HUGE_PAGES] = SCHEMA_ENUM_FIELD_AS("huge_pages", struct body, machine.huge_pages,

@@ -133,21 +133,26 @@ static int override_machine(json_t *config, const struct load_body *body, struct
 static char *overridden_config(const struct machine_state *state, const struct load_body *body,
 			       struct error *err)
 {
-	json_error_t where;
-	json_t *config = json_loadb(state->config, state->config_len, 0, &where);
+	struct json_doc doc;
 	char *text = NULL;
+
+	if (json_doc_load(state->config, state->config_len, "Section configuration", &doc, err) <
+	    0) {
+		return NULL;
+	}
+	json_t *config = doc.root;
 
 	if (!json_is_object(config)) {
 		(void)error_set(err, ERR_CORRUPT, "Section configuration: it is no JSON object");
 	} else if (overrides_apply(&body->overrides, config, err) < 0) {
 		(void)error_wrap(err, "Failed to get snapshot state from file");
 	} else if (override_machine(config, body, err) == 0) {
-		text = json_dumps(config, JSON_COMPACT);
+		text = json_to_text(config);
 		if (text == NULL) {
 			(void)error_set(err, ERR_HOST, "Out of memory for the configuration");
 		}
 	}
-	json_decref(config);
+	json_doc_free(&doc);
 	return text;
 }
 

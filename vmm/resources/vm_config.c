@@ -50,7 +50,7 @@ json_t *vm_config_show(const struct vm_config *config)
 char *vm_config_text(const struct vm_config *config, struct error *err)
 {
 	json_t *shown = vm_config_show(config);
-	char *text = shown != NULL ? json_dumps(shown, JSON_COMPACT) : NULL;
+	char *text = shown != NULL ? json_to_text(shown) : NULL;
 
 	json_decref(shown);
 	if (text == NULL) {
