@@ -48,6 +48,8 @@ struct job {
 
 static int job_begin(struct job *job, const char *from, const char *to, struct error *err)
 {
+	const char *const inputs[] = {from, NULL};
+
 	*job = (struct job){.in = -1, .out.fd = -1};
 	if (fd_open_file(from, "The file to read", &job->in, &job->in_len, err) < 0) {
 		return -1;
@@ -58,7 +60,7 @@ static int job_begin(struct job *job, const char *from, const char *to, struct e
 	if (job->plain == NULL || job->packed == NULL) {
 		return error_sys(err, "Cannot allocate buffers");
 	}
-	return output_open(&job->out, to, err);
+	return output_open(&job->out, to, inputs, err);
 }
 
 static void job_end(struct job *job)

@@ -41,7 +41,13 @@ static int write_key(const char *path, const char *name, const uint8_t *bytes, m
 
 	sodium_memzero(hex, sizeof(hex));
 	sodium_memzero(line, sizeof(line));
-	return result < 0 ? -1 : durable_sync(fd, path, err);
+	if (result == 0) {
+		result = durable_sync(fd, path, err);
+	}
+	if (result < 0) {
+		unlink(path);
+	}
+	return result;
 }
 
 int keys_make(const char *path, struct error *err)

@@ -3,6 +3,7 @@
 #include "tools/snapshot_editor/output.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -11,15 +12,36 @@
 #include "vmm/base/fd.h"
 #include "vmm/persist/durable.h"
 
-int output_open(struct output *output, const char *path, struct error *err)
+static int check_inputs(const char *path, const struct stat *st, const char *const *inputs,
+			struct error *err)
+{
+	for (; *inputs != NULL; inputs++) {
+		struct stat input;
+
+		if (stat(*inputs, &input) == 0 && input.st_dev == st->st_dev &&
+		    input.st_ino == st->st_ino) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "The output %s is an input as well: name another file",
+					 path);
+		}
+	}
+	return 0;
+}
+
+int output_open(struct output *output, const char *path, const char *const *inputs,
+		struct error *err)
 {
 	struct stat st;
+	bool is_there = lstat(path, &st) == 0;
 
 	*output = (struct output){.path = path, .fd = -1};
 	/* A device or a link must not be replaced by a file: as root /dev/null would be gone. */
-	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+	if (is_there && !S_ISREG(st.st_mode)) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "Can not open output file %s: it is not a regular file", path);
+	}
+	if (is_there && check_inputs(path, &st, inputs, err) < 0) {
+		return -1;
 	}
 	int len = snprintf(output->temporary, sizeof(output->temporary), "%s.XXXXXX", path);
 

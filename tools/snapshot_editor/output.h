@@ -16,9 +16,10 @@ struct output {
 
 /*
  * Makes an empty file, for its owner alone. `path` stays the caller's; what is there is refused
- * unless it is a regular file.
+ * unless it is a regular file, and none of the inputs, a list that ends with NULL.
  */
-MUST_CHECK int output_open(struct output *output, const char *path, struct error *err);
+MUST_CHECK int output_open(struct output *output, const char *path, const char *const *inputs,
+			   struct error *err);
 
 /* Has it reach the disk and take its name, and closes it. */
 MUST_CHECK int output_commit(struct output *output, struct error *err);

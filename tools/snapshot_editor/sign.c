@@ -118,29 +118,21 @@ static int manifest_path(const struct sign_files *files, char path[PATH_MAX], st
 		       : error_set(err, ERR_BAD_REQUEST, "The name of the manifest is too long");
 }
 
-static int write_manifest(const struct manifest *manifest, const char *path, struct error *err)
+static int write_manifest(const struct manifest *manifest, struct output *output, struct error *err)
 {
 	AUTO_FREE char *text = NULL;
-	struct output output = {.fd = -1};
 
-	if (manifest_write(manifest, &text, err) < 0) {
-		return -1;
-	}
-	int result = output_open(&output, path, err);
-
-	if (result == 0) {
-		result = write_full(output.fd, text, strlen(text), 0, err);
-	}
-	if (result == 0) {
-		result = output_commit(&output, err);
-	}
-	output_discard(&output);
-	return result;
+	return manifest_write(manifest, &text, err) < 0 ||
+			       write_full(output->fd, text, strlen(text), 0, err) < 0
+		       ? -1
+		       : output_commit(output, err);
 }
 
 int sign_snapshot(const struct sign_files *files, const char *key, struct error *err)
 {
+	const char *const inputs[] = {key, files->state, files->memory, NULL};
 	struct manifest manifest = {0};
+	struct output output = {.fd = -1};
 	uint8_t seed[MANIFEST_SEED_LEN];
 	char path[PATH_MAX];
 
@@ -149,6 +141,9 @@ int sign_snapshot(const struct sign_files *files, const char *key, struct error 
 	}
 	int result = manifest_path(files, path, err);
 
+	if (result == 0) {
+		result = output_open(&output, path, inputs, err);
+	}
 	if (result == 0) {
 		result = hash_file(files->state, "state", &manifest.state, err);
 	}
@@ -159,8 +154,9 @@ int sign_snapshot(const struct sign_files *files, const char *key, struct error 
 		result = manifest_sign(&manifest, seed, err);
 	}
 	if (result == 0) {
-		result = write_manifest(&manifest, path, err);
+		result = write_manifest(&manifest, &output, err);
 	}
+	output_discard(&output);
 	sodium_memzero(seed, sizeof(seed));
 	manifest_destroy(&manifest);
 	return result;
