@@ -21,6 +21,7 @@
 #include "api/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -430,10 +431,15 @@ static int build(struct api_server *server, const char *path, struct error *err)
 		return error_sys(err, "Cannot create the eventfd of the API server");
 	}
 	if (listen_at(path, &server->listener.fd, err) < 0 ||
-	    ev_add(&server->loop, &server->stop, EPOLLIN, err) < 0) {
+	    ev_add(&server->loop, &server->stop, EPOLLIN, err) < 0 ||
+	    ev_add(&server->loop, &server->listener, EPOLLIN, err) < 0) {
 		return -1;
 	}
-	return ev_add(&server->loop, &server->listener, EPOLLIN, err);
+	AUTO_FD client = fcntl(server->stop.fd, F_DUPFD_CLOEXEC, 0);
+
+	return client >= 0 ? 0
+			   : error_sys(err, "The limit of open files (ulimit -n) leaves the API "
+					    "server no descriptor for a client");
 }
 
 int api_server_new(const struct api_server_config *config, struct api_server **out,

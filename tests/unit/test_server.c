@@ -674,6 +674,11 @@ Test(server, it_may_be_freed_unstarted_or_not_be_there)
 	api_server_free(NULL);
 }
 
+#define CLIENTLESS                                                                                 \
+	"The limit of open files (ulimit -n) leaves the API server no descriptor for a client: "   \
+	"No "                                                                                      \
+	"file descriptors available (os error 24)"
+
 /* Takes all descriptors below the limit. */
 static size_t fill_fds(int *fds, size_t count)
 {
@@ -685,6 +690,28 @@ static size_t fill_fds(int *fds, size_t count)
 		filled++;
 	}
 	return filled;
+}
+
+Test(server, a_limit_that_leaves_no_descriptor_for_a_client_is_told_at_the_start)
+{
+	struct service service;
+	struct error err = {0};
+	int fds[64];
+
+	set_up(&service);
+	api_server_free(service.server);
+	struct api_server_config config = config_of(&service, service.path);
+	size_t filled = fill_fds(fds, ARRAY_COUNT(fds));
+
+	/* As many as it has: a loop, an eventfd, a listener, and one of a client. */
+	for (unsigned i = 0; i < 4; i++) {
+		error_clear(&err);
+		unlink(service.path);
+		close(fds[filled - 1 - i]);
+		cr_assert_eq(api_server_new(&config, &service.server, &err), i < 3 ? -1 : 0);
+		cr_assert_eq(strcmp(err.msg, CLIENTLESS) == 0, i == 2, "%u: %s", i, err.msg);
+	}
+	tear_down(&service);
 }
 
 Test(server, without_descriptors_it_waits_and_does_not_spin)
