@@ -164,6 +164,7 @@ static int start_api(struct process *process, struct error *err)
 	};
 	char shown[JSON_QUOTE_LEN];
 
+	process->microvm.api_socket = config.path;
 	process->router = (struct router){
 		.execute = ask,
 		.arg = &process->mailbox,

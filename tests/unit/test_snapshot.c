@@ -15,6 +15,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/crc64.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/unix_listen.h"
 #include "vmm/persist/state_file.h"
 
 static char dir[] = "/tmp/squib-snapshot-XXXXXX";
@@ -219,6 +220,11 @@ Test(snapshot, a_load_that_fails_leaves_the_process_as_it_was)
 	cr_assert(truncate("m", 4096) == 0);
 	expect_refusal("PUT /snapshot/load", load, "The memory file has 4096 bytes");
 	api_bed_expect_same(&before, "short memory");
+	cr_assert(truncate("m", (128 << 20) + 4096) == 0);
+	expect_refusal(
+		"PUT /snapshot/load", load,
+		"The memory file has 134221824 bytes, and the memory of the guest 134217728");
+	api_bed_expect_same(&before, "long memory");
 	cr_assert(rename("m", "away") == 0);
 	api_bed_expect("PUT /snapshot/load", load,
 		       API_FAULT("Load snapshot error: Failed to restore from snapshot: Failed to "
@@ -226,6 +232,24 @@ Test(snapshot, a_load_that_fails_leaves_the_process_as_it_was)
 				 "to load guest memory: No such file or directory (os error 2)"));
 	cr_assert(rename("away", "m") == 0 && truncate("m", 128 << 20) == 0);
 	api_bed_expect("PUT /snapshot/load", load, NULL);
+}
+
+Test(snapshot, the_api_itself_brings_no_pages)
+{
+	AUTO_FD listener = -1;
+
+	make_machine();
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	renew();
+	cr_assert(unix_listen("api.sock", &listener) == UNIX_LISTENS);
+	cr_assert(symlink("api.sock", "other.sock") == 0);
+	api_bed.microvm.api_socket = "api.sock";
+	expect_refusal(
+		"PUT /snapshot/load",
+		"{\"snapshot_path\":\"s\",\"mem_backend\":{\"backend_path\":\"other.sock\","
+		"\"backend_type\":\"Uffd\"}}",
+		"other.sock is the socket of this microVM's API and not that of a page fault "
+		"handler");
 }
 
 Test(snapshot, a_missing_or_foreign_state_is_refused)
@@ -237,7 +261,7 @@ Test(snapshot, a_missing_or_foreign_state_is_refused)
 	api_bed_expect("PUT /snapshot/load", load,
 		       API_FAULT("Load snapshot error: Failed to restore from snapshot: Failed to "
 				 "get snapshot state from file: Failed to open snapshot file: No "
-				 "such file or directory (os error 2)"));
+				 "such file or directory (os error 2): s"));
 	cr_assert(mkfifo("s", 0600) == 0);
 	expect_refusal("PUT /snapshot/load", load, "it is not a regular file");
 	cr_assert(unlink("s") == 0 && symlink("m", "s") == 0);
@@ -601,5 +625,10 @@ Test(snapshot, a_working_set_goes_from_one_load_to_the_next)
 	expect_refusal("PUT /snapshot/load",
 		       "{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"working_set_path\":"
 		       "\"s\"}",
-		       "Cannot read the working set: This is no state of this");
+		       "Cannot load the working set: This is no working set: it begins with ");
+	renew();
+	expect_refusal("PUT /snapshot/load",
+		       "{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"working_set_path\":"
+		       "\"none\"}",
+		       "Cannot open the working set: No such file or directory (os error 2): none");
 }

@@ -141,31 +141,33 @@ void codec_save(struct codec *codec, const struct codec_file *file, void *bytes,
 
 static int check_file(struct codec *codec, const struct codec_file *file, size_t len)
 {
+	const char *what = file->what != NULL ? file->what : "state";
+
 	if (len > CODEC_FILE_MAX) {
 		return error_set(&codec->err, ERR_TOO_LARGE,
-				 "The state has %zu bytes, and at most %d are read", len,
+				 "The %s has %zu bytes, and at most %d are read", what, len,
 				 CODEC_FILE_MAX);
 	}
 	if (len < FILE_HEAD_LEN + CRC_LEN) {
-		return error_set(&codec->err, ERR_CORRUPT, "The state has only %zu bytes", len);
+		return error_set(&codec->err, ERR_CORRUPT, "The %s has only %zu bytes", what, len);
 	}
 	uint64_t magic = load_le64(codec->in);
 	uint32_t format = load_le32(codec->in + 8);
 
 	if (magic != file->magic) {
 		return error_set(&codec->err, ERR_CORRUPT,
-				 "This is no state of this architecture: it begins with %#llx and "
-				 "not with %#llx",
+				 "This is no %s%s: it begins with %#llx and not with %#llx", what,
+				 file->what == NULL ? " of this architecture" : "",
 				 (unsigned long long)magic, (unsigned long long)file->magic);
 	}
 	if (format > file->format) {
 		return error_set(&codec->err, ERR_NOT_SUPPORTED,
-				 "The state has format %u, and %u is the newest that is known",
+				 "The %s has format %u, and %u is the newest that is known", what,
 				 format, file->format);
 	}
 	if (crc64(codec->in, len - CRC_LEN) != load_le64(codec->in + len - CRC_LEN)) {
 		return error_set(&codec->err, ERR_CORRUPT,
-				 "The state is damaged: its CRC is not that of its bytes");
+				 "The %s is damaged: its CRC is not that of its bytes", what);
 	}
 	return 0;
 }

@@ -37,9 +37,10 @@ enum codec_mode {
 
 /* What a file begins with. */
 struct codec_file {
-	uint64_t magic;	    /* tells the architecture */
+	uint64_t magic;	    /* tells what it is, of a state the architecture too */
 	uint32_t format;    /* a newer one is refused */
 	const char *writer; /* the version of the program that saves */
+	const char *what;   /* in messages; NULL: a machine's state */
 };
 
 #define CODEC_TAG(a, b, c, d)                                                                      \

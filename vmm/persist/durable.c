@@ -42,29 +42,27 @@ int durable_sync(int fd, const char *path, struct error *err)
 	return durable_sync_directory(path, err);
 }
 
-int durable_open(const char *path, const char *what, int *fd, struct error *err)
+int durable_open(const char *path, const char *fault, int *fd, struct error *err)
 {
 	AUTO_FD opened = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 	struct stat st;
 
 	if (opened < 0 || fstat(opened, &st) < 0) {
-		return error_sys(err, "Cannot perform open on the %s backing file", what);
+		return error_sys(err, "%s", fault);
 	}
 	if (!S_ISREG(st.st_mode)) {
-		return error_set(err, ERR_BAD_REQUEST,
-				 "Cannot perform open on the %s backing file: it is not a regular "
-				 "file",
-				 what);
+		return error_set(err, ERR_BAD_REQUEST, "%s: it is not a regular file", fault);
 	}
 	*fd = fd_take(&opened);
 	return 0;
 }
 
-int durable_write(const char *path, const void *bytes, size_t len, struct error *err)
+int durable_write(const char *path, const char *fault, const void *bytes, size_t len,
+		  struct error *err)
 {
 	AUTO_FD fd = -1;
 
-	if (durable_open(path, "snapshot", &fd, err) < 0) {
+	if (durable_open(path, fault, &fd, err) < 0) {
 		return -1;
 	}
 	for (size_t done = 0; done < len;) {

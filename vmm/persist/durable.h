@@ -9,10 +9,10 @@
 #include "vmm/base/error.h"
 
 /*
- * Opens a regular file for writing, which is made (for its owner alone) if there is none. `what` is
- * "snapshot" or "memory", for the sentence [compat]. The caller closes *fd.
+ * Opens a regular file for writing, which is made (for its owner alone) if there is none. `fault`
+ * is what the sentence about a failure begins with. The caller closes *fd.
  */
-MUST_CHECK int durable_open(const char *path, const char *what, int *fd, struct error *err);
+MUST_CHECK int durable_open(const char *path, const char *fault, int *fd, struct error *err);
 
 /* Has the bytes of an open file, and its name in its directory, reach the disk. */
 MUST_CHECK int durable_sync(int fd, const char *path, struct error *err);
@@ -20,7 +20,11 @@ MUST_CHECK int durable_sync(int fd, const char *path, struct error *err);
 /* The same for the name alone, of a file that was renamed. */
 MUST_CHECK int durable_sync_directory(const char *path, struct error *err);
 
-/* Makes the file at `path` hold these bytes and no others, on disk when this returns. */
-MUST_CHECK int durable_write(const char *path, const void *bytes, size_t len, struct error *err);
+/*
+ * Makes the file at `path` hold these bytes and no others, on disk when this returns. `fault` as
+ * for durable_open.
+ */
+MUST_CHECK int durable_write(const char *path, const char *fault, const void *bytes, size_t len,
+			     struct error *err);
 
 #endif

@@ -267,7 +267,8 @@ static int open_target(struct target *target, const char *path, struct error *er
 {
 	struct stat st;
 
-	if (durable_open(path, "memory", &target->fd, err) < 0) {
+	if (durable_open(path, "Cannot perform open on the memory backing file", &target->fd, err) <
+	    0) {
 		return -1;
 	}
 	if (fstat(target->fd, &st) < 0) {

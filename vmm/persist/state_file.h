@@ -3,8 +3,6 @@
 #ifndef VMM_PERSIST_STATE_FILE_H
 #define VMM_PERSIST_STATE_FILE_H
 
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 
 #include "vmm/base/attr.h"
@@ -14,12 +12,6 @@
 enum {
 	STATE_FORMAT = 1 /* grows when older readers can't read a file at all */
 };
-
-/*
- * Reads all of a file of the codec into a heap block, which the caller frees. Only regular files,
- * of CODEC_FILE_MAX bytes at most. The sentences are those of a load [compat].
- */
-MUST_CHECK int state_file_bytes(const char *path, uint8_t **bytes, size_t *len, struct error *err);
 
 /* Writes *state to the file at `path`, on disk when this returns. */
 MUST_CHECK int state_file_write(struct machine_state *state, const char *path, struct error *err);

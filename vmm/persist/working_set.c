@@ -15,12 +15,9 @@
 #include <stdlib.h>
 
 #include "vmm/base/bytes.h"
-#include "vmm/base/codec.h"
-#include "vmm/base/fd.h"
 #include "vmm/base/gmem_pages.h"
-#include "vmm/persist/durable.h"
+#include "vmm/persist/coded_file.h"
 #include "vmm/persist/page_sets.h"
-#include "vmm/persist/state_file.h"
 #include "vmm/version.h"
 
 enum {
@@ -38,9 +35,6 @@ struct working_range {
 
 static const struct codec_section section = {
 	.tag = CODEC_TAG('W', 'S', 'E', 'T'), .version = 1, .name = "working set"};
-
-static const struct codec_file this_file = {
-	.magic = MAGIC, .format = FORMAT, .writer = SQUIB_VERSION};
 
 /* --- finding --- */
 
@@ -133,8 +127,10 @@ void working_set_destroy(struct working_set *set)
 
 /* --- files --- */
 
-static void code(struct codec *codec, struct working_set *set)
+static void code(struct codec *codec, void *thing)
 {
+	struct working_set *set = thing;
+
 	if (!codec_section_begin(codec, &section)) {
 		return;
 	}
@@ -157,33 +153,22 @@ static void code(struct codec *codec, struct working_set *set)
 	codec_section_end(codec);
 }
 
+static const struct coded_file this_file = {
+	.head = {.magic = MAGIC, .format = FORMAT, .writer = SQUIB_VERSION, .what = "working set"},
+	.code = code,
+	.cannot_make = "Cannot make the working set",
+	.cannot_open = "Cannot open the working set",
+	.cannot_load = "Cannot load the working set",
+};
+
 int working_set_write(struct working_set *set, const char *path, struct error *err)
 {
-	AUTO_FREE uint8_t *bytes = malloc(CODEC_FILE_MAX);
-	struct codec codec;
-	size_t len;
-
-	if (bytes == NULL) {
-		return error_sys(err, "Cannot allocate the working set's bytes");
-	}
-	codec_save(&codec, &this_file, bytes, CODEC_FILE_MAX);
-	code(&codec, set);
-	return codec_finish(&codec, &len, err) < 0 ? -1 : durable_write(path, bytes, len, err);
+	return coded_file_write(&this_file, path, set, err);
 }
 
 int working_set_read(const char *path, struct working_set *set, struct error *err)
 {
-	AUTO_FREE uint8_t *bytes = NULL;
-	struct codec codec;
-	size_t len = 0;
-
-	if (state_file_bytes(path, &bytes, &len, err) < 0) {
-		return error_wrap(err, "Cannot read the working set");
-	}
-	codec_load(&codec, &this_file, bytes, len);
-	code(&codec, set);
-	return codec_finish(&codec, NULL, err) < 0 ? error_wrap(err, "Cannot read the working set")
-						   : 0;
+	return coded_file_read(&this_file, path, set, err);
 }
 
 /* --- replaying --- */

@@ -114,8 +114,9 @@ struct fork_birth;
 /* All on the VMM thread. */
 struct microvm {
 	struct controller controller;
-	uint64_t metadata_max; /* bytes of JSON text */
-	bool is_configured;    /* a client has tried to configure what a snapshot brings along */
+	uint64_t metadata_max;	/* bytes of JSON text */
+	const char *api_socket; /* the caller's; NULL: there is none */
+	bool is_configured;	/* a client has tried to configure what a snapshot brings along */
 	struct vm_config config;
 	struct gmem_pager pager; /* of a machine that was loaded by one */
 	struct fork_images images;
@@ -133,8 +134,8 @@ MUST_CHECK int metadata_attach(const struct microvm *microvm, const struct net_i
 			       struct error *err);
 
 /*
- * Sets the defaults: 1 vCPU, 128 MiB, no boot source, no devices. The controller and metadata_max
- * are the caller's.
+ * Sets the defaults: 1 vCPU, 128 MiB, no boot source, no devices. The controller,
+ * metadata_max and api_socket are the caller's.
  */
 void microvm_init(struct microvm *microvm);
 

@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "arch/arch.h"
@@ -166,12 +167,31 @@ static int load_config(struct microvm *microvm, const struct machine_state *stat
 
 /* --- The machine --- */
 
-static int open_memory(const char *path, int *fd, struct error *err)
+static uint64_t memory_len(const struct machine_state *state)
+{
+	uint64_t len = 0;
+
+	for (uint32_t i = 0; i < state->region_count; i++) {
+		len += state->regions[i].len;
+	}
+	return len;
+}
+
+static int open_memory(const struct machine_state *state, const char *path, int *fd,
+		       struct error *err)
 {
 	struct error cause = {0};
+	uint64_t len;
 
-	if (fd_open_file(path, "The file", fd, NULL, &cause) == 0) {
-		return 0;
+	if (fd_open_file(path, "The file", fd, &len, &cause) == 0) {
+		return len == memory_len(state)
+			       ? 0
+			       : error_set(err, ERR_CORRUPT,
+					   "The memory file has %llu bytes, and the memory of the "
+					   "guest %llu: it is not the one that was saved with this "
+					   "state",
+					   (unsigned long long)len,
+					   (unsigned long long)memory_len(state));
 	}
 	if (cause.sys == 0) {
 		return error_set(err, ERR_BAD_REQUEST,
@@ -204,6 +224,25 @@ static int replay(struct gmem *mem, const char *path, struct error *err)
 	return result;
 }
 
+/*
+ * The API's own socket accepts whoever connects, but its thread brings no pages: the first touch
+ * of memory would wait for ever.
+ */
+static int check_pager(const struct microvm *microvm, const char *path, struct error *err)
+{
+	struct stat own;
+	struct stat named;
+
+	if (microvm->api_socket == NULL || stat(microvm->api_socket, &own) < 0 ||
+	    stat(path, &named) < 0 || own.st_dev != named.st_dev || own.st_ino != named.st_ino) {
+		return 0;
+	}
+	return error_set(err, ERR_BAD_REQUEST,
+			 "Failed to load guest memory: Error creating guest memory from uffd: %s "
+			 "is the socket of this microVM's API and not that of a page fault handler",
+			 path);
+}
+
 static int fill(void *arg, struct gmem *mem, struct error *err)
 {
 	struct memory *memory = arg;
@@ -232,9 +271,9 @@ static int choose_source(const struct microvm *microvm, struct memory *memory,
 	source->fill = fill;
 	source->arg = memory;
 	if (memory->is_paged) {
-		return 0;
+		return check_pager(microvm, memory->path, err);
 	}
-	if (open_memory(memory->path, &memory->fd, err) < 0) {
+	if (open_memory(source->state, memory->path, &memory->fd, err) < 0) {
 		return error_wrap(err, "Failed to load guest memory: Error creating guest memory "
 				       "from file");
 	}
