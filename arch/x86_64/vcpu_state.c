@@ -376,31 +376,53 @@ struct msr_batch {
 	size_t count;
 };
 
-/* Sets what is in the batch, which is empty afterwards. */
-static int load_batch(int vcpu, struct msr_batch *batch, struct error *err)
+static bool is_known(const struct msr_list *list, uint32_t index)
 {
-	size_t done;
+	uint32_t i = 0;
 
-	if (kvm_set_msrs_until(vcpu, batch->entry, batch->count, &done, err) != 0) {
-		return -1;
+	while (i < list->count && list->index[i] != index) {
+		i++;
 	}
-	if (done < batch->count) {
-		const struct kvm_msr_entry *msr = &batch->entry[done];
-		char buf[64];
-		struct text name;
+	return i < list->count;
+}
 
-		text_init(&name, buf, sizeof(buf));
-		msr_add_name(&name, msr->index);
-		return error_set(err, ERR_NOT_SUPPORTED,
-				 "This host's KVM refuses to set %s to 0x%llx", buf, msr->data);
+static COLD int refuse_msr(const struct kvm_msr_entry *msr, struct error *err)
+{
+	char buf[64];
+	struct text name;
+
+	text_init(&name, buf, sizeof(buf));
+	msr_add_name(&name, msr->index);
+	return error_set(err, ERR_NOT_SUPPORTED, "This host's KVM refuses to set %s to 0x%llx", buf,
+			 msr->data);
+}
+
+/*
+ * Sets what is in the batch, which is empty afterwards. A register that was 0 and that this host
+ * does not know is left out: the guest can't tell.
+ */
+static int load_batch(const struct arch_vcpu *vcpu, struct msr_batch *batch, struct error *err)
+{
+	for (size_t at = 0; at < batch->count; at++) {
+		size_t done;
+
+		if (kvm_set_msrs_until(vcpu->fd, batch->entry + at, batch->count - at, &done,
+				       err) != 0) {
+			return -1;
+		}
+		at += done;
+		if (at < batch->count && (batch->entry[at].data != 0 ||
+					  is_known(&vcpu->vm->msrs, batch->entry[at].index))) {
+			return refuse_msr(&batch->entry[at], err);
+		}
 	}
 	batch->count = 0;
 	return 0;
 }
 
 /* Sets the deadline of the timer, or all MSRs but it. */
-static int load_msrs_of(int vcpu, const struct arch_vcpu_state *state, bool is_deadline,
-			struct error *err)
+static int load_msrs_of(const struct arch_vcpu *vcpu, const struct arch_vcpu_state *state,
+			bool is_deadline, struct error *err)
 {
 	struct msr_batch batch = {.count = 0};
 	const uint32_t count = (uint32_t)min_u64(state->msr_count, STATE_MSRS_MAX);
@@ -425,10 +447,10 @@ static int load_msrs_of(int vcpu, const struct arch_vcpu_state *state, bool is_d
 
 static int load_msrs(struct arch_vcpu *vcpu, const struct arch_vcpu_state *state, struct error *err)
 {
-	if (load_msrs_of(vcpu->fd, state, false, err) != 0) {
+	if (load_msrs_of(vcpu, state, false, err) != 0) {
 		return -1;
 	}
-	return load_msrs_of(vcpu->fd, state, true, err);
+	return load_msrs_of(vcpu, state, true, err);
 }
 
 static int load_ssp(struct arch_vcpu *vcpu, const struct arch_vcpu_state *state, struct error *err)

@@ -279,6 +279,39 @@ Test(state, an_msr_that_the_host_refuses_is_named, .init = save_all)
 	cr_expect_eq(kvm_fake_count(KVM_SET_VCPU_EVENTS), 0);
 }
 
+/* Appends a register that this host's list does not have; returns its place. */
+static struct arch_msr *add_foreign_msr(uint32_t index, uint64_t value)
+{
+	state.msrs[state.msr_count] = (struct arch_msr){.index = index, .value = value};
+	host.refused = index;
+	return &state.msrs[state.msr_count++];
+}
+
+Test(state, an_msr_that_the_host_does_not_know_may_be_0, .init = save_all)
+{
+	struct arch_msr *foreign = add_foreign_msr(0x1c4, 0);
+
+	state.msrs[0] = (struct arch_msr){.index = 0x1c4, .value = 0}; /* and before others */
+	load(0);
+	cr_expect_eq(taken_msr(0x1c4), NULL);
+	cr_expect_neq(taken_msr(0xda0), NULL);
+	foreign->value = 1;
+
+	const struct error err = load(-1);
+
+	cr_expect_str_eq(err.msg, "Can't load the MSRs of vCPU 1: This host's KVM refuses to set "
+				  "IA32_XFD (MSR 0x1c4) to 0x1");
+}
+
+Test(state, one_that_it_knows_may_not, .init = save_all)
+{
+	host.refused = 0xda0;
+	for (uint32_t i = 0; i < state.msr_count; i++) {
+		state.msrs[i].value = state.msrs[i].index == 0xda0 ? 0 : state.msrs[i].value;
+	}
+	load(-1);
+}
+
 Test(state, a_shadow_stack_has_a_pointer, .init = state_kvm_script)
 {
 	host.supported.entry[2].ecx |= 1 << 7;
