@@ -484,6 +484,28 @@ Test(console, what_exceeds_the_rate_is_dropped_and_counted, .timeout = 10)
 	finish();
 }
 
+Test(console, what_is_left_of_the_rate_goes_to_another_console, .timeout = 10)
+{
+	struct console_config config = {
+		.rate_limiter = {.size = 300, .one_time_burst = 200, .refill_time_ms = 100000000}};
+	struct token_bucket_state state;
+	int out[2];
+	uint8_t data[2000];
+
+	cr_assert(pipe(out) == 0);
+	start_with(-1, out[1], &config);
+	print(0, 400);
+	cr_assert(read_all(out[0], data, sizeof(data)) == 400);
+	console_save(&console, &state);
+	finish();
+	console = (struct console){0};
+	start_with(-1, out[1], &config);
+	console_load(&console, &state);
+	print(0, 400);
+	cr_assert(read_all(out[0], data, sizeof(data)) == 100);
+	finish();
+}
+
 Test(console, while_paused_no_input_is_read_and_output_drains, .timeout = 10)
 {
 	static uint8_t data[200000];

@@ -172,7 +172,8 @@ void limiter_load(struct limiter *limiter, const struct limiter_state *state)
 	}
 }
 
-static void code_bucket(struct codec *codec, const char *name, struct token_bucket_state *state)
+void token_bucket_state_codec(struct codec *codec, const char *name,
+			      struct token_bucket_state *state)
 {
 	codec_begin(codec, name);
 	codec_u64(codec, "size", &state->size);
@@ -187,7 +188,7 @@ static void code_bucket(struct codec *codec, const char *name, struct token_buck
 void limiter_state_codec(struct codec *codec, const char *name, struct limiter_state *state)
 {
 	codec_begin(codec, name);
-	code_bucket(codec, "bandwidth", &state->bandwidth);
-	code_bucket(codec, "ops", &state->ops);
+	token_bucket_state_codec(codec, "bandwidth", &state->bandwidth);
+	token_bucket_state_codec(codec, "ops", &state->ops);
 	codec_end(codec);
 }

@@ -85,6 +85,8 @@ void limiter_save(const struct limiter *limiter, struct limiter_state *state);
 void limiter_load(struct limiter *limiter, const struct limiter_state *state);
 
 /* In an open section. */
+void token_bucket_state_codec(struct codec *codec, const char *name,
+			      struct token_bucket_state *state);
 void limiter_state_codec(struct codec *codec, const char *name, struct limiter_state *state);
 
 #endif

@@ -290,6 +290,16 @@ static void on_wake(struct ev_wake *wake)
 	}
 }
 
+void console_save(const struct console *console, struct token_bucket_state *state)
+{
+	token_bucket_save(&console->bucket, clock_host.now_ns(CLOCK_MONOTONIC), state);
+}
+
+void console_load(struct console *console, const struct token_bucket_state *state)
+{
+	token_bucket_load(&console->bucket, clock_host.now_ns(CLOCK_MONOTONIC), state);
+}
+
 int console_init(struct console *console, struct evloop *loop, const struct console_config *config,
 		 struct error *err)
 {

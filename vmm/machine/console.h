@@ -74,6 +74,10 @@ void console_attach(struct console *console, struct serial *serial);
 void console_pause(struct console *console);
 void console_resume(struct console *console);
 
+/* What is left of the rate limit, as token_bucket_save and _load have it. While no vCPU runs. */
+void console_save(const struct console *console, struct token_bucket_state *state);
+void console_load(struct console *console, const struct token_bucket_state *state);
+
 /* Gives the terminal back as it was found; async-signal-safe, idempotent. */
 void console_restore_terminal(void);
 

@@ -28,6 +28,8 @@ static const struct codec_section devices_section = {
 	.tag = CODEC_TAG('D', 'E', 'V', 'S'), .version = 2, .name = "devices"};
 static const struct codec_section slot_section = {
 	.tag = CODEC_TAG('S', 'L', 'O', 'T'), .version = 1, .name = "slot"};
+static const struct codec_section console_section = {
+	.tag = CODEC_TAG('C', 'O', 'N', 'S'), .version = 1, .is_optional = true, .name = "console"};
 
 /* Allocates `count` zeroed items for what is loaded; saving and dumping have theirs. */
 static bool make_room(struct codec *codec, void **items, uint32_t count, size_t size)
@@ -132,12 +134,22 @@ static void code_devices(struct codec *codec, struct machine_state *state, virti
 	}
 }
 
+static void code_console(struct codec *codec, struct machine_state *state)
+{
+	if (!codec_section_begin(codec, &console_section)) {
+		return;
+	}
+	token_bucket_state_codec(codec, "rate", &state->console);
+	codec_section_end(codec);
+}
+
 void machine_state_codec(struct codec *codec, struct machine_state *state, virtio_class_fn find)
 {
 	code_config(codec, state);
 	code_memory(codec, state);
 	code_vcpus(codec, state);
 	code_devices(codec, state, find);
+	code_console(codec, state);
 }
 
 void machine_state_destroy(struct machine_state *state)
@@ -228,6 +240,7 @@ int machine_save(const struct machine *machine, const char *config, struct machi
 		state->regions[i] = (struct gmem_range){slot.base, slot.len};
 	}
 	save_fixed(&machine->devmgr, state);
+	console_save(&machine->console, &state->console);
 	return save_slots(&machine->devmgr, state, err) < 0 ? -1
 							    : save_vcpus(&machine->vm, state, err);
 }
@@ -371,5 +384,6 @@ int machine_load(struct machine *machine, const struct machine_state *state,
 	    load_identity(&machine->devmgr, state, err) < 0) {
 		return -1;
 	}
+	console_load(&machine->console, &state->console);
 	return load_slots(&machine->devmgr, state, err);
 }

@@ -22,6 +22,7 @@
 #include "vmm/base/codec.h"
 #include "vmm/base/error.h"
 #include "vmm/base/gmem.h"
+#include "vmm/base/ratelimit.h"
 
 struct machine;
 
@@ -61,6 +62,7 @@ struct machine_state {
 	struct vmclock_state vmclock;
 	uint32_t slot_count;
 	struct slot_state *slots;
+	struct token_bucket_state console; /* its rate limit; zero: none, or an older file */
 };
 
 /* Names all fields, section by section. Loading fills a zeroed state, whose memory it allocates. */
