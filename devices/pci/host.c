@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The PCI bus: finds the function that an access is for. */
+#include "devices/pci/host.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "vmm/base/bytes.h"
+
+enum {
+	/* [compat] */
+	BRIDGE_VENDOR = 0x8086,
+	BRIDGE_DEVICE = 0x0d57,
+	BRIDGE_CLASS = 0x060000,
+
+	SLOT_SHIFT = 3, /* of device and function, below which is the function */
+	ECAM_SHIFT = 12,
+
+	PORT_ADDRESS = 0,
+	PORT_DATA = 4,
+	WORD = 4,
+};
+
+#define ADDRESS_ENABLE UINT32_C(0x80000000)
+
+static void bridge_read(void *device, uint64_t offset, uint8_t *data, uint32_t len)
+{
+	const struct pci_host *host = device;
+
+	pci_config_read(&host->bridge, offset, data, len);
+}
+
+/* Its registers are for reading: it has no windows, and its command register does nothing. */
+static void bridge_write(void *device, uint64_t offset, const uint8_t *data, uint32_t len)
+{
+	(void)device;
+	(void)offset;
+	(void)data;
+	(void)len;
+}
+
+static const struct bus_ops bridge_ops = {.read = bridge_read, .write = bridge_write};
+
+void pci_host_init(struct pci_host *host)
+{
+	static const struct pci_identity identity = {
+		.vendor = BRIDGE_VENDOR, .device = BRIDGE_DEVICE, .class = BRIDGE_CLASS};
+
+	*host = (struct pci_host){.functions[0] = {.config = &bridge_ops, .device = host}};
+	pci_config_init(&host->bridge, &identity);
+}
+
+void pci_host_set(struct pci_host *host, unsigned slot, const struct pci_function *function)
+{
+	assert(slot > 0 && slot < PCI_SLOTS);
+	host->functions[slot] = function != NULL ? *function : (struct pci_function){0};
+}
+
+/* By bus, device and function in one number, as in both ways; NULL: there is none. */
+static const struct pci_function *find(const struct pci_host *host, uint64_t id)
+{
+	uint64_t slot = id >> SLOT_SHIFT;
+
+	if (slot >= PCI_SLOTS || (id & ((1u << SLOT_SHIFT) - 1)) != 0 ||
+	    host->functions[slot].config == NULL) {
+		return NULL;
+	}
+	return &host->functions[slot];
+}
+
+static void read_function(const struct pci_function *function, uint64_t offset, uint8_t *data,
+			  uint32_t len)
+{
+	if (function == NULL) {
+		memset(data, 0xff, len);
+		return;
+	}
+	function->config->read(function->device, offset, data, len);
+}
+
+static void write_function(const struct pci_function *function, uint64_t offset,
+			   const uint8_t *data, uint32_t len)
+{
+	if (function != NULL) {
+		function->config->write(function->device, offset, data, len);
+	}
+}
+
+/* --- ECAM --- */
+
+static void ecam_read(void *device, uint64_t offset, uint8_t *data, uint32_t len)
+{
+	read_function(find(device, offset >> ECAM_SHIFT), offset % PCI_CONFIG_SPACE_LEN, data, len);
+}
+
+static void ecam_write(void *device, uint64_t offset, const uint8_t *data, uint32_t len)
+{
+	write_function(find(device, offset >> ECAM_SHIFT), offset % PCI_CONFIG_SPACE_LEN, data,
+		       len);
+}
+
+const struct bus_ops pci_ecam_bus_ops = {.read = ecam_read, .write = ecam_write};
+
+/* --- Ports --- */
+
+/* What the data ports mean now; NULL: nothing. *offset is of the byte at `port`. */
+static const struct pci_function *selected(const struct pci_host *host, uint64_t port,
+					   uint64_t *offset)
+{
+	uint32_t address = atomic_load(&host->address);
+
+	*offset = (address & 0xfc) + port - PORT_DATA;
+	return (address & ADDRESS_ENABLE) != 0 ? find(host, address >> 8 & 0xffff) : NULL;
+}
+
+static void ports_read(void *device, uint64_t port, uint8_t *data, uint32_t len)
+{
+	const struct pci_host *host = device;
+	uint64_t offset;
+
+	if (port >= PORT_DATA) {
+		const struct pci_function *function = selected(host, port, &offset);
+
+		read_function(function, offset, data, len);
+	} else if (port == PORT_ADDRESS && len == WORD) {
+		store_le32(data, atomic_load(&host->address));
+	} else {
+		memset(data, 0xff, len);
+	}
+}
+
+static void ports_write(void *device, uint64_t port, const uint8_t *data, uint32_t len)
+{
+	struct pci_host *host = device;
+	uint64_t offset;
+
+	if (port >= PORT_DATA) {
+		const struct pci_function *function = selected(host, port, &offset);
+
+		write_function(function, offset, data, len);
+	} else if (port == PORT_ADDRESS && len == WORD) {
+		atomic_store(&host->address, load_le32(data));
+	}
+}
+
+const struct bus_ops pci_ports_bus_ops = {.read = ports_read, .write = ports_write};
