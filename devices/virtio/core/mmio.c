@@ -122,8 +122,7 @@ static void write_queue(struct virtq_config *config, uint64_t reg, uint32_t valu
 {
 	switch (reg) {
 	case REG_QUEUE_NUM:
-		/* Not cut to a number that may be valid; virtq_start refuses 0. */
-		config->size = value <= VIRTQ_SIZE_MAX ? (uint16_t)value : 0;
+		config->size = virtio_queue_size(value);
 		break;
 	case REG_QUEUE_READY:
 		config->is_ready = value == 1;

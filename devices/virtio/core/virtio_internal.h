@@ -52,6 +52,13 @@ struct virtio_queue *virtio_queue(struct virtio_dev *dev, uint32_t index);
 /* What a driver may write of queue `index`; NULL if there is none, or in another state. */
 struct virtq_config *virtio_queue_config(struct virtio_dev *dev, uint32_t index);
 
+/* A queue's size as the driver writes it: not cut to one that may be valid; virtq_start refuses 0.
+ */
+static inline uint16_t virtio_queue_size(uint32_t value)
+{
+	return value <= VIRTQ_SIZE_MAX ? (uint16_t)value : 0;
+}
+
 /* The device's configuration: what lies beyond it reads as 0, and is not written. */
 void virtio_read_config(const struct virtio_dev *dev, uint64_t offset, uint8_t *data, uint32_t len);
 void virtio_write_config(struct virtio_dev *dev, uint64_t offset, const uint8_t *data,
