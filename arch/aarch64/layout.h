@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "arch/aarch64/cache.h"
+#include "arch/aarch64/gic_frames.h"
 #include "vmm/base/bytes.h"
 
 /*
@@ -18,23 +19,9 @@
  *	            ..0x40000000	GIC, growing downwards from 1 GiB
  *	0x40000000..0x80000000	devices, 4 KiB each, in the order of arch_platform_slots
  *	0x80000000..256 GiB	RAM: system area, kernel, ... initrd, FDT
- *	   256 GiB..512 GiB	left free for what PCI devices map
+ *	   256 GiB..512 GiB	what PCI functions map
  *	   512 GiB..1280 GiB	the rest of the RAM
  */
-
-/* The GIC's frames end here, so that the devices start on a round address. */
-#define LAYOUT_GIC_END UINT64_C(0x40000000)
-
-/* GICv3: the distributor is one 64 KiB frame, a redistributor two [gic-v3 12.8, 12.10]. */
-#define LAYOUT_GICV3_DIST_LEN (64 * KIB)
-#define LAYOUT_GICV3_DIST (LAYOUT_GIC_END - LAYOUT_GICV3_DIST_LEN)
-#define LAYOUT_GICV3_REDIST_LEN (128 * KIB) /* per vCPU; the last one ends at the distributor */
-
-/* GICv2: the distributor is one 4 KiB frame, the CPU interface two [gic-v2 4.1]. */
-#define LAYOUT_GICV2_DIST_LEN (4 * KIB)
-#define LAYOUT_GICV2_DIST (LAYOUT_GIC_END - LAYOUT_GICV2_DIST_LEN)
-#define LAYOUT_GICV2_CPU_LEN (8 * KIB)
-#define LAYOUT_GICV2_CPU (LAYOUT_GICV2_DIST - LAYOUT_GICV2_CPU_LEN)
 
 /* Devices: one 4 KiB page each, the smallest unit a guest can map. */
 #define LAYOUT_DEV_LEN (4 * KIB)
@@ -42,6 +29,10 @@
 #define LAYOUT_RTC UINT64_C(0x40001000)
 #define LAYOUT_SERIAL UINT64_C(0x40002000)
 #define LAYOUT_VIRTIO_MMIO UINT64_C(0x40003000)
+
+/* The configuration spaces of PCI: 256 buses have room, and bus 0 is there. */
+#define LAYOUT_PCI_ECAM UINT64_C(0x70000000)
+#define LAYOUT_PCI_ECAM_LEN UINT64_C(0x100000)
 
 /* RAM starts at 2 GiB, and leaves a hole from 256 to 512 GiB. */
 #define LAYOUT_RAM UINT64_C(0x80000000)
@@ -95,22 +86,6 @@ enum {
 
 enum {
 	ARCH_AARCH64_VCPUS_MAX = 32 /* as ARCH_VCPUS_MAX, which needs this header */
-};
-
-enum gic_version {
-	GIC_NONE,
-	GIC_V2,
-	GIC_V3
-};
-
-/* What the machine has as interrupt controller; for GIC_NONE the rest means nothing. */
-struct gic {
-	enum gic_version version;
-	int fd;
-	uint64_t dist;
-	uint64_t dist_len;
-	uint64_t cpu; /* v3: all redistributors; v2: the CPU interface */
-	uint64_t cpu_len;
 };
 
 /* VMM thread only; immutable once arch_vm_finish has returned. */

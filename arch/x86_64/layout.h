@@ -58,9 +58,10 @@
 #define LAYOUT_VIRTIO_MMIO_LEN UINT64_C(0x1000)
 #define LAYOUT_PCI_MMCONFIG UINT64_C(0xeec00000) /* ECAM of 256 buses; reserved without PCI too */
 #define LAYOUT_PCI_MMCONFIG_LEN UINT64_C(0x10000000)
-#define LAYOUT_IOAPIC UINT64_C(0xfec00000)  /* where KVM's in-kernel IOAPIC answers */
-#define LAYOUT_LAPIC UINT64_C(0xfee00000)   /* reset value of IA32_APIC_BASE */
-#define LAYOUT_KVM_TSS UINT64_C(0xfffbd000) /* 3 pages for KVM's real mode on old Intel [4.36] */
+#define LAYOUT_PCI_ECAM_LEN UINT64_C(0x100000) /* of which bus 0 is there */
+#define LAYOUT_IOAPIC UINT64_C(0xfec00000)     /* where KVM's in-kernel IOAPIC answers */
+#define LAYOUT_LAPIC UINT64_C(0xfee00000)      /* reset value of IA32_APIC_BASE */
+#define LAYOUT_KVM_TSS UINT64_C(0xfffbd000)    /* 3 pages for KVM's real mode on old Intel [4.36] */
 
 /* The 64-bit MMIO gap splits the RAM above 4 GiB. */
 #define LAYOUT_HIGH_RAM_2 UINT64_C(0x100000000)
@@ -69,6 +70,9 @@
 
 /* Linux with 4-level page tables reaches 46 bits of physical address space. */
 #define LAYOUT_RAM_END UINT64_C(0x400000000000)
+
+/* The ports of a PC's PCI bus [pci-3.0 3.2.2.3.2]. */
+#define LAYOUT_PCI_PORTS UINT64_C(0xcf8)
 
 /* The sleep registers of ACPI: two ports that no PC device has. */
 #define LAYOUT_ACPI_SLEEP UINT64_C(0x600)

@@ -8,6 +8,7 @@
 
 #include "arch/arch.h"
 #include "arch/boot.h"
+#include "arch/pci.h"
 #include "arch/state.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/kvm.h"
@@ -99,6 +100,22 @@ bool arch_virtio_slot(size_t index, struct platform_dev *dev)
 		.gsi = 16 + (int)index,
 	};
 	return index < ARCH_FAKE_VIRTIO_SLOTS;
+}
+
+const struct arch_pci arch_pci = {
+	.ecam = 0xe0000000,
+	.ecam_len = 0x100000,
+	.ports = 0xcf8,
+	.window = 256 * GIB,
+	.window_len = 256 * GIB,
+	.msi_gsi = 24,
+};
+
+/* One pin. */
+size_t arch_irqchip_routes(struct kvm_irq_routing_entry out[ARCH_IRQCHIP_ROUTES_MAX])
+{
+	out[0] = (struct kvm_irq_routing_entry){.gsi = 5, .type = KVM_IRQ_ROUTING_IRQCHIP};
+	return 1;
 }
 
 int arch_check_host(int kvm, struct error *err)

@@ -181,6 +181,18 @@ int kvm_ioeventfd(int vm, int eventfd, uint64_t addr, uint32_t value, struct err
 	return kvm_call(vm, KVM_IOEVENTFD, &ioeventfd, "KVM_IOEVENTFD", err);
 }
 
+int kvm_ioeventfd_any(int vm, int eventfd, uint64_t addr, struct error *err)
+{
+	struct kvm_ioeventfd ioeventfd = {.addr = addr, .fd = eventfd};
+
+	return kvm_call(vm, KVM_IOEVENTFD, &ioeventfd, "KVM_IOEVENTFD", err);
+}
+
+int kvm_set_gsi_routing(int vm, struct kvm_irq_routing *routing, struct error *err)
+{
+	return kvm_call(vm, KVM_SET_GSI_ROUTING, routing, "KVM_SET_GSI_ROUTING", err);
+}
+
 int kvm_create_device(int vm, uint32_t type, int *device, struct error *err)
 {
 	struct kvm_create_device create = {.type = type};

@@ -73,6 +73,12 @@ MUST_CHECK int kvm_irqfd(int vm, int eventfd, uint32_t gsi, struct error *err);
  */
 MUST_CHECK int kvm_ioeventfd(int vm, int eventfd, uint64_t addr, uint32_t value, struct error *err);
 
+/* The same for a write of any width and value. */
+MUST_CHECK int kvm_ioeventfd_any(int vm, int eventfd, uint64_t addr, struct error *err);
+
+/* KVM_SET_GSI_ROUTING [4.52]: the whole table, which takes the place of the one before. */
+MUST_CHECK int kvm_set_gsi_routing(int vm, struct kvm_irq_routing *routing, struct error *err);
+
 /* KVM_CREATE_DEVICE [4.79]; KVM_SET_DEVICE_ATTR [4.80]; `attr` is copied from *value by the kernel.
  */
 MUST_CHECK int kvm_create_device(int vm, uint32_t type, int *device, struct error *err);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "arch/pci.h"
 #include "tests/fake/kvm_fake.h"
 #include "vmm/base/bytes.h"
 
@@ -219,4 +220,30 @@ Test(vm, init_fails_with_the_name_of_the_ioctl_that_failed)
 		cr_expect_eq(err.sys, ENOSPC);
 		arch_vm_destroy(&vm);
 	}
+}
+
+/* As in arch/x86/kvm/irq_comm.c: what KVM's own first table has is not to be lost. */
+Test(vm, routes_to_pins_are_those_of_a_new_vm)
+{
+	struct kvm_irq_routing_entry routes[ARCH_IRQCHIP_ROUTES_MAX];
+	const size_t count = arch_irqchip_routes(routes);
+	uint32_t ioapic = 0;
+	uint32_t pic = 0;
+
+	cr_assert_eq(count, 24 + 16);
+	for (size_t i = 0; i < count; i++) {
+		const struct kvm_irq_routing_entry *route = &routes[i];
+
+		cr_expect_eq(route->type, KVM_IRQ_ROUTING_IRQCHIP);
+		if (route->u.irqchip.irqchip == KVM_IRQCHIP_IOAPIC) {
+			cr_expect(route->gsi == ioapic && route->u.irqchip.pin == ioapic);
+			ioapic++;
+		} else {
+			cr_expect(route->gsi == pic && route->u.irqchip.pin == pic % 8);
+			cr_expect_eq(route->u.irqchip.irqchip,
+				     pic < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE);
+			pic++;
+		}
+	}
+	cr_expect(ioapic == 24 && pic == 16 && arch_pci.msi_gsi == 24);
 }

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an architecture says of a PCI bus: where it is, and how its interrupts get to the vCPUs. */
+#ifndef ARCH_PCI_H
+#define ARCH_PCI_H
+
+#include <linux/kvm.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	ARCH_IRQCHIP_ROUTES_MAX = 128
+};
+
+/* Where the PCI bus is, in a machine that has one. Guest ABI. */
+struct arch_pci {
+	uint64_t ecam; /* configuration spaces by memory */
+	uint64_t ecam_len;
+	uint64_t ports;	 /* the same by ports; 0: not on this architecture */
+	uint64_t window; /* for the base addresses of functions */
+	uint64_t window_len;
+	uint32_t msi_gsi; /* the first GSI that is no pin: messages are from here on */
+};
+
+extern const struct arch_pci arch_pci;
+
+/*
+ * The routes from GSIs to pins of the interrupt controller, as KVM has them in a new VM; returns
+ * how many there are.
+ */
+size_t arch_irqchip_routes(struct kvm_irq_routing_entry out[ARCH_IRQCHIP_ROUTES_MAX]);
+
+#endif
