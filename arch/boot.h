@@ -37,6 +37,7 @@ struct boot_info {
 	gpa_t initrd; /* len 0: none */
 	uint64_t initrd_len;
 	const char *cmdline; /* shorter than ARCH_CMDLINE_MAX */
+	bool has_pci;	     /* the bus of arch_pci */
 	struct platform_dev devs[ARCH_PLATFORM_DEVS_MAX];
 	size_t dev_count;
 };

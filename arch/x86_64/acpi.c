@@ -22,6 +22,7 @@ enum {
 	DSDT_MAX = 8192, /* a virtio-mmio device takes about 80 bytes, and there are at most 17 */
 	REVISION_6 = 6,	 /* of DSDT, FADT and MADT in ACPI 6.5 */
 	REVISION_XSDT = 1,
+	REVISION_MCFG = 1,
 	REVISION_RSDP = 2,
 	FADT_MINOR_5 = 5,
 	FADT_VGA_NOT_PRESENT = 1 << 2,
@@ -34,7 +35,7 @@ enum {
 	MADT_LAPIC = 0,
 	MADT_IOAPIC = 1,
 	MADT_LAPIC_ENABLED = 1,
-	XSDT_TABLES = 2,
+	XSDT_TABLES = 3,
 };
 
 struct header {
@@ -117,6 +118,18 @@ struct madt {
 	struct madt_lapic lapic[ARCH_VCPUS_MAX];
 };
 
+/* [pci-firmware-3.3 4.1.2] */
+struct mcfg {
+	struct header header;
+	uint64_t reserved;
+	uint64_t ecam; /* of bus 0 */
+	uint16_t segment;
+	uint8_t bus_first;
+	uint8_t bus_last;
+	uint32_t reserved_entry;
+} __attribute__((packed, aligned(4)));
+
+static_assert(sizeof(struct mcfg) == 60, "[pci-firmware-3.3 4.1.2]");
 static_assert(sizeof(struct header) == 36, "[acpi-6.5 5.2.6]");
 static_assert(sizeof(struct rsdp) == 36, "[acpi-6.5 5.2.5.3]");
 static_assert(offsetof(struct fadt, boot_arch) == 109, "[acpi-6.5 5.2.9]");
@@ -300,6 +313,84 @@ static void add_events(struct aml *aml, const struct boot_info *boot)
 	aml_device_end(aml, device);
 }
 
+/* --- PCI --- */
+
+/* A UUID's first three numbers are little-endian [acpi-6.5 19.6.142]. */
+static const uint8_t uuid_dsm[16] = {0xd0, 0x37, 0xc9, 0xe5, 0x53, 0x35, 0x7a, 0x4d,
+				     0x91, 0x17, 0xea, 0x4d, 0x19, 0xc3, 0x43, 0x4d};
+static const uint8_t uuid_osc[16] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
+				     0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
+
+/* Functions of _DSM [pci-firmware-3.3 4.6]: which there are; that base addresses are to stay. */
+static void add_dsm(struct aml *aml)
+{
+	enum {
+		DSM_WHICH = 0,
+		DSM_KEEP = 5,
+		DSM_HAS = 1 << DSM_WHICH | 1 << DSM_KEEP,
+	};
+	const size_t method = aml_method_begin(aml, "_DSM", 4);
+	const size_t if_pci = aml_if_arg_uuid(aml, 0, uuid_dsm);
+	const size_t if_which = aml_if_arg(aml, 2, DSM_WHICH);
+
+	aml_return_byte(aml, DSM_HAS);
+	aml_if_end(aml, if_which);
+
+	const size_t if_keep = aml_if_arg(aml, 2, DSM_KEEP);
+
+	aml_return_int(aml, 0); /* the guest does not place them anew */
+	aml_if_end(aml, if_keep);
+	aml_if_end(aml, if_pci);
+	aml_return_byte(aml, 0);
+	aml_method_end(aml, method);
+}
+
+/* The guest may control all that it asks for [pci-firmware-3.3 4.5]: nobody else does. */
+static void add_osc(struct aml *aml)
+{
+	enum {
+		OSC_UNKNOWN_UUID = 4
+	};
+	const size_t method = aml_method_begin(aml, "_OSC", 4);
+	const size_t if_pci = aml_if_arg_uuid(aml, 0, uuid_osc);
+
+	aml_return_arg(aml, 3);
+	aml_if_end(aml, if_pci);
+	aml_arg_or(aml, 3, "CDW1", OSC_UNKNOWN_UUID);
+	aml_return_arg(aml, 3);
+	aml_method_end(aml, method);
+}
+
+/* The root of the bus. Its functions have no pins, so that no routing table is needed. */
+static void add_pci(struct aml *aml)
+{
+	const uint16_t ports = LAYOUT_PCI_PORTS;
+	const uint8_t ports_len = 8;
+	const size_t device = aml_device_begin(aml, "_SB_.PC00");
+
+	aml_name_eisaid(aml, "_HID", "PNP0A08");
+	aml_name_eisaid(aml, "_CID", "PNP0A03");
+	aml_name_int(aml, "_UID", 0);
+	aml_name_int(aml, "_SEG", 0);
+	aml_name_int(aml, "_CCA", 1);
+	add_dsm(aml);
+	add_osc(aml);
+
+	const struct aml_crs crs = aml_crs_begin(aml);
+
+	aml_bus_numbers(aml, 0, 0);
+	aml_io(aml, ports, ports_len);
+	aml_memory32(aml, (uint32_t)LAYOUT_PCI_MMCONFIG, (uint32_t)LAYOUT_PCI_ECAM_LEN);
+	aml_memory_window32(aml, (uint32_t)LAYOUT_VIRTIO_MMIO, (uint32_t)LAYOUT_PCI_MMCONFIG - 1);
+	aml_memory_window64(aml, LAYOUT_MMIO64, LAYOUT_MMIO64_END - 1);
+	aml_port_window(aml, 0, ports - 1);
+	aml_port_window(aml, ports + ports_len, UINT16_MAX);
+	aml_crs_end(aml, crs);
+	aml_device_end(aml, device);
+}
+
+/* --- Tables --- */
+
 typedef void (*add_fn)(struct aml *aml, const struct platform_dev *dev);
 
 static void add_devices(struct aml *aml, const struct boot_info *boot, enum platform_kind kind,
@@ -323,6 +414,9 @@ static int put_dsdt(struct sysmem *sys, const struct boot_info *boot, uint64_t *
 
 	aml_init(&aml, dsdt.aml, sizeof(dsdt.aml));
 	add_devices(&aml, boot, PLATFORM_VIRTIO_MMIO, add_virtio);
+	if (boot->has_pci) {
+		add_pci(&aml);
+	}
 	add_devices(&aml, boot, PLATFORM_VMGENID, add_vmgenid);
 	add_devices(&aml, boot, PLATFORM_VMCLOCK, add_vmclock);
 	add_events(&aml, boot);
@@ -388,6 +482,16 @@ static int put_madt(struct sysmem *sys, unsigned vcpu_count, uint64_t *at, struc
 			 err);
 }
 
+static int put_mcfg(struct sysmem *sys, uint64_t *at, struct error *err)
+{
+	struct mcfg mcfg = {
+		.header = header("MCFG", "FCMVMCFG", REVISION_MCFG),
+		.ecam = LAYOUT_PCI_MMCONFIG,
+	};
+
+	return put_table(sys, &mcfg, sizeof(mcfg), at, err);
+}
+
 static int put_rsdp(struct gmem *mem, uint64_t xsdt, struct error *err)
 {
 	enum {
@@ -415,22 +519,25 @@ int acpi_write(struct sysmem *sys, unsigned vcpu_count, const struct boot_info *
 {
 	struct xsdt xsdt = {.header = header("XSDT", "FCMVXSDT", REVISION_XSDT)};
 	uint64_t dsdt = 0;
-	uint64_t fadt = 0;
-	uint64_t madt = 0;
+	uint64_t tables[XSDT_TABLES] = {0};
+	size_t count = 2;
 	uint64_t at = 0;
 
 	if (put_dsdt(sys, boot, &dsdt, err) != 0) {
 		return -1;
 	}
-	if (put_fadt(sys, boot, dsdt, &fadt, err) != 0) {
+	if (put_fadt(sys, boot, dsdt, &tables[0], err) != 0) {
 		return -1;
 	}
-	if (put_madt(sys, vcpu_count, &madt, err) != 0) {
+	if (put_madt(sys, vcpu_count, &tables[1], err) != 0) {
 		return -1;
 	}
-	xsdt.table[0] = fadt;
-	xsdt.table[1] = madt;
-	if (put_table(sys, &xsdt, sizeof(xsdt), &at, err) != 0) {
+	if (boot->has_pci && put_mcfg(sys, &tables[count++], err) != 0) {
+		return -1;
+	}
+	memcpy(xsdt.table, tables, sizeof(tables));
+	if (put_table(sys, &xsdt, offsetof(struct xsdt, table) + count * sizeof(tables[0]), &at,
+		      err) != 0) {
 		return -1;
 	}
 	return put_rsdp(sys->mem, at, err);

@@ -24,6 +24,9 @@ enum {
 	OP_PACKAGE = 0x12,
 	OP_METHOD = 0x14,
 	OP_DUAL_NAME = 0x2e,
+	OP_OR = 0x7d,
+	OP_CREATE_DWORD_FIELD = 0x8a,
+	OP_RETURN = 0xa4,
 	OP_EXTENDED = 0x5b,
 	OP_ARG0 = 0x68,
 	OP_DEVICE = 0x82, /* after OP_EXTENDED */
@@ -40,6 +43,14 @@ enum {
 	RES_IO = 0x47,
 	RES_MEMORY32_FIXED = 0x86,
 	RES_INTERRUPT = 0x89,
+	RES_WINDOW16 = 0x88,
+	RES_WINDOW32 = 0x87,
+	RES_WINDOW64 = 0x8a,
+	RES_TYPE_MEMORY = 0,
+	RES_TYPE_IO = 1,
+	RES_TYPE_BUS = 2,
+	RES_WINDOW_FIXED = 0x0c, /* passed on, from exactly here to exactly there */
+	RES_WINDOW_IO_ALL = 3,
 	RES_IO_DECODE_16 = 1,
 	RES_MEMORY_WRITABLE = 1,
 	RES_INTERRUPT_CONSUMER = 1 << 0,
@@ -182,19 +193,88 @@ void aml_method_end(struct aml *aml, size_t start)
 	package_end(aml, start);
 }
 
-void aml_notify_if(struct aml *aml, uint32_t value, const char *device)
+/* If (argument ==: the value follows. */
+static size_t if_arg(struct aml *aml, unsigned argument)
 {
 	put_u8(aml, OP_IF);
 
 	const size_t start = aml->len;
 
 	put_u8(aml, OP_EQUAL);
-	put_u8(aml, OP_ARG0);
+	put_u8(aml, (uint8_t)(OP_ARG0 + argument));
+	return start;
+}
+
+static void put_buffer(struct aml *aml, const void *bytes, uint8_t len)
+{
+	put_u8(aml, OP_BUFFER);
+
+	const size_t start = aml->len;
+
+	put_int(aml, len);
+	put(aml, bytes, len);
+	package_end(aml, start);
+}
+
+size_t aml_if_arg(struct aml *aml, unsigned argument, uint32_t value)
+{
+	const size_t start = if_arg(aml, argument);
+
 	put_int(aml, value);
+	return start;
+}
+
+size_t aml_if_arg_uuid(struct aml *aml, unsigned argument, const uint8_t uuid[16])
+{
+	const size_t start = if_arg(aml, argument);
+
+	put_buffer(aml, uuid, 16);
+	return start;
+}
+
+void aml_if_end(struct aml *aml, size_t start)
+{
+	package_end(aml, start);
+}
+
+void aml_notify_if(struct aml *aml, uint32_t value, const char *device)
+{
+	const size_t start = aml_if_arg(aml, 0, value);
+
 	put_u8(aml, OP_NOTIFY);
 	put_path(aml, device);
 	put_int(aml, STATE_CHANGED);
-	package_end(aml, start);
+	aml_if_end(aml, start);
+}
+
+void aml_return_int(struct aml *aml, uint32_t value)
+{
+	put_u8(aml, OP_RETURN);
+	put_int(aml, value);
+}
+
+void aml_return_byte(struct aml *aml, uint8_t value)
+{
+	put_u8(aml, OP_RETURN);
+	put_buffer(aml, &value, 1);
+}
+
+void aml_return_arg(struct aml *aml, unsigned argument)
+{
+	put_u8(aml, OP_RETURN);
+	put_u8(aml, (uint8_t)(OP_ARG0 + argument));
+}
+
+void aml_arg_or(struct aml *aml, unsigned argument, const char *name, uint32_t bits)
+{
+	put_u8(aml, OP_CREATE_DWORD_FIELD);
+	put_u8(aml, (uint8_t)(OP_ARG0 + argument));
+	put_int(aml, 0);
+	put_path(aml, name);
+	put_u8(aml, OP_OR);
+	put_path(aml, name);
+	put_int(aml, bits);
+	put_path(aml, name);
 }
 
 static void put_name(struct aml *aml, const char *name)
@@ -299,4 +379,43 @@ void aml_interrupt(struct aml *aml, uint32_t gsi)
 	put_u8(aml, RES_INTERRUPT_CONSUMER | RES_INTERRUPT_EDGE);
 	put_u8(aml, 1); /* one interrupt */
 	put_u32(aml, gsi);
+}
+
+/* Address space descriptors [acpi-6.5 6.4.3.5], with numbers of `width` bytes. */
+static void put_window(struct aml *aml, uint8_t tag, uint8_t width, uint8_t type, uint8_t flags,
+		       uint64_t first, uint64_t last)
+{
+	const uint64_t numbers[] = {0 /* granularity */, first, last, 0 /* translation */,
+				    last - first + 1};
+
+	put_u8(aml, tag);
+	put_u16(aml, (uint16_t)(3 + ARRAY_COUNT(numbers) * width));
+	put_u8(aml, type);
+	put_u8(aml, RES_WINDOW_FIXED);
+	put_u8(aml, flags);
+	for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
+		put(aml, &numbers[i], width);
+	}
+}
+
+void aml_bus_numbers(struct aml *aml, uint16_t first, uint16_t last)
+{
+	put_window(aml, RES_WINDOW16, sizeof(first), RES_TYPE_BUS, 0, first, last);
+}
+
+void aml_port_window(struct aml *aml, uint16_t first, uint16_t last)
+{
+	put_window(aml, RES_WINDOW16, sizeof(first), RES_TYPE_IO, RES_WINDOW_IO_ALL, first, last);
+}
+
+void aml_memory_window32(struct aml *aml, uint32_t first, uint32_t last)
+{
+	put_window(aml, RES_WINDOW32, sizeof(first), RES_TYPE_MEMORY, RES_MEMORY_WRITABLE, first,
+		   last);
+}
+
+void aml_memory_window64(struct aml *aml, uint64_t first, uint64_t last)
+{
+	put_window(aml, RES_WINDOW64, sizeof(first), RES_TYPE_MEMORY, RES_MEMORY_WRITABLE, first,
+		   last);
 }

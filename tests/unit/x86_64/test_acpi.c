@@ -30,12 +30,15 @@ static void add_dev(struct boot_info *boot, enum platform_kind kind, uint64_t ba
 	};
 }
 
+static bool has_pci;
+
 static struct guest with_tables(unsigned vcpu_count, unsigned virtio_count)
 {
 	struct guest guest = guest_new(64);
 	struct sysmem sys = sysmem_init(guest.mem);
 	struct error err = {0};
 
+	guest.boot.has_pci = has_pci;
 	add_dev(&guest.boot, PLATFORM_SERIAL, 0x3f8, 4);
 	add_dev(&guest.boot, PLATFORM_I8042, 0x60, 1);
 	add_dev(&guest.boot, PLATFORM_ACPI_SLEEP, 0x600, PLATFORM_NO_GSI);
@@ -239,7 +242,7 @@ static int run(const char *command)
 }
 
 /* Disassembles all tables and compiles the DSDT again, which finds what the former lets pass. */
-Test(acpi, the_reference_compiler_has_nothing_to_complain_of)
+static void compile(const char *more)
 {
 	char dir[] = "/tmp/squib-acpi-XXXXXX";
 	char command[512];
@@ -252,14 +255,58 @@ Test(acpi, the_reference_compiler_has_nothing_to_complain_of)
 	save_table(&guest, dsdt(&guest), dir, "dsdt");
 	save_table(&guest, xsdt_entry(&guest, 0), dir, "fadt");
 	save_table(&guest, xsdt_entry(&guest, 1), dir, "madt");
+	if (has_pci) {
+		save_table(&guest, xsdt_entry(&guest, 2), dir, "mcfg");
+	}
 	(void)snprintf(command, sizeof(command),
-		       "cd %s && iasl -d dsdt.dat fadt.dat madt.dat >log 2>&1 && "
+		       "cd %s && iasl -d dsdt.dat fadt.dat madt.dat %s >log 2>&1 && "
 		       "iasl -we -vw 6035 dsdt.dsl >>log 2>&1 && "
 		       "grep -q ' 0 Errors, 0 Warnings, 0 Remarks' log && "
 		       "! grep -Eiq 'invalid|mismatch|bad|incorrect' log || { cat log; exit 1; }",
-		       dir);
+		       dir, more);
 	cr_expect_eq(run(command), 0);
 	(void)snprintf(command, sizeof(command), "rm -r %s", dir);
 	cr_expect_eq(run(command), 0);
+	guest_free(&guest);
+}
+
+Test(acpi, the_reference_compiler_has_nothing_to_complain_of)
+{
+	compile("");
+}
+
+Test(acpi, nor_has_it_of_the_pci_bus)
+{
+	has_pci = true;
+	compile("mcfg.dat");
+}
+
+Test(acpi, the_pci_bus_is_in_the_dsdt_and_the_mcfg)
+{
+	/* UUID, function 5, Return (0). */
+	static const uint8_t keep[] = {0xa0, 0x07, 0x93, 0x6a, 0x0a, 0x05, 0xa4, 0x00};
+	/* 64-bit memory: 256 GiB to 512 GiB. */
+	static const uint8_t window[] = {0x8a, 0x2b, 0x00, 0x00, 0x0c, 0x01};
+	struct guest guest = with_tables(1, 0);
+
+	cr_expect_lt(find(&guest, dsdt(&guest), "PC00"), 0);
+	cr_expect_eq(guest_u32(&guest, guest_u64(&guest, RSDP + 24) + 4), 36 + 2 * 8);
+	guest_free(&guest);
+	has_pci = true;
+	guest = with_tables(1, 0);
+	const uint64_t mcfg = xsdt_entry(&guest, 2);
+
+	expect_table(&guest, mcfg, "MCFG", 60);
+	cr_expect_eq(guest_u64(&guest, mcfg + 44), 0xeec00000);
+	cr_expect_eq(guest_u32(&guest, mcfg + 52), 0, "segment 0, bus 0 to 0");
+	cr_expect_gt(find(&guest, dsdt(&guest), "_SB_PC00"), 0);
+	cr_expect_gt(find_bytes(&guest, dsdt(&guest), (const char *)keep, sizeof(keep)), 0);
+
+	const long at = find_bytes(&guest, dsdt(&guest), (const char *)window, sizeof(window));
+
+	cr_assert_gt(at, 0);
+	cr_expect_eq(guest_u64(&guest, dsdt(&guest) + (uint64_t)at + 14), 0x4000000000);
+	cr_expect_eq(guest_u64(&guest, dsdt(&guest) + (uint64_t)at + 22), 0x7fffffffff);
+	cr_expect_eq(guest_u64(&guest, dsdt(&guest) + (uint64_t)at + 38), 0x4000000000);
 	guest_free(&guest);
 }

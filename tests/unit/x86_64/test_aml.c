@@ -154,3 +154,39 @@ Test(aml, a_buffer_that_is_too_small_is_never_overrun_and_always_told)
 		cr_expect_eq(w.bytes[cap], 0xee);
 	}
 }
+
+Test(aml, windows_have_first_last_and_length)
+{
+	struct written w;
+
+	aml_init(&w.aml, w.bytes, sizeof(w.bytes));
+	aml_bus_numbers(&w.aml, 0, 0);
+	aml_port_window(&w.aml, 0xd00, 0xffff);
+	EXPECT_BYTES(&w, 0x88, 13, 0, 2, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0x88, 13, 0, 1,
+		     0x0c, 3, 0, 0, 0, 0x0d, 0xff, 0xff, 0, 0, 0, 0xf3);
+	aml_init(&w.aml, w.bytes, sizeof(w.bytes));
+	aml_memory_window32(&w.aml, 0xc0001000, 0xeebfffff);
+	EXPECT_BYTES(&w, 0x87, 23, 0, 0, 0x0c, 1, 0, 0, 0, 0, 0, 0x10, 0, 0xc0, 0xff, 0xff, 0xbf,
+		     0xee, 0, 0, 0, 0, 0, 0xf0, 0xbf, 0x2e);
+}
+
+/* Method (TEST, 4) { If (Arg0 == Buffer (16)) { Return (Arg3) } ... Return (Buffer (1) {7}) } */
+Test(aml, a_method_compares_and_returns)
+{
+	static const uint8_t uuid[16] = {1, 2, 3};
+	struct written w;
+
+	aml_init(&w.aml, w.bytes, sizeof(w.bytes));
+	const size_t method = aml_method_begin(&w.aml, "TEST", 4);
+	const size_t same = aml_if_arg_uuid(&w.aml, 0, uuid);
+
+	aml_return_arg(&w.aml, 3);
+	aml_if_end(&w.aml, same);
+	aml_arg_or(&w.aml, 3, "WORD", 4);
+	aml_return_byte(&w.aml, 7);
+	aml_method_end(&w.aml, method);
+	EXPECT_BYTES(&w, 0x14, 0x37, 'T', 'E', 'S', 'T', 0x0c, 0xa0, 0x19, 0x93, 0x68, 0x11, 0x13,
+		     0x0a, 16, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xa4, 0x6b, 0x8a,
+		     0x6b, 0x00, 'W', 'O', 'R', 'D', 0x7d, 'W', 'O', 'R', 'D', 0x0a, 4, 'W', 'O',
+		     'R', 'D', 0xa4, 0x11, 3, 0x01, 7);
+}
