@@ -66,6 +66,7 @@ enum platform_kind {
 	PLATFORM_VMGENID,
 	PLATFORM_VMCLOCK,
 	PLATFORM_VIRTIO_MMIO,
+	PLATFORM_VIRTIO_PCI, /* in no table: guests find it on the bus */
 };
 
 enum {
@@ -96,6 +97,7 @@ bool arch_virtio_slot(size_t index, struct platform_dev *dev);
 struct arch_machine {
 	unsigned vcpu_count; /* 1..ARCH_VCPUS_MAX */
 	bool smt;	     /* two threads per core (x86_64 only, checked by the configuration) */
+	bool has_pci;	     /* a PCI bus, whose functions interrupt by messages */
 	bool is_loaded; /* arch/state.h sets what a boot would set: CPUID, MSRs, interrupt pins */
 };
 

@@ -22,6 +22,8 @@ enum {
 	ARCH_GIC_DIST_WORDS = 256,
 	ARCH_GIC_CPU_WORDS = 32,
 	ARCH_GIC_SYSREGS = 16,
+	ARCH_ITS_REGS = 13, /* as in the tables of its_state.c */
+	ARCH_LPI_WORDS = 5,
 };
 
 /* One vCPU. The registers are those that KVM lists, in its order, which is that of loading. */
@@ -47,6 +49,12 @@ struct arch_gic_cpu_state {
 	uint64_t sysregs[ARCH_GIC_SYSREGS]; /* v3: CPU interface */
 };
 
+/* The ITS, and what redistributors have for its interrupts. */
+struct arch_its_state {
+	uint64_t regs[ARCH_ITS_REGS];
+	uint32_t lpis[ARCH_AARCH64_VCPUS_MAX][ARCH_LPI_WORDS];
+};
+
 /* The GIC. The counters are registers of vCPU 0. */
 struct arch_vm_state {
 	uint32_t gic_version; /* 2 or 3 */
@@ -54,6 +62,8 @@ struct arch_vm_state {
 	uint32_t vcpu_count;
 	uint32_t dist[ARCH_GIC_DIST_WORDS];
 	struct arch_gic_cpu_state cpus[ARCH_AARCH64_VCPUS_MAX];
+	bool has_its;
+	struct arch_its_state its;
 };
 
 #endif

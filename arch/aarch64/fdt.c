@@ -10,6 +10,7 @@
  */
 #include "arch/arch.h"
 #include "arch/boot.h"
+#include "arch/pci.h"
 
 #include <libfdt.h>
 #include <stdarg.h>
@@ -24,14 +25,16 @@
 enum {
 	PHANDLE_GIC = 1,
 	PHANDLE_CLOCK = 2,
+	PHANDLE_ITS = 3,
 	PHANDLE_CACHE = 4000, /* and downwards [compat] */
 };
 
 enum {
 	/* A CPU with caches of its own or a device, and all that there is once. */
 	NODE_LEN_MAX = 320,
-	REST_LEN_MAX = (6 << 10) + ARCH_CMDLINE_MAX,
+	REST_LEN_MAX = (7 << 10) + ARCH_CMDLINE_MAX,
 	NAME_LEN = 32,
+	CELLS_MAX = 16,
 	RNG_SEED_LEN = 64, /* [compat] */
 	APB_CLOCK_HZ = 24000000,
 };
@@ -117,15 +120,22 @@ static void put_u64s(struct writer *w, const char *name, const uint64_t *values,
 	}
 }
 
+/* Cells of an array; as many as there are values. */
+static void put_cells(struct writer *w, const char *name, const uint32_t *values, size_t count)
+{
+	fdt32_t cells[CELLS_MAX];
+
+	for (size_t i = 0; i < count; i++) {
+		cells[i] = cpu_to_fdt32(values[i]);
+	}
+	put_bytes(w, name, cells, count * sizeof(cells[0]));
+}
+
 static void put_irq(struct writer *w, int gsi, uint32_t trigger)
 {
-	const fdt32_t cells[] = {
-		cpu_to_fdt32(IRQ_SPI),
-		cpu_to_fdt32((uint32_t)gsi),
-		cpu_to_fdt32(trigger),
-	};
+	const uint32_t cells[] = {IRQ_SPI, (uint32_t)gsi, trigger};
 
-	put_bytes(w, "interrupts", cells, sizeof(cells));
+	put_cells(w, "interrupts", cells, ARRAY_COUNT(cells));
 }
 
 /* --- CPUs and their caches --- */
@@ -258,6 +268,22 @@ static void write_chosen(struct writer *w, const struct boot_info *boot,
 		put_u64(w, "linux,initrd-start", boot->initrd.v);
 		put_u64(w, "linux,initrd-end", boot->initrd.v + boot->initrd_len);
 	}
+	if (boot->has_pci) {
+		put_u32(w, "linux,pci-probe-only", 1); /* base addresses stay */
+	}
+	end_node(w);
+}
+
+static void write_its(struct writer *w, const struct gic *gic)
+{
+	const uint64_t reg[] = {gic->its, LAYOUT_ITS_LEN};
+
+	begin_node(w, "msi-controller@%llx", (unsigned long long)gic->its);
+	put_string(w, "compatible", "arm,gic-v3-its");
+	put_flag(w, "msi-controller");
+	put_u32(w, "#msi-cells", 1);
+	put_u64s(w, "reg", reg, ARRAY_COUNT(reg));
+	put_u32(w, "phandle", PHANDLE_ITS);
 	end_node(w);
 }
 
@@ -269,9 +295,55 @@ static void write_gic(struct writer *w, const struct gic *gic)
 	put_string(w, "compatible", gic->version == GIC_V3 ? "arm,gic-v3" : "arm,gic-400");
 	put_flag(w, "interrupt-controller");
 	put_u32(w, "#interrupt-cells", 3);
-	put_u32(w, "#address-cells", 0); /* no devices below it: no MSI frames */
+	put_u32(w, "#address-cells", gic->has_its ? 2 : 0); /* of devices below it */
 	put_u64s(w, "reg", reg, ARRAY_COUNT(reg));
 	put_u32(w, "phandle", PHANDLE_GIC);
+	if (gic->has_its) {
+		put_u32(w, "#size-cells", 2);
+		put_flag(w, "ranges");
+		write_its(w, gic);
+	}
+	end_node(w);
+}
+
+#define CELLS_OF(value) (uint32_t)((value) >> 32), (uint32_t)(value)
+
+/* [dt-bind host-generic-pci, pci-msi]; the functions have no pins. */
+static void write_pci(struct writer *w)
+{
+	enum {
+		MEMORY32 = 0x02000000,
+		MEMORY64 = 0x03000000,
+		FUNCTIONS = 0x100, /* of one bus */
+	};
+	const uint64_t reg[] = {arch_pci.ecam, arch_pci.ecam_len};
+	const uint64_t low = LAYOUT_VIRTIO_MMIO;
+	/* Its kind and address on the bus, its address, its length. */
+	const uint32_t ranges[] = {
+		MEMORY32,
+		CELLS_OF(low),
+		CELLS_OF(low),
+		CELLS_OF(arch_pci.ecam - low),
+		MEMORY64,
+		CELLS_OF(arch_pci.window),
+		CELLS_OF(arch_pci.window),
+		CELLS_OF(arch_pci.window_len),
+	};
+	const uint32_t buses[] = {0, 0};
+	/* Functions from 0 on are devices from 0 on to the ITS. */
+	const uint32_t msi_map[] = {0, PHANDLE_ITS, 0, FUNCTIONS};
+
+	begin_node(w, "pci@%llx", (unsigned long long)arch_pci.ecam);
+	put_string(w, "compatible", "pci-host-ecam-generic");
+	put_string(w, "device_type", "pci");
+	put_u64s(w, "reg", reg, ARRAY_COUNT(reg));
+	put_u32(w, "#address-cells", 3);
+	put_u32(w, "#size-cells", 2);
+	put_cells(w, "ranges", ranges, ARRAY_COUNT(ranges));
+	put_cells(w, "bus-range", buses, ARRAY_COUNT(buses));
+	put_u32(w, "linux,pci-domain", 0);
+	put_cells(w, "msi-map", msi_map, ARRAY_COUNT(msi_map));
+	put_flag(w, "dma-coherent");
 	end_node(w);
 }
 
@@ -280,7 +352,7 @@ static void write_fixed(struct writer *w)
 {
 	/* secure, non-secure, virtual, hypervisor [dt-bind arm,arch_timer] */
 	static const uint32_t timers[] = {13, 14, 11, 10};
-	fdt32_t cells[3 * ARRAY_COUNT(timers)];
+	uint32_t cells[3 * ARRAY_COUNT(timers)];
 
 	begin_node(w, "psci");
 	put_string(w, "compatible", "arm,psci-0.2");
@@ -288,14 +360,14 @@ static void write_fixed(struct writer *w)
 	end_node(w);
 
 	for (size_t i = 0; i < ARRAY_COUNT(timers); i++) {
-		cells[3 * i] = cpu_to_fdt32(IRQ_PPI);
-		cells[3 * i + 1] = cpu_to_fdt32(timers[i]);
-		cells[3 * i + 2] = cpu_to_fdt32(IRQ_LEVEL_HIGH);
+		cells[3 * i] = IRQ_PPI;
+		cells[3 * i + 1] = timers[i];
+		cells[3 * i + 2] = IRQ_LEVEL_HIGH;
 	}
 	begin_node(w, "timer");
 	put_string(w, "compatible", "arm,armv8-timer");
 	put_flag(w, "always-on");
-	put_bytes(w, "interrupts", cells, sizeof(cells));
+	put_cells(w, "interrupts", cells, ARRAY_COUNT(cells));
 	end_node(w);
 
 	begin_node(w, "apb-pclk");
@@ -348,6 +420,7 @@ static void write_device(struct writer *w, const struct platform_dev *dev)
 				      put_no_more},
 		[PLATFORM_VMCLOCK] = {"ptp", vmclock, sizeof(vmclock), IRQ_EDGE_RISING,
 				      put_no_more},
+		[PLATFORM_VIRTIO_PCI] = {0},
 		[PLATFORM_VIRTIO_MMIO] = {"virtio_mmio", virtio, sizeof(virtio), IRQ_EDGE_RISING,
 					  put_dma_coherent},
 	};
@@ -378,6 +451,9 @@ static void write_tree(struct writer *w, const struct arch_vm *vm, const struct 
 	write_chosen(w, boot, seed);
 	write_gic(w, &vm->gic);
 	write_fixed(w);
+	if (boot->has_pci) {
+		write_pci(w);
+	}
 	for (size_t i = 0; i < boot->dev_count; i++) {
 		write_device(w, &boot->devs[i]);
 	}

@@ -7,6 +7,10 @@
  * for it, so the kinds are tried in order of preference, and only "no such device" leads to the
  * next. The order within a kind is KVM's: frames, number of interrupts, then the initialisation
  * that freezes both [linux Documentation/virt/kvm/devices/arm-vgic*.rst].
+ *
+ * Messages of PCI functions come by an ITS, which is a device of its own to KVM, and a part of
+ * GICv3. A GICv2 would need a frame that turns messages into shared interrupts (GICv2m); KVM has
+ * none, and so few hosts are left that have no GICv3 that squib has none either.
  */
 #include "arch/aarch64/gic.h"
 
@@ -97,7 +101,25 @@ static int create_device(int vm, const struct kind **kind, int *fd, struct error
 	return error_wrap(err, "This host's KVM has neither a GICv3 nor a GICv2 for guests");
 }
 
-int gic_init(struct gic *gic, int vm, unsigned vcpu_count, struct error *err)
+/* Right below the frames of the CPUs. */
+static int make_its(struct gic *gic, int vm, struct error *err)
+{
+	AUTO_FD fd = -1;
+
+	gic->its = gic->cpu - LAYOUT_ITS_LEN;
+	if (kvm_create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS, &fd, err) < 0 ||
+	    kvm_set_device_attr(fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_ITS_ADDR_TYPE, &gic->its,
+				err) < 0 ||
+	    kvm_set_device_attr(fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL,
+				err) < 0) {
+		return error_wrap(err, "Cannot create the ITS, which PCI needs");
+	}
+	gic->its_fd = fd_take(&fd);
+	gic->has_its = true;
+	return 0;
+}
+
+int gic_init(struct gic *gic, int vm, unsigned vcpu_count, bool has_its, struct error *err)
 {
 	const struct kind *kind = &kinds[0];
 	AUTO_FD fd = -1;
@@ -106,8 +128,14 @@ int gic_init(struct gic *gic, int vm, unsigned vcpu_count, struct error *err)
 	if (create_device(vm, &kind, &fd, err) < 0) {
 		return -1;
 	}
+	if (has_its && kind->version != GIC_V3) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "This host's KVM has only a %s for guests, which takes no message "
+				 "interrupts, as PCI needs: leave out --enable-pci",
+				 kind->name);
+	}
 	uint64_t cpu_len = kind->cpu_len + kind->cpu_len_each * vcpu_count;
-	const struct gic made = {
+	struct gic made = {
 		.version = kind->version,
 		.fd = fd,
 		.dist = kind->dist,
@@ -116,7 +144,7 @@ int gic_init(struct gic *gic, int vm, unsigned vcpu_count, struct error *err)
 		.cpu_len = cpu_len,
 	};
 
-	if (configure(&made, kind, err) < 0) {
+	if (configure(&made, kind, err) < 0 || (has_its && make_its(&made, vm, err) < 0)) {
 		return -1;
 	}
 	*gic = made;
@@ -127,6 +155,9 @@ int gic_init(struct gic *gic, int vm, unsigned vcpu_count, struct error *err)
 void gic_destroy(struct gic *gic)
 {
 	if (gic->version != GIC_NONE) {
+		if (gic->has_its) {
+			fd_close(&gic->its_fd);
+		}
 		fd_close(&gic->fd);
 		gic->version = GIC_NONE;
 	}

@@ -14,14 +14,15 @@
  * such group: what is pending by its line is so again when the line's owner says so. All lines of
  * squib's devices are edges, and KVM's timers look at theirs when the vCPU goes on.
  *
- * There is no ITS, hence no LPIs: no tables in guest memory, and nothing in the redistributors'
- * registers for them (GICR_CTLR, GICR_PROPBASER, GICR_PENDBASER).
+ * What message interrupts are by is in its_state.c.
  */
 #include "arch/state.h"
 
 #include <assert.h>
 #include <errno.h>
 
+#include "arch/aarch64/gic.h"
+#include "arch/aarch64/its_state.h"
 #include "arch/aarch64/kvm_arm.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/kvm.h"
@@ -240,8 +241,8 @@ static void *value_of(const struct cursor *cursor, const struct row *row, uint32
 			      : (void *)&cursor->words[word];
 }
 
-/* How the attributes name a vCPU: by its affinities, by its index on a GICv2. */
-static uint64_t cpu_attr(const struct arch_vm *vm, unsigned index)
+/* By its affinities, by its index on a GICv2. */
+uint64_t gic_cpu_attr(const struct arch_vm *vm, unsigned index)
 {
 	uint64_t mpidr = vm->mpidr[index];
 
@@ -292,12 +293,13 @@ int arch_vm_save(const struct arch_vm *vm, struct arch_vm_state *state, struct e
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		cursor = cpu_cursor(state, i);
 		cursor.device = vm->gic.fd;
-		cursor.cpu = cpu_attr(vm, i);
+		cursor.cpu = gic_cpu_attr(vm, i);
 		if (save_rows(cursor, rows->cpu, rows->cpu_count, err) < 0) {
 			return error_wrap(err, "vCPU %u", i);
 		}
 	}
-	return 0;
+	state->has_its = vm->gic.has_its;
+	return state->has_its ? its_save(vm, &state->its, err) : 0;
 }
 
 /* --- Loading --- */
@@ -324,6 +326,11 @@ static int check_state(const struct arch_vm *vm, const struct arch_vm_state *sta
 		return error_set(err, ERR_CORRUPT,
 				 "The state has a GIC with %u interrupts, and a machine has %d",
 				 state->intids, LAYOUT_INTIDS);
+	}
+	if (state->has_its != vm->gic.has_its) {
+		return error_set(err, ERR_CORRUPT, "The state has %s, and the machine %s",
+				 state->has_its ? "an ITS" : "no ITS",
+				 vm->gic.has_its ? "has one" : "has none");
 	}
 	if (state->vcpu_count != vm->vcpu_count) {
 		return error_set(err, ERR_CORRUPT,
@@ -406,12 +413,12 @@ int arch_vm_load(struct arch_vm *vm, const struct arch_vm_state *state,
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		cursor = cpu_cursor(mutable_state, i);
 		cursor.device = vm->gic.fd;
-		cursor.cpu = cpu_attr(vm, i);
+		cursor.cpu = gic_cpu_attr(vm, i);
 		if (load_rows(cursor, rows->cpu, rows->cpu_count, err) < 0) {
 			return error_wrap(err, "vCPU %u", i);
 		}
 	}
-	return 0;
+	return state->has_its ? its_load(vm, &state->its, err) : 0;
 }
 
 /* --- The file --- */
@@ -436,7 +443,7 @@ static void code_rows(struct codec *codec, struct cursor cursor, const struct ro
 void arch_vm_state_codec(struct codec *codec, struct arch_vm_state *state)
 {
 	static const struct codec_section section = {
-		.tag = CODEC_TAG('G', 'I', 'C', ' '), .version = 1, .name = "GIC"};
+		.tag = CODEC_TAG('G', 'I', 'C', ' '), .version = 2, .name = "GIC"};
 
 	if (!codec_section_begin(codec, &section)) {
 		return;
@@ -452,5 +459,9 @@ void arch_vm_state_codec(struct codec *codec, struct arch_vm_state *state)
 		code_rows(codec, cpu_cursor(state, i), rows->cpu, rows->cpu_count);
 		codec_end(codec);
 	}
+	codec_bool(codec, "has_its", &state->has_its); /* since version 2 */
 	codec_section_end(codec);
+	if (state->has_its) {
+		its_state_codec(codec, &state->its, state->vcpu_count);
+	}
 }

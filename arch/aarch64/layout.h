@@ -96,6 +96,7 @@ struct arch_vm {
 	bool has_vcpu_events;	 /* KVM can save and load a pending SError (Linux 4.19) */
 	bool has_steal_time;	 /* KVM can tell a guest how long its vCPUs waited (Linux 5.10) */
 	bool is_loaded;
+	bool has_pci;
 	struct gic gic;
 	uint64_t mpidr[ARCH_AARCH64_VCPUS_MAX]; /* by arch_vcpu_init */
 	struct cache_list caches;

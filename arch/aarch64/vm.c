@@ -142,6 +142,7 @@ int arch_vm_init(struct arch_vm *vm, int kvm, int vm_fd, const struct arch_machi
 		.has_vcpu_events = kvm_check_extension(kvm, KVM_CAP_VCPU_EVENTS) != 0,
 		.has_steal_time = kvm_check_extension(kvm, KVM_CAP_STEAL_TIME) != 0,
 		.is_loaded = machine->is_loaded,
+		.has_pci = machine->has_pci,
 	};
 	if (!machine->is_loaded) {
 		cache_read(CACHE_SYSFS, &vm->caches); /* for the device tree */
@@ -159,7 +160,7 @@ int arch_vm_init(struct arch_vm *vm, int kvm, int vm_fd, const struct arch_machi
 
 int arch_vm_finish(struct arch_vm *vm, struct error *err)
 {
-	return gic_init(&vm->gic, vm->fd, vm->vcpu_count, err);
+	return gic_init(&vm->gic, vm->fd, vm->vcpu_count, vm->has_pci, err);
 }
 
 void arch_vm_destroy(struct arch_vm *vm)

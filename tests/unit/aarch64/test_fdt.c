@@ -26,8 +26,9 @@ static const struct cache_list usual_caches = {
 		    {3, CACHE_UNIFIED, 32 << 20, 64, 32768, 64}},
 };
 
-static const struct gic gic_v3 = {GIC_V3, -1, 0x3fff0000, 0x10000, 0x3ff70000, 0x80000};
-static const struct gic gic_v2 = {GIC_V2, -1, 0x3ffff000, 0x1000, 0x3fffd000, 0x2000};
+static const struct gic gic_v3 = {GIC_V3,  -1,	  0x3fff0000, 0x10000, 0x3ff70000,
+				  0x80000, false, -1,	      0};
+static const struct gic gic_v2 = {GIC_V2, -1, 0x3ffff000, 0x1000, 0x3fffd000, 0x2000, false, -1, 0};
 
 /* `vcpus` vCPUs numbered as KVM does: 16 per cluster. */
 static struct machine *machine_new(uint64_t ram_len, unsigned vcpus)
@@ -370,9 +371,40 @@ Test(fdt, the_largest_machine_fits)
 	free(m);
 }
 
-Test(fdt, dtc_has_nothing_to_warn_about)
+static void add_pci(struct machine *m)
 {
-	struct machine *m = largest_machine();
+	m->boot.has_pci = true;
+	m->vm.gic.has_its = true;
+	m->vm.gic.its = m->vm.gic.cpu - LAYOUT_ITS_LEN;
+}
+
+Test(fdt, a_pci_bus_has_windows_and_tells_who_takes_its_messages)
+{
+	static const char its[] = "/interrupt-controller@3fff0000/msi-controller@3ff50000";
+	static const char pci[] = "/pci@70000000";
+	struct machine *m = machine_new(GIB, 1);
+
+	write_fdt(m);
+	cr_expect_lt(fdt_path_offset(m->fdt, pci), 0);
+	cr_expect_lt(fdt_path_offset(m->fdt, its), 0);
+	add_pci(m);
+	write_fdt(m);
+	EXPECT_CELLS(m, "/chosen", "linux,pci-probe-only", 1);
+	expect_string(m, its, "compatible", "arm,gic-v3-its");
+	EXPECT_CELLS(m, its, "reg", 0, 0x3ff50000, 0, 0x20000);
+	EXPECT_CELLS(m, its, "#msi-cells", 1);
+	EXPECT_CELLS(m, its, "phandle", 3);
+	expect_string(m, pci, "compatible", "pci-host-ecam-generic");
+	EXPECT_CELLS(m, pci, "reg", 0, 0x70000000, 0, 0x100000);
+	EXPECT_CELLS(m, pci, "bus-range", 0, 0);
+	EXPECT_CELLS(m, pci, "msi-map", 0, 3, 0, 0x100);
+	EXPECT_CELLS(m, pci, "ranges", 0x02000000, 0, 0x40003000, 0, 0x40003000, 0, 0x2fffd000,
+		     0x03000000, 0x40, 0, 0x40, 0, 0x40, 0);
+	free(m);
+}
+
+static void compile(struct machine *m)
+{
 	char path[] = "/tmp/squib-fdt-XXXXXX";
 	char command[128];
 	AUTO_FD fd = mkstemp(path);
@@ -389,6 +421,16 @@ Test(fdt, dtc_has_nothing_to_warn_about)
 	cr_expect_eq(pclose(warnings), 0, "dtc must be installed");
 	unlink(path);
 	free(m);
+}
+
+Test(fdt, dtc_has_nothing_to_warn_about)
+{
+	struct machine *m = largest_machine();
+
+	compile(m);
+	m = largest_machine();
+	add_pci(m);
+	compile(m);
 }
 
 Test(fdt, a_machine_without_room_for_it_is_an_error)

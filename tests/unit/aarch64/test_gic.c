@@ -35,6 +35,7 @@ static int answer_create(int fd, unsigned long request, void *arg)
 	(void)request;
 	cr_expect_eq(fd, VM);
 	if ((create->type == KVM_DEV_TYPE_ARM_VGIC_V3 && has_v3) ||
+	    (create->type == KVM_DEV_TYPE_ARM_VGIC_ITS && has_v3) ||
 	    (create->type == KVM_DEV_TYPE_ARM_VGIC_V2 && has_v2)) {
 		create->fd = (uint32_t)eventfd(0, EFD_CLOEXEC);
 		return 0;
@@ -96,7 +97,7 @@ Test(gic, version_3_is_preferred_and_has_a_redistributor_per_vcpu)
 	};
 
 	script(true, true, 0);
-	cr_assert_eq(gic_init(&gic, VM, 5, &err), 0);
+	cr_assert_eq(gic_init(&gic, VM, 5, false, &err), 0);
 	cr_assert_eq(gic.version, GIC_V3);
 	cr_assert_eq(gic.dist, 0x3fff0000);
 	cr_assert_eq(gic.dist_len, 0x10000);
@@ -118,7 +119,7 @@ Test(gic, version_2_is_the_fallback)
 	};
 
 	script(false, true, 0);
-	cr_assert_eq(gic_init(&gic, VM, 5, &err), 0);
+	cr_assert_eq(gic_init(&gic, VM, 5, false, &err), 0);
 	cr_assert_eq(err.kind, ERR_NONE);
 	cr_assert_eq(gic.version, GIC_V2);
 	cr_assert_eq(gic.dist_len, 0x1000);
@@ -133,7 +134,7 @@ Test(gic, a_host_with_neither_is_told_so)
 	struct error err = {0};
 
 	script(false, false, 0);
-	cr_assert_eq(gic_init(&gic, VM, 1, &err), -1);
+	cr_assert_eq(gic_init(&gic, VM, 1, false, &err), -1);
 	cr_assert_eq(gic.version, GIC_NONE);
 	cr_assert_not_null(strstr(err.msg, "neither a GICv3 nor a GICv2"), "%s", err.msg);
 	cr_assert_eq(kvm_fake_count(KVM_CREATE_DEVICE), 2);
@@ -146,7 +147,7 @@ Test(gic, another_failure_than_its_absence_does_not_try_the_next)
 
 	script(true, true, 0);
 	kvm_fake_fail(KVM_CREATE_DEVICE, 1, EMFILE);
-	cr_assert_eq(gic_init(&gic, VM, 1, &err), -1);
+	cr_assert_eq(gic_init(&gic, VM, 1, false, &err), -1);
 	cr_assert_eq(err.sys, EMFILE);
 	cr_assert_eq(kvm_fake_count(KVM_CREATE_DEVICE), 1);
 }
@@ -162,7 +163,7 @@ Test(gic, each_failing_step_is_named_and_leaks_nothing)
 		struct error err = {0};
 
 		script(true, true, (int)i + 1);
-		cr_expect_eq(gic_init(&gic, VM, 1, &err), -1);
+		cr_expect_eq(gic_init(&gic, VM, 1, false, &err), -1);
 		cr_expect_not_null(strstr(err.msg, steps[i]), "%s", err.msg);
 		cr_expect_eq(gic.version, GIC_NONE);
 		gic_destroy(&gic);
@@ -177,10 +178,55 @@ Test(gic, destroying_closes_the_descriptor_once)
 	unsigned before = kvm_fake_open_fds();
 
 	script(true, true, 0);
-	cr_assert_eq(gic_init(&gic, VM, 1, &err), 0);
+	cr_assert_eq(gic_init(&gic, VM, 1, false, &err), 0);
 	cr_assert_eq(kvm_fake_open_fds(), before + 1);
 	gic_destroy(&gic);
 	cr_assert_eq(kvm_fake_open_fds(), before);
 	gic_destroy(&gic);
 	cr_assert_eq(kvm_fake_open_fds(), before);
+}
+
+/* The address of the ITS is right below the redistributors. */
+Test(gic, an_its_takes_messages)
+{
+	struct gic gic;
+	struct error err = {0};
+	unsigned before = kvm_fake_open_fds();
+	const struct attr expected[] = {
+		{KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_DIST, 0x3fff0000},
+		{KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST, 0x3ff50000},
+		{KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, 128},
+		{KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, 0},
+		{KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_ITS_ADDR_TYPE, 0x3ff30000},
+		{KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, 0},
+	};
+
+	script(true, true, 0);
+	cr_assert_eq(gic_init(&gic, VM, 5, true, &err), 0, "%s", err.msg);
+	cr_expect(gic.has_its && gic.its == 0x3ff30000);
+	expect_attrs(expected, ARRAY_COUNT(expected));
+	gic_destroy(&gic);
+	for (int failing = 5; failing <= 6; failing++) {
+		error_clear(&err);
+		script(true, true, failing);
+		cr_expect_eq(gic_init(&gic, VM, 5, true, &err), -1);
+		cr_expect_not_null(strstr(err.msg, "Cannot create the ITS"), "%s", err.msg);
+		cr_expect_eq(gic.version, GIC_NONE);
+		gic_destroy(&gic);
+	}
+	cr_expect_eq(kvm_fake_open_fds(), before);
+}
+
+Test(gic, version_2_takes_none)
+{
+	struct gic gic;
+	struct error err = {0};
+	unsigned before = kvm_fake_open_fds();
+
+	script(false, true, 0);
+	cr_assert_eq(gic_init(&gic, VM, 1, true, &err), -1);
+	cr_expect_eq(err.kind, ERR_NOT_SUPPORTED);
+	cr_expect_str_eq(err.msg, "This host's KVM has only a GICv2 for guests, which takes no "
+				  "message interrupts, as PCI needs: leave out --enable-pci");
+	cr_expect_eq(kvm_fake_open_fds(), before);
 }

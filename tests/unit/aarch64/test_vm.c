@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* arch/aarch64/vm.c: the memory map, the slots, and what KVM is asked. */
 #include "arch/arch.h"
+#include "arch/pci.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -220,4 +221,18 @@ Test(vm, a_refused_capability_fails_the_start)
 	kvm_fake_fail(KVM_ENABLE_CAP, 1, EPERM);
 	cr_assert_eq(arch_vm_init(&vm, KVM, VM, &machine, &err), -1);
 	cr_assert_eq(err.sys, EPERM);
+}
+
+/* As in arch/arm64/kvm/vgic/vgic-irqfd.c: what KVM's own first table has is not to be lost. */
+Test(vm, routes_to_pins_are_those_of_a_new_vm)
+{
+	struct kvm_irq_routing_entry routes[ARCH_IRQCHIP_ROUTES_MAX];
+
+	cr_assert_eq(arch_irqchip_routes(routes), LAYOUT_GSIS);
+	for (uint32_t i = 0; i < LAYOUT_GSIS; i++) {
+		cr_expect(routes[i].gsi == i && routes[i].u.irqchip.pin == i);
+		cr_expect(routes[i].type == KVM_IRQ_ROUTING_IRQCHIP);
+		cr_expect_eq(routes[i].u.irqchip.irqchip, 0);
+	}
+	cr_expect_eq(arch_pci.msi_gsi, LAYOUT_GSIS);
 }
