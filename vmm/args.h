@@ -25,7 +25,7 @@ struct args {
 	const char *metadata;	  /* read and checked, for the metadata service to come */
 	uint64_t mmds_size_limit; /* bytes; UINT64_MAX: as api_payload_max */
 	const char *metrics_path;
-	bool enable_pci; /* nothing follows from it but a warning */
+	bool enable_pci;
 	bool boot_timer;
 	bool no_seccomp;
 	const char *seccomp_filter;

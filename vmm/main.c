@@ -309,10 +309,6 @@ static int run(struct process *process, struct error *err)
 		       resource_metric_groups(groups, ARRAY_COUNT(groups)));
 	signals_set_telemetry(&process->telemetry);
 	log_info("Running Firecracker-compatible squib v" SQUIB_VERSION);
-	if (process->args.enable_pci) {
-		log_warn("--enable-pci: this build of squib has no PCI transport yet, so virtio "
-			 "devices are on MMIO, and nothing can be plugged into a running machine.");
-	}
 	if (signals_setup(err) < 0 || evloop_init(&process->loop, err) < 0) {
 		return -1;
 	}
@@ -322,6 +318,7 @@ static int run(struct process *process, struct error *err)
 	controller->telemetry = &process->telemetry;
 	controller->confine = &process->confine;
 	controller->has_boot_timer = process->args.boot_timer;
+	controller->has_pci = process->args.enable_pci;
 	process->microvm.metadata_max = process->args.mmds_size_limit != UINT64_MAX
 						? process->args.mmds_size_limit
 						: process->args.api_payload_max;

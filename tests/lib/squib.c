@@ -138,8 +138,13 @@ static bool serve(struct squib *squib, const char *const *more)
 	const char *args[ARGS_MAX + 1] = {"--api-sock", SOCKET, "--log-path", "log"};
 	char path[PATH_LEN];
 
-	for (size_t i = 0; more != NULL && more[i] != NULL && i + 4 < ARGS_MAX; i++) {
-		args[i + 4] = more[i];
+	size_t count = 4;
+
+	if (squib->flag != NULL) {
+		args[count++] = squib->flag;
+	}
+	for (; more != NULL && *more != NULL && count < ARGS_MAX; more++) {
+		args[count++] = *more;
 	}
 	squib_path(squib, SOCKET, path);
 	unlink(path);

@@ -30,12 +30,13 @@ enum {
 
 struct squib {
 	char dir[PATH_LEN];
-	pid_t pid;  /* 0: not running */
-	int status; /* once it has ended: its exit status, or KILLED_BY + signal */
-	int in;	    /* standard input of the next start, which closes it; -1: /dev/null */
-	int out;    /* standard output and error likewise; -1: the file "out" */
-	int typing; /* the other end of `in`: what is written there is typed; -1: none */
-	int api;    /* a connection to the API; -1: none */
+	pid_t pid;	  /* 0: not running */
+	int status;	  /* once it has ended: its exit status, or KILLED_BY + signal */
+	int in;		  /* standard input of the next start, which closes it; -1: /dev/null */
+	int out;	  /* standard output and error likewise; -1: the file "out" */
+	int typing;	  /* the other end of `in`: what is written there is typed; -1: none */
+	const char *flag; /* of each start with an API, besides its arguments; NULL: none */
+	int api;	  /* a connection to the API; -1: none */
 	size_t matched[SQUIB_TEXTS]; /* what comes before was consumed by squib_expect */
 	uint64_t deadline_ms;	     /* of the test */
 	char failure[MESSAGE_LEN];

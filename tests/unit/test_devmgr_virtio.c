@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "arch/pci.h"
 #include "devices/virtio/core/mmio.h"
 #include "tests/fake/arch_fake.h"
 #include "tests/fake/kvm_fake.h"
@@ -35,6 +36,7 @@ static struct net_interface net;
 static struct microvm microvm;
 static struct vm_config *const config = &microvm.config;
 static unsigned fds;
+static bool on_pci;
 
 static struct kvm_irqfd irqfds[CALLS_MAX];
 static unsigned irqfd_count;
@@ -110,6 +112,9 @@ static int attach(struct error *err)
 	cr_assert(cmdline_init(&cmdline, "quiet", err) == 0);
 	irqfd_count = 0;
 	ioeventfd_count = 0;
+	if (on_pci && devmgr_attach_pci(&at, err) < 0) {
+		return -1;
+	}
 	for (size_t i = 0; resources[i] != NULL; i++) {
 		if (resources[i]->attach != NULL && resources[i]->attach(&microvm, &at, err) < 0) {
 			return -1;
@@ -243,7 +248,7 @@ Test(devmgr_virtio, drives_and_interfaces_count_under_their_names)
 	end();
 }
 
-Test(devmgr_virtio, each_ioctl_may_fail)
+static void try_each_failure(void)
 {
 	static const unsigned long requests[] = {KVM_IRQFD, KVM_IOEVENTFD};
 	struct error err = {0};
@@ -264,8 +269,19 @@ Test(devmgr_virtio, each_ioctl_may_fail)
 	}
 	kvm_fake_fail(KVM_IRQFD, 3, EPERM);
 	cr_expect(attach(&err) == -1);
-	cr_expect_eq(strncmp(err.msg, "Cannot attach the drive data: ", 30), 0, "%s", err.msg);
+	cr_expect_eq(strncmp(err.msg, "Cannot attach the ", 18), 0, "%s", err.msg);
 	end();
+}
+
+Test(devmgr_virtio, each_ioctl_may_fail)
+{
+	try_each_failure();
+}
+
+Test(devmgr_virtio, each_ioctl_may_fail_on_pci)
+{
+	on_pci = true;
+	try_each_failure();
 }
 
 Test(devmgr_virtio, more_devices_than_interrupts_are_refused)
@@ -306,5 +322,71 @@ Test(devmgr_virtio, a_machine_without_devices_has_none)
 	cr_assert(attach(&err) == 0, "%s", err.msg);
 	cr_expect(boot.dev_count == 0 && vm.mmio.count == 0 && devmgr.slots[0] == NULL);
 	end();
+	end();
+}
+
+/* --- PCI --- */
+
+static uint32_t read_pci(unsigned slot, unsigned reg)
+{
+	return read_register(arch_pci.ecam + (slot << 15) + reg);
+}
+
+Test(devmgr_virtio, on_pci_each_device_is_a_function_in_the_known_order)
+{
+	static const uint16_t ids[] = {0x1045, 0x1042, 0x1042, 0x1041, 0x1053, 0x1044};
+	struct error err = {0};
+	unsigned at = 0;
+	unsigned gsi_at = 0;
+
+	on_pci = true;
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	cr_expect(boot.has_pci && boot.dev_count == 0, "guests are told of the bus alone");
+	cr_expect_str_eq(cmdline.kernel, "quiet root=/dev/vda ro");
+	cr_expect_eq(read_pci(0, 0), 0x0d578086);
+	for (unsigned i = 0; i < ARRAY_COUNT(ids); i++) {
+		uint64_t base = arch_pci.window + i * UINT64_C(0x80000);
+
+		cr_expect_eq(read_pci(i + 1, 0), (uint32_t)ids[i] << 16 | 0x1af4);
+		cr_expect_eq(read_pci(i + 1, 0x10), (uint32_t)base | 4);
+		cr_expect_eq(read_pci(i + 1, 0x14), (uint32_t)(base >> 32));
+		cr_expect_eq(read_register(base), UINT32_MAX, "not mapped yet");
+		for (unsigned q = 0; q < devmgr.slots[i]->dev->queue_count; q++) {
+			const struct kvm_ioeventfd *event = &ioeventfds[at++];
+
+			cr_expect_eq(event->addr, base + 0x6000 + UINT64_C(4) * q);
+			cr_expect(event->len == 0 && event->flags == 0, "any write");
+			cr_expect_eq(event->fd, devmgr.slots[i]->dev->queues[q].kick.fd);
+		}
+		for (unsigned v = 0; v <= devmgr.slots[i]->dev->queue_count; v++) {
+			cr_expect_eq(irqfds[gsi_at++].gsi, arch_pci.msi_gsi + i * 33 + v);
+		}
+	}
+	cr_expect(at == ioeventfd_count && gsi_at == irqfd_count);
+	cr_expect_eq(read_pci((unsigned)ARRAY_COUNT(ids) + 1, 0), UINT32_MAX);
+	end();
+}
+
+Test(devmgr_virtio, a_full_bus_is_told)
+{
+	enum {
+		FULL = 31 - 4
+	};
+	static struct drive many[FULL + 1];
+	struct error err = {0};
+
+	on_pci = true;
+	for (size_t i = 0; i < ARRAY_COUNT(many); i++) {
+		many[i] = drives[1];
+	}
+	config->drives = many;
+	config->drive_count = FULL;
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	cr_expect_not_null(devmgr.slots[30]);
+	end();
+	config->drive_count++;
+	cr_assert(attach(&err) == -1);
+	cr_expect_str_eq(err.msg, "Cannot attach the entropy device: Could not find an available "
+				  "device slot on the PCI bus. It has 31.");
 	end();
 }

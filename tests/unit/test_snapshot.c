@@ -304,11 +304,12 @@ Test(snapshot, each_byte_of_the_state_may_be_any_to_its_reader)
 	}
 }
 
-/* ... and the machine loads, or the process is as it was. */
-Test(snapshot, bytes_of_the_state_may_be_any_to_a_machine)
+/*
+ * ... and the machine loads, or the process is as it was. A machine takes its time: not each byte,
+ * but bytes of all fields over the flips.
+ */
+static void spoil_machine(size_t stride)
 {
-	/* A machine takes its time: not each byte, but bytes of all fields over the flips. */
-	const size_t stride = 11;
 	static const uint8_t flips[] = {1, 0x80, 0xff};
 	AUTO_FREE char *state = NULL;
 	struct error err = {0};
@@ -331,6 +332,38 @@ Test(snapshot, bytes_of_the_state_may_be_any_to_a_machine)
 			api_bed_expect_same(&before, "a spoilt state");
 		}
 		free(response.body);
+	}
+}
+
+Test(snapshot, bytes_of_the_state_may_be_any_to_a_machine)
+{
+	spoil_machine(11);
+}
+
+Test(snapshot, bytes_of_the_state_may_be_any_to_a_machine_with_pci)
+{
+	api_bed.microvm.controller.has_pci = true;
+	spoil_machine(23);
+}
+
+/* The flag of the process that loads does not matter: the guest knows where its devices are. */
+Test(snapshot, a_machine_keeps_its_bus)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct devmgr *devmgr = &api_bed.microvm.controller.machine.devmgr;
+
+		api_bed.microvm.controller.has_pci = i == 1;
+		make_machine();
+		cr_assert_eq(devmgr->has_pci, i == 1);
+		api_bed_expect("PUT /snapshot/create", create, NULL);
+		renew();
+		api_bed.microvm.controller.has_pci = i == 0;
+		api_bed_expect("PUT /snapshot/load", load, NULL);
+		expect_loaded();
+		cr_expect_eq(devmgr->has_pci, i == 1);
+		cr_expect_eq(devmgr->slots[0]->place.kind,
+			     i == 1 ? PLATFORM_VIRTIO_PCI : PLATFORM_VIRTIO_MMIO);
+		renew();
 	}
 }
 

@@ -276,9 +276,10 @@ Test(virtio_pci, registers_have_one_width)
 	static const struct {
 		uint64_t reg;
 		uint32_t len;
-	} none[] = {{0, 2}, {0, 8}, {0x10, 4}, {0x12, 1}, {0x14, 2}, {0x14, 4}, {0x16, 4},
-		    {0x18, 1}, {0x20, 2}, {0x24, 8}, {0x01, 4}, {0x38, 4}, {0x1fff, 1}, {0x2000, 2},
-		    {0x2001, 1}, {0x5fff, 2}, {0x47fff, 8}, {0x48800, 4}, {0x7fff8, 8}};
+	} none[] = {{0, 2},	 {0, 8},       {0x10, 4},    {0x12, 1},	  {0x14, 2},
+		    {0x14, 4},	 {0x16, 4},    {0x18, 1},    {0x20, 2},	  {0x24, 8},
+		    {0x01, 4},	 {0x38, 4},    {0x1fff, 1},  {0x2000, 2}, {0x2001, 1},
+		    {0x5fff, 2}, {0x47fff, 8}, {0x48800, 4}, {0x7fff8, 8}};
 
 	go_to(DRIVER_OK);
 	open_vectors();
@@ -395,8 +396,9 @@ Test(virtio_pci, the_window_can_be_reached_without_mapping_it)
 	static const struct {
 		uint8_t bar;
 		uint32_t offset, len;
-	} none[] = {{1, 0x14, 1}, {0, 0x14, 0}, {0, 0x14, 3}, {0, 0x14, 8}, {0, 0x14, UINT32_MAX},
-		    {0, 0x80000, 1}, {0, 0x7ffff, 2}, {0, UINT32_MAX, 4}, {0xff, 0, 4}};
+	} none[] = {{1, 0x14, 1},    {0, 0x14, 0},	    {0, 0x14, 3},
+		    {0, 0x14, 8},    {0, 0x14, UINT32_MAX}, {0, 0x80000, 1},
+		    {0, 0x7ffff, 2}, {0, UINT32_MAX, 4},    {0xff, 0, 4}};
 
 	config_write(4, 0, 2);
 	config_write(cap + 8, 0x14, 4);

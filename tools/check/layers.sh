@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.." || exit 1
 layers='
 vmm/base/       vmm/base/
 vmm/confine/    vmm/confine/ vmm/base/ seccomp/
-vmm/machine/    vmm/machine/ vmm/confine/ vmm/base/ arch/ devices/device.h devices/legacy/ devices/platform/ devices/virtio/core/
+vmm/machine/    vmm/machine/ vmm/confine/ vmm/base/ arch/ devices/device.h devices/legacy/ devices/pci/ devices/platform/ devices/virtio/core/
 vmm/persist/    vmm/persist/ vmm/machine/ vmm/base/ vmm/version.h arch/ devices/device.h devices/legacy/ devices/platform/ devices/virtio/core/ devices/virtio/classes.h
 vmm/control/    vmm/control/ vmm/machine/ vmm/confine/ vmm/base/ vmm/args.h arch/ devices/legacy/ devices/virtio/core/
 vmm/resources/  vmm/resources/ vmm/persist/ vmm/control/ vmm/machine/ vmm/confine/ vmm/base/ vmm/version.h arch/ devices/

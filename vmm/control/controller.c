@@ -34,6 +34,8 @@ static int make_machine(void *arg, struct error *err)
 	struct machine_plan plan = start->plan->machine;
 
 	plan.has_boot_timer = controller->has_boot_timer;
+	plan.shape.has_pci =
+		plan.source != NULL ? plan.source->state->has_pci : controller->has_pci;
 	plan.loop = controller->loop;
 	plan.timeline = controller->timeline;
 	plan.metrics = &controller->telemetry->metrics;

@@ -28,6 +28,7 @@ struct controller {
 	struct telemetry *telemetry;
 	const struct confine *confine; /* NULL: nothing holds threads in */
 	bool has_boot_timer;
+	bool has_pci; /* of machines that boot: a loaded one has what it was saved with */
 	/* the controller's; zeroed at first */
 	enum vm_state state;
 	struct machine machine; /* zeroes while VM_NOT_STARTED */

@@ -2,16 +2,19 @@
 /*
  * The machine's devices.
  *
- * Theory of operation. Virtio devices come first, each at the first free place of the
- * architecture's table; a place is an address and an interrupt, and the guest is told of both on
- * the command line or in its tables. A notification of the guest arrives as an eventfd in the event
- * loop without an exit of the vCPU, and an interrupt leaves by another one. Then come the fixed
- * devices, one explicit call each, in the order of the architecture's other table.
+ * Theory of operation. Virtio devices come first, each at the first free place. On MMIO that is one
+ * of the architecture's table, an address and an interrupt, and the guest is told of both on the
+ * command line or in its tables. On PCI it is a slot of the bus, with a window of its own and a
+ * group of messages, and the guest is told of the bus alone. A notification of the guest arrives as
+ * an eventfd in the event loop without an exit of the vCPU, and an interrupt leaves by another one.
+ * Then come the fixed devices, one explicit call each, in the order of the architecture's other
+ * table.
  */
 #include "vmm/machine/devmgr.h"
 
 #include <stdlib.h>
 
+#include "arch/pci.h"
 #include "devices/virtio/core/mmio.h"
 #include "devices/virtio/core/virtio.h"
 #include "vmm/base/bytes.h"
@@ -207,23 +210,42 @@ static void list_virtio_metrics(const struct devmgr *devmgr, struct virtio_slot 
 		    &slot->dev->interrupts);
 }
 
+static bool is_pci(const struct virtio_slot *slot)
+{
+	return slot->place.kind == PLATFORM_VIRTIO_PCI;
+}
+
+/* Has KVM signal a queue's eventfd for a notification of the guest. */
+static int listen_to(const struct devmgr *devmgr, const struct virtio_slot *slot, unsigned queue,
+		     struct error *err)
+{
+	int vm_fd = devmgr->vm->vm_fd;
+	int kick = slot->dev->queues[queue].kick.fd;
+	uint64_t base = slot->place.base;
+
+	return is_pci(slot)
+		       ? kvm_ioeventfd_any(vm_fd, kick,
+					   base + VIRTIO_PCI_NOTIFY +
+						   (uint64_t)queue * VIRTIO_PCI_NOTIFY_STEP,
+					   err)
+		       : kvm_ioeventfd(vm_fd, kick, base + VIRTIO_MMIO_QUEUE_NOTIFY, queue, err);
+}
+
 static int put_on_bus(const struct devmgr *devmgr, struct virtio_slot *slot, struct error *err)
 {
-	struct vm *vm = devmgr->vm;
 	struct bus_range range = {
 		.base = slot->place.base,
 		.len = slot->place.len,
-		.ops = &virtio_mmio_bus_ops,
-		.device = &slot->mmio,
+		.ops = is_pci(slot) ? &virtio_pci_bar_ops : &virtio_mmio_bus_ops,
+		.device = is_pci(slot) ? (void *)&slot->pci : (void *)&slot->mmio,
 	};
 
 	for (unsigned i = 0; i < slot->dev->queue_count; i++) {
-		if (kvm_ioeventfd(vm->vm_fd, slot->dev->queues[i].kick.fd,
-				  slot->place.base + VIRTIO_MMIO_QUEUE_NOTIFY, i, err) < 0) {
+		if (listen_to(devmgr, slot, i, err) < 0) {
 			return -1;
 		}
 	}
-	return bus_attach(&vm->mmio, &range, err);
+	return bus_attach(&devmgr->vm->mmio, &range, err);
 }
 
 /* Takes a device out of its place, whole or half attached, and frees both. */
@@ -232,8 +254,38 @@ static void detach(const struct devmgr *devmgr, struct virtio_slot *slot)
 	metrics_remove(devmgr->vm->metrics, &slot->device_source);
 	metrics_remove(devmgr->vm->metrics, &slot->interrupt_source);
 	virtio_free(slot->dev);
+	virtio_pci_destroy(&slot->pci);
+	msi_group_destroy(&slot->msi);
 	gsi_line_destroy(&slot->line);
 	free(slot);
+}
+
+/* The place of PCI function `index`, counted from 0: in the slot behind it, since the bridge has 0.
+ */
+static bool pci_place(size_t index, struct platform_dev *place)
+{
+	*place = (struct platform_dev){
+		.kind = PLATFORM_VIRTIO_PCI,
+		.bus = BUS_MMIO,
+		.base = arch_pci.window + index * VIRTIO_PCI_BAR_LEN,
+		.len = VIRTIO_PCI_BAR_LEN,
+		.gsi = PLATFORM_NO_GSI,
+	};
+	return index < PCI_SLOTS - 1;
+}
+
+/* [compat] */
+static int refuse_place(const struct devmgr *devmgr, size_t count, struct error *err)
+{
+	return devmgr->has_pci ? error_set(err, ERR_TOO_LARGE,
+					   "Could not find an available device slot on the PCI "
+					   "bus. It has %zu.",
+					   count)
+			       : error_set(err, ERR_TOO_LARGE,
+					   "Could not allocate GSI: The requested resource is not "
+					   "available. This machine has interrupts for %zu "
+					   "devices.",
+					   count);
 }
 
 static int take_place(struct devmgr *devmgr, struct virtio_slot *slot, size_t *index,
@@ -244,19 +296,40 @@ static int take_place(struct devmgr *devmgr, struct virtio_slot *slot, size_t *i
 	while (i < ARRAY_COUNT(devmgr->slots) && devmgr->slots[i] != NULL) {
 		i++;
 	}
-	if (i == ARRAY_COUNT(devmgr->slots) || !arch_virtio_slot(i, &slot->place)) {
-		return error_set(err, ERR_TOO_LARGE,
-				 "Could not allocate GSI: The requested resource is not available. "
-				 "This machine has interrupts for %zu devices.",
-				 i);
+	if (i == ARRAY_COUNT(devmgr->slots) ||
+	    !(devmgr->has_pci ? pci_place(i, &slot->place) : arch_virtio_slot(i, &slot->place))) {
+		return refuse_place(devmgr, i, err);
 	}
 	*index = i;
 	return 0;
 }
 
-/* Gives the device in a slot its interrupt, its notifications and its range of the bus. */
-static int connect_slot(const struct devmgr *devmgr, struct virtio_slot *slot, struct error *err)
+static int connect_pci(struct devmgr *devmgr, struct virtio_slot *slot, unsigned number,
+		       struct error *err)
 {
+	const struct pci_function function = {&virtio_pci_config_ops, &slot->pci};
+	unsigned vectors = virtio_pci_vectors(slot->dev);
+
+	if (msi_group_init(&slot->msi, devmgr->msi, number, vectors, err) < 0) {
+		return -1;
+	}
+	const struct msi_port port = msi_group_port(&slot->msi);
+
+	virtio_pci_init(&slot->pci, slot->dev, slot->place.base, &port);
+	if (put_on_bus(devmgr, slot, err) < 0) {
+		return -1;
+	}
+	pci_host_set(&devmgr->pci, number, &function);
+	return 0;
+}
+
+/* Gives the device in a slot its interrupt, its notifications and its range of the bus. */
+static int connect_slot(struct devmgr *devmgr, struct virtio_slot *slot, size_t index,
+			struct error *err)
+{
+	if (is_pci(slot)) {
+		return connect_pci(devmgr, slot, (unsigned)index + 1, err);
+	}
 	if (gsi_line_init(&slot->line, devmgr->vm->vm_fd, (uint32_t)slot->place.gsi, err) < 0) {
 		return -1;
 	}
@@ -264,6 +337,25 @@ static int connect_slot(const struct devmgr *devmgr, struct virtio_slot *slot, s
 
 	virtio_mmio_init(&slot->mmio, slot->dev, &irq);
 	return put_on_bus(devmgr, slot, err);
+}
+
+int devmgr_attach_pci(const struct attachment *at, struct error *err)
+{
+	struct devmgr *devmgr = at->devmgr;
+	struct vm *vm = devmgr->vm;
+	const struct bus_range ecam = {arch_pci.ecam, arch_pci.ecam_len, &pci_ecam_bus_ops,
+				       &devmgr->pci};
+	const struct bus_range ports = {arch_pci.ports, PCI_PORTS_LEN, &pci_ports_bus_ops,
+					&devmgr->pci};
+
+	devmgr->has_pci = true;
+	pci_host_init(&devmgr->pci);
+	at->boot->has_pci = true;
+	if (msi_routes_new(vm->vm_fd, &devmgr->msi, err) < 0 ||
+	    bus_attach(&vm->mmio, &ecam, err) < 0) {
+		return -1;
+	}
+	return arch_pci.ports != 0 ? bus_attach(&vm->pio, &ports, err) : 0;
 }
 
 int devmgr_attach(const struct attachment *at, struct virtio_dev *dev, const char *id,
@@ -279,8 +371,9 @@ int devmgr_attach(const struct attachment *at, struct virtio_dev *dev, const cha
 	}
 	slot->dev = dev;
 	slot->line.eventfd = -1;
-	if (take_place(devmgr, slot, &index, err) < 0 || connect_slot(devmgr, slot, err) < 0 ||
-	    announce(at, &slot->place, err) < 0) {
+	if (take_place(devmgr, slot, &index, err) < 0 ||
+	    connect_slot(devmgr, slot, index, err) < 0 ||
+	    (!is_pci(slot) && announce(at, &slot->place, err) < 0)) {
 		detach(devmgr, slot);
 		return -1;
 	}
@@ -369,6 +462,7 @@ void devmgr_destroy(struct devmgr *devmgr)
 			detach(devmgr, devmgr->slots[i]);
 		}
 	}
+	msi_routes_free(devmgr->msi);
 	metrics_remove(devmgr->vm->metrics, &devmgr->serial_source);
 	metrics_remove(devmgr->vm->metrics, &devmgr->i8042_source);
 	metrics_remove(devmgr->vm->metrics, &devmgr->rtc_source);

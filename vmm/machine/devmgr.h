@@ -11,11 +11,13 @@
 #include "devices/legacy/i8042.h"
 #include "devices/legacy/rtc_pl031.h"
 #include "devices/legacy/serial.h"
+#include "devices/pci/host.h"
 #include "devices/platform/acpi_sleep.h"
 #include "devices/platform/boot_timer.h"
 #include "devices/platform/vmclock.h"
 #include "devices/platform/vmgenid.h"
 #include "devices/virtio/core/mmio.h"
+#include "devices/virtio/core/pci.h"
 #include "devices/virtio/core/virtio.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
@@ -27,9 +29,13 @@
 /* A virtio device in its place: address, interrupt and bus range stay as long as it is there. */
 struct virtio_slot {
 	struct virtio_dev *dev; /* the slot's */
-	struct virtio_mmio mmio;
 	struct platform_dev place;
+	/* PLATFORM_VIRTIO_MMIO */
+	struct virtio_mmio mmio;
 	struct gsi_line line;
+	/* PLATFORM_VIRTIO_PCI */
+	struct virtio_pci pci;
+	struct msi_group msi;
 	struct metric_source device_source;
 	struct metric_source interrupt_source;
 	char name[64]; /* in metrics */
@@ -54,6 +60,9 @@ struct devmgr {
 	struct metric_source rtc_source;
 	struct gsi_line lines[ARCH_PLATFORM_DEVS_MAX];
 	size_t line_count;
+	bool has_pci; /* virtio devices are PCI functions */
+	struct pci_host pci;
+	struct msi_routes *msi;				   /* NULL: no PCI bus */
 	struct virtio_slot *slots[ARCH_PLATFORM_DEVS_MAX]; /* by place; NULL: free */
 };
 
@@ -66,6 +75,12 @@ struct attachment {
 
 /* What the constructor of a virtio device is handed. */
 struct dev_env devmgr_env(const struct devmgr *devmgr);
+
+/*
+ * Makes the PCI bus, and tells at->boot. The virtio devices that are attached afterwards are on it.
+ * VMM thread, before any vCPU runs.
+ */
+MUST_CHECK int devmgr_attach_pci(const struct attachment *at, struct error *err);
 
 /*
  * Attaches a virtio device at the first free place, and announces it on the command

@@ -25,9 +25,9 @@ static const struct codec_section memory_section = {
 static const struct codec_section vcpus_section = {
 	.tag = CODEC_TAG('C', 'P', 'U', 'S'), .version = 1, .name = "vcpus"};
 static const struct codec_section devices_section = {
-	.tag = CODEC_TAG('D', 'E', 'V', 'S'), .version = 2, .name = "devices"};
+	.tag = CODEC_TAG('D', 'E', 'V', 'S'), .version = 3, .name = "devices"};
 static const struct codec_section slot_section = {
-	.tag = CODEC_TAG('S', 'L', 'O', 'T'), .version = 1, .name = "slot"};
+	.tag = CODEC_TAG('S', 'L', 'O', 'T'), .version = 2, .name = "slot"};
 static const struct codec_section console_section = {
 	.tag = CODEC_TAG('C', 'O', 'N', 'S'), .version = 1, .is_optional = true, .name = "console"};
 
@@ -94,8 +94,13 @@ static void code_slot(struct codec *codec, struct slot_state *slot, virtio_class
 	}
 	codec_u64(codec, "base", &slot->base);
 	codec_u32(codec, "gsi", &slot->gsi);
+	codec_bool(codec, "is_pci", &slot->is_pci); /* since version 2 */
 	codec_section_end(codec);
-	virtio_mmio_state_codec(codec, &slot->mmio);
+	if (slot->is_pci) {
+		virtio_pci_state_codec(codec, &slot->pci);
+	} else {
+		virtio_mmio_state_codec(codec, &slot->mmio);
+	}
 	virtio_state_codec(codec, &slot->virtio, find);
 }
 
@@ -110,6 +115,7 @@ static void code_devices(struct codec *codec, struct machine_state *state, virti
 	codec_count(codec, "virtio", &state->slot_count, ARCH_PLATFORM_DEVS_MAX);
 	codec_bool(codec, "has_vmgenid", &state->has_vmgenid); /* since version 2 */
 	codec_bool(codec, "has_vmclock", &state->has_vmclock);
+	codec_bool(codec, "has_pci", &state->has_pci); /* since version 3 */
 	codec_section_end(codec);
 	if (!make_room(codec, (void **)&state->slots, state->slot_count, sizeof(*state->slots))) {
 		return;
@@ -194,7 +200,12 @@ static int save_slots(const struct devmgr *devmgr, struct machine_state *state, 
 		}
 		saved->base = slot->place.base;
 		saved->gsi = (uint32_t)slot->place.gsi;
-		virtio_mmio_save(&slot->mmio, &saved->mmio);
+		saved->is_pci = devmgr->has_pci;
+		if (saved->is_pci) {
+			virtio_pci_save(&slot->pci, &saved->pci);
+		} else {
+			virtio_mmio_save(&slot->mmio, &saved->mmio);
+		}
 		virtio_save(slot->dev, &saved->virtio);
 		state->slot_count++;
 	}
@@ -203,6 +214,7 @@ static int save_slots(const struct devmgr *devmgr, struct machine_state *state, 
 
 static void save_fixed(const struct devmgr *devmgr, struct machine_state *state)
 {
+	state->has_pci = devmgr->has_pci;
 	state->has_serial = devmgr->serial != NULL;
 	if (state->has_serial) {
 		serial_save(devmgr->serial, &state->serial);
@@ -290,7 +302,10 @@ static int load_vcpus(struct vm *vm, const struct machine_state *state,
 
 static int load_slot(struct virtio_slot *slot, const struct slot_state *saved, struct error *err)
 {
-	if (saved->base != slot->place.base || saved->gsi != (uint32_t)slot->place.gsi) {
+	bool is_pci = slot->place.kind == PLATFORM_VIRTIO_PCI;
+
+	if (saved->is_pci != is_pci || saved->base != slot->place.base ||
+	    saved->gsi != (uint32_t)slot->place.gsi) {
 		return error_set(err, ERR_CORRUPT,
 				 "The device %s was at %#llx with interrupt %u, and is at %#llx "
 				 "with interrupt %d now",
@@ -298,9 +313,10 @@ static int load_slot(struct virtio_slot *slot, const struct slot_state *saved, s
 				 (unsigned long long)slot->place.base, slot->place.gsi);
 	}
 	/* The transport first: the device may interrupt. */
-	return virtio_mmio_load(&slot->mmio, &saved->mmio, err) < 0
-		       ? -1
-		       : virtio_load(slot->dev, &saved->virtio, err);
+	int result = is_pci ? virtio_pci_load(&slot->pci, &saved->pci, err)
+			    : virtio_mmio_load(&slot->mmio, &saved->mmio, err);
+
+	return result < 0 ? -1 : virtio_load(slot->dev, &saved->virtio, err);
 }
 
 static int load_slots(const struct devmgr *devmgr, const struct machine_state *state,

@@ -17,6 +17,7 @@
 #include "devices/platform/vmclock.h"
 #include "devices/platform/vmgenid.h"
 #include "devices/virtio/core/mmio.h"
+#include "devices/virtio/core/pci.h"
 #include "devices/virtio/core/virtio_state.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/codec.h"
@@ -33,8 +34,10 @@ enum {
 /* A virtio device in its place. */
 struct slot_state {
 	uint64_t base; /* where the guest found it */
-	uint32_t gsi;
-	struct virtio_mmio_state mmio;
+	uint32_t gsi;  /* of MMIO; PCI functions have none of their own: UINT32_MAX */
+	bool is_pci;
+	struct virtio_mmio_state mmio; /* the one or the other */
+	struct virtio_pci_state pci;
 	struct virtio_state virtio;
 };
 
@@ -60,6 +63,7 @@ struct machine_state {
 	struct vmgenid_state vmgenid;
 	bool has_vmclock;
 	struct vmclock_state vmclock;
+	bool has_pci; /* and all virtio devices are on it */
 	uint32_t slot_count;
 	struct slot_state *slots;
 	struct token_bucket_state console; /* its rate limit; zero: none, or an older file */

@@ -73,7 +73,11 @@ int request_run(struct microvm *microvm, struct request *request, struct error *
 	enum vm_state state = microvm->controller.state;
 
 	if ((method->states & 1u << state) == 0) {
-		return refuse_state(state, method->refusal, err);
+		return refuse_state(state,
+				    method->refusal == resource_no_pci
+					    ? resource_plug_refusal(microvm)
+					    : method->refusal,
+				    err);
 	}
 	bool is_get = method == &request->resource->methods[HTTP_GET];
 

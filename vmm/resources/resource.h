@@ -34,8 +34,12 @@ enum {
 /* [compat] The refusal of a change to a device that the machine lacks. */
 extern const char resource_not_found[];
 
-/* [compat] The refusal of what would have to be plugged into a running machine. */
+/*
+ * [compat] The refusal of what would have to be plugged into a running machine. Where there is a
+ * PCI bus, resource_plug_refusal has another one.
+ */
 extern const char resource_no_pci[];
+const char *resource_plug_refusal(const struct microvm *microvm);
 
 enum body_rule {
 	BODY_NONE,   /* requests with a body are refused */

@@ -30,11 +30,18 @@ size_t resource_metric_groups(const struct metric_group *groups[], size_t max)
 	return count;
 }
 
+const char *resource_plug_refusal(const struct microvm *microvm)
+{
+	return microvm->controller.machine.devmgr.has_pci
+		       ? "This build of squib can't plug devices into a running microVM yet, nor "
+			 "unplug them"
+		       : resource_no_pci;
+}
+
 int resource_unplug(struct microvm *microvm, struct request *request, struct error *err)
 {
-	(void)microvm;
 	(void)request;
-	return error_set(err, ERR_NOT_SUPPORTED, "%s", resource_no_pci);
+	return error_set(err, ERR_NOT_SUPPORTED, "%s", resource_plug_refusal(microvm));
 }
 
 int resource_check_id(struct request *request, struct error *err)
