@@ -102,6 +102,12 @@ static bool run_registers(struct squib *squib)
 	return run_payload(squib, "virtio_registers", "Sync");
 }
 
+static bool run_pci(struct squib *squib)
+{
+	squib->flag = "--enable-pci";
+	return run_payload(squib, "virtio_pci", "Sync");
+}
+
 static bool run_rings(struct squib *squib)
 {
 	return run_payload(squib, "virtio_rings", "Sync");
@@ -221,6 +227,8 @@ const struct device_test hang_tests[] = {
 
 const struct device_test payload_tests[] = {
 	{"payload registers: every register, width and state", run_registers, 300},
+	{"payload pci: every register, width and state of each function, from two vCPUs", run_pci,
+	 300},
 	{"payload rings: anywhere, with anything in them, Sync", run_rings, 300},
 	{"payload rings: anywhere, with anything in them, Async", run_rings_async, 300},
 	{"payload heavy: a read of 1 GiB and thousands of flushes, Sync", run_heavy_sync, 300},

@@ -36,6 +36,8 @@ static bool is_for_pci(const char *name)
 		"snapshot: networks",
 		"snapshot: sockets",
 		"snapshot: balloon",
+		"payload rings: anywhere, with anything in them, Sync",
+		"payload race",
 	};
 
 	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++) {

@@ -48,6 +48,9 @@ void serial_write(const char *text, size_t len);
 /* The first window of virtio-mmio devices; the others follow. */
 extern const uint64_t virtio_window;
 
+/* The configuration spaces of PCI functions, where the machine has a bus. */
+extern const uint64_t pci_ecam;
+
 /* Where a device is, or where none is, for payloads that try everything. */
 struct window {
 	const char *name;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A small polling driver of virtio-mmio devices. */
+/*
+ * A small polling driver of virtio devices. On PCI, registers of MMIO are those of the common
+ * configuration, with widths of their own.
+ */
 #include "tests/guests/payload/virtio.h"
 
 enum {
@@ -19,14 +22,63 @@ uint8_t scratch[0x1000] __attribute__((aligned(0x1000)));
 
 static struct rings rings_memory[DEVICES][QUEUES_MAX] __attribute__((aligned(0x1000)));
 
+static bool is_pci;
+
+/* Where a register is on PCI. */
+struct place {
+	unsigned at;
+	unsigned width;
+};
+
+static struct place place_of(unsigned reg)
+{
+	enum {
+		PCI_CONFIG = 0x4000
+	};
+	static const struct {
+		unsigned reg;
+		struct place place;
+	} places[] = {
+		{REG_FEATURES, {0x04, 4}},	  {REG_FEATURES_SEL, {0x00, 4}},
+		{REG_DRIVER_FEATURES, {0x0c, 4}}, {REG_DRIVER_FEATURES_SEL, {0x08, 4}},
+		{REG_QUEUE_SEL, {0x16, 2}},	  {REG_QUEUE_NUM_MAX, {0x18, 2}},
+		{REG_QUEUE_NUM, {0x18, 2}},	  {REG_QUEUE_READY, {0x1c, 2}},
+		{REG_STATUS, {0x14, 1}},	  {REG_QUEUE_DESC, {0x20, 4}},
+		{REG_QUEUE_DESC + 4, {0x24, 4}},  {REG_QUEUE_AVAIL, {0x28, 4}},
+		{REG_QUEUE_AVAIL + 4, {0x2c, 4}}, {REG_QUEUE_USED, {0x30, 4}},
+		{REG_QUEUE_USED + 4, {0x34, 4}},
+	};
+
+	for (unsigned i = 0; i < COUNT_OF(places); i++) {
+		if (places[i].reg == reg) {
+			return places[i].place;
+		}
+	}
+	return (struct place){PCI_CONFIG + reg - REG_CONFIG, 4};
+}
+
 uint32_t device_read(const struct device *device, unsigned reg)
 {
-	return (uint32_t)memory_read(device->base + reg, 4);
+	struct place place = is_pci ? place_of(reg) : (struct place){reg, 4};
+
+	return (uint32_t)memory_read(device->base + place.at, place.width);
 }
 
 void device_write(const struct device *device, unsigned reg, uint32_t value)
 {
-	memory_write(device->base + reg, 4, value);
+	struct place place = is_pci ? place_of(reg) : (struct place){reg, 4};
+
+	memory_write(device->base + place.at, place.width, value);
+}
+
+bool devices_are_on_pci(void)
+{
+	return is_pci;
+}
+
+uint64_t device_config_space(unsigned index)
+{
+	return pci_ecam + (uint64_t)(index + 1) * PCI_SLOT_LEN;
 }
 
 void device_write64(const struct device *device, unsigned reg, uint64_t value)
@@ -35,14 +87,33 @@ void device_write64(const struct device *device, unsigned reg, uint64_t value)
 	device_write(device, reg + 4, (uint32_t)(value >> 32));
 }
 
+static bool find_on_mmio(struct device *device, unsigned index)
+{
+	device->base = virtio_window + (uint64_t)index * WINDOW_LEN;
+	return device_read(device, REG_MAGIC) == 0x74726976 &&
+	       device_read(device, REG_DEVICE_ID) == device_ids[index];
+}
+
+/* And lets its window answer, and itself send messages. */
+static bool find_on_pci(struct device *device, unsigned index)
+{
+	uint64_t space = device_config_space(index);
+
+	if (memory_read(space, 4) != ((0x1040 + device_ids[index]) << 16 | 0x1af4)) {
+		return false;
+	}
+	memory_write(space + 4, 2, 6);
+	device->base = memory_read(space + 0x14, 4) << 32 | (memory_read(space + 0x10, 4) & ~15u);
+	return true;
+}
+
 bool devices_find(void)
 {
+	is_pci = memory_read(pci_ecam, 4) == 0x0d578086;
 	for (unsigned i = 0; i < DEVICES; i++) {
 		struct device *device = &devices[i];
 
-		device->base = virtio_window + (uint64_t)i * WINDOW_LEN;
-		if (device_read(device, REG_MAGIC) != 0x74726976 ||
-		    device_read(device, REG_DEVICE_ID) != device_ids[i]) {
+		if (!(is_pci ? find_on_pci(device, i) : find_on_mmio(device, i))) {
 			print("virtio: there is no ");
 			print(device_names[i]);
 			print(" device\n");
@@ -119,7 +190,15 @@ void device_start(struct device *device)
 
 void device_notify(const struct device *device, unsigned queue)
 {
+	enum {
+		PCI_NOTIFY = 0x6000
+	};
+
 	memory_barrier();
+	if (is_pci) {
+		memory_write(device->base + PCI_NOTIFY + (uint64_t)queue * 4, 2, queue);
+		return;
+	}
 	device_write(device, REG_QUEUE_NOTIFY, queue);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small polling driver of virtio-mmio devices [virtio-1.2 §4.2], for payloads that are not
- * content with what a driver may do: all rings are theirs to spoil.
+ * A small polling driver of virtio devices on MMIO [virtio-1.2 §4.2] or PCI [§4.1], for payloads
+ * that are not content with what a driver may do: all rings are theirs to spoil.
  *
  * The machine has one device of each kind: balloon, block, net, vsock, entropy, in this order from
- * the first window on. The disk's word of 8 bytes at offset o is DISK_MARK + o.
+ * the first window on, or from slot 1 of the PCI bus on. A driver names registers as those of MMIO.
+ * The disk's word of 8 bytes at offset o is DISK_MARK + o.
  */
 #ifndef TESTS_GUEST_VIRTIO_H
 #define TESTS_GUEST_VIRTIO_H
@@ -22,6 +23,10 @@ enum {
 	QUEUES_MAX = 5,
 	QUEUE_SIZE = 16,
 	WINDOW_LEN = 0x1000,
+	PCI_SLOT_LEN = 0x8000, /* of ECAM */
+	PCI_WINDOW_LEN = 0x80000,
+	PCI_TABLE = 0x8000, /* MSI-X, in a function's window */
+	PCI_PENDING = 0x48000,
 
 	/* registers */
 	REG_MAGIC = 0x00,
@@ -92,8 +97,12 @@ struct device {
 extern struct device devices[DEVICES];
 extern const char *const device_names[DEVICES];
 
-/* Finds all five; false and says so, if one is not there. */
+/* Finds all five; false and says so, if one is not there. On PCI their windows are mapped then. */
 bool devices_find(void);
+
+/* They are on PCI; the configuration space of the function of device `index`. */
+bool devices_are_on_pci(void);
+uint64_t device_config_space(unsigned index);
 
 uint32_t device_read(const struct device *device, unsigned reg);
 void device_write(const struct device *device, unsigned reg, uint32_t value);

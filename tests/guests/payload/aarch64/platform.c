@@ -18,6 +18,7 @@ enum {
 
 uint64_t boot_info;
 const uint64_t virtio_window = 0x40003000;
+const uint64_t pci_ecam = 0x70000000;
 
 /* Indexed by what start.S hands to secondaries. */
 volatile uint8_t secondary_runs[CPUS_MAX];

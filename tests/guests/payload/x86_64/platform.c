@@ -21,6 +21,7 @@ enum {
 
 uint64_t boot_info;
 const uint64_t virtio_window = 0xc0001000;
+const uint64_t pci_ecam = 0xeec00000;
 
 const struct window windows[] = {
 	{"serial", true, true, 1, 4, SERIAL, 8},

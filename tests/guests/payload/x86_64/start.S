@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From the PVH entry (32-bit flat mode, no paging, EBX = start info [xen-pvh]) to 64-bit mode, with
- * the first 4 GiB mapped to themselves by 2 MiB pages.
+ * the first 4 GiB mapped to themselves by 2 MiB pages, and 1 GiB from 256 GiB on, where PCI
+ * functions are.
  */
 #include "tests/guests/payload/x86_64/pvh.inc"
 
@@ -40,6 +41,16 @@ start:
 	addl $8, %edi
 	decl %ecx
 	jnz 2b
+	movl $pci_directory + PAGE_TABLE, pdpt + 256 * 8
+	movl $PAGE_2M, %eax
+	movl $pci_directory, %edi
+	movl $512, %ecx
+3:	movl %eax, (%edi)
+	movl $0x40, 4(%edi)
+	addl $0x200000, %eax
+	addl $8, %edi
+	decl %ecx
+	jnz 3b
 
 	movl %cr4, %eax
 	orl $CR4_PAE, %eax
@@ -139,6 +150,8 @@ pdpt:
 	.skip 0x1000
 directories:
 	.skip 4 * 0x1000
+pci_directory:
+	.skip 0x1000
 	.skip 0x4000
 stack_end:
 	.skip 0x4000
