@@ -37,6 +37,7 @@ static bool is_for_pci(const char *name)
 		"snapshot: networks",
 		"snapshot: sockets",
 		"snapshot: balloon",
+		"fork: ",
 		"payload rings: anywhere, with anything in them, Sync",
 		"payload race",
 	};
