@@ -9,7 +9,7 @@ enum action {
 	ACT_READ,
 	ACT_WRITE,
 	ACT_WRITE_WORD, /* most of what a driver does */
-	ACT_MEMORY,
+	ACT_MEMORY,	/* the three of enum copier_action */
 	ACT_LOOP,
 	ACT_CONFIG,
 	ACT_HANDSHAKE, /* up to DRIVER_OK at once, as a fuzzer hardly finds it */
@@ -54,9 +54,9 @@ static void handshake(struct copier *copier, uint8_t features)
 
 static void act(struct copier *copier, struct evloop *loop, struct input *input)
 {
-	uint8_t action = (uint8_t)input_number(input, 1);
+	enum action action = (enum action)(input_number(input, 1) % ACTIONS);
 
-	switch ((enum action)(action % ACTIONS)) {
+	switch (action) {
 	case ACT_READ: {
 		uint64_t offset = input_number(input, 2);
 
@@ -79,13 +79,9 @@ static void act(struct copier *copier, struct evloop *loop, struct input *input)
 		break;
 	}
 	case ACT_MEMORY:
-		copier_act(copier, loop, COPIER_MEMORY, input);
-		break;
 	case ACT_LOOP:
-		copier_act(copier, loop, COPIER_LOOP, input);
-		break;
 	case ACT_CONFIG:
-		copier_act(copier, loop, COPIER_CONFIG, input);
+		copier_act(copier, loop, (enum copier_action)(action - ACT_MEMORY), input);
 		break;
 	case ACT_HANDSHAKE:
 	case ACTIONS:

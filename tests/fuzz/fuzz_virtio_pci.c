@@ -17,7 +17,7 @@ enum action {
 	ACT_SPACE,  /* a register of the function's configuration space */
 	ACT_COMMON, /* a register of the common configuration */
 	ACT_TABLE,
-	ACT_MEMORY,
+	ACT_MEMORY, /* the three of enum copier_action */
 	ACT_LOOP,
 	ACT_CONFIG,
 	ACT_HANDSHAKE,
@@ -179,13 +179,9 @@ static void act(struct copier *copier, struct evloop *loop, struct input *input)
 		write_window(copier, TABLE + at, input_number(input, 4), 4);
 		break;
 	case ACT_MEMORY:
-		copier_act(copier, loop, COPIER_MEMORY, input);
-		break;
 	case ACT_LOOP:
-		copier_act(copier, loop, COPIER_LOOP, input);
-		break;
 	case ACT_CONFIG:
-		copier_act(copier, loop, COPIER_CONFIG, input);
+		copier_act(copier, loop, (enum copier_action)(action - ACT_MEMORY), input);
 		break;
 	case ACT_HANDSHAKE:
 		handshake(copier, (uint8_t)input_number(input, 1));
