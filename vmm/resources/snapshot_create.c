@@ -26,11 +26,9 @@ struct create_body {
 };
 
 static const char *const snapshot_type_names[] = {"Diff", "Full", "Live", NULL};
-static const char *const snapshot_types_listed[] = {"Diff", "Full", NULL}; /* [compat] */
 
 static const struct schema_field create_fields[] = {
-	SCHEMA_ENUM_FIELD_LISTED(struct create_body, snapshot_type, SCHEMA_DEFAULTED,
-				 snapshot_type_names, snapshot_types_listed),
+	SCHEMA_ENUM_FIELD(struct create_body, snapshot_type, SCHEMA_DEFAULTED, snapshot_type_names),
 	SCHEMA_PATH_FIELD(struct create_body, snapshot_path, SCHEMA_REQUIRED),
 	SCHEMA_PATH_FIELD(struct create_body, mem_file_path, SCHEMA_OPTIONAL),
 };
