@@ -278,8 +278,9 @@ static int include(const struct policy *policy, const char *name, struct policy_
 					 filter->thread);
 		}
 		filter->rules = rules;
-		memcpy(rules + filter->rule_count, other->rules, other->own_count * sizeof(*rules));
-		filter->rule_count = count;
+		for (size_t rule = 0; rule < other->own_count; rule++) {
+			rules[filter->rule_count++] = other->rules[rule];
+		}
 		return 0;
 	}
 	return fault(err, &place, "`includes` must be a list of names of other filters");

@@ -38,7 +38,7 @@ static const struct schema_field child_fields[] = {
 	SCHEMA_PATH_FIELD(struct fork_child, serial_out_path, SCHEMA_OPTIONAL),
 	SCHEMA_FIELD(struct fork_child, paused, SCHEMA_DEFAULTED),
 	SCHEMA_FIELD(struct fork_child, ends_with_parent, SCHEMA_DEFAULTED),
-	OVERRIDES_FIELDS(struct fork_child, overrides),
+	OVERRIDES_FIELDS(struct fork_child),
 };
 
 static const struct schema child_schema = SCHEMA("ForkChild", struct fork_child, child_fields);

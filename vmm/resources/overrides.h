@@ -36,14 +36,14 @@ extern const struct schema network_override_schema;
 extern const struct schema drive_override_schema;
 extern const struct schema vsock_override_schema;
 
-/* The three rows of a body that has `member`, a struct overrides. */
+/* The three rows of a body that has a struct overrides called so. */
 // clang-format off
-#define OVERRIDES_FIELDS(object, member)                                                           \
-	SCHEMA_LIST_FIELD_AS("network_overrides", object, member.networks, SCHEMA_DEFAULTED,       \
+#define OVERRIDES_FIELDS(object)                                                                   \
+	SCHEMA_LIST_FIELD_AS("network_overrides", object, overrides.networks, SCHEMA_DEFAULTED,    \
 			     &network_override_schema),                                            \
-	SCHEMA_LIST_FIELD_AS("drive_overrides", object, member.drives, SCHEMA_DEFAULTED,           \
+	SCHEMA_LIST_FIELD_AS("drive_overrides", object, overrides.drives, SCHEMA_DEFAULTED,        \
 			     &drive_override_schema),                                              \
-	SCHEMA_OBJECT_FIELD_AS("vsock_override", object, member.vsock, member.has_vsock,           \
+	SCHEMA_OBJECT_FIELD_AS("vsock_override", object, overrides.vsock, overrides.has_vsock,     \
 			       SCHEMA_OPTIONAL, &vsock_override_schema)
 // clang-format on
 

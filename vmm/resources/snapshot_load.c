@@ -74,7 +74,7 @@ static const struct schema_field load_fields[] = {
 	SCHEMA_FIELD(struct load_body, enable_diff_snapshots, SCHEMA_DEFAULTED),
 	SCHEMA_FIELD(struct load_body, track_dirty_pages, SCHEMA_DEFAULTED),
 	SCHEMA_FIELD(struct load_body, resume_vm, SCHEMA_DEFAULTED),
-	OVERRIDES_FIELDS(struct load_body, overrides),
+	OVERRIDES_FIELDS(struct load_body),
 	SCHEMA_FIELD(struct load_body, clock_realtime, SCHEMA_DEFAULTED),
 	SCHEMA_ENUM_FIELD(struct load_body, huge_pages, SCHEMA_DEFAULTED, load_pages_names),
 	SCHEMA_PATH_FIELD(struct load_body, working_set_path, SCHEMA_OPTIONAL),
