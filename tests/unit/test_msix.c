@@ -15,7 +15,7 @@ enum {
 };
 
 static struct msix msix;
-static unsigned routed[COUNT];
+static _Atomic unsigned routed[COUNT];
 static _Atomic unsigned sent[COUNT];
 static uint64_t address[COUNT];
 static uint32_t message[COUNT];
@@ -42,7 +42,7 @@ static void set_up(void)
 	static const struct msi_port port = {.route = route, .send = send};
 
 	msix_init(&msix, COUNT, &port);
-	memset(routed, 0, sizeof(routed));
+	memset((void *)routed, 0, sizeof(routed));
 	memset((void *)sent, 0, sizeof(sent));
 	was_open = false;
 }

@@ -144,10 +144,13 @@ void msi_group_destroy(struct msi_group *group)
 	}
 }
 
+/* Of one GSI: flags and function are the same, too. */
 static bool is_same(const struct kvm_irq_routing_entry *one,
 		    const struct kvm_irq_routing_entry *other)
 {
-	return memcmp(one, other, sizeof(*one)) == 0;
+	return one->u.msi.address_lo == other->u.msi.address_lo &&
+	       one->u.msi.address_hi == other->u.msi.address_hi &&
+	       one->u.msi.data == other->u.msi.data;
 }
 
 /* Under the lock. */

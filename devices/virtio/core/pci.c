@@ -368,7 +368,7 @@ static void write_common(struct virtio_pci *pci, uint64_t reg, uint32_t value)
 /* A whole register, or both halves of one of 64 bits. All other widths and places are none. */
 static bool is_register(uint64_t reg, uint32_t len)
 {
-	bool is_wide = len == 2 * WORD && reg >= REG_QUEUE_DESC && is_aligned(reg, 2 * WORD);
+	bool is_wide = len == sizeof(uint64_t) && reg >= REG_QUEUE_DESC && is_aligned(reg, len);
 
 	return reg < COMMON_LEN && (is_wide || (widths[reg] != 0 && widths[reg] == len));
 }
