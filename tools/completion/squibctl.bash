@@ -38,6 +38,7 @@ _squibctl() {
 	done
 	case ${seen:-} in
 	'') COMPREPLY=($(compgen -W "$(awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }' <<<"$help")" -- "$word")) ;;
+	metadata) [ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "get set edit" -- "$word")) ;;
 	snapshot | load | fork)
 		compopt -o filenames 2>/dev/null
 		COMPREPLY=($(compgen -f -- "$word"))

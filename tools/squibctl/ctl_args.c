@@ -69,6 +69,13 @@ static const struct ctl_command commands[] = {
 	 .output = CTL_PRINT_CHILDREN,
 	 .method = "PUT",
 	 .path = "/fork"},
+	{.name = "metadata",
+	 .operands = "get|set|edit [JSON]",
+	 .help = "Show, set or edit what the guest's metadata service tells",
+	 .operands_min = 1,
+	 .operands_max = 2,
+	 .output = CTL_PRINT_METADATA,
+	 .path = "/mmds"},
 	{.name = "metrics",
 	 .operands = "",
 	 .help = "Show the metrics, as OpenMetrics text",
@@ -357,6 +364,22 @@ static int check_fork(const struct ctl_args *args, struct error *err)
 		       : check_overrides("net", "ID=DEV", &args->nets, err);
 }
 
+static int check_metadata(const struct ctl_args *args, struct error *err)
+{
+	const char *what = args->operands[0];
+	bool is_set = strcmp(what, "set") == 0;
+
+	if (!is_set && strcmp(what, "get") != 0 && strcmp(what, "edit") != 0) {
+		return error_set(err, ERR_BAD_REQUEST, "metadata get, set or edit, not '%s'", what);
+	}
+	if (is_set == (args->operands[1] != NULL)) {
+		return 0;
+	}
+	return error_set(err, ERR_BAD_REQUEST, "%s",
+			 is_set ? "Words are missing: squibctl metadata set JSON|@FILE|-"
+				: "metadata get and edit take no further word");
+}
+
 /* `given` has a bit for each option that is there. */
 static int check(const struct ctl_args *args, unsigned count, unsigned given, struct error *err)
 {
@@ -377,6 +400,9 @@ static int check(const struct ctl_args *args, unsigned count, unsigned given, st
 	}
 	if (command->output == CTL_PRINT_CHILDREN) {
 		return check_fork(args, err);
+	}
+	if (command->output == CTL_PRINT_METADATA) {
+		return check_metadata(args, err);
 	}
 	if (command->output == CTL_PRINT_STEPS) {
 		return strcmp(command->name, "load") == 0 ? check_load(args, err)

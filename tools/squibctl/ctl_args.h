@@ -23,9 +23,10 @@ enum ctl_exit {
 enum ctl_output {
 	CTL_PRINT_BODY,
 	CTL_PRINT_STATUS,
-	CTL_PRINT_DONE,	   /* its `done` text */
-	CTL_PRINT_STEPS,   /* it has several requests: ctl_snapshot.c */
-	CTL_PRINT_CHILDREN /* it has several requests: ctl_fork.c */
+	CTL_PRINT_DONE,	    /* its `done` text */
+	CTL_PRINT_STEPS,    /* it has several requests: ctl_snapshot.c */
+	CTL_PRINT_CHILDREN, /* it has several requests: ctl_fork.c */
+	CTL_PRINT_METADATA  /* the same: ctl_metadata.c */
 };
 
 struct ctl_command {

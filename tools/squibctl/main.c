@@ -8,87 +8,14 @@
 #include <unistd.h>
 
 #include "tools/squibctl/ctl_args.h"
+#include "tools/squibctl/ctl_body.h"
 #include "tools/squibctl/ctl_fork.h"
 #include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_metadata.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_snapshot.h"
 #include "vmm/base/fd.h"
 #include "vmm/version.h"
-
-enum {
-	INPUT_MAX = CTL_BODY_MAX,
-	FD_STDIN = 0
-};
-
-/* --- Answers for people --- */
-
-/* JSON is pretty on a terminal; elsewhere, and if it isn't JSON, the text is as it came. */
-static void print_body(const char *text, bool is_raw)
-{
-	json_t *json = NULL;
-	char *pretty = NULL;
-
-	if (!is_raw && isatty(STDOUT_FILENO)) {
-		json = json_loads(text, JSON_DECODE_ANY, NULL);
-		pretty = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
-	}
-	const char *shown = pretty != NULL ? pretty : text;
-	size_t len = strlen(shown);
-
-	fputs(shown, stdout);
-	if (len == 0 || shown[len - 1] != '\n') {
-		putchar('\n');
-	}
-	free(pretty);
-	json_decref(json);
-}
-
-/* --- Bodies --- */
-
-static int read_stdin(char **text, struct error *err)
-{
-	size_t len = 0;
-	AUTO_FREE char *input = calloc(1, INPUT_MAX + 1);
-
-	if (input == NULL) {
-		return error_set(err, ERR_HOST, "There is no memory for the input");
-	}
-	for (;;) {
-		ssize_t got = read(FD_STDIN, input + len, INPUT_MAX - len);
-
-		if (got < 0 && errno == EINTR) {
-			continue;
-		}
-		if (got < 0) {
-			return error_sys(err, "Cannot read standard input");
-		}
-		if (got == 0) {
-			break;
-		}
-		len += (size_t)got;
-	}
-	if (len == INPUT_MAX) {
-		return error_set(err, ERR_TOO_LARGE, "Standard input has more than 16 MiB");
-	}
-	*text = input;
-	input = NULL;
-	return 0;
-}
-
-/* The body that the word stands for, in a heap block of its own. */
-static int read_body(const char *word, char **body, struct error *err)
-{
-	size_t len;
-
-	if (strcmp(word, "-") == 0) {
-		return read_stdin(body, err);
-	}
-	if (word[0] == '@') {
-		return read_file(word + 1, "The request's body", INPUT_MAX, body, &len, err);
-	}
-	*body = strdup(word);
-	return *body != NULL ? 0 : error_set(err, ERR_HOST, "There is no memory for the body");
-}
 
 /* --- What commands show --- */
 
@@ -148,10 +75,11 @@ static enum ctl_exit show(int fd, const struct ctl_args *args, const struct ctl_
 		return args->waits ? wait_end(fd) : CTL_EXIT_OK;
 	case CTL_PRINT_STEPS:
 	case CTL_PRINT_CHILDREN:
+	case CTL_PRINT_METADATA:
 		break;
 	case CTL_PRINT_BODY:
 		if (reply->body != NULL) {
-			print_body(reply->body, args->is_raw);
+			ctl_print_body(reply->body, args->is_raw);
 		}
 		return CTL_EXIT_OK;
 	}
@@ -168,7 +96,7 @@ static enum ctl_exit run(const struct ctl_args *args)
 	struct error err = {0};
 	const char *word = command->path != NULL ? command->body : args->operands[1];
 
-	if (word != NULL && read_body(word, &body, &err) < 0) {
+	if (word != NULL && ctl_read_body(word, &body, &err) < 0) {
 		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 	}
 	if (ctl_http_connect(args->socket, &fd, &err) < 0) {
@@ -179,6 +107,9 @@ static enum ctl_exit run(const struct ctl_args *args)
 	}
 	if (command->output == CTL_PRINT_CHILDREN) {
 		return ctl_fork_run(fd, args);
+	}
+	if (command->output == CTL_PRINT_METADATA) {
+		return ctl_metadata_run(fd, args);
 	}
 	enum ctl_exit code = ctl_request(fd, command->method, path, body, &reply);
 
