@@ -62,7 +62,11 @@ static int answer_set(int fd, unsigned long request, void *arg)
 	struct call set = {.fd = fd, .group = attr->group, .attr = attr->attr};
 
 	(void)request;
-	memcpy(&set.value, (const void *)(uintptr_t)attr->addr, width(attr->group)); // NOLINT
+	/* Orders have no value. */
+	if (width(attr->group) > 0) {
+		memcpy(&set.value, (const void *)(uintptr_t)attr->addr,
+		       width(attr->group)); // NOLINT
+	}
 	sets[set_count++] = set;
 	errno = fail_sys;
 	return set_count == failing ? -1 : 0;
