@@ -293,6 +293,21 @@ Test(virtio_pci, registers_have_one_width)
 	cr_expect(dev.is_active && pci.isr == 2);
 }
 
+Test(virtio_pci, an_address_is_written_whole_or_by_halves)
+{
+	static const uint64_t regs[] = {0x20, 0x28, 0x30};
+
+	go_to(FEATURES_OK);
+	for (size_t i = 0; i < ARRAY_COUNT(regs); i++) {
+		bar_write(regs[i], UINT64_C(0x1111222233334440) + i, 8);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(regs); i++) {
+		cr_expect_eq(bar_read(regs[i], 8), UINT64_C(0x1111222233334440) + i);
+		bar_write(regs[i] + 4, 5, 4);
+		cr_expect_eq(bar_read(regs[i], 8), UINT64_C(0x533334440) + i);
+	}
+}
+
 Test(virtio_pci, the_size_of_a_queue_is_not_cut_to_one_that_may_be_valid)
 {
 	go_to(FEATURES_OK);
@@ -454,6 +469,10 @@ Test(virtio_pci, a_loaded_function_goes_on)
 	cr_expect(sent[0] == 0 && sent[1] == 1 && sent[2] == 1, "what may be lost");
 	use(1);
 	cr_expect_eq(sent[2], 2);
+	for (unsigned q = 0; q < QUEUES; q++) {
+		bar_write(0x16, q, 2);
+		cr_expect_eq(bar_read(0x1a, 2), q + 1);
+	}
 }
 
 static void spoil(struct virtio_pci_state *state, unsigned how)
