@@ -187,7 +187,7 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # needs nothing of the machine. The others see the fake architecture.
 fuzz_arch = $(or $(filter x86_64,$(findstring x86_64,$(1))),$(filter aarch64,$(findstring aarch64,$(1))))
 FUZZ_ARCH_SRC_x86_64 := $(wildcard arch/x86_64/*.c)
-FUZZ_ARCH_SRC_aarch64 := arch/aarch64/boot.c arch/aarch64/fdt.c arch/aarch64/cache.c
+FUZZ_ARCH_SRC_aarch64 := arch/aarch64/boot.c arch/aarch64/fdt.c arch/aarch64/cache.c arch/aarch64/pci.c
 FUZZ_BASE_SRC := $(wildcard vmm/base/*.c)
 FUZZ_SECCOMP_SRC := seccomp/policy.c $(FILTER_SRC)
 
