@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/devices/host_net.h"
 #include "tests/devices/machine.h"
 #include "tests/devices/saved.h"
 
@@ -38,11 +39,14 @@ static bool hear(struct squib *squib, const char *name, unsigned number,
 	uint64_t deadline = now_ms() + PATIENCE_S * UINT64_C(1000);
 	char file[64];
 	char words[64];
+	char called[64];
 
+	snprintf(called, sizeof(called), "name: %s\r", name);
 	snprintf(file, sizeof(file), "%s.out", name);
 	snprintf(words, sizeof(words), "child of %u: ", number);
 	do {
 		char *text = squib_text(squib, file);
+		bool is_named = text != NULL && strstr(text, called) != NULL;
 		const char *at = text != NULL ? strstr(text, words) : NULL;
 		bool is_wrong = text != NULL && strstr(text, "WRONG:") != NULL;
 		bool is_heard = at != NULL && strlen(at + strlen(words)) > RANDOM_LEN;
@@ -56,7 +60,8 @@ static bool hear(struct squib *squib, const char *name, unsigned number,
 			return squib_fail(squib, "the guest of %s found something wrong", name);
 		}
 		if (is_heard) {
-			return true;
+			return is_named ||
+			       squib_fail(squib, "the guest of %s is called otherwise", name);
 		}
 		sleep_ms(100);
 	} while (now_ms() < deadline);
@@ -64,10 +69,40 @@ static bool hear(struct squib *squib, const char *name, unsigned number,
 	return squib_fail(squib, "the guest of %s does not find out that it was forked", name);
 }
 
+static bool make_taps(struct squib *squib)
+{
+	static const char *const names[] = {"tap0", "tapa", "tapb", "tapaa"};
+
+	if (!host_net_isolate(squib)) {
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		int tap = host_net_tap(squib, names[i], true);
+
+		if (tap < 0) {
+			return false;
+		}
+		close(tap);
+	}
+	return true;
+}
+
+/* Gives a child that waits its own metadata, and lets it go. */
+static bool name_child(struct squib *squib, const char *name)
+{
+	char data[64];
+
+	snprintf(data, sizeof(data), "{\"name\": \"%s\"}", name);
+	return squib_child(squib, name, 204, "PUT", "/mmds", data) &&
+	       squib_child(squib, name, 204, "PATCH", "/vm", "{\"state\": \"Resumed\"}");
+}
+
 #define CHILD(name)                                                                                \
 	"{\"id\": \"" name "\", \"api_sock\": \"" name ".sock\", \"serial_out_path\": \"" name     \
-	".out\", \"ends_with_parent\": true, \"drive_overrides\": [{\"drive_id\": \"data\", "      \
-	"\"path_on_host\": \"" name ".disk\"}]}"
+	".out\", \"ends_with_parent\": true, \"paused\": true, \"drive_overrides\": "              \
+	"[{\"drive_id\": \"data\", \"path_on_host\": \"" name                                      \
+	".disk\"}], \"network_overrides\": [{\"iface_id\": \"eth0\", \"host_dev_name\": "          \
+	"\"tap" name "\"}]}"
 
 static bool fork_twice(struct squib *squib)
 {
@@ -75,7 +110,7 @@ static bool fork_twice(struct squib *squib)
 	       copy(squib, "data", "a.disk") && copy(squib, "data", "b.disk") &&
 	       squib_api(squib, 200, "PUT", "/fork",
 			 "{\"children\": [" CHILD("a") ", " CHILD("b") "]}") &&
-	       saved_resume(squib);
+	       saved_resume(squib) && name_child(squib, "a") && name_child(squib, "b");
 }
 
 /* A child of a child, whose guest has gone on. */
@@ -84,7 +119,8 @@ static bool fork_child(struct squib *squib)
 	return squib_child(squib, "a", 204, "PATCH", "/vm", "{\"state\": \"Paused\"}") &&
 	       copy(squib, "a.disk", "aa.disk") &&
 	       squib_child(squib, "a", 200, "PUT", "/fork", "{\"children\": [" CHILD("aa") "]}") &&
-	       squib_child(squib, "a", 204, "PATCH", "/vm", "{\"state\": \"Resumed\"}");
+	       squib_child(squib, "a", 204, "PATCH", "/vm", "{\"state\": \"Resumed\"}") &&
+	       name_child(squib, "aa");
 }
 
 static bool run_fork(struct squib *squib)
@@ -98,16 +134,20 @@ static bool run_fork(struct squib *squib)
 	char b[RANDOM_LEN + 1];
 	char aa[RANDOM_LEN + 1];
 
-	if (!machine_configure(squib, &guest) ||
+	if (!make_taps(squib) || !machine_configure(squib, &guest) ||
 	    !squib_patch(squib, "/machine-config",
 			 "{\"forkable\": true, \"huge_pages\": \"Transparent\"}") ||
 	    !machine_make_disk(squib, "data", 4) ||
 	    !squib_put(squib, "/drives/data",
 		       "{\"drive_id\": \"data\", \"path_on_host\": \"data\", \"is_root_device\": "
 		       "false, \"cache_type\": \"Writeback\"}") ||
-	    !squib_api_start(squib, 204) || !squib_expect(squib, "ready: writing", NULL) ||
-	    !fork_twice(squib) || !hear(squib, "a", 1, a) || !hear(squib, "b", 1, b) ||
-	    !fork_child(squib) || !hear(squib, "aa", 2, aa)) {
+	    !squib_put(squib, "/network-interfaces/eth0",
+		       "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\"}") ||
+	    !squib_put(squib, "/mmds/config", "{\"network_interfaces\": [\"eth0\"]}") ||
+	    !squib_put(squib, "/mmds", "{\"name\": \"parent\"}") || !squib_api_start(squib, 204) ||
+	    !squib_expect(squib, "ready: writing", NULL) || !fork_twice(squib) ||
+	    !hear(squib, "a", 1, a) || !hear(squib, "b", 1, b) || !fork_child(squib) ||
+	    !hear(squib, "aa", 2, aa)) {
 		return false;
 	}
 	if (strcmp(a, b) == 0 || strcmp(a, aa) == 0) {
