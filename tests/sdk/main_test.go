@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"io"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	firecracker "github.com/firecracker-microvm/firecracker-go-sdk"
 	"github.com/firecracker-microvm/firecracker-go-sdk/client/models"
@@ -548,4 +550,67 @@ func TestAMachineRunsInAJail(t *testing.T) {
 			t.Errorf("no %q in its status:\n%s", line, status)
 		}
 	}
+}
+
+// makeTAP makes a TAP that outlasts its descriptor, and removes it at the end.
+func makeTAP(t *testing.T, name string) {
+	t.Helper()
+	const tunSetIff, tunSetPersist = 0x400454ca, 0x400454cb
+	const iffTap, iffNoPi, iffVnetHdr = 0x0002, 0x1000, 0x4000
+	file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no TAPs here: %v", err)
+	}
+	defer file.Close()
+	var request [40]byte
+	copy(request[:15], name)
+	binary.LittleEndian.PutUint16(request[16:], iffTap|iffNoPi|iffVnetHdr)
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), tunSetIff, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		t.Skipf("no TAPs here: %v", errno)
+	}
+	syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), tunSetPersist, 1)
+	t.Cleanup(func() {
+		if file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err == nil {
+			defer file.Close()
+			syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), tunSetIff, uintptr(unsafe.Pointer(&request)))
+			syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), tunSetPersist, 0)
+		}
+	})
+}
+
+func TestMetadataAreSetUpdatedAndReadByTheGuest(t *testing.T) {
+	needKVM(t)
+	makeTAP(t, "sdktap")
+	v := newVM(t, func(config *firecracker.Config) {
+		config.MmdsVersion = firecracker.MMDSv1
+		config.NetworkInterfaces = firecracker.NetworkInterfaces{{
+			AllowMMDS: true,
+			StaticConfiguration: &firecracker.StaticNetworkConfiguration{
+				MacAddress: "06:00:AC:10:00:02", HostDevName: "sdktap"},
+		}}
+	})
+	v.start(t)
+	if err := v.SetMetadata(v.ctx, map[string]string{"name": "first", "kept": "yes"}); err != nil {
+		t.Fatalf("SetMetadata: %v", err)
+	}
+	if err := v.UpdateMetadata(v.ctx, map[string]string{"name": "second"}); err != nil {
+		t.Fatalf("UpdateMetadata: %v", err)
+	}
+	var stored map[string]string
+	if err := v.GetMetadata(v.ctx, &stored); err != nil {
+		t.Fatalf("GetMetadata: %v", err)
+	}
+	if len(stored) != 2 || stored["name"] != "second" || stored["kept"] != "yes" {
+		t.Fatalf("GetMetadata: %v", stored)
+	}
+	if !isLinux() {
+		return
+	}
+	// Taken apart, lest the echo of what is typed is taken for the answer.
+	typed := "ip link set eth0 up; ip addr add 10.9.9.2/24 dev eth0; ip route add 169.254.169.254 dev eth0; " +
+		"printf 'GET /name HTTP/1.1\\r\\n\\r\\n' | nc -w 20 169.254.169.254 80 | sed 's/sec/is sec/'\n"
+	if _, err := io.WriteString(v.typing, typed); err != nil {
+		t.Fatal(err)
+	}
+	v.console.expect(t, "is second")
 }
