@@ -22,24 +22,25 @@
 
 static const char path[] = "/mmds";
 
-/* The data as text for people, a heap block. */
-static enum ctl_exit fetch(int fd, char **text)
+/* The data as text for people, a heap block; NULL: see *code. */
+static char *fetch(int fd, enum ctl_exit *code)
 {
 	struct ctl_reply reply = {0};
-	enum ctl_exit code = ctl_request(fd, "GET", path, NULL, &reply);
+	char *text = NULL;
 
-	if (code == CTL_EXIT_OK) {
+	*code = ctl_request(fd, "GET", path, NULL, &reply);
+	if (*code == CTL_EXIT_OK) {
 		json_t *json =
 			json_loads(reply.body != NULL ? reply.body : "", JSON_DECODE_ANY, NULL);
 
-		*text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
+		text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL;
 		json_decref(json);
-		if (*text == NULL) {
-			code = ctl_fail(CTL_EXIT_NO_CONNECTION, "The answer is no JSON", NULL);
+		if (text == NULL) {
+			*code = ctl_fail(CTL_EXIT_NO_CONNECTION, "The answer is no JSON", NULL);
 		}
 	}
 	free(reply.body);
-	return code;
+	return text;
 }
 
 static enum ctl_exit put(int fd, const char *text)
@@ -130,9 +131,10 @@ static enum ctl_exit edit_file(int fd, const char *file, const char *before, boo
 		puts("not changed");
 		return CTL_EXIT_OK;
 	}
-	enum ctl_exit code = fetch(fd, &now);
+	enum ctl_exit code;
 
-	if (code == CTL_EXIT_OK && strcmp(now, before) != 0) {
+	now = fetch(fd, &code);
+	if (now != NULL && strcmp(now, before) != 0) {
 		code = ctl_fail(CTL_EXIT_REFUSED,
 				"The metadata have changed meanwhile, so nothing is put", NULL);
 	}
@@ -149,12 +151,12 @@ static enum ctl_exit edit_file(int fd, const char *file, const char *before, boo
 static enum ctl_exit edit(int fd)
 {
 	const char *folder = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-	AUTO_FREE char *before = NULL;
+	enum ctl_exit code;
+	AUTO_FREE char *before = fetch(fd, &code);
 	AUTO_FREE char *file = NULL;
 	bool is_done = false;
-	enum ctl_exit code = fetch(fd, &before);
 
-	if (code != CTL_EXIT_OK) {
+	if (before == NULL) {
 		return code;
 	}
 	/* For its owner alone: metadata may be secret. */
