@@ -104,9 +104,7 @@ static void dump_route(json_t *routes, const struct resource *resource, enum htt
 	json_array_append_new(
 		routes,
 		json_pack("{s:s, s:s, s:b, s:b, s:b}", "method", methods[number], "path", path,
-			  "answers",
-			  number == HTTP_GET || (method->finish != NULL && method->commit == NULL),
-			  "reads",
+			  "answers", number == HTTP_GET || method->answers, "reads",
 			  method->body == BODY_JSON || method->body == BODY_MAYBE ||
 				  method->body == BODY_TEXT,
 			  "may_lack_body", method->body != BODY_JSON && method->body != BODY_TEXT));

@@ -229,6 +229,16 @@ bool fork_failure_test(struct squib *squib)
 	if (!is_gone(squib, "a.sock")) {
 		return squib_fail(squib, "a child that was given up has left its socket");
 	}
+	if (!is_refused(squib,
+			"{\"keep\": \"none\", \"children\": [{\"id\": \"b\", \"api_sock\": "
+			"\"none/b.sock\"}]}",
+			"No child was made: `b`: ") ||
+	    !squib_api(squib, 200, "GET", "/fork", "%s", "")) {
+		return false;
+	}
+	if (strstr(squib->answer, "\"images\":[]") == NULL) {
+		return squib_fail(squib, "an image is kept of a fork that failed");
+	}
 	/* Where each may fail for itself, the other one is made. */
 	if (!squib_api(squib, 200, "PUT", "/fork",
 		       "{\"all_or_none\": false, \"children\": [" CHILD(

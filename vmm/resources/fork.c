@@ -167,15 +167,6 @@ static int check_keep(const struct microvm *microvm, const struct fork_body *bod
 	return 0;
 }
 
-static void keep(struct fork_images *images, struct fork_body *body)
-{
-	images->items[images->count].name = body->keep;
-	images->items[images->count].socket = body->socket;
-	images->count++;
-	body->keep = NULL;
-	body->is_socket_kept = true;
-}
-
 static int put(struct microvm *microvm, struct request *request, struct error *err)
 {
 	struct fork_body *body = request->body;
@@ -189,15 +180,26 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 					 body->image);
 		}
 		body->socket = microvm->images.items[index].socket;
-		body->is_socket_kept = true;
 		return 0;
 	}
-	if (fork_check(microvm, err) < 0 || check_keep(microvm, body, err) < 0 ||
-	    fork_image_start(microvm, fork_image_serve, NULL, &body->socket, err) < 0) {
+	if (fork_check(microvm, err) < 0 || check_keep(microvm, body, err) < 0) {
 		return -1;
 	}
+	return fork_image_start(microvm, fork_image_serve, NULL, &body->socket, err);
+}
+
+/* An image is kept if its children were made. */
+static int keep(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct fork_images *images = &microvm->images;
+	struct fork_body *body = request->body;
+
+	(void)err;
 	if (body->keep != NULL) {
-		keep(&microvm->images, body);
+		images->items[images->count].name = body->keep;
+		images->items[images->count].socket = body->socket;
+		images->count++;
+		body->keep = NULL;
 	}
 	return 0;
 }
@@ -231,11 +233,11 @@ static int finish(struct request *request, struct error *err)
 	int result = fork_image_ask(body, json_string_value(request->content),
 				    json_string_length(request->content), &answer, err);
 
-	if (!body->is_socket_kept) {
-		fd_close(&body->socket);
-	}
 	if (result == 0) {
 		result = judge(body, answer, err);
+	}
+	if (body->image == NULL && (result < 0 || body->keep == NULL)) {
+		fd_close(&body->socket);
 	}
 	if (result < 0) {
 		json_decref(answer);
@@ -263,7 +265,9 @@ const struct resource fork_resource = {
 				  .prefix = "Fork error",
 				  .check = check,
 				  .run = put,
-				  .finish = finish},
+				  .finish = finish,
+				  .commit = keep,
+				  .answers = true},
 		    [HTTP_GET] = {.states = ALWAYS, .run = get}},
 };
 

@@ -41,9 +41,8 @@ struct fork_body {
 	char *keep;  /* the name under which the image is kept; NULL: it ends */
 	char *image; /* the name of one that was kept; NULL: one is made */
 	/* no fields of JSON: */
-	int socket;	     /* to the image */
-	uint32_t number;     /* of the request, among all to images of the microVM */
-	bool is_socket_kept; /* by the microVM; else the request closes it */
+	int socket;	 /* to the image; that of one which was kept is the microVM's */
+	uint32_t number; /* of the request, among all to images of the microVM */
 };
 
 extern const struct schema fork_schema;

@@ -259,7 +259,7 @@ static void hear(struct newborn *newborn, uint64_t deadline)
 	}
 	if (len > 1) {
 		(void)error_set(&newborn->err, ERR_BAD_REQUEST, "%.*s", (int)len - 1, report + 1);
-	} else if (len >= 0) {
+	} else if (newborn->err.kind == ERR_NONE) {
 		(void)error_set(&newborn->err, ERR_HOST, "It ended at its start; see the log");
 	}
 	newborn->pid = 0;
@@ -417,8 +417,8 @@ static int fork_process(const struct fork_image *image, fork_image_fn serve, voi
 }
 
 /* With nothing of the machine running. */
-static int freeze(struct microvm *microvm, fork_image_fn serve, void *arg, int *socket,
-		  struct error *err)
+static int freeze(struct microvm *microvm, const char *config, fork_image_fn serve, void *arg,
+		  int *socket, struct error *err)
 {
 	struct machine *machine = &microvm->controller.machine;
 	struct fork_image image = {
@@ -428,8 +428,7 @@ static int freeze(struct microvm *microvm, fork_image_fn serve, void *arg, int *
 		.become = microvm->become,
 		.arg = microvm->become_arg,
 	};
-	AUTO_FREE char *config = vm_config_text(&microvm->config, err);
-	int result = config == NULL ? -1 : machine_save(machine, config, &image.state, err);
+	int result = machine_save(machine, config, &image.state, err);
 
 	if (result == 0) {
 		result = vm_hide_from_forks(&machine->vm, err);
@@ -445,12 +444,16 @@ int fork_image_start(struct microvm *microvm, fork_image_fn serve, void *arg, in
 		     struct error *err)
 {
 	struct controller *controller = &microvm->controller;
+	AUTO_FREE char *config = vm_config_text(&microvm->config, err);
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
 
+	if (config == NULL) {
+		return -1;
+	}
 	if (controller->state == VM_RUNNING && machine_pause(&controller->machine, err) < 0) {
 		return -1;
 	}
-	int result = freeze(microvm, serve, arg, socket, err);
+	int result = freeze(microvm, config, serve, arg, socket, err);
 
 	if (controller->state == VM_RUNNING) {
 		machine_resume(&controller->machine);

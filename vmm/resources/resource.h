@@ -74,6 +74,7 @@ struct method {
 	int (*finish)(struct request *request, struct error *err);
 	/* On the VMM thread again: gives the machine what `finish` has made. NULL: nothing. */
 	int (*commit)(struct microvm *microvm, struct request *request, struct error *err);
+	bool answers; /* with a body, as GET does: for the API's description */
 	/* Offsets in struct api_metrics of what counts requests and those that failed; 0: none. */
 	size_t count, fails;
 };
