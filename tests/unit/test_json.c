@@ -6,6 +6,12 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/json.h"
 
+#define ZEROES_10  "0000000000"
+#define ZEROES_100                                                                                 \
+	ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10  \
+		ZEROES_10
+#define ZEROES_309 ZEROES_100 ZEROES_100 ZEROES_100 "000000000"
+
 static int load(const char *text, size_t len, struct json_doc *doc, struct error *err)
 {
 	return json_doc_load(text, len, "Bad", doc, err);
@@ -30,6 +36,9 @@ Test(json, faults_are_told_with_their_place)
 		{"[1e999]", "Bad: number out of range at line 1 column 6"},
 		{"[1e999, 9223372036854775808]", "Bad: number out of range at line 1 column 6"},
 		{"[9223372036854775808, 1e999]", "Bad: number out of range at line 1 column 27"},
+		{"[1" ZEROES_309 "]", "Bad: number out of range at line 1 column 311"},
+		{"[-1" ZEROES_309 "]", "Bad: number out of range at line 1 column 312"},
+		{"[1" ZEROES_309 "0]", "Bad: number out of range at line 1 column 312"},
 		{"[9223372036854775808 1]", "Bad: expected `,` or `]` at line 1 column 22"},
 		{"[\"\\u0000\"]",
 		 "Bad: a string must not contain the NUL character at line 1 column 9"},

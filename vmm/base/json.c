@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,7 +175,7 @@ struct json_value json_element(const struct json_value *array, size_t i,
 /* --- Numbers --- */
 
 enum {
-	NUMBER_LEN = 312, /* any integer below 10^309, which all doubles are, with sign and NUL */
+	NUMBER_LEN = 312, /* any integer below 10^309, as all doubles are, with sign and NUL */
 	U64_DIGITS = 20,
 };
 
@@ -240,7 +241,10 @@ json_t *json_from_u64(uint64_t number)
 	return json_integer((json_int_t)(number > INT64_MAX ? mirror(number) : number));
 }
 
-/* Parses a text with integers that jansson refuses, in words that it takes. */
+/*
+ * Parses a text with integers that jansson refuses, in words that it takes. A number that is more
+ * than a double holds stays, for jansson to refuse.
+ */
 static json_t *load_large(const struct json_doc *doc, size_t flags, json_error_t *cause)
 {
 	AUTO_FREE char *copy = malloc(doc->len);
@@ -257,8 +261,10 @@ static json_t *load_large(const struct json_doc *doc, size_t flags, json_error_t
 		    !copy_integer(doc->text, doc->len, token.start, text)) {
 			continue;
 		}
-		if (is_too_large(text)) {
-			bool is_u64 = parse_u64(text, &value);
+
+		bool is_u64 = parse_u64(text, &value);
+
+		if (is_too_large(text) && (is_u64 || isfinite(strtod(text, NULL)))) {
 			size_t len =
 				(size_t)snprintf(text, sizeof(text), is_u64 ? "%" PRId64 : "0.0",
 						 (int64_t)mirror(value));
