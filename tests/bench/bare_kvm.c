@@ -3,10 +3,11 @@
  * The floor under a monitor's start: only the KVM calls that any guest needs, in the order that
  * costs least (see vmm/machine/vm.c), up to the guest's first exit.
  *
- * usage: bare_kvm EXEC_US
+ * usage: bare_kvm EXEC_US [MEMORY_FILE]
  *
  * Tells its marks as squib's log does, so that one reader understands both. EXEC_US is
- * CLOCK_MONOTONIC in microseconds when the launcher called exec.
+ * CLOCK_MONOTONIC in microseconds when the launcher called exec. With a MEMORY_FILE, that of a
+ * snapshot, guest memory is a private mapping of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -82,7 +83,13 @@ int main(int argc, char **argv)
 		die("/dev/kvm");
 	}
 	int vm = bare_ioctl(kvm, KVM_CREATE_VM, NULL, "KVM_CREATE_VM");
-	uint8_t *ram = map(-1, BARE_RAM_LEN, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+	int memory = argc > 2 ? open(argv[2], O_RDONLY | O_CLOEXEC) : -1;
+
+	if (argc > 2 && memory < 0) {
+		die(argv[2]);
+	}
+	uint8_t *ram = map(memory, BARE_RAM_LEN,
+			   MAP_PRIVATE | MAP_NORESERVE | (argc > 2 ? 0 : MAP_ANONYMOUS));
 	struct kvm_userspace_memory_region slot = {
 		.guest_phys_addr = bare_ram_base,
 		.memory_size = BARE_RAM_LEN,
