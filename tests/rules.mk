@@ -181,30 +181,38 @@ api: all $(B)/api_vectors $(B)/api_hostile guests $(B)/kvm_probe ## play the API
 
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := -std=gnu17 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
-FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out %/fuzz_state.c,$(wildcard tests/fuzz/fuzz_*.c))) \
+	state_x86_64 state_aarch64
 
-# A fuzzer's name may end in an architecture: then it is linked with that one's boot code, which
-# needs nothing of the machine. The others see the fake architecture.
+# A fuzzer's name may end in an architecture: then it is linked with that one's code, which needs
+# nothing of the machine. The others see the fake architecture.
 fuzz_arch = $(or $(filter x86_64,$(findstring x86_64,$(1))),$(filter aarch64,$(findstring aarch64,$(1))))
 FUZZ_ARCH_SRC_x86_64 := $(wildcard arch/x86_64/*.c)
-FUZZ_ARCH_SRC_aarch64 := arch/aarch64/boot.c arch/aarch64/fdt.c arch/aarch64/cache.c arch/aarch64/pci.c
+FUZZ_ARCH_SRC_aarch64 := $(wildcard arch/aarch64/*.c)
 FUZZ_BASE_SRC := $(wildcard vmm/base/*.c)
 FUZZ_SECCOMP_SRC := seccomp/policy.c $(FILTER_SRC)
 
 fuzz_isa = $(or $(call fuzz_arch,$(1)),fake)
 FUZZ_INCLUDE_fake := tests/fake
 FUZZ_INCLUDE_x86_64 := arch/x86_64
-FUZZ_INCLUDE_aarch64 := arch/aarch64
+FUZZ_INCLUDE_aarch64 := arch/aarch64 -Ibuild/fuzz/kernel
 FUZZ_DEVICES_SRC := $(DEVICE_SRC) $(API_SRC) $(VMM_SRC) $(FILTER_SRC) tests/fake/arch_fake.c $(UNIT_LIB_SRC)
 # A scripted KVM where state is loaded into one.
 fuzz_base_src = $(if $(filter state_%,$(1)),$(FAKE_KVM) $(filter-out vmm/base/kvm_sys.c,$(FUZZ_BASE_SRC)),$(FUZZ_BASE_SRC))
-fuzz_src = tests/fuzz/fuzz_$(1).c $(if $(filter virtio_mmio virtio_pci,$(1)),tests/fuzz/copier.c) $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
+fuzz_main = tests/fuzz/fuzz_$(if $(filter state_%,$(1)),state,$(1)).c
+fuzz_src = $(call fuzz_main,$(1)) $(if $(filter virtio_mmio virtio_pci,$(1)),tests/fuzz/copier.c) $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
 	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC),$(FUZZ_DEVICES_SRC)))
 fuzz_objects = $(patsubst %.c,build/fuzz/obj/$(call fuzz_isa,$(1))/%.o,$(call fuzz_src,$(1)))
 
+# The kernel's headers for KVM of aarch64; all others are the host's.
+FUZZ_KERNEL := $(addprefix build/fuzz/kernel/asm/,kvm.h ptrace.h hwcap.h sve_context.h)
+$(FUZZ_KERNEL): build/fuzz/kernel/asm/%: /usr/include/aarch64-linux-gnu/asm/%
+	@mkdir -p $(@D)
+	@ln -sf $< $@
+
 # Each source is compiled once for each architecture that fuzzers see, and shared by them.
 define fuzz_rules
-build/fuzz/obj/$(1)/%.o: %.c
+build/fuzz/obj/$(1)/%.o: %.c | $$(if $$(filter aarch64,$(1)),$$(FUZZ_KERNEL))
 	@mkdir -p $$(@D)
 	@echo "  FUZZCC  $$@"
 	@clang $$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -I. -I$$(FUZZ_INCLUDE_$(1)) -D_GNU_SOURCE -c -o $$@ $$<

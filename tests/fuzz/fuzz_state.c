@@ -2,7 +2,7 @@
 /*
  * Fuzzes the loading of vCPUs and interrupt controllers: the input is the sections of a state file.
  * What the file is to blame for comes with a sentence; what is loaded can be dumped, and saved and
- * loaded again. KVM is scripted, and takes everything.
+ * loaded again. KVM is scripted, and takes everything. Built for each architecture.
  */
 #include <stdio.h>
 #include <stdlib.h>
