@@ -42,6 +42,17 @@ $(B)/unit: $(patsubst %.c,$(B)/fake/%.o,$(UNIT_SRC)) $(FILTER_DATA)
 	@echo "  LD      $@"
 	@$(CC) $(UNIT_LDFLAGS) $(ALLOC_GUARD) -o $@ $^ $(UNIT_LIBS) $(LDLIBS) -lcap -lzstd
 
+# Kernel headers of KVM's types for code of one machine that is compiled for another; all other
+# headers are the host's.
+UAPI_aarch64 := $(patsubst %,build/aarch64/uapi/asm/%.h,kvm ptrace hwcap sve_context)
+UAPI_x86_64 := build/x86_64/uapi/asm/kvm.h
+define uapi_rule
+$$(UAPI_$(1)):
+	@mkdir -p $$(@D)
+	@ln -sf $$(firstword $$(wildcard $$(addsuffix /asm/$$(@F),/usr/include/$(1)-linux-gnu /usr/$(1)-linux-gnu/include))) $$@
+endef
+$(foreach isa,x86_64 aarch64,$(eval $(call uapi_rule,$(isa))))
+
 # The units run on this host. Where ARCH is another one, its code is compiled for the host as well:
 # it is C, and all that it wants of the other machine is KVM's types, which are in the kernel
 # headers of its Debian architecture. libfdt's -dev package exists for one machine at a time, so
@@ -55,18 +66,10 @@ unit: $(B)/unit
 else
 HOST_CC := $(firstword $(CC:$(TRIPLE)-%=%))
 HOST_CFLAGS := $(filter-out -mbranch-protection=% -fcf-protection=%,$(CFLAGS))
-UAPI_aarch64 := kvm ptrace hwcap sve_context
-UAPI_x86_64 := kvm
-UAPI := $(patsubst %,$(B)/uapi/asm/%.h,$(UAPI_$(ARCH)))
-
-$(UAPI):
-	@mkdir -p $(@D)
-	@ln -sf $(firstword $(wildcard $(addsuffix /asm/$(@F),/usr/include/$(TRIPLE) /usr/$(TRIPLE)/include))) $@
-
-$(B)/host/%.o: %.c $(UAPI)
+$(B)/host/%.o: %.c $(UAPI_$(ARCH))
 	@mkdir -p $(@D)
 	@echo "  HOSTCC  $@"
-	@$(HOST_CC) -isystem $(B)/uapi $(CPPFLAGS) $(HOST_CFLAGS) -c -o $@ $<
+	@$(HOST_CC) -isystem build/$(ARCH)/uapi $(CPPFLAGS) $(HOST_CFLAGS) -c -o $@ $<
 
 $(B)/unit-arch: $(patsubst %.c,$(B)/host/%.o,$(UNIT_ARCH_SRC))
 	@echo "  HOSTLD  $@"
@@ -195,7 +198,7 @@ FUZZ_SECCOMP_SRC := seccomp/policy.c $(FILTER_SRC)
 fuzz_isa = $(or $(call fuzz_arch,$(1)),fake)
 FUZZ_INCLUDE_fake := tests/fake
 FUZZ_INCLUDE_x86_64 := arch/x86_64
-FUZZ_INCLUDE_aarch64 := arch/aarch64 -Ibuild/fuzz/kernel
+FUZZ_INCLUDE_aarch64 := arch/aarch64 -Ibuild/aarch64/uapi
 FUZZ_DEVICES_SRC := $(DEVICE_SRC) $(API_SRC) $(VMM_SRC) $(FILTER_SRC) tests/fake/arch_fake.c $(UNIT_LIB_SRC)
 # A scripted KVM where state is loaded into one.
 fuzz_base_src = $(if $(filter state_%,$(1)),$(FAKE_KVM) $(filter-out vmm/base/kvm_sys.c,$(FUZZ_BASE_SRC)),$(FUZZ_BASE_SRC))
@@ -204,15 +207,9 @@ fuzz_src = $(call fuzz_main,$(1)) $(if $(filter virtio_mmio virtio_pci,$(1)),tes
 	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC),$(FUZZ_DEVICES_SRC)))
 fuzz_objects = $(patsubst %.c,build/fuzz/obj/$(call fuzz_isa,$(1))/%.o,$(call fuzz_src,$(1)))
 
-# The kernel's headers for KVM of aarch64; all others are the host's.
-FUZZ_KERNEL := $(addprefix build/fuzz/kernel/asm/,kvm.h ptrace.h hwcap.h sve_context.h)
-$(FUZZ_KERNEL): build/fuzz/kernel/asm/%: /usr/include/aarch64-linux-gnu/asm/%
-	@mkdir -p $(@D)
-	@ln -sf $< $@
-
 # Each source is compiled once for each architecture that fuzzers see, and shared by them.
 define fuzz_rules
-build/fuzz/obj/$(1)/%.o: %.c | $$(if $$(filter aarch64,$(1)),$$(FUZZ_KERNEL))
+build/fuzz/obj/$(1)/%.o: %.c | $$(if $$(filter aarch64,$(1)),$$(UAPI_aarch64))
 	@mkdir -p $$(@D)
 	@echo "  FUZZCC  $$@"
 	@clang $$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -I. -I$$(FUZZ_INCLUDE_$(1)) -D_GNU_SOURCE -c -o $$@ $$<

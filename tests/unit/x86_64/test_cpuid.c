@@ -388,61 +388,6 @@ Test(cpuid, caches_are_left_out_where_the_host_does_not_tell_of_them)
 	}
 }
 
-/* What no guest gets, however much of it the host has. */
-Test(cpuid, what_a_guest_may_not_have_is_not_there)
-{
-	static const struct {
-		uint32_t leaf;
-		enum reg reg;
-		uint32_t mask;
-		const char *what;
-	} denied[] = {
-		{0x1, ECX, 1u << 3, "MONITOR"},
-		{0x1, ECX, 1u << 5, "VMX"},
-		{0x1, ECX, 1u << 6, "SMX"},
-		{0x1, ECX, 1u << 15, "PDCM"},
-		{0x1, EDX, 1u << 21 | 1u << 22 | 1u << 29, "DS, ACPI, TM"},
-		{0x6, EAX, ~UINT32_C(4), "thermal and power state"},
-		{0x6, ECX, UINT32_MAX, "APERF, MPERF and energy bias"},
-		{0x7, EBX, 1u << 2, "SGX"},
-		{0x7, EBX, 1u << 12 | 1u << 15 | 1u << 25, "PQM, PQE, PT"},
-		{0x7, ECX, 1u << 23 | 1u << 29 | 1u << 30, "key locker, ENQCMD, SGX-LC"},
-		{0x7, EDX, 1u << 5 | 1u << 15 | 1u << 18, "UINTR, hybrid, PCONFIG"},
-		{0x7, EDX, 1u << 19, "LBR"},
-		{0x80000001, ECX, 1u << 2, "SVM"},
-		{0x80000001, ECX, 1u << 10 | 1u << 12, "IBS, SKINIT"},
-		{0x80000001, ECX, 1u << 23 | 1u << 24 | 1u << 28, "performance counters"},
-		{0x80000001, ECX, 1u << 26 | 1u << 29, "data breakpoints, MWAITX"},
-	};
-	static const uint32_t absent[] = {
-		0x3,	    0x5,	0x8,	    0xf,	0x10,	    0x12,
-		0x14,	    0x17,	0x19,	    0x1b,	0x1c,	    0x20,
-		0x23,	    0x80000009, 0x8000000a, 0x8000001b, 0x8000001c, 0x8000001f,
-		0x80000020, 0x80000022, 0x80000026, 0x40000100, 0xc0000001,
-	};
-	struct cpuid_table table = supported(AMD, UINT32_MAX);
-	const struct arch_machine machine = {.vcpu_count = 2};
-	struct error err = {0};
-
-	for (size_t i = 0; i < ARRAY_COUNT(absent); i++) {
-		add(&table, absent[i], 0, UINT32_MAX);
-	}
-	add(&table, 0x7, 1, UINT32_MAX);
-	add(&table, 0x7, 3, UINT32_MAX);
-	cr_assert_eq(cpuid_normalise(&table, &machine, host, &err), 0, "%s", err.msg);
-	for (size_t i = 0; i < ARRAY_COUNT(denied); i++) {
-		cr_expect_eq(reg(entry(&table, denied[i].leaf, 0), denied[i].reg) & denied[i].mask,
-			     0, "%s", denied[i].what);
-	}
-	for (size_t i = 0; i < ARRAY_COUNT(absent); i++) {
-		for (uint32_t e = 0; e < table.count; e++) {
-			cr_expect_neq(table.entry[e].function, absent[i], "leaf 0x%x", absent[i]);
-		}
-	}
-	cr_expect_eq(entry(&table, 0x7, 1)->eax & 1u << 17, 0, "FRED");
-	cr_expect_eq(entry(&table, 0x7, 3)->eax, 0, "what nobody knows yet");
-}
-
 /* As KVM of Linux 6.18 described an EPYC 9B14: ordinary programs find all that was there. */
 Test(cpuid, a_recorded_host_keeps_its_features)
 {
