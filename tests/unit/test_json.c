@@ -6,7 +6,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/json.h"
 
-#define ZEROES_10  "0000000000"
+#define ZEROES_10 "0000000000"
 #define ZEROES_100                                                                                 \
 	ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10 ZEROES_10  \
 		ZEROES_10
