@@ -6,9 +6,9 @@
  *
  * Order of the calls for one VM, all on the VMM's thread:
  *
- *	arch_check_host, arch_ram_ranges, (memory slots,) arch_vm_init, per vCPU: arch_vcpu_init,
- *	arch_vm_finish, arch_load_kernel, arch_initrd_place, arch_write_boot_info, per vCPU:
- *	arch_vcpu_set_boot_state; then the vCPUs run.
+ *	arch_find_template, arch_check_host, arch_ram_ranges, (memory slots,) arch_vm_init, per
+ *vCPU: arch_vcpu_init, arch_vm_finish, arch_load_kernel, arch_initrd_place, arch_write_boot_info,
+ *per vCPU: arch_vcpu_set_boot_state; then the vCPUs run.
  */
 #ifndef ARCH_ARCH_H
 #define ARCH_ARCH_H
@@ -37,10 +37,6 @@ enum {
 
 /* "x86_64" or "aarch64" */
 extern const char arch_name[];
-
-/* The names of static CPU templates, in the order of Firecracker's enum; NULL ends them [compat].
- */
-extern const char *const arch_cpu_templates[];
 
 /* The kernel command line used when boot_args is not given [compat]. */
 extern const char arch_cmdline_default[];
@@ -94,15 +90,25 @@ bool arch_virtio_slot(size_t index, struct platform_dev *dev);
 
 /* --- Building the machine --- */
 
+struct arch_vcpu_state; /* arch/state.h */
+
 struct arch_machine {
 	unsigned vcpu_count; /* 1..ARCH_VCPUS_MAX */
 	bool smt;	     /* two threads per core (x86_64 only, checked by the configuration) */
 	bool has_pci;	     /* a PCI bus, whose functions interrupt by messages */
 	bool is_loaded; /* arch/state.h sets what a boot would set: CPUID, MSRs, interrupt pins */
+	const struct arch_vcpu_state *saved; /* of all vCPUs, borrowed; NULL: unknown */
+	/* Of the guest's processors. A loaded machine has neither: its state has what came of it.
+	 */
+	const struct cpu_template *cpu_template; /* borrowed by the machine; NULL: none */
+	const char *static_template; /* its name, in place of cpu_template; NULL: none */
 };
 
-/* All KVM capabilities that squib needs are there; the sentence names the first missing one. */
-MUST_CHECK int arch_check_host(int kvm, struct error *err);
+/*
+ * All KVM capabilities that squib needs are there, but for what a CPU template (NULL: none) waives,
+ * and those that it asks for; the sentence names the first missing one.
+ */
+MUST_CHECK int arch_check_host(int kvm, const struct cpu_template *cpu_template, struct error *err);
 
 /* The machine type for KVM_CREATE_VM. */
 unsigned long arch_vm_type(int kvm);

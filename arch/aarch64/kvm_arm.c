@@ -24,6 +24,11 @@ int kvm_arm_vcpu_init(int vcpu, const struct kvm_vcpu_init *init, struct error *
 	return kvm_call(vcpu, KVM_ARM_VCPU_INIT, &copy, "KVM_ARM_VCPU_INIT", err);
 }
 
+int kvm_arm_vcpu_finalize(int vcpu, int feature, struct error *err)
+{
+	return kvm_call(vcpu, KVM_ARM_VCPU_FINALIZE, &feature, "KVM_ARM_VCPU_FINALIZE", err);
+}
+
 int kvm_arm_set_reg(int vcpu, uint64_t id, uint64_t value, const char *name, struct error *err)
 {
 	struct kvm_one_reg reg = {.id = id, .addr = (uintptr_t)&value};

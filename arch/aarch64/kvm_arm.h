@@ -29,6 +29,12 @@ MUST_CHECK int kvm_arm_preferred_target(int vm, struct kvm_vcpu_init *init, stru
 /* KVM_ARM_VCPU_INIT [4.82]: before any other ioctl on a vCPU. */
 MUST_CHECK int kvm_arm_vcpu_init(int vcpu, const struct kvm_vcpu_init *init, struct error *err);
 
+/*
+ * KVM_ARM_VCPU_FINALIZE [4.119] of one feature, KVM_ARM_VCPU_*: before the vCPU's registers that
+ * come with it are read or set, and before it runs.
+ */
+MUST_CHECK int kvm_arm_vcpu_finalize(int vcpu, int feature, struct error *err);
+
 /* KVM_SET_ONE_REG [4.68], KVM_GET_ONE_REG [4.69] for 64-bit registers. `name` is for the sentence.
  */
 MUST_CHECK int kvm_arm_set_reg(int vcpu, uint64_t id, uint64_t value, const char *name,

@@ -97,6 +97,9 @@ struct arch_vm {
 	bool has_steal_time;	 /* KVM can tell a guest how long its vCPUs waited (Linux 5.10) */
 	bool is_loaded;
 	bool has_pci;
+	const struct cpu_template *cpu_template; /* borrowed; NULL: none */
+	/* The first of the states that it is loaded from; while vCPUs are made. */
+	const struct arch_vcpu_state *saved;
 	struct gic gic;
 	uint64_t mpidr[ARCH_AARCH64_VCPUS_MAX]; /* by arch_vcpu_init */
 	struct cache_list caches;

@@ -10,10 +10,12 @@
 
 #include "arch/arch.h"
 #include "arch/boot.h"
+#include "arch/state.h"
 
 #include "arch/aarch64/boot.h"
 #include "arch/aarch64/kvm_arm.h"
 #include "arch/aarch64/pvtime.h"
+#include "arch/aarch64/template.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/text.h"
 
@@ -23,6 +25,42 @@ _Static_assert((int)ARCH_AARCH64_VCPUS_MAX == (int)ARCH_VCPUS_MAX, "arch_vm has 
 
 /* EL1 with its own stack pointer; debug, SError, IRQ and FIQ masked [linux-arm64-boot 4]. */
 static const uint64_t boot_pstate = PSR_MODE_EL1h | PSR_D_BIT | PSR_A_BIT | PSR_I_BIT | PSR_F_BIT;
+
+/* What a state file may ask for, beside what all vCPUs have: SVE, pointer authentication. */
+#define LOADED_FEATURES                                                                            \
+	(UINT32_C(1) << KVM_ARM_VCPU_SVE | UINT32_C(1) << KVM_ARM_VCPU_PTRAUTH_ADDRESS |           \
+	 UINT32_C(1) << KVM_ARM_VCPU_PTRAUTH_GENERIC)
+
+/*
+ * As the vCPU was made that is loaded. Where this host can't, it is made without, and its load says
+ * which features are missing.
+ */
+static int make_loaded(int fd, struct kvm_vcpu_init *init, const struct arch_vcpu_state *saved,
+		       struct error *err)
+{
+	const struct kvm_vcpu_init plain = *init;
+
+	init->features[0] |= saved->features[0] & LOADED_FEATURES;
+	if (kvm_arm_vcpu_init(fd, init, err) == 0) {
+		return 0;
+	}
+	error_clear(err);
+	*init = plain;
+	return kvm_arm_vcpu_init(fd, init, err);
+}
+
+static int make(int fd, const struct kvm_vcpu_init *init, const struct arch_vm *vm,
+		struct error *err)
+{
+	if (kvm_arm_vcpu_init(fd, init, err) < 0) {
+		return -1;
+	}
+	if ((init->features[0] & UINT32_C(1) << KVM_ARM_VCPU_SVE) != 0 &&
+	    kvm_arm_vcpu_finalize(fd, KVM_ARM_VCPU_SVE, err) < 0) {
+		return -1;
+	}
+	return vm->cpu_template != NULL ? template_set_registers(vm->cpu_template, fd, err) : 0;
+}
 
 int arch_vcpu_init(struct arch_vcpu *vcpu, struct arch_vm *vm, int fd, unsigned index,
 		   struct error *err)
@@ -36,7 +74,11 @@ int arch_vcpu_init(struct arch_vcpu *vcpu, struct arch_vm *vm, int fd, unsigned 
 	if (index > 0) {
 		init.features[0] |= UINT32_C(1) << KVM_ARM_VCPU_POWER_OFF;
 	}
-	if (kvm_arm_vcpu_init(fd, &init, err) < 0 ||
+	if (vm->cpu_template != NULL && template_apply_features(vm->cpu_template, &init, err) < 0) {
+		return -1;
+	}
+	if ((vm->saved != NULL ? make_loaded(fd, &init, &vm->saved[index], err)
+			       : make(fd, &init, vm, err)) < 0 ||
 	    kvm_arm_get_reg(fd, KVM_ARM_MPIDR_EL1, &vm->mpidr[index], "MPIDR_EL1", err) < 0) {
 		return -1;
 	}

@@ -288,7 +288,7 @@ static void warn_of_make(const struct arch_vcpu *vcpu, const struct saved_reg *r
 static int load_reg(const struct arch_vcpu *vcpu, const struct saved_reg *reg, struct text *lacks,
 		    unsigned *count, struct error *err)
 {
-	if (vcpu->index > 0 && reg_is_counter(reg->id)) {
+	if ((vcpu->index > 0 && reg_is_counter(reg->id)) || reg->id == KVM_REG_ARM64_SVE_VLS) {
 		return 0;
 	}
 	if (reg->id == KVM_ARM_MPIDR_EL1 && saved_reg_number(reg) != vcpu->mpidr) {
@@ -298,6 +298,25 @@ static int load_reg(const struct arch_vcpu *vcpu, const struct saved_reg *reg, s
 	}
 	warn_of_make(vcpu, reg);
 	return saved_reg_load(vcpu->fd, reg, lacks, count, err);
+}
+
+/* The lengths of SVE's vectors, which come before all of its registers [kvm-api 4.119]. */
+static int finalize(const struct arch_vcpu *vcpu, const struct arch_vcpu_state *state,
+		    struct text *lacks, unsigned *count, struct error *err)
+{
+	struct saved_reg reg;
+	size_t at = 0;
+
+	if ((vcpu->init.features[0] & UINT32_C(1) << KVM_ARM_VCPU_SVE) == 0) {
+		return 0;
+	}
+	while (saved_reg_next(state, &at, &reg)) {
+		if (reg.id == KVM_REG_ARM64_SVE_VLS &&
+		    saved_reg_load(vcpu->fd, &reg, lacks, count, err) < 0) {
+			return -1;
+		}
+	}
+	return kvm_arm_vcpu_finalize(vcpu->fd, KVM_ARM_VCPU_SVE, err);
 }
 
 static int load_regs(const struct arch_vcpu *vcpu, const struct arch_vcpu_state *state,
@@ -317,6 +336,9 @@ static int load_regs(const struct arch_vcpu *vcpu, const struct arch_vcpu_state 
 	/* Without a feature KVM would not know its registers either. */
 	bool has_features = count == 0;
 
+	if (has_features && finalize(vcpu, state, &lacks, &count, err) < 0) {
+		return -1;
+	}
 	while (has_features && saved_reg_next(state, &at, &reg)) {
 		if (load_reg(vcpu, &reg, &lacks, &count, err) < 0) {
 			return -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The machine as a whole: RAM, fixed devices, what KVM must offer, and the order of its parts. */
 #include "arch/arch.h"
+#include "arch/template.h"
 
 #include "arch/aarch64/cache.h"
 #include "arch/aarch64/gic.h"
@@ -86,7 +87,7 @@ bool arch_virtio_slot(size_t index, struct platform_dev *dev)
 
 /* --- Building the machine --- */
 
-int arch_check_host(int kvm, struct error *err)
+int arch_check_host(int kvm, const struct cpu_template *cpu_template, struct error *err)
 {
 	static const struct kvm_cap needed[] = {
 		{KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
@@ -98,7 +99,7 @@ int arch_check_host(int kvm, struct error *err)
 		{KVM_CAP_ONE_REG, "KVM_CAP_ONE_REG"},
 	};
 
-	return kvm_check_caps(kvm, needed, ARRAY_COUNT(needed), err);
+	return cpu_template_check_caps(cpu_template, kvm, needed, ARRAY_COUNT(needed), err);
 }
 
 /*
@@ -123,7 +124,9 @@ int arch_vm_init(struct arch_vm *vm, int kvm, int vm_fd, const struct arch_machi
 		.has_vcpu_events = kvm_check_extension(kvm, KVM_CAP_VCPU_EVENTS) != 0,
 		.has_steal_time = kvm_check_extension(kvm, KVM_CAP_STEAL_TIME) != 0,
 		.is_loaded = machine->is_loaded,
+		.saved = machine->saved,
 		.has_pci = machine->has_pci,
+		.cpu_template = machine->cpu_template,
 	};
 	if (!machine->is_loaded) {
 		cache_read(CACHE_SYSFS, &vm->caches); /* for the device tree */

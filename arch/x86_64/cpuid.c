@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "template.h"
 #include "vmm/base/bytes.h"
 
 enum {
@@ -399,8 +400,15 @@ int cpuid_normalise(struct cpuid_table *table, const struct arch_machine *machin
 		    cpuid_read_fn read_host, struct error *err)
 {
 	const enum vendor vendor = table_vendor(table);
+	const struct cpu_template *cpu_template = machine->cpu_template;
 
+	if (cpu_template != NULL && template_check_leaves(cpu_template, table, err) != 0) {
+		return -1;
+	}
 	cpuid_allow(table);
+	if (cpu_template != NULL && template_apply_leaves(cpu_template, table, err) != 0) {
+		return -1;
+	}
 	apply_fixed_bits(table, vendor);
 	if (normalise_common(table, machine, read_host, err) != 0) {
 		return -1;

@@ -176,7 +176,7 @@ static void compare_msrs(struct list *list, int kvm, const struct arch_vcpu_stat
 	struct msr_list host;
 	struct error err = {0};
 
-	if (msr_list_to_save(kvm, &host, &err) != 0) {
+	if (msr_list_to_save(kvm, NULL, &host, &err) != 0) {
 		next(list);
 		text_add(list->text, "an answer to which MSRs it has (%s)", err.msg);
 		return;

@@ -125,7 +125,8 @@ struct arch_vm {
 	unsigned vcpu_count;
 	bool smt;
 	bool is_loaded;
-	bool is_interpreted; /* see arch_vcpu_describe_exit */
+	bool is_interpreted;			 /* see arch_vcpu_describe_exit */
+	const struct cpu_template *cpu_template; /* borrowed; NULL: none */
 	struct kvm_abilities can;
 	struct msr_list msrs;	     /* that a vCPU's state has */
 	struct kvm_clock_data clock; /* as it went on after a load; flags 0: unknown */

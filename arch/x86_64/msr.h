@@ -9,6 +9,7 @@
 
 #include "layout.h"
 #include "vmm/base/attr.h"
+#include "vmm/base/cpu_template.h"
 #include "vmm/base/error.h"
 #include "vmm/base/text.h"
 
@@ -22,10 +23,11 @@ enum {
 const struct kvm_msr_entry *msr_boot(size_t *count);
 
 /*
- * The registers that are a vCPU's state on this host: msr_list.c says which. It may not be possible
- * to read each of them. `kvm` is /dev/kvm.
+ * The registers that are a vCPU's state on this host: msr_list.c says which, and those that a CPU
+ * template (NULL: none) changes. It may not be possible to read each of them. `kvm` is /dev/kvm.
  */
-MUST_CHECK int msr_list_to_save(int kvm, struct msr_list *list, struct error *err);
+MUST_CHECK int msr_list_to_save(int kvm, const struct cpu_template *cpu_template,
+				struct msr_list *list, struct error *err);
 bool msr_list_has(const struct msr_list *list, uint32_t index);
 
 /* Appends the register's name and number, "IA32_XSS (MSR 0xda0)", or "MSR 0xc0010020". */

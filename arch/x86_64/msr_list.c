@@ -99,7 +99,8 @@ static int add(struct msr_list *list, uint32_t index, struct error *err)
 	return 0;
 }
 
-int msr_list_to_save(int kvm, struct msr_list *list, struct error *err)
+int msr_list_to_save(int kvm, const struct cpu_template *cpu_template, struct msr_list *list,
+		     struct error *err)
 {
 	uint32_t kept = 0;
 
@@ -118,6 +119,11 @@ int msr_list_to_save(int kvm, struct msr_list *list, struct error *err)
 			if (add(list, index, err) != 0) {
 				return -1;
 			}
+		}
+	}
+	for (size_t i = 0; cpu_template != NULL && i < cpu_template->register_count; i++) {
+		if (add(list, (uint32_t)cpu_template->registers[i].id, err) != 0) {
+			return -1;
 		}
 	}
 	return 0;

@@ -5,6 +5,7 @@
 #include "kvm_x86.h"
 #include "msr.h"
 #include "regs.h"
+#include "template.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/text.h"
 
@@ -59,6 +60,9 @@ int arch_vcpu_init(struct arch_vcpu *vcpu, struct arch_vm *vm, int fd, unsigned 
 	cpuid_set_vcpu(&vm->cpuid, vm->smt, index);
 	/* Before the MSRs, some of which exist only if CPUID says so. */
 	if (kvm_set_cpuid2(fd, &vm->cpuid, err) != 0) {
+		return -1;
+	}
+	if (vm->cpu_template != NULL && template_set_msrs(vm->cpu_template, fd, err) != 0) {
 		return -1;
 	}
 	if (kvm_set_msrs(fd, msrs, msr_count, err) != 0) {

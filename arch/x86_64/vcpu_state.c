@@ -17,6 +17,7 @@
 #include "explain.h"
 #include "kvm_x86.h"
 #include "msr.h"
+#include "template.h"
 #include "tsc_state.h"
 #include "vmm/base/bytes.h"
 
@@ -132,7 +133,11 @@ static int save_cpuid(const struct arch_vcpu *vcpu, struct arch_vcpu_state *stat
 {
 	const struct arch_vm *vm = vcpu->vm;
 
-	(void)err;
+	if (template_has_nested(vm->loaded != NULL ? &vm->loaded[vcpu->index] : &vm->cpuid)) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "Its CPU template lets the guest be a hypervisor itself, whose "
+				 "state can't be saved");
+	}
 	if (vm->loaded != NULL) {
 		state->cpuid = vm->loaded[vcpu->index];
 	} else {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "arch/boot.h"
+#include "arch/template.h"
 #include "cpuid.h"
 #include "kvm_x86.h"
 #include "msr.h"
@@ -110,7 +111,7 @@ bool arch_virtio_slot(size_t index, struct platform_dev *dev)
 
 /* --- Building the machine --- */
 
-int arch_check_host(int kvm, struct error *err)
+int arch_check_host(int kvm, const struct cpu_template *cpu_template, struct error *err)
 {
 	static const struct kvm_cap needed[] = {
 		{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
@@ -129,7 +130,7 @@ int arch_check_host(int kvm, struct error *err)
 		{KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
 	};
 
-	return kvm_check_caps(kvm, needed, ARRAY_COUNT(needed), err);
+	return cpu_template_check_caps(cpu_template, kvm, needed, ARRAY_COUNT(needed), err);
 }
 
 unsigned long arch_vm_type(int kvm)
@@ -185,11 +186,12 @@ int arch_vm_init(struct arch_vm *vm, int kvm, int vm_fd, const struct arch_machi
 		.vcpu_count = machine->vcpu_count,
 		.smt = machine->smt,
 		.is_loaded = machine->is_loaded,
+		.cpu_template = machine->cpu_template,
 		.is_interpreted = host_interprets_guests(),
 		.can = kvm_find_abilities(vm_fd),
 	};
 	/* Asked for now, since the VMM thread is confined when a machine is saved. */
-	if (msr_list_to_save(kvm, &vm->msrs, err) != 0) {
+	if (msr_list_to_save(kvm, machine->cpu_template, &vm->msrs, err) != 0) {
 		return -1;
 	}
 	if ((vm->is_loaded ? make_loaded_cpuid(vm, err) : make_cpuid(vm, machine, err)) != 0) {

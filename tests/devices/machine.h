@@ -23,6 +23,7 @@ extern const struct device_test metadata_tests[];
 extern const struct device_test memory_tests[];
 extern const struct device_test many_tests[];
 extern const struct device_test call_tests[];
+extern const struct device_test cpu_tests[];
 extern const struct device_test fault_tests[];
 extern const struct device_test fork_tests[];
 extern const struct device_test hang_tests[];

@@ -10,6 +10,7 @@
 #include "arch/boot.h"
 #include "arch/pci.h"
 #include "arch/state.h"
+#include "arch/template.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/kvm.h"
 
@@ -118,9 +119,20 @@ size_t arch_irqchip_routes(struct kvm_irq_routing_entry out[ARCH_IRQCHIP_ROUTES_
 	return 1;
 }
 
-int arch_check_host(int kvm, struct error *err)
+int arch_find_template(const char *name, const struct cpu_template **cpu_template,
+		       struct error *err)
+{
+	static const struct cpu_template empty;
+
+	(void)name;
+	*cpu_template = &empty;
+	return may_fail("arch_find_template", err);
+}
+
+int arch_check_host(int kvm, const struct cpu_template *cpu_template, struct error *err)
 {
 	(void)kvm;
+	(void)cpu_template;
 	return may_fail("arch_check_host", err);
 }
 

@@ -109,7 +109,15 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 			"directory (os error 2)"},
 		{"{" BOOT ",\"pmem\":[1]}", LACKING("pmem")},
 		{"{" BOOT ",\"memory-hotplug\":{}}", LACKING("memory-hotplug")},
-		{"{" BOOT ",\"cpu-config\":\"x.json\"}", LACKING("cpu-config")},
+		{"{" BOOT ",\"cpu-config\":\"/no/such\"}",
+		 FAILED "Unable to use `cpu-config` of the file /no/such: The file cannot be "
+			"opened: /no/such: No such file or directory (os error 2)"},
+		{"{" BOOT ",\"cpu-config\":\"/dev/null\"}",
+		 FAILED "Unable to use `cpu-config` of the file /dev/null: Its JSON is wrong: EOF "
+			"while parsing a value at line 1 column 0"},
+		{"{" BOOT ",\"cpu-config\":{\"kvm_capabilities\":[\"a\"]}}",
+		 FAILED "Invalid JSON: Failed to parse string [a] as a kvm capability - can not "
+			"convert to numeric: invalid digit found in string"},
 		{"{" KERNEL "}", FAILED "Invalid JSON: missing field `drives` at line 1 column 54"},
 		{"{" KERNEL ",\"drives\":null}", FAILED
 		 "Invalid JSON: invalid type: null, expected a sequence at line 1 column 67"},

@@ -238,8 +238,7 @@ Test(router, requests_and_results_are_logged)
 		{"PUT /cpu-config", "{}",
 		 "INFO] The API server received a Put request on \"/cpu-config\". To view the "
 		 "CPU template received by the API, configure log-level to DEBUG.\n"
-		 "ERROR] Received Error. Status code: 400 Bad Request. Message: This build of "
-		 "squib does not have custom CPU templates yet.\n"},
+		 "INFO] The request was executed successfully. Status code: 204 No Content.\n"},
 		{"DELETE /foo", NULL,
 		 "INFO] The API server received a Delete request on \"/foo\".\n"
 		 "ERROR] Received Error. Status code: 400 Bad Request. Message: Invalid request "

@@ -94,7 +94,14 @@ static int make_vm(void *arg, struct error *err)
 		.confine = plan->confine,
 	};
 
-	params.machine.is_loaded = plan->source != NULL;
+	if (plan->source != NULL) {
+		params.machine.is_loaded = true;
+		params.machine.cpu_template = NULL;
+		params.machine.static_template = NULL;
+		params.machine.saved = plan->source->state->vcpu_count == plan->shape.vcpu_count
+					       ? plan->source->state->vcpus
+					       : NULL;
+	}
 	return vm_init(&build->machine->vm, &params, err);
 }
 

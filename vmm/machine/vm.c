@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "arch/template.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem_pages.h"
 #include "vmm/base/kvm.h"
@@ -53,6 +54,18 @@ static int init_sync(struct vm *vm, struct error *err)
 	return 0;
 }
 
+/* The template by its name, and what it asks of the host. */
+static int check_host(struct vm *vm, struct error *err)
+{
+	struct arch_machine *machine = &vm->machine;
+
+	if (machine->static_template != NULL &&
+	    arch_find_template(machine->static_template, &machine->cpu_template, err) < 0) {
+		return error_wrap(err, "Failed to get CPU template");
+	}
+	return arch_check_host(vm->kvm_fd, machine->cpu_template, err);
+}
+
 int vm_init(struct vm *vm, const struct vm_params *params, struct error *err)
 {
 	*vm = (struct vm){.is_made = true,
@@ -68,8 +81,7 @@ int vm_init(struct vm *vm, const struct vm_params *params, struct error *err)
 			  .metrics = params->metrics,
 			  .confine = params->confine};
 
-	if (init_sync(vm, err) < 0 || kvm_open(&vm->kvm_fd, err) < 0 ||
-	    arch_check_host(vm->kvm_fd, err) < 0 ||
+	if (init_sync(vm, err) < 0 || kvm_open(&vm->kvm_fd, err) < 0 || check_host(vm, err) < 0 ||
 	    kvm_create_vm(vm->kvm_fd, arch_vm_type(vm->kvm_fd), &vm->vm_fd, err) < 0 ||
 	    set_memory(vm, err) < 0 ||
 	    arch_vm_init(&vm->arch, vm->kvm_fd, vm->vm_fd, &vm->machine, err) < 0) {

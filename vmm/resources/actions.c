@@ -61,7 +61,9 @@ struct start_plan actions_plan(struct microvm *microvm)
 		.machine =
 			{
 				.shape = {.vcpu_count = config->machine.vcpu_count,
-					  .smt = config->machine.smt},
+					  .smt = config->machine.smt,
+					  .cpu_template = config->cpu_template,
+					  .static_template = config->static_template},
 				.mem_size_mib = config->machine.mem_size_mib,
 				.backing = backing[config->machine.huge_pages],
 				.is_tracked = config->machine.track_dirty_pages,

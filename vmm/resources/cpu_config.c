@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * /cpu-config: a custom CPU template, of which each architecture has its own. This build lacks
- * templates: valid requests are refused.
- */
+/* /cpu-config: a custom CPU template, of which each architecture has its own. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "vmm/base/bytes.h"
+#include "vmm/base/cpu_template.h"
 #include "vmm/resources/resource.h"
 
 /* Numbers are text with a prefix ("0x1"), bitmaps too ("0b1x0"): x keeps a bit. */
@@ -118,26 +121,362 @@ static const struct schema_field aarch64_fields[] = {
 static const struct schema aarch64_schema =
 	SCHEMA("CustomCpuTemplate", struct body, aarch64_fields);
 
-static const char lacking[] = "custom CPU templates";
+/* --- Numbers and bitmaps --- */
+
+enum fault {
+	FAULT_NONE,
+	FAULT_EMPTY,
+	FAULT_DIGIT,
+	FAULT_RANGE
+};
+
+/* 16 and more: it is none. */
+static unsigned digit_of(char c)
+{
+	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+	const char *digit = strchr(digits, c);
+
+	return digit != NULL ? (unsigned)(digit - digits) % 16 : UINT_MAX;
+}
+
+/* All of the text is a number below `max` + 1, without a sign. */
+static enum fault parse(const char *text, unsigned base, uint64_t max, uint64_t *value)
+{
+	uint64_t number = 0;
+
+	if (text[0] == '\0') {
+		return FAULT_EMPTY;
+	}
+	for (; *text != '\0'; text++) {
+		const unsigned units = digit_of(*text);
+
+		if (units >= base) {
+			return FAULT_DIGIT;
+		}
+		if (number > (max - units) / base) {
+			return FAULT_RANGE;
+		}
+		number = number * base + units;
+	}
+	*value = number;
+	return FAULT_NONE;
+}
+
+static int parse_number(const char *text, uint64_t max, uint64_t *value, struct error *err)
+{
+	static const char *const kinds[] = {[FAULT_EMPTY] = "Empty",
+					    [FAULT_DIGIT] = "InvalidDigit",
+					    [FAULT_RANGE] = "PosOverflow"};
+	const bool is_binary = strncmp(text, "0b", 2) == 0;
+
+	if (!is_binary && strncmp(text, "0x", 2) != 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "No supported number system prefix found in value [%.64s]. Make "
+				 "sure to prefix the number with '0x' for hexadecimal numbers or "
+				 "'0b' for binary numbers",
+				 text);
+	}
+	enum fault fault = parse(text + 2, is_binary ? 2 : 16, max, value);
+
+	if (fault != FAULT_NONE) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Failed to parse string [%.64s] as a number for CPU template - "
+				 "ParseIntError { kind: %s }",
+				 text, kinds[fault]);
+	}
+	return 0;
+}
+
+static int parse_number32(const char *text, uint32_t *value, struct error *err)
+{
+	uint64_t number = 0;
+	int result = parse_number(text, UINT32_MAX, &number, err);
+
+	*value = (uint32_t)number;
+	return result;
+}
+
+/* "0b01x_x" of up to `width` bits: the last character is the lowest bit. */
+static int parse_bitmap(const char *text, unsigned width, struct cpu_template_bits *bits,
+			struct error *err)
+{
+	const char *first = strncmp(text, "0b", 2) == 0 ? text + 2 : text;
+	unsigned bit = 0;
+
+	*bits = (struct cpu_template_bits){0};
+	for (const char *at = first + strlen(first); at > first; at--) {
+		const char c = at[-1];
+
+		if (bit == width) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "Failed to parse string [%.160s] as a bitmap - string is "
+					 "too long",
+					 text);
+		}
+		if (c == '_') {
+			continue;
+		}
+		if (c != 'x' && c != '0' && c != '1') {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "Failed to parse string [%.160s] as a bitmap - unknown "
+					 "character: %u",
+					 text, (unsigned char)c);
+		}
+		bits->mask[bit / 64] |= (uint64_t)(c != 'x') << bit % 64;
+		bits->value[bit / 64] |= (uint64_t)(c == '1') << bit % 64;
+		bit++;
+	}
+	return 0;
+}
+
+/* "121": the host must have it; "!121": it need not. */
+static int parse_capability(const char *text, struct cpu_template_capability *capability,
+			    struct error *err)
+{
+	static const char *const kinds[] = {
+		[FAULT_EMPTY] = "cannot parse integer from empty string",
+		[FAULT_DIGIT] = "invalid digit found in string",
+		[FAULT_RANGE] = "number too large to fit in target type"};
+	uint64_t number = 0;
+
+	capability->is_waived = text[0] == '!';
+
+	enum fault fault = parse(text + (capability->is_waived ? 1 : 0), 10, UINT32_MAX, &number);
+
+	if (fault != FAULT_NONE) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Failed to parse string [%.64s] as a kvm capability - can not "
+				 "convert to numeric: %s",
+				 text, kinds[fault]);
+	}
+	capability->cap = (uint32_t)number;
+	return 0;
+}
+
+/* --- The template --- */
+
+/* One block on the heap, with all lists. */
+struct custom {
+	struct cpu_template bits;
+	struct cpu_template_capability *capabilities;
+	struct cpu_template_leaf *leaves;
+	struct cpu_template_register *registers;
+	struct cpu_template_feature *features;
+};
+
+static int parse_leaf(const struct leaf_body *body, struct cpu_template_leaf *leaf,
+		      struct error *err)
+{
+	const struct leaf_register_body *regs = body->modifiers.items;
+
+	leaf->flags = body->flags;
+	if (parse_number32(body->leaf, &leaf->leaf, err) < 0 ||
+	    parse_number32(body->subleaf, &leaf->subleaf, err) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < body->modifiers.count; i++) {
+		struct cpu_template_bits bits;
+
+		if (parse_bitmap(regs[i].bitmap, 32, &bits, err) < 0) {
+			return -1;
+		}
+		/* Of a register that is there twice, the later bits count. */
+		leaf->regs[regs[i].reg].mask |= (uint32_t)bits.mask[0];
+		leaf->regs[regs[i].reg].value =
+			cpu_template_apply32(leaf->regs[regs[i].reg].value, (uint32_t)bits.mask[0],
+					     (uint32_t)bits.value[0]);
+	}
+	return 0;
+}
+
+/* An MSR's number has 32 bits and its value 64; the id of a register of aarch64 tells its size. */
+static int parse_register(const struct register_body *body, bool is_msr,
+			  struct cpu_template_register *reg, struct error *err)
+{
+	if (parse_number(body->addr, is_msr ? UINT32_MAX : UINT64_MAX, &reg->id, err) < 0 ||
+	    parse_bitmap(body->bitmap, is_msr ? 64 : 128, &reg->bits, err) < 0) {
+		return -1;
+	}
+	if (is_msr) {
+		return 0;
+	}
+	/* KVM_REG_SIZE_MASK: the logarithm of its bytes [kvm-api 4.68]. */
+	const unsigned log = reg->id >> 52 & 0xf;
+	const uint64_t *mask = reg->bits.mask;
+
+	if (log < 2 || log > 4) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Invalid aarch64 register address: %#llx - Only 32, 64 and 128 "
+				 "bit wide registers are supported",
+				 (unsigned long long)reg->id);
+	}
+	if ((log < 4 && mask[1] != 0) || (log == 2 && mask[0] > UINT32_MAX)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Invalid size of bitmap for register %#llx, should be <= %u bits",
+				 (unsigned long long)reg->id, 8u << log);
+	}
+	return 0;
+}
+
+static int parse_feature(const struct feature_body *body, struct cpu_template_feature *feature,
+			 struct error *err)
+{
+	struct cpu_template_bits bits;
+
+	if (parse_bitmap(body->bitmap, 32, &bits, err) < 0) {
+		return -1;
+	}
+	*feature = (struct cpu_template_feature){body->index, (uint32_t)bits.mask[0],
+						 (uint32_t)bits.value[0]};
+	return 0;
+}
+
+static int fill(const struct body *body, struct custom *custom, struct error *err)
+{
+	char *const *capabilities = body->kvm_capabilities.items;
+	const struct leaf_body *leaves = body->cpuid_modifiers.items;
+	const struct register_body *msrs = body->msr_modifiers.items;
+	const struct register_body *regs = body->reg_modifiers.items;
+	const struct feature_body *features = body->vcpu_features.items;
+
+	for (size_t i = 0; i < body->kvm_capabilities.count; i++) {
+		if (parse_capability(capabilities[i], &custom->capabilities[i], err) < 0) {
+			return -1;
+		}
+	}
+	for (size_t i = 0; i < body->cpuid_modifiers.count; i++) {
+		if (parse_leaf(&leaves[i], &custom->leaves[i], err) < 0) {
+			return -1;
+		}
+	}
+	for (size_t i = 0; i < custom->bits.register_count; i++) {
+		const bool is_msr = body->msr_modifiers.count > 0;
+
+		if (parse_register(is_msr ? &msrs[i] : &regs[i], is_msr, &custom->registers[i],
+				   err) < 0) {
+			return -1;
+		}
+	}
+	for (size_t i = 0; i < body->vcpu_features.count; i++) {
+		if (parse_feature(&features[i], &custom->features[i], err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int check_lengths(const struct body *body, struct error *err)
+{
+	const struct {
+		const char *name;
+		size_t count;
+	} lists[] = {
+		{"kvm_capabilities", body->kvm_capabilities.count},
+		{"cpuid_modifiers", body->cpuid_modifiers.count},
+		{"msr_modifiers", body->msr_modifiers.count},
+		{"vcpu_features", body->vcpu_features.count},
+		{"reg_modifiers", body->reg_modifiers.count},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
+		if (lists[i].count > CPU_TEMPLATE_ITEMS_MAX) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "`%s` has %zu items, and at most %d can be", lists[i].name,
+					 lists[i].count, CPU_TEMPLATE_ITEMS_MAX);
+		}
+	}
+	return 0;
+}
+
+/* *made is the caller's, to be freed. */
+static int make(const struct body *body, struct custom **made, struct error *err)
+{
+	/* A body has the registers of one architecture. */
+	const size_t registers = body->msr_modifiers.count + body->reg_modifiers.count;
+	const size_t leaves = body->cpuid_modifiers.count;
+	const size_t capabilities = body->kvm_capabilities.count;
+	const size_t features = body->vcpu_features.count;
+
+	if (check_lengths(body, err) < 0) {
+		return -1;
+	}
+	struct custom *custom = calloc(1, sizeof(*custom) + registers * sizeof(*custom->registers) +
+						  leaves * sizeof(*custom->leaves) +
+						  capabilities * sizeof(*custom->capabilities) +
+						  features * sizeof(*custom->features));
+
+	if (custom == NULL) {
+		return error_sys(err, "Cannot keep the CPU template");
+	}
+	/* What is aligned to 8 bytes comes first. */
+	custom->registers = (struct cpu_template_register *)(custom + 1);
+	custom->leaves = (struct cpu_template_leaf *)(custom->registers + registers);
+	custom->capabilities = (struct cpu_template_capability *)(custom->leaves + leaves);
+	custom->features = (struct cpu_template_feature *)(custom->capabilities + capabilities);
+	custom->bits = (struct cpu_template){
+		.capabilities = custom->capabilities,
+		.capability_count = capabilities,
+		.leaves = custom->leaves,
+		.leaf_count = leaves,
+		.registers = custom->registers,
+		.register_count = registers,
+		.features = custom->features,
+		.feature_count = features,
+	};
+	if (fill(body, custom, err) < 0) {
+		free(custom);
+		return -1;
+	}
+	*made = custom;
+	return 0;
+}
+
+/* --- The resource --- */
+
+/* [compat] What is wrong with a number is a fault of the JSON. */
+static int check(struct request *request, struct error *err)
+{
+	struct custom *custom = NULL;
+	int result = make(request->body, &custom, err);
+
+	free(custom);
+	return result == 0 ? 0 : json_fault(err, request->json->doc);
+}
+
+static void clear(struct vm_config *config)
+{
+	free((void *)config->cpu_template);
+	config->cpu_template = NULL;
+	config->static_template = NULL;
+}
+
+/* It takes the place of a static template. */
+static int put(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct custom *custom = NULL;
+
+	if (make(request->body, &custom, err) < 0) {
+		return -1;
+	}
+	clear(&microvm->config);
+	microvm->config.cpu_template = &custom->bits;
+	return 0;
+}
+
+#define TEMPLATE_ROW(its_schema)                                                                   \
+	.path = {"cpu-config"}, .is_for_boot = true,                                               \
+	.methods[HTTP_PUT] = {.states = BEFORE_START,                                              \
+			      .body = BODY_JSON,                                                   \
+			      .schema = (its_schema),                                              \
+			      .check = check,                                                      \
+			      .run = put,                                                          \
+			      PUTS(cpu_cfg)},                                                      \
+	.key = "cpu-config", .is_file_or_path = true, .need = SCHEMA_OPTIONAL, .turn = 4,          \
+	.clear = clear
 
 const struct resource cpu_config_aarch64_resource = {
-	.path = {"cpu-config"},
+	TEMPLATE_ROW(&aarch64_schema),
 	.arch = "aarch64",
-	.lacking = lacking,
-	.methods[HTTP_PUT] = {.states = BEFORE_START,
-			      .body = BODY_JSON,
-			      .schema = &aarch64_schema,
-			      PUTS(cpu_cfg)},
 };
 
-const struct resource cpu_config_resource = {
-	.path = {"cpu-config"},
-	.lacking = lacking,
-	.methods[HTTP_PUT] = {.states = BEFORE_START,
-			      .body = BODY_JSON,
-			      .schema = &x86_64_schema,
-			      PUTS(cpu_cfg)},
-	.key = "cpu-config",
-	.need = SCHEMA_OPTIONAL,
-	.turn = 4,
-};
+const struct resource cpu_config_resource = {TEMPLATE_ROW(&x86_64_schema)};

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /machine-config: vCPUs and memory. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch/arch.h"
+#include "arch/template.h"
 #include "vmm/resources/resource.h"
 
 /* --- Bodies --- */
 
 /* The templates of all architectures; this one's are taken. */
-enum cpu_template {
+enum static_template {
 	CPU_TEMPLATE_C3,
 	CPU_TEMPLATE_T2,
 	CPU_TEMPLATE_T2S,
@@ -20,7 +22,7 @@ enum cpu_template {
 
 struct body {
 	struct machine_config machine;
-	enum cpu_template cpu_template;
+	enum static_template cpu_template;
 };
 
 static const char *const template_names[] = {"C3",  "T2",   "T2S",  "T2CL",
@@ -68,15 +70,20 @@ static const struct schema patch_schema = {
 
 static const struct body defaults = {.cpu_template = CPU_TEMPLATE_NONE};
 
-static int check_template(const struct body *body, struct error *err)
+/* A static template that the body names takes the place of the one that is set. */
+static void set_template(struct vm_config *config, const struct request *request)
 {
-	if (body->cpu_template != CPU_TEMPLATE_NONE) {
-		return error_set(err, ERR_NOT_SUPPORTED,
-				 "This build of squib has no CPU templates yet: leave out "
-				 "cpu_template `%s`",
-				 template_names[body->cpu_template]);
+	const struct body *body = request->body;
+
+	if ((request->present & 1u << FIELD_CPU_TEMPLATE) == 0) {
+		return;
 	}
-	return 0;
+	free((void *)config->cpu_template);
+	config->cpu_template = NULL;
+	config->static_template = NULL;
+	if (body->cpu_template != CPU_TEMPLATE_NONE) {
+		config->static_template = template_names[body->cpu_template];
+	}
 }
 
 static int check_put(struct request *request, struct error *err)
@@ -109,10 +116,19 @@ static void clear(struct vm_config *config)
 
 static json_t *show(const struct vm_config *config)
 {
-	const struct body body = {.machine = config->machine};
-	uint64_t shown = SCHEMA_ALL & ~(UINT64_C(1) << FIELD_CPU_TEMPLATE);
+	struct body body = {.machine = config->machine, .cpu_template = CPU_TEMPLATE_NONE};
+	uint64_t shown = SCHEMA_ALL;
 
-	/* Neither a template that is not set [compat], nor a field that Firecracker lacks. */
+	/* [compat] A custom template is shown as None, and none at all is not. */
+	for (int i = 0; config->static_template != NULL && template_names[i] != NULL; i++) {
+		if (template_names[i] == config->static_template) {
+			body.cpu_template = (enum static_template)i;
+		}
+	}
+	if (config->static_template == NULL && config->cpu_template == NULL) {
+		shown &= ~(UINT64_C(1) << FIELD_CPU_TEMPLATE);
+	}
+	/* Nor a field that Firecracker lacks. */
 	if (!config->machine.forkable) {
 		shown &= ~(UINT64_C(1) << FIELD_FORKABLE);
 	}
@@ -143,7 +159,8 @@ static bool is_mem_size_valid(const struct machine_config *machine)
 	return machine->mem_size_mib > 0 && machine->mem_size_mib % page_mib == 0;
 }
 
-static int store(struct vm_config *config, const struct machine_config *machine, struct error *err)
+static int store(struct vm_config *config, const struct machine_config *machine,
+		 const struct request *request, struct error *err)
 {
 	/* The sentences are Firecracker's to the letter, "less than 32" too [compat]. */
 	if (machine->smt && !has_smt()) {
@@ -167,6 +184,7 @@ static int store(struct vm_config *config, const struct machine_config *machine,
 				 "device target size.");
 	}
 	config->machine = *machine;
+	set_template(config, request);
 	return 0;
 }
 
@@ -174,10 +192,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 {
 	const struct body *body = request->body;
 
-	if (check_template(body, err) < 0) {
-		return -1;
-	}
-	return store(&microvm->config, &body->machine, err);
+	return store(&microvm->config, &body->machine, request, err);
 }
 
 /* Fields that are absent keep what they have; all change or none. */
@@ -188,9 +203,6 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 	struct machine_config machine = microvm->config.machine;
 	uint64_t present = request->present;
 
-	if (check_template(body, err) < 0) {
-		return -1;
-	}
 	if (present & 1u << FIELD_VCPU_COUNT) {
 		machine.vcpu_count = asked->vcpu_count;
 	}
@@ -209,7 +221,7 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 	if (present & 1u << FIELD_FORKABLE) {
 		machine.forkable = asked->forkable;
 	}
-	return store(&microvm->config, &machine, err);
+	return store(&microvm->config, &machine, request, err);
 }
 
 static int get(struct microvm *microvm, struct request *request, struct error *err)

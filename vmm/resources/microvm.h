@@ -94,6 +94,8 @@ enum {
 
 struct vm_config {
 	struct machine_config machine;
+	const struct cpu_template *cpu_template; /* heap, one block; NULL: none */
+	const char *static_template; /* its name, a constant, in its place; NULL: none */
 	struct boot_source_config boot_source;
 	struct serial_config_body serial;
 	struct drive *drives; /* a root device is the first */

@@ -94,6 +94,7 @@ struct resource {
 	/* --- In the configuration file and in GET /vm/config --- */
 	const char *key;	 /* NULL: in neither */
 	bool is_list;		 /* of objects: one per device */
+	bool is_file_or_path;	 /* [compat] in the file it may be the path of a file that has it */
 	enum schema_need need;	 /* in the file */
 	const char *file_prefix; /* [compat] of the errors of PUT for a file; NULL: PUT's own */
 	unsigned turn; /* [compat] among the keys of a file, which are applied in this order */

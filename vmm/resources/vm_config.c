@@ -13,12 +13,14 @@
 #include <string.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
 #include "vmm/base/json.h"
 #include "vmm/base/schema.h"
 #include "vmm/resources/resource.h"
 
 enum {
-	KEYS_MAX = 32
+	KEYS_MAX = 32,
+	KEY_FILE_MAX = 1 << 20, /* bytes of a file that has a key's value */
 };
 
 /* --- Showing --- */
@@ -31,7 +33,7 @@ json_t *vm_config_show(const struct vm_config *config)
 		const struct resource *resource = resources[i];
 		json_t *value = NULL;
 
-		if (resource->key == NULL) {
+		if (resource->key == NULL || !resource_is_here(resource)) {
 			continue;
 		}
 		if (resource->show != NULL) {
@@ -83,7 +85,7 @@ static void find_keys(const struct json_value *root, struct key keys[KEYS_MAX])
 	struct json_member member;
 
 	for (size_t i = 0; resources[i] != NULL; i++) {
-		if (resources[i]->key != NULL) {
+		if (resources[i]->key != NULL && resource_is_here(resources[i])) {
 			keys[resources[i]->turn].resource = resources[i];
 		}
 	}
@@ -127,6 +129,29 @@ static int put(const struct resource *resource, const struct json_value *value,
 	return result;
 }
 
+/* The value is in a file of its own, whose path stands there. */
+static int put_file(const struct resource *resource, const char *path,
+		    const struct executor *executor, struct error *err)
+{
+	AUTO_FREE char *text = NULL;
+	struct json_doc doc = {0};
+	size_t len = 0;
+	int result = read_file(path, "The file", KEY_FILE_MAX, &text, &len, err);
+
+	if (result == 0) {
+		result = json_doc_load(text, len, "Its JSON is wrong", &doc, err);
+	}
+	if (result == 0) {
+		struct json_value root = json_doc_root(&doc);
+
+		result = put(resource, &root, executor, err);
+	}
+	json_doc_free(&doc);
+	return result == 0
+		       ? 0
+		       : error_wrap(err, "Unable to use `%s` of the file %s", resource->key, path);
+}
+
 /* Two entries of one id are a mistake: the second would silently replace the first. */
 static int check_ids(const struct resource *resource, const json_t *list, struct error *err)
 {
@@ -159,6 +184,9 @@ static int put_key(const struct key *key, const struct executor *executor, struc
 	const struct json_value *value = &key->value;
 	struct json_value element = {0};
 
+	if (key->resource->is_file_or_path && json_is_string(value->json)) {
+		return put_file(key->resource, json_string_value(value->json), executor, err);
+	}
 	if (!key->resource->is_list) {
 		return put(key->resource, value, executor, err);
 	}

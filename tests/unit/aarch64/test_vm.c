@@ -122,11 +122,11 @@ Test(vm, a_host_without_a_capability_is_refused_by_its_name)
 
 	kvm_fake_script(KVM_CHECK_EXTENSION, answer_extension);
 	missing_cap = -1;
-	cr_assert_eq(arch_check_host(KVM, &err), 0);
+	cr_assert_eq(arch_check_host(KVM, NULL, &err), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		missing_cap = cases[i].cap;
 		error_clear(&err);
-		cr_expect_eq(arch_check_host(KVM, &err), -1);
+		cr_expect_eq(arch_check_host(KVM, NULL, &err), -1);
 		cr_expect_eq(err.kind, ERR_NOT_SUPPORTED);
 		cr_expect_not_null(strstr(err.msg, cases[i].name), "%s", err.msg);
 	}

@@ -239,7 +239,7 @@ Test(explain, a_guest_has_all_msrs_but_those_it_has_no_feature_for, .init = stat
 		host.msrs[i].index = listed[i].index;
 	}
 	host.msr_count = ARRAY_COUNT(listed);
-	cr_assert_eq(msr_list_to_save(STATE_KVM_FD, &list, &err), 0, "%s", err.msg);
+	cr_assert_eq(msr_list_to_save(STATE_KVM_FD, NULL, &list, &err), 0, "%s", err.msg);
 	for (size_t i = 0; i < ARRAY_COUNT(listed); i++) {
 		cr_expect_eq(msr_list_has(&list, listed[i].index), listed[i].is_state, "0x%x",
 			     listed[i].index);
@@ -268,7 +268,7 @@ Test(explain, more_msrs_than_a_state_can_have_are_an_error, .init = state_kvm_sc
 	struct error err = {0};
 
 	kvm_fake_script(KVM_GET_MSR_INDEX_LIST, too_many);
-	cr_assert_eq(msr_list_to_save(STATE_KVM_FD, &list, &err), -1);
+	cr_assert_eq(msr_list_to_save(STATE_KVM_FD, NULL, &list, &err), -1);
 	cr_expect_eq(err.kind, ERR_NOT_SUPPORTED);
 	cr_expect_neq(strstr(err.msg, "more model-specific registers than the 512"), NULL, "%s",
 		      err.msg);

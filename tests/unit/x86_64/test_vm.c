@@ -112,7 +112,7 @@ Test(vm, a_host_with_all_capabilities_will_do)
 {
 	struct error err = {0};
 
-	cr_assert_eq(arch_check_host(KVM_FD, &err), 0);
+	cr_assert_eq(arch_check_host(KVM_FD, NULL, &err), 0);
 	cr_assert_eq(kvm_fake_count(KVM_CHECK_EXTENSION), 14);
 }
 
@@ -128,7 +128,7 @@ Test(vm, the_first_missing_capability_is_named)
 	struct error err = {0};
 
 	kvm_fake_script(KVM_CHECK_EXTENSION, lacks_pit);
-	cr_assert_eq(arch_check_host(KVM_FD, &err), -1);
+	cr_assert_eq(arch_check_host(KVM_FD, NULL, &err), -1);
 	cr_assert_eq(err.kind, ERR_NOT_SUPPORTED);
 	cr_assert_neq(strstr(err.msg, "KVM_CAP_PIT2,"), NULL, "%s", err.msg);
 }

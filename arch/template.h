@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The CPU templates that an architecture has built in. */
+#ifndef ARCH_TEMPLATE_H
+#define ARCH_TEMPLATE_H
+
+#include "vmm/base/attr.h"
+#include "vmm/base/cpu_template.h"
+#include "vmm/base/error.h"
+
+/* Their names, in the order of Firecracker's enum; NULL ends them [compat]. */
+extern const char *const arch_cpu_templates[];
+
+/*
+ * The static CPU template of that name, one of arch_cpu_templates but "None". Fails where the
+ * host's processor is none that it is for [compat]. Any thread.
+ */
+MUST_CHECK int arch_find_template(const char *name, const struct cpu_template **cpu_template,
+				  struct error *err);
+
+#endif
