@@ -8,15 +8,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/e2e/forks.h"
 #include "tests/e2e/guest_test.h"
 #include "tests/lib/squib.h"
 
 enum {
-	CHILD_PATIENCE_MS = 20000,
 	ROUNDS = 3, /* that a guest must have gone on for */
 };
 
-static bool start(struct squib *squib, const char *more)
+bool fork_start(struct squib *squib, const char *more)
 {
 	char kernel[PATH_LEN];
 
@@ -61,7 +61,7 @@ static long first_round(const struct squib *squib, const char *file, long *lines
 /* Waits until the guest whose console is `file` has printed some rounds. */
 static bool goes_on(struct squib *squib, const char *file, long *first)
 {
-	uint64_t deadline = now_ms() + CHILD_PATIENCE_MS;
+	uint64_t deadline = now_ms() + FORK_PATIENCE_MS;
 	long lines = 0;
 
 	do {
@@ -99,7 +99,7 @@ static bool lives(struct squib *squib, const char *name, long *first)
 /* No process of this machine's fork is left: they all have its directory. */
 static bool all_end(struct squib *squib)
 {
-	uint64_t deadline = now_ms() + CHILD_PATIENCE_MS;
+	uint64_t deadline = now_ms() + FORK_PATIENCE_MS;
 	unsigned left;
 
 	do {
@@ -131,7 +131,7 @@ bool fork_test(struct squib *squib)
 	long b;
 	long other;
 
-	if (!start(squib, ", \"forkable\": true, \"track_dirty_pages\": true") ||
+	if (!fork_start(squib, ", \"forkable\": true, \"track_dirty_pages\": true") ||
 	    !squib_api(squib, 200, "PUT", "/fork",
 		       "{\"children\": [" CHILD("a") ", " CHILD("b") "], \"keep\": \"warm\"}") ||
 	    !lives(squib, "a", &a) || !lives(squib, "b", &b)) {
@@ -192,7 +192,7 @@ static unsigned count_descriptors(pid_t pid)
 	return count;
 }
 
-static bool is_gone(const struct squib *squib, const char *name)
+bool fork_is_gone(const struct squib *squib, const char *name)
 {
 	char path[PATH_LEN];
 
@@ -204,7 +204,7 @@ bool fork_failure_test(struct squib *squib)
 {
 	long first;
 
-	if (!start(squib, ", \"forkable\": true")) {
+	if (!fork_start(squib, ", \"forkable\": true")) {
 		return false;
 	}
 	unsigned fds = count_descriptors(squib->pid);
@@ -226,7 +226,7 @@ bool fork_failure_test(struct squib *squib)
 	if (!ok) {
 		return false;
 	}
-	if (!is_gone(squib, "a.sock")) {
+	if (!fork_is_gone(squib, "a.sock")) {
 		return squib_fail(squib, "a child that was given up has left its socket");
 	}
 	if (!is_refused(squib,
@@ -267,57 +267,6 @@ bool fork_failure_test(struct squib *squib)
 	if (!all_end(squib)) {
 		return false;
 	}
-	return start(squib, "") &&
+	return fork_start(squib, "") &&
 	       is_refused(squib, "{\"children\": [" CHILD("z") "]}", "can't be forked");
-}
-
-/* --- Live snapshots --- */
-
-static bool await_live(struct squib *squib, const char *status)
-{
-	uint64_t deadline = now_ms() + CHILD_PATIENCE_MS;
-
-	do {
-		if (!squib_api(squib, 200, "GET", "/snapshot", "%s", "")) {
-			return false;
-		}
-		if (strstr(squib->answer, "Writing") == NULL) {
-			return strstr(squib->answer, status) != NULL ||
-			       squib_fail(squib, "the live snapshot: %.300s", squib->answer);
-		}
-		usleep(10000);
-	} while (now_ms() < deadline);
-	return squib_fail(squib, "the live snapshot takes for ever");
-}
-
-static bool save_live(struct squib *squib, const char *memory)
-{
-	return squib_put(squib, "/snapshot/create",
-			 "{\"snapshot_type\": \"Live\", \"snapshot_path\": \"state\", "
-			 "\"mem_file_path\": \"%s\"}",
-			 memory);
-}
-
-bool live_snapshot_test(struct squib *squib)
-{
-	if (!start(squib, ", \"forkable\": true") || !save_live(squib, "none/memory") ||
-	    !await_live(squib, "No such file or directory") || !save_live(squib, "memory") ||
-	    !await_live(squib, "Done") || !squib_expect(squib, "round: ", NULL)) {
-		return false;
-	}
-	if (!is_gone(squib, "state.part") || !is_gone(squib, "memory.part")) {
-		return squib_fail(squib, "a part of a live snapshot is left");
-	}
-	/* Over files that are there, and loaded from one of them. */
-	return squib_replace(squib, NULL) &&
-	       squib_put(squib, "/snapshot/load",
-			 "{\"snapshot_path\": \"state\", \"mem_backend\": {\"backend_type\": "
-			 "\"File\", \"backend_path\": \"memory\"}, \"resume_vm\": true}") &&
-	       squib_expect(squib, "round: ", NULL) && squib_expect(squib, "round: ", NULL) &&
-	       save_live(squib, "memory") && await_live(squib, "Done") &&
-	       squib_expect(squib, "round: ", NULL) && squib_replace(squib, NULL) &&
-	       squib_put(squib, "/snapshot/load",
-			 "{\"snapshot_path\": \"state\", \"mem_backend\": {\"backend_type\": "
-			 "\"File\", \"backend_path\": \"memory\"}, \"resume_vm\": true}") &&
-	       squib_expect(squib, "round: ", NULL) && squib_expect(squib, "round: ", NULL);
 }

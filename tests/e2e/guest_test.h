@@ -83,6 +83,7 @@ struct live_test {
 bool fork_failure_test(struct squib *squib);
 bool fork_test(struct squib *squib);
 bool huge_pages_test(struct squib *squib);
+bool live_names_test(struct squib *squib);
 bool live_snapshot_test(struct squib *squib);
 bool metrics_minute_test(struct squib *squib);
 bool signal_storm_test(struct squib *squib);

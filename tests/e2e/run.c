@@ -258,6 +258,7 @@ static const struct live_test live_tests[] = {
 	 fork_test, 120},
 	{"a fork that fails leaves nothing", KVM_PAYLOAD, fork_failure_test, 120},
 	{"a fork for a live snapshot", KVM_PAYLOAD, live_snapshot_test, 120},
+	{"what a fork for a live snapshot must not replace", KVM_PAYLOAD, live_names_test, 120},
 	{"a machine starts in a storm of signals", KVM_PAYLOAD, signal_storm_test, 120},
 	{"2 MiB pages: a small pool is told and mended, Linux runs, all is given back", KVM_LINUX,
 	 huge_pages_test, 400},

@@ -42,6 +42,22 @@ int durable_sync(int fd, const char *path, struct error *err)
 	return durable_sync_directory(path, err);
 }
 
+static int check_regular(const struct stat *st, const char *fault, struct error *err)
+{
+	return S_ISREG(st->st_mode)
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST, "%s: it is not a regular file", fault);
+}
+
+int durable_look(const char *path, const char *fault, struct stat *st, struct error *err)
+{
+	if (lstat(path, st) == 0) {
+		return check_regular(st, fault, err);
+	}
+	*st = (struct stat){0};
+	return errno == ENOENT ? 0 : error_sys(err, "%s", fault);
+}
+
 int durable_open(const char *path, const char *fault, int *fd, struct error *err)
 {
 	AUTO_FD opened = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
@@ -50,8 +66,8 @@ int durable_open(const char *path, const char *fault, int *fd, struct error *err
 	if (opened < 0 || fstat(opened, &st) < 0) {
 		return error_sys(err, "%s", fault);
 	}
-	if (!S_ISREG(st.st_mode)) {
-		return error_set(err, ERR_BAD_REQUEST, "%s: it is not a regular file", fault);
+	if (check_regular(&st, fault, err) < 0) {
+		return -1;
 	}
 	*fd = fd_take(&opened);
 	return 0;

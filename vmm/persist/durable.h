@@ -4,6 +4,7 @@
 #define VMM_PERSIST_DURABLE_H
 
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
@@ -13,6 +14,13 @@
  * is what the sentence about a failure begins with. The caller closes *fd.
  */
 MUST_CHECK int durable_open(const char *path, const char *fault, int *fd, struct error *err);
+
+/*
+ * Looks at what a rename to `path` would replace: fails unless it is a regular file, not even a
+ * link to one. *st is zeroed where there is nothing. `fault` as for durable_open.
+ */
+MUST_CHECK int durable_look(const char *path, const char *fault, struct stat *st,
+			    struct error *err);
 
 /* Has the bytes of an open file, and its name in its directory, reach the disk. */
 MUST_CHECK int durable_sync(int fd, const char *path, struct error *err);

@@ -27,6 +27,8 @@
 #include "vmm/base/gmem_pages.h"
 #include "vmm/persist/durable.h"
 
+const char memory_file_cannot_make[] = "Cannot perform open on the memory backing file";
+
 enum {
 	WRITE_MAX = 16 * 1024 * 1024, /* bytes of one call */
 	ZEROES_LEN = 64 * 1024,
@@ -267,8 +269,7 @@ static int open_target(struct target *target, const char *path, struct error *er
 {
 	struct stat st;
 
-	if (durable_open(path, "Cannot perform open on the memory backing file", &target->fd, err) <
-	    0) {
+	if (durable_open(path, memory_file_cannot_make, &target->fd, err) < 0) {
 		return -1;
 	}
 	if (fstat(target->fd, &st) < 0) {

@@ -13,6 +13,9 @@
 #include "vmm/base/gmem.h"
 #include "vmm/persist/page_sets.h"
 
+/* What the sentence begins with if there can't be such a file [compat]. */
+extern const char memory_file_cannot_make[];
+
 /*
  * Makes the file at `path` hold all of guest memory, on disk when this returns. A file of just that
  * length is updated in place, also the one that the memory is a private mapping of; of any other

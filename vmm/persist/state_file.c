@@ -6,6 +6,8 @@
 #include "vmm/persist/coded_file.h"
 #include "vmm/version.h"
 
+const char state_file_cannot_make[] = "Cannot perform open on the snapshot backing file";
+
 static void code(struct codec *codec, void *state)
 {
 	struct machine_state *machine = state;
@@ -24,7 +26,7 @@ static struct coded_file this_file(void)
 			 .format = STATE_FORMAT,
 			 .writer = SQUIB_VERSION},
 		.code = code,
-		.cannot_make = "Cannot perform open on the snapshot backing file",
+		.cannot_make = state_file_cannot_make,
 		.cannot_open = "Failed to open snapshot file",
 		.cannot_load = "Failed to load snapshot state from file",
 	};

@@ -13,6 +13,9 @@ enum {
 	STATE_FORMAT = 1 /* grows when older readers can't read a file at all */
 };
 
+/* What the sentence begins with if there can't be such a file [compat]. */
+extern const char state_file_cannot_make[];
+
 /* Writes *state to the file at `path`, on disk when this returns. */
 MUST_CHECK int state_file_write(struct machine_state *state, const char *path, struct error *err);
 

@@ -23,6 +23,13 @@ struct fork_images {
 	} items[FORK_IMAGES_MAX];
 };
 
+/* The files of a live snapshot, in the order in which they get their names. */
+enum {
+	SNAPSHOT_LIVE_MEMORY,
+	SNAPSHOT_LIVE_STATE,
+	SNAPSHOT_LIVE_FILES
+};
+
 enum snapshot_live_status {
 	SNAPSHOT_LIVE_NONE,
 	SNAPSHOT_LIVE_WRITING,
@@ -30,13 +37,18 @@ enum snapshot_live_status {
 	SNAPSHOT_LIVE_FAILED
 };
 
+/* A file of a live snapshot. */
+struct snapshot_live_file {
+	char *name; /* heap */
+	char *part; /* heap: where it is until all files are complete */
+};
+
 /* The last live snapshot: see snapshot_live.h. Zeroed: none. */
 struct snapshot_live {
 	enum snapshot_live_status status;
 	struct evloop *loop;
 	struct ev_source image; /* the socket to who writes; while it is writing */
-	char *state_part;	/* heap: where the files are until they are complete */
-	char *memory_part;
+	struct snapshot_live_file files[SNAPSHOT_LIVE_FILES];
 	struct error err; /* of one that failed */
 };
 

@@ -88,10 +88,6 @@ static int create_live(struct microvm *microvm, const struct create_body *body, 
 {
 	const struct create_kind *kind = &create_kinds[body->snapshot_type];
 
-	if (strcmp(body->snapshot_path, body->mem_file_path) == 0) {
-		return error_set(err, ERR_BAD_REQUEST,
-				 "snapshot_path and mem_file_path name the same file");
-	}
 	if (snapshot_live_start(microvm, body->snapshot_path, body->mem_file_path, err) < 0) {
 		return -1;
 	}

@@ -5,12 +5,13 @@
  * Theory of operation. The guest stands still while the process is forked, and for no longer. The
  * image writes memory and state as a Full snapshot does, to files whose names end in ".part", with
  * the filter that the VMM thread of any other machine has. It sends one message when it is done:
- * nothing, or why it failed. The VMM thread then gives the files their names. If image or monitor
- * end before that, the files of those names are as they were.
+ * nothing, or why it failed. The VMM thread then gives the files their names, both or none. If
+ * image or monitor end before that, the files of those names are as they were.
  */
 #include "vmm/resources/snapshot_live.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +26,17 @@
 #include "vmm/confine/confine.h"
 #include "vmm/persist/durable.h"
 #include "vmm/persist/memory_file.h"
+#include "vmm/persist/snapshot.h"
 #include "vmm/persist/state_file.h"
 #include "vmm/resources/fork.h"
 #include "vmm/resources/resource.h"
 
 static const char part[] = ".part";
+
+static const char *const cannot_make[] = {
+	[SNAPSHOT_LIVE_MEMORY] = memory_file_cannot_make,
+	[SNAPSHOT_LIVE_STATE] = state_file_cannot_make,
+};
 
 /* --- In the image --- */
 
@@ -41,9 +48,9 @@ static int write_files(const struct fork_image *image, const struct snapshot_liv
 	if (confine_thread(image->confine, FILTER_VMM, -1, err) < 0) {
 		return -1;
 	}
-	return memory_file_save(image->mem, live->memory_part, err) < 0
+	return memory_file_save(image->mem, live->files[SNAPSHOT_LIVE_MEMORY].part, err) < 0
 		       ? -1
-		       : state_file_write(&state, live->state_part, err);
+		       : state_file_write(&state, live->files[SNAPSHOT_LIVE_STATE].part, err);
 }
 
 static void write_and_tell(const struct fork_image *image, void *arg, int socket)
@@ -62,10 +69,18 @@ static void write_and_tell(const struct fork_image *image, void *arg, int socket
 
 static void free_paths(struct snapshot_live *live)
 {
-	free(live->state_part);
-	free(live->memory_part);
-	live->state_part = NULL;
-	live->memory_part = NULL;
+	for (size_t i = 0; i < SNAPSHOT_LIVE_FILES; i++) {
+		free(live->files[i].name);
+		free(live->files[i].part);
+		live->files[i] = (struct snapshot_live_file){0};
+	}
+}
+
+static void remove_parts(const struct snapshot_live *live)
+{
+	for (size_t i = 0; i < SNAPSHOT_LIVE_FILES; i++) {
+		(void)unlink(live->files[i].part);
+	}
 }
 
 static void stop_waiting(struct snapshot_live *live, struct evloop *loop)
@@ -74,38 +89,89 @@ static void stop_waiting(struct snapshot_live *live, struct evloop *loop)
 	fd_close(&live->image.fd);
 }
 
-/* "x.part" becomes "x". */
-static int give_name(const char *path, struct error *err)
+/* Names and parts are regular files or not there, and each is another file. */
+static int check_files(const struct snapshot_live *live, struct error *err)
 {
-	AUTO_FREE char *name = strndup(path, strlen(path) - strlen(part));
+	struct stat seen[2 * SNAPSHOT_LIVE_FILES];
 
-	if (name == NULL || rename(path, name) < 0) {
-		return error_sys(err, "Cannot rename %s to the name that was asked for", path);
+	for (size_t i = 0; i < ARRAY_COUNT(seen); i++) {
+		const struct snapshot_live_file *file = &live->files[i / 2];
+		const char *path = i % 2 == 0 ? file->name : file->part;
+
+		if (durable_look(path, cannot_make[i / 2], &seen[i], err) < 0) {
+			return -1;
+		}
+		for (size_t j = 0; j < i; j++) {
+			if (seen[i].st_ino != 0 && seen[i].st_ino == seen[j].st_ino &&
+			    seen[i].st_dev == seen[j].st_dev) {
+				return error_set(
+					err, ERR_BAD_REQUEST,
+					"snapshot_path and mem_file_path name the same file");
+			}
+		}
 	}
-	return durable_sync_directory(name, err);
+	return 0;
 }
 
-/* The state last, as its name says that both are there. */
+/* Where a file has the name already, that one is the part from now on. */
+static int give_name(const struct snapshot_live_file *file, struct error *err)
+{
+	if (renameat2(AT_FDCWD, file->part, AT_FDCWD, file->name, RENAME_EXCHANGE) == 0 ||
+	    /* There is none, or the file system can't exchange names. */
+	    renameat(AT_FDCWD, file->part, AT_FDCWD, file->name) == 0) {
+		return 0;
+	}
+	return error_sys(err, "Cannot rename %s to %s", file->part, file->name);
+}
+
+/* The reverse of give_name. */
+static void take_name(const struct snapshot_live_file *file)
+{
+	const struct snapshot_live_file reverse = {.name = file->part, .part = file->name};
+	struct error ignored = {0};
+
+	(void)!give_name(&reverse, &ignored);
+}
+
+/* Both names, or none. The state's is the last, as it says that both are there. */
+static int give_names(const struct snapshot_live *live, struct error *err)
+{
+	size_t count = 0;
+	int result = check_files(live, err);
+
+	while (result == 0 && count < SNAPSHOT_LIVE_FILES) {
+		result = give_name(&live->files[count], err);
+		if (result == 0) {
+			result = durable_sync_directory(live->files[count].name, err);
+			count++;
+		}
+	}
+	while (result < 0 && count > 0) {
+		count--;
+		take_name(&live->files[count]);
+	}
+	return result;
+}
+
 static void end(struct snapshot_live *live, const char *failure)
 {
 	struct error err = {0};
 
 	if (failure[0] != '\0') {
 		(void)error_set(&err, ERR_HOST, "%s", failure);
-	} else if (give_name(live->memory_part, &err) == 0) {
-		(void)!give_name(live->state_part, &err);
+	} else {
+		(void)!give_names(live, &err);
 	}
+	remove_parts(live);
+	free_paths(live);
 	if (err.kind == ERR_NONE) {
 		live->status = SNAPSHOT_LIVE_DONE;
 		log_info("The live snapshot is complete.");
 	} else {
 		live->status = SNAPSHOT_LIVE_FAILED;
 		live->err = err;
-		(void)unlink(live->memory_part);
-		(void)unlink(live->state_part);
 		log_error("The live snapshot failed: %s", err.msg);
 	}
-	free_paths(live);
 }
 
 static void on_image(struct ev_source *source, uint32_t ready)
@@ -123,29 +189,48 @@ static void on_image(struct ev_source *source, uint32_t ready)
 	end(live, len > 0 ? message : "The image of the machine ended; see the log");
 }
 
-static int set_paths(struct snapshot_live *live, const char *state_path, const char *memory_path,
-		     struct error *err)
+static int set_path(struct snapshot_live_file *file, const char *name, struct error *err)
 {
-	if (asprintf(&live->state_part, "%s%s", state_path, part) < 0) {
-		live->state_part = NULL;
+	file->name = strdup(name);
+	if (asprintf(&file->part, "%s%s", name, part) < 0) {
+		file->part = NULL;
 	}
-	if (asprintf(&live->memory_part, "%s%s", memory_path, part) < 0) {
-		live->memory_part = NULL;
-	}
-	return live->state_part != NULL && live->memory_part != NULL
+	return file->name != NULL && file->part != NULL
 		       ? 0
 		       : error_set(err, ERR_HOST, "Out of memory for a live snapshot");
+}
+
+/* Empty files, which show whether there can be any, and whether all are different ones. */
+static int make_parts(const struct snapshot_live *live, struct error *err)
+{
+	int result = 0;
+
+	if (check_files(live, err) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < SNAPSHOT_LIVE_FILES && result == 0; i++) {
+		AUTO_FD fd = -1;
+
+		result = durable_open(live->files[i].part, cannot_make[i], &fd, err);
+	}
+	if (result < 0 || check_files(live, err) < 0) {
+		remove_parts(live);
+		return -1;
+	}
+	return 0;
 }
 
 static int start(struct microvm *microvm, struct snapshot_live *live, struct error *err)
 {
 	live->loop = microvm->controller.loop;
 	live->image = (struct ev_source){.fd = -1, .fn = on_image};
-	if (fork_image_start(microvm, write_and_tell, live, &live->image.fd, err) < 0) {
+	if (make_parts(live, err) < 0) {
 		return -1;
 	}
-	if (ev_add(live->loop, &live->image, EPOLLIN, err) < 0) {
+	if (fork_image_start(microvm, write_and_tell, live, &live->image.fd, err) < 0 ||
+	    ev_add(live->loop, &live->image, EPOLLIN, err) < 0) {
 		fd_close(&live->image.fd);
+		remove_parts(live);
 		return -1;
 	}
 	return 0;
@@ -165,7 +250,10 @@ int snapshot_live_start(struct microvm *microvm, const char *state_path, const c
 		return -1;
 	}
 	*live = (struct snapshot_live){0};
-	if (set_paths(live, state_path, memory_path, err) < 0 || start(microvm, live, err) < 0) {
+	if (set_path(&live->files[SNAPSHOT_LIVE_MEMORY], memory_path, err) < 0 ||
+	    set_path(&live->files[SNAPSHOT_LIVE_STATE], state_path, err) < 0 ||
+	    snapshot_check_path(&microvm->controller.machine, state_path, err) < 0 ||
+	    start(microvm, live, err) < 0) {
 		free_paths(live);
 		return -1;
 	}
@@ -177,8 +265,7 @@ void snapshot_live_destroy(struct snapshot_live *live, struct evloop *loop)
 {
 	if (live->status == SNAPSHOT_LIVE_WRITING) {
 		stop_waiting(live, loop);
-		(void)unlink(live->memory_part);
-		(void)unlink(live->state_part);
+		remove_parts(live);
 	}
 	free_paths(live);
 }
@@ -211,7 +298,8 @@ static int get(struct microvm *microvm, struct request *request, struct error *e
 	struct shown shown = {.live = live->status};
 	struct stat st;
 
-	if (live->status == SNAPSHOT_LIVE_WRITING && stat(live->memory_part, &st) == 0) {
+	if (live->status == SNAPSHOT_LIVE_WRITING &&
+	    stat(live->files[SNAPSHOT_LIVE_MEMORY].part, &st) == 0) {
 		shown.written_bytes = (uint64_t)st.st_blocks * 512;
 	}
 	if (live->status == SNAPSHOT_LIVE_FAILED) {

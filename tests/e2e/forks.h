@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tests of forks and of live snapshots have in common. */
+#ifndef TESTS_E2E_FORKS_H
+#define TESTS_E2E_FORKS_H
+
+#include <stdbool.h>
+
+#include "tests/lib/squib.h"
+
+enum {
+	FORK_PATIENCE_MS = 20000, /* for what a child or an image does */
+};
+
+/* Starts a guest that prints rounds; `more` goes behind the fields of its machine-config. */
+bool fork_start(struct squib *squib, const char *more);
+
+/* Whether the directory has no file of this name. */
+bool fork_is_gone(const struct squib *squib, const char *name);
+
+#endif
