@@ -71,7 +71,7 @@ static COLD int refuse_snapshot(enum http_method method, const char *prefix, con
 	return refuse_path(method, prefix, token, err);
 }
 
-/* Below what GET has since there are live snapshots, all is as without it. */
+/* What the resource above has alone. Below /snapshot all is as before it had GET [compat]. */
 static COLD int refuse_below(enum http_method method, const char *prefix, const char *token,
 			     struct error *err)
 {
@@ -92,6 +92,8 @@ static const struct dead_end {
 	{HTTP_GET, false, {"balloon"}, false, "", refuse_unrecognized},
 	{HTTP_PATCH, true, {"balloon", "hinting"}, true, "/hinting/", refuse_unrecognized},
 	{HTTP_GET, false, {"snapshot"}, false, "snapshot", refuse_below},
+	{HTTP_GET, false, {"fork"}, false, "fork", refuse_below},
+	{HTTP_PUT, false, {"fork"}, false, "fork", refuse_below},
 	{HTTP_PUT, false, {"mmds"}, false, "", refuse_unrecognized},
 	{HTTP_PUT, false, {"snapshot"}, true, "/snapshot/", refuse_snapshot},
 };

@@ -212,7 +212,7 @@ bool fork_failure_test(struct squib *squib)
 		  is_refused(squib, "{\"children\": [" CHILD("a") "], \"image\": \"none\"}",
 			     "There is no image `none`") &&
 		  is_refused(squib, "{\"children\": [" CHILD("a") ", " CHILD("a") "]}",
-			     "Two children have the id a") &&
+			     "Two children have the id `a`") &&
 		  is_refused(squib,
 			     "{\"children\": [" CHILD("a") ", {\"id\": \"b\", \"api_sock\": "
 							   "\"none/b.sock\"}]}",

@@ -60,7 +60,7 @@ static bool is_id_char(char c)
 	       c == '-';
 }
 
-int flag_store_id(const struct flag *flag, const char *text, void *out, struct error *err)
+int flag_check_id(const char *text, struct error *err)
 {
 	size_t len = strlen(text);
 
@@ -77,7 +77,12 @@ int flag_store_id(const struct flag *flag, const char *text, void *out, struct e
 					 text[i], i);
 		}
 	}
-	return flag_store_text(flag, text, out, err);
+	return 0;
+}
+
+int flag_store_id(const struct flag *flag, const char *text, void *out, struct error *err)
+{
+	return flag_check_id(text, err) < 0 ? -1 : flag_store_text(flag, text, out, err);
 }
 
 int flag_store_u64(const struct flag *flag, const char *text, void *out, struct error *err)

@@ -29,9 +29,15 @@ struct flag {
 /* Members for `store` to fill in: const char *, bool, const char *, uint64_t. */
 int flag_store_text(const struct flag *flag, const char *text, void *out, struct error *err);
 int flag_store_switch(const struct flag *flag, const char *text, void *out, struct error *err);
-/* Firecracker's --id. It becomes a part of paths: what it may have in it can't lead elsewhere. */
+/* Firecracker's --id: see flag_check_id. */
 int flag_store_id(const struct flag *flag, const char *text, void *out, struct error *err);
 int flag_store_u64(const struct flag *flag, const char *text, void *out, struct error *err);
+
+/*
+ * Fails unless `text` may be the id of an instance. It becomes a part of paths: what it may have in
+ * it can't lead elsewhere [compat].
+ */
+MUST_CHECK int flag_check_id(const char *text, struct error *err);
 
 /* A whole text of digits that fits. */
 MUST_CHECK bool flag_parse_u64(const char *text, uint64_t *value);

@@ -21,13 +21,15 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/flags.h"
 #include "vmm/base/gmem_pages.h"
 #include "vmm/base/log.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/vm_config.h"
 
 enum {
-	CHILDREN_MAX = 1000
+	CHILDREN_MAX = 1000,
+	NAME_MAX_LEN = 64, /* bytes of an image's name */
 };
 
 static const struct schema_field child_fields[] = {
@@ -56,22 +58,44 @@ static const struct fork_body defaults = {.all_or_none = true, .socket = -1};
 
 /* --- The request --- */
 
-/* Writable files of two machines, or sockets, would only show later that they are the same. */
+static COLD int refuse_twice(const char *field, const char *value, struct error *err)
+{
+	return error_set(err, ERR_BAD_REQUEST, "Two children have the %s `%s`: give each its own",
+			 field, value);
+}
+
 static int check_child(const struct fork_body *body, size_t index, struct error *err)
 {
 	const struct fork_child *children = body->children.items;
 	const struct fork_child *child = &children[index];
 
+	if (flag_check_id(child->id, err) < 0) {
+		return error_wrap(err, "Child %zu", index + 1);
+	}
 	for (size_t i = 0; i < index; i++) {
-		if (strcmp(children[i].id, child->id) == 0 ||
-		    strcmp(children[i].api_sock, child->api_sock) == 0) {
-			return error_set(err, ERR_BAD_REQUEST,
-					 "Two children have the id %s or the socket %s: give each "
-					 "its own",
-					 child->id, child->api_sock);
+		if (strcmp(children[i].id, child->id) == 0) {
+			return refuse_twice("id", child->id, err);
+		}
+		if (strcmp(children[i].api_sock, child->api_sock) == 0) {
+			return refuse_twice("api_sock", child->api_sock, err);
 		}
 	}
 	return 0;
+}
+
+/* Any client's library can put such a name into the path of DELETE /fork/{id} as it is. */
+static int check_name(const char *name, struct error *err)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789_";
+	size_t len = strlen(name);
+
+	return len > 0 && len <= NAME_MAX_LEN && strspn(name, allowed) == len
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "`keep` must be a name of 1 to %d letters, digits and "
+				   "underscores",
+				   NAME_MAX_LEN);
 }
 
 static int check(struct request *request, struct error *err)
@@ -91,6 +115,9 @@ static int check(struct request *request, struct error *err)
 	if (body->children.count > CHILDREN_MAX) {
 		return error_set(err, ERR_BAD_REQUEST, "At most %d children are made at once",
 				 CHILDREN_MAX);
+	}
+	if (body->keep != NULL && check_name(body->keep, err) < 0) {
+		return -1;
 	}
 	for (size_t i = 0; i < body->children.count; i++) {
 		if (check_child(body, i, err) < 0) {
