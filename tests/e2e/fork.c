@@ -16,7 +16,7 @@ enum {
 	ROUNDS = 3, /* that a guest must have gone on for */
 };
 
-bool fork_start(struct squib *squib, const char *more)
+bool fork_configure(struct squib *squib, const char *more)
 {
 	char kernel[PATH_LEN];
 
@@ -26,8 +26,13 @@ bool fork_start(struct squib *squib, const char *more)
 			 "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
 			 kernel) &&
 	       squib_put(squib, "/machine-config", "{\"vcpu_count\": 2, \"mem_size_mib\": 64%s}",
-			 more) &&
-	       squib_api_start(squib, 204) && squib_expect(squib, "round: 2", NULL);
+			 more);
+}
+
+bool fork_start(struct squib *squib, const char *more)
+{
+	return fork_configure(squib, more) && squib_api_start(squib, 204) &&
+	       squib_expect(squib, "round: 2", NULL);
 }
 
 /* The number in the first whole line of a child's console; its first line may lack its beginning.

@@ -11,7 +11,13 @@ enum {
 	FORK_PATIENCE_MS = 20000, /* for what a child or an image does */
 };
 
-/* Starts a guest that prints rounds; `more` goes behind the fields of its machine-config. */
+/*
+ * Starts a squib, and configures a guest that prints rounds; `more` goes behind the fields of its
+ * machine-config.
+ */
+bool fork_configure(struct squib *squib, const char *more);
+
+/* The same, and starts the guest. */
 bool fork_start(struct squib *squib, const char *more);
 
 /* Whether the directory has no file of this name. */

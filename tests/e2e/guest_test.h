@@ -80,6 +80,7 @@ struct live_test {
 	unsigned timeout_s;
 };
 
+bool fork_drives_test(struct squib *squib);
 bool fork_failure_test(struct squib *squib);
 bool fork_test(struct squib *squib);
 bool huge_pages_test(struct squib *squib);

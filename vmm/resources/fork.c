@@ -199,6 +199,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	struct fork_body *body = request->body;
 
 	body->number = ++microvm->images.last_request;
+	fork_share_drives(&microvm->config);
 	if (body->image != NULL) {
 		int index = find_image(&microvm->images, body->image);
 
@@ -409,7 +410,8 @@ int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *e
 		.memory_fd = -1,
 	};
 
-	if (configure(microvm, birth, err) < 0 || set_console(microvm, birth->child, err) < 0) {
+	if (configure(microvm, birth, err) < 0 || set_console(microvm, birth->child, err) < 0 ||
+	    fork_claim_drives(&microvm->config, err) < 0) {
 		vm_config_unload(&microvm->config);
 		return -1;
 	}

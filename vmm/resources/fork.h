@@ -107,6 +107,15 @@ MUST_CHECK int fork_load(struct microvm *microvm, struct fork_birth *birth, stru
 /* Reports why a child could not be made, if that is not decided yet. */
 void fork_report_failure(struct fork_birth *birth, const struct error *err);
 
+/*
+ * Locks the files of the drives of a machine that is forked, as far as nobody else has locked them:
+ * then no child gets them either. Idempotent. VMM thread.
+ */
+void fork_share_drives(const struct vm_config *config);
+
+/* Locks them for a child; fails where a file is in use. May wait for 300 ms. VMM thread. */
+MUST_CHECK int fork_claim_drives(const struct vm_config *config, struct error *err);
+
 /* Ends the images that are kept. */
 void fork_images_drop(struct fork_images *images);
 

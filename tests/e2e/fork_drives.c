@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Drives of children: a file that is written to is never another machine's. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/e2e/forks.h"
+#include "tests/e2e/guest_test.h"
+#include "tests/lib/squib.h"
+
+#define CHILD(name, overrides)                                                                     \
+	"{\"id\": \"" name "\", \"api_sock\": \"" name ".sock\", \"ends_with_parent\": true, "     \
+	"\"drive_overrides\": [" overrides "]}"
+#define DRIVE(id, path) "{\"drive_id\": \"" id "\", \"path_on_host\": \"" path "\"}"
+
+static bool forks(struct squib *squib, const char *children)
+{
+	return squib_api(squib, 200, "PUT", "/fork", "{\"children\": [%s]}", children);
+}
+
+static bool is_refused(struct squib *squib, const char *children, const char *path)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why), "%s, is in use by the parent or another child", path);
+	return squib_api(squib, 400, "PUT", "/fork", "{\"children\": [%s]}", children) &&
+	       (strstr(squib->answer, why) != NULL ||
+		squib_fail(squib, "the refusal is: %.300s", squib->answer));
+}
+
+static bool start(struct squib *squib)
+{
+	static const char *const disks[] = {"data", "shared", "a.disk", "b.disk"};
+	char data[PATH_LEN];
+	char other_name[PATH_LEN];
+
+	for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
+		if (!squib_write(squib, disks[i], "")) {
+			return false;
+		}
+	}
+	squib_path(squib, "data", data);
+	squib_path(squib, "data2", other_name);
+	return (link(data, other_name) == 0 || squib_fail(squib, "cannot link")) &&
+	       fork_configure(squib, ", \"forkable\": true") &&
+	       squib_put(squib, "/drives/data",
+			 "{\"drive_id\": \"data\", \"path_on_host\": \"data\", "
+			 "\"is_root_device\": false}") &&
+	       squib_put(squib, "/drives/shared",
+			 "{\"drive_id\": \"shared\", \"path_on_host\": \"shared\", "
+			 "\"is_root_device\": false, \"is_read_only\": true, "
+			 "\"io_engine\": \"Async\"}") &&
+	       squib_api_start(squib, 204) && squib_expect(squib, "round: 2", NULL);
+}
+
+bool fork_drives_test(struct squib *squib)
+{
+	return start(squib) &&
+	       /* The parent's, by any name, and also to read. */
+	       is_refused(squib, CHILD("a", DRIVE("data", "data")), "data") &&
+	       is_refused(squib, CHILD("a", DRIVE("data", "./data")), "./data") &&
+	       is_refused(squib, CHILD("a", DRIVE("data", "data2")), "data2") &&
+	       is_refused(squib, CHILD("a", DRIVE("data", "a.disk") ", " DRIVE("shared", "data")),
+			  "data") &&
+	       /* Writers among what is only read. */
+	       is_refused(squib, CHILD("a", DRIVE("data", "shared")), "shared") &&
+	       /* A sibling's. */
+	       is_refused(squib,
+			  CHILD("a", DRIVE("data", "a.disk")) ", " CHILD("b",
+									 DRIVE("data", "./a.disk")),
+			  "a.disk") &&
+	       is_refused(squib,
+			  CHILD("a", DRIVE("data", "a.disk")) ", " CHILD(
+				  "b", DRIVE("data", "b.disk") ", " DRIVE("shared", "a.disk")),
+			  "a.disk") &&
+	       /* Now that those are gone, one that lives, with a disk of its own. */
+	       forks(squib, CHILD("a", DRIVE("data", "a.disk"))) &&
+	       is_refused(squib, CHILD("b", DRIVE("data", "a.disk")), "a.disk") &&
+	       forks(squib, CHILD("b", DRIVE("data", "b.disk"))) &&
+	       squib_child(squib, "a", 200, "GET", "/", NULL) &&
+	       squib_child(squib, "b", 200, "GET", "/", NULL) &&
+	       squib_expect(squib, "round: ", NULL);
+}
