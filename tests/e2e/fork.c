@@ -101,7 +101,35 @@ static bool lives(struct squib *squib, const char *name, long *first)
 	return goes_on(squib, file, first) && is_running(squib, name);
 }
 
-/* No process of this machine's fork is left: they all have its directory. */
+/* All processes of a machine and its forks have its directory. */
+static bool is_ours(const struct squib *squib, pid_t pid)
+{
+	char path[PATH_LEN];
+	char cwd[PATH_LEN];
+
+	snprintf(path, sizeof(path), "/proc/%d/cwd", pid);
+	ssize_t len = readlink(path, cwd, sizeof(cwd) - 1);
+
+	cwd[len > 0 ? len : 0] = '\0';
+	return strcmp(cwd, squib->dir) == 0;
+}
+
+static bool has_name(pid_t pid, const char *name)
+{
+	char path[PATH_LEN];
+	char comm[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	FILE *file = fopen(path, "re");
+	bool is_it = file != NULL && fscanf(file, "%63s", comm) == 1 && strcmp(comm, name) == 0;
+
+	if (file != NULL) {
+		fclose(file);
+	}
+	return is_it;
+}
+
+/* No process of this machine's fork is left. */
 static bool all_end(struct squib *squib)
 {
 	uint64_t deadline = now_ms() + FORK_PATIENCE_MS;
@@ -113,14 +141,9 @@ static bool all_end(struct squib *squib)
 
 		left = 0;
 		while (proc != NULL && (entry = readdir(proc)) != NULL) {
-			char path[PATH_LEN];
-			char cwd[PATH_LEN];
+			pid_t pid = (pid_t)atoi(entry->d_name);
 
-			snprintf(path, sizeof(path), "/proc/%.20s/cwd", entry->d_name);
-			ssize_t len = readlink(path, cwd, sizeof(cwd) - 1);
-
-			cwd[len > 0 ? len : 0] = '\0';
-			left += strcmp(cwd, squib->dir) == 0;
+			left += pid > 0 && is_ours(squib, pid);
 		}
 		if (proc != NULL) {
 			closedir(proc);
@@ -203,6 +226,61 @@ bool fork_is_gone(const struct squib *squib, const char *name)
 
 	squib_path(squib, name, path);
 	return access(path, F_OK) < 0;
+}
+
+/* --- Images that are killed --- */
+
+/* Kills all images of this machine. */
+static void kill_images(const struct squib *squib)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+
+	while (proc != NULL && (entry = readdir(proc)) != NULL) {
+		pid_t pid = (pid_t)atoi(entry->d_name);
+
+		if (pid > 0 && is_ours(squib, pid) && has_name(pid, "fc_image")) {
+			kill(pid, SIGKILL);
+		}
+	}
+	if (proc != NULL) {
+		closedir(proc);
+	}
+}
+
+static bool are_gone(struct squib *squib, const char *wanted)
+{
+	uint64_t deadline = now_ms() + FORK_PATIENCE_MS;
+
+	do {
+		if (!squib_api(squib, 200, "GET", "/fork", "%s", "")) {
+			return false;
+		}
+		if (strstr(squib->answer, wanted) != NULL) {
+			return true;
+		}
+		usleep(10000);
+	} while (now_ms() < deadline);
+	return squib_fail(squib, "images that were killed are listed: %.300s", squib->answer);
+}
+
+bool fork_killed_test(struct squib *squib)
+{
+	if (!fork_start(squib, ", \"forkable\": true")) {
+		return false;
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		if (!squib_api(squib, 200, "PUT", "/fork", "{\"keep\": \"i%u\"}", i)) {
+			return false;
+		}
+	}
+	kill_images(squib);
+	return are_gone(squib, "\"images\":[]") &&
+	       is_refused(squib, "{\"children\": [" CHILD("a") "], \"image\": \"i0\"}",
+			  "There is no image `i0`") &&
+	       squib_api(squib, 200, "PUT", "/fork", "{\"keep\": \"i0\"}") &&
+	       squib_api(squib, 200, "PUT", "/fork",
+			 "{\"children\": [" CHILD("a") "], \"image\": \"i0\"}");
 }
 
 bool fork_failure_test(struct squib *squib)

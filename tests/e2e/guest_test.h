@@ -82,6 +82,7 @@ struct live_test {
 
 bool fork_drives_test(struct squib *squib);
 bool fork_failure_test(struct squib *squib);
+bool fork_killed_test(struct squib *squib);
 bool fork_test(struct squib *squib);
 bool huge_pages_test(struct squib *squib);
 bool live_names_test(struct squib *squib);

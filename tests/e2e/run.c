@@ -257,6 +257,7 @@ static const struct live_test live_tests[] = {
 	{"a running machine is forked, children too, and an image that is kept", KVM_PAYLOAD,
 	 fork_test, 120},
 	{"a fork that fails leaves nothing", KVM_PAYLOAD, fork_failure_test, 120},
+	{"a forked image that is killed is forgotten", KVM_PAYLOAD, fork_killed_test, 120},
 	{"a forked child never writes to a disk that others use", KVM_PAYLOAD, fork_drives_test,
 	 120},
 	{"a fork for a live snapshot", KVM_PAYLOAD, live_snapshot_test, 120},

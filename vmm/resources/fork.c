@@ -13,6 +13,7 @@
  */
 #include "vmm/resources/fork.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -156,6 +157,18 @@ void fork_images_drop(struct fork_images *images)
 	}
 }
 
+/* An image that has ended, such as one that was killed, is none. */
+static void drop_ended(struct fork_images *images)
+{
+	for (size_t i = images->count; i > 0; i--) {
+		struct pollfd socket = {.fd = images->items[i - 1].socket, .events = POLLRDHUP};
+
+		if (poll(&socket, 1, 0) > 0) {
+			drop_image(images, i - 1);
+		}
+	}
+}
+
 int fork_check(const struct microvm *microvm, struct error *err)
 {
 	const struct machine_config *machine = &microvm->config.machine;
@@ -198,6 +211,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 {
 	struct fork_body *body = request->body;
 
+	drop_ended(&microvm->images);
 	body->number = ++microvm->images.last_request;
 	fork_share_drives(&microvm->config);
 	if (body->image != NULL) {
@@ -278,6 +292,7 @@ static int get(struct microvm *microvm, struct request *request, struct error *e
 {
 	json_t *list = json_array();
 
+	drop_ended(&microvm->images);
 	for (size_t i = 0; i < microvm->images.count; i++) {
 		json_array_append_new(list, json_string(microvm->images.items[i].name));
 	}
@@ -301,6 +316,7 @@ const struct resource fork_resource = {
 
 static int delete_image(struct microvm *microvm, struct request *request, struct error *err)
 {
+	drop_ended(&microvm->images);
 	int index = find_image(&microvm->images, request->id);
 
 	if (index < 0) {
