@@ -73,6 +73,13 @@ static void on_request(struct ev_source *source, uint32_t ready)
 	}
 }
 
+/* [compat] The sentences about log and metrics have no path, which children of a fork need. */
+static int add_path(const struct process *process, const char *field, const char *path,
+		    struct error *err)
+{
+	return process->birth != NULL ? error_wrap(err, "%s %s", field, path) : -1;
+}
+
 static int configure_log(const struct args *args, struct error *err)
 {
 	struct log_config log = {
@@ -94,7 +101,9 @@ static int configure_metrics(struct process *process, struct error *err)
 	if (config.path == NULL) {
 		return 0;
 	}
-	return metrics_configure(&process->telemetry.metrics, &config, err);
+	return metrics_configure(&process->telemetry.metrics, &config, err) < 0
+		       ? add_path(process, "metrics_path", config.path, err)
+		       : 0;
 }
 
 /* A request on its way from the API thread to the VMM thread and back. */
@@ -303,7 +312,7 @@ static int run(struct process *process, struct error *err)
 	const struct metric_group *groups[TELEMETRY_GROUPS_MAX];
 
 	if (configure_log(&process->args, err) < 0) {
-		return -1;
+		return add_path(process, "log_path", process->args.log_path, err);
 	}
 	telemetry_init(&process->telemetry, groups,
 		       resource_metric_groups(groups, ARRAY_COUNT(groups)));

@@ -302,6 +302,14 @@ bool fork_failure_test(struct squib *squib)
 			     "No child was made: `b`: ") &&
 		  is_refused(squib,
 			     "{\"children\": [{\"id\": \"a\", \"api_sock\": \"a.sock\", "
+			     "\"log_path\": \"none/log\"}]}",
+			     "No child was made: `a`: log_path none/log: ") &&
+		  is_refused(squib,
+			     "{\"children\": [{\"id\": \"a\", \"api_sock\": \"a.sock\", "
+			     "\"metrics_path\": \"none/metrics\"}]}",
+			     "No child was made: `a`: metrics_path none/metrics: ") &&
+		  is_refused(squib,
+			     "{\"children\": [{\"id\": \"a\", \"api_sock\": \"a.sock\", "
 			     "\"drive_overrides\": [{\"drive_id\": \"x\", \"path_on_host\": "
 			     "\"x\"}]}]}",
 			     "No child was made: `a`: ");

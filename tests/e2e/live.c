@@ -29,6 +29,12 @@ static bool await_live(struct squib *squib, const char *status)
 	return squib_fail(squib, "the live snapshot takes for ever");
 }
 
+static bool has_written(struct squib *squib)
+{
+	return squib_answer_number(squib, "written_bytes") > 0 ||
+	       squib_fail(squib, "nothing was written: %.300s", squib->answer);
+}
+
 static bool save_live(struct squib *squib, const char *memory)
 {
 	return squib_put(squib, "/snapshot/create",
@@ -40,7 +46,8 @@ static bool save_live(struct squib *squib, const char *memory)
 bool live_snapshot_test(struct squib *squib)
 {
 	if (!fork_start(squib, ", \"forkable\": true") || !save_live(squib, "memory") ||
-	    !await_live(squib, "Done") || !squib_expect(squib, "round: ", NULL)) {
+	    !await_live(squib, "Done") || !has_written(squib) ||
+	    !squib_expect(squib, "round: ", NULL)) {
 		return false;
 	}
 	if (!fork_is_gone(squib, "state.part") || !fork_is_gone(squib, "memory.part")) {

@@ -30,6 +30,7 @@ struct job {
 	const struct ctl_args *args;
 	unsigned long count;
 	const char *image; /* that is kept by now; NULL: none */
+	bool has_head;	   /* the line above those of the children is printed */
 	char own_image[32];
 };
 
@@ -117,31 +118,74 @@ static char *body(const struct job *job, unsigned long first, unsigned long coun
 	return text;
 }
 
-/* One line per child. Returns how many failed. */
-static unsigned print_children(const char *answer)
+static const char *text_of(json_t *child, const char *key)
 {
-	json_t *json = json_loads(answer != NULL ? answer : "", 0, NULL);
+	const char *text = json_string_value(json_object_get(child, key));
+
+	return text != NULL ? text : "?";
+}
+
+static unsigned count_failed(json_t *children)
+{
 	unsigned failed = 0;
 	size_t i;
-	json_t *one;
+	json_t *child;
 
-	json_array_foreach(json_object_get(json, "children"), i, one)
+	json_array_foreach(children, i, child)
 	{
-		const char *id = json_string_value(json_object_get(one, "id"));
-		const char *sock = json_string_value(json_object_get(one, "api_sock"));
-		const char *error = json_string_value(json_object_get(one, "error"));
+		failed += json_object_get(child, "error") != NULL;
+	}
+	return failed;
+}
 
-		if (error != NULL) {
-			failed++;
-			printf("%-20s %10s  %s\n", id != NULL ? id : "?", "failed", error);
+/* One line per child. */
+static void print_children(struct job *job, json_t *children)
+{
+	size_t i;
+	json_t *child;
+
+	if (!job->has_head) {
+		printf("%-20s %10s  %s\n", "ID", "PID", "SOCKET");
+		job->has_head = true;
+	}
+	json_array_foreach(children, i, child)
+	{
+		if (json_object_get(child, "error") != NULL) {
+			printf("%-20s %10s  %s\n", text_of(child, "id"), "failed",
+			       text_of(child, "error"));
 		} else {
-			printf("%-20s %10lld  %s\n", id != NULL ? id : "?",
-			       (long long)json_integer_value(json_object_get(one, "pid")),
-			       sock != NULL ? sock : "?");
+			printf("%-20s %10lld  %s\n", text_of(child, "id"),
+			       (long long)json_integer_value(json_object_get(child, "pid")),
+			       text_of(child, "api_sock"));
 		}
 	}
+}
+
+/* What fails for all has one cause, such as a directory that is missing: told once. */
+static enum ctl_exit fail_all(json_t *children)
+{
+	json_t *first = json_array_get(children, 0);
+
+	fprintf(stderr, "squibctl: no child was made; of %s, the first: %s\n", text_of(first, "id"),
+		text_of(first, "error"));
+	return CTL_EXIT_REFUSED;
+}
+
+static enum ctl_exit tell(struct job *job, const char *answer, unsigned *failed)
+{
+	json_t *json = json_loads(answer != NULL ? answer : "", 0, NULL);
+	json_t *children = json_object_get(json, "children");
+	unsigned count = count_failed(children);
+	enum ctl_exit code = CTL_EXIT_OK;
+
+	if (count > 1 && count == json_array_size(children)) {
+		code = fail_all(children);
+	} else {
+		print_children(job, children);
+	}
+	*failed += count;
 	json_decref(json);
-	return failed;
+	return code;
 }
 
 static enum ctl_exit fork_batch(int fd, struct job *job, unsigned long first, unsigned long count,
@@ -156,8 +200,8 @@ static enum ctl_exit fork_batch(int fd, struct job *job, unsigned long first, un
 	enum ctl_exit code = ctl_request(fd, "PUT", "/fork", text, &reply);
 
 	if (code == CTL_EXIT_OK) {
-		*failed += print_children(reply.body);
 		job->image = job->image != NULL ? job->image : job->own_image;
+		code = tell(job, reply.body, failed);
 	}
 	free(reply.body);
 	return code;
@@ -195,7 +239,6 @@ enum ctl_exit ctl_fork_run(int fd, const struct ctl_args *args)
 	}
 	snprintf(job.own_image, sizeof(job.own_image), "%s",
 		 args->keep != NULL ? args->keep : "squibctl");
-	printf("%-20s %10s  %s\n", "ID", "PID", "SOCKET");
 	progress_begin(&progress, "forking", 0);
 	while (done < job.count && code == CTL_EXIT_OK) {
 		unsigned long left = job.count - done;

@@ -49,7 +49,8 @@ struct snapshot_live {
 	struct evloop *loop;
 	struct ev_source image; /* the socket to who writes; while it is writing */
 	struct snapshot_live_file files[SNAPSHOT_LIVE_FILES];
-	struct error err; /* of one that failed */
+	uint64_t written_bytes; /* of one that is complete */
+	struct error err;	/* of one that failed */
 };
 
 #endif

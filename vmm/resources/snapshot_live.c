@@ -153,6 +153,14 @@ static int give_names(const struct snapshot_live *live, struct error *err)
 	return result;
 }
 
+/* What of the memory is on disk. */
+static uint64_t count_bytes(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
 static void end(struct snapshot_live *live, const char *failure)
 {
 	struct error err = {0};
@@ -162,6 +170,7 @@ static void end(struct snapshot_live *live, const char *failure)
 	} else {
 		(void)!give_names(live, &err);
 	}
+	live->written_bytes = count_bytes(live->files[SNAPSHOT_LIVE_MEMORY].name);
 	remove_parts(live);
 	free_paths(live);
 	if (err.kind == ERR_NONE) {
@@ -296,11 +305,11 @@ static int get(struct microvm *microvm, struct request *request, struct error *e
 {
 	struct snapshot_live *live = &microvm->live;
 	struct shown shown = {.live = live->status};
-	struct stat st;
 
-	if (live->status == SNAPSHOT_LIVE_WRITING &&
-	    stat(live->files[SNAPSHOT_LIVE_MEMORY].part, &st) == 0) {
-		shown.written_bytes = (uint64_t)st.st_blocks * 512;
+	if (live->status == SNAPSHOT_LIVE_WRITING) {
+		shown.written_bytes = count_bytes(live->files[SNAPSHOT_LIVE_MEMORY].part);
+	} else if (live->status == SNAPSHOT_LIVE_DONE) {
+		shown.written_bytes = live->written_bytes;
 	}
 	if (live->status == SNAPSHOT_LIVE_FAILED) {
 		shown.error = live->err.msg;
