@@ -230,22 +230,6 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	return fork_image_start(microvm, fork_image_serve, NULL, &body->socket, err);
 }
 
-/* An image is kept if its children were made. */
-static int keep(struct microvm *microvm, struct request *request, struct error *err)
-{
-	struct fork_images *images = &microvm->images;
-	struct fork_body *body = request->body;
-
-	(void)err;
-	if (body->keep != NULL) {
-		images->items[images->count].name = body->keep;
-		images->items[images->count].socket = body->socket;
-		images->count++;
-		body->keep = NULL;
-	}
-	return 0;
-}
-
 /* --- The children --- */
 
 /* The first child that failed, if that is a failure of the request. */
@@ -278,14 +262,34 @@ static int finish(struct request *request, struct error *err)
 	if (result == 0) {
 		result = judge(body, answer, err);
 	}
-	if (body->image == NULL && (result < 0 || body->keep == NULL)) {
+	if (result == 0) {
+		return request_reply(request, answer, err);
+	}
+	json_decref(answer);
+	fork_image_settle(body, false);
+	if (body->image == NULL) {
 		fd_close(&body->socket);
 	}
-	if (result < 0) {
-		json_decref(answer);
-		return -1;
+	return -1;
+}
+
+/* The children live, and the image is kept if it is to be: nothing of the request fails now. */
+static int commit(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct fork_images *images = &microvm->images;
+	struct fork_body *body = request->body;
+
+	(void)err;
+	fork_image_settle(body, true);
+	if (body->keep != NULL) {
+		images->items[images->count].name = body->keep;
+		images->items[images->count].socket = body->socket;
+		images->count++;
+		body->keep = NULL;
+	} else if (body->image == NULL) {
+		fd_close(&body->socket);
 	}
-	return request_reply(request, answer, err);
+	return 0;
 }
 
 static int get(struct microvm *microvm, struct request *request, struct error *err)
@@ -309,7 +313,7 @@ const struct resource fork_resource = {
 				  .check = check,
 				  .run = put,
 				  .finish = finish,
-				  .commit = keep,
+				  .commit = commit,
 				  .answers = true},
 		    [HTTP_GET] = {.states = ALWAYS, .run = get}},
 };

@@ -89,11 +89,14 @@ MUST_CHECK int fork_check(const struct microvm *microvm, struct error *err);
 
 /*
  * Has the image of body->socket make children; `text` is the body of PUT /fork as it came. *answer,
- * a JSON object, is the caller's. Waits up to FORK_PATIENCE_MS and a little. Any thread, one at a
- * time.
+ * a JSON object, is the caller's. Waits up to FORK_PATIENCE_MS and a little. The children that the
+ * answer has wait for fork_image_settle, which follows in any case. Any thread, one at a time.
  */
 MUST_CHECK int fork_image_ask(const struct fork_body *body, const char *text, size_t len,
 			      json_t **answer, struct error *err);
+
+/* Has the children of the last fork_image_ask live, or end. Does not wait. Any thread. */
+void fork_image_settle(const struct fork_body *body, bool lives);
 
 /* Waits, in a child that is ready, until the image says that it is to live; fails if it is not. */
 MUST_CHECK int fork_await_go(struct fork_birth *birth, struct error *err);

@@ -7,9 +7,11 @@
  * Theory of operation. Each message on the socket between monitor and image is a length, a number
  * and that many bytes of JSON. An answer has the number of its request, so that one which comes too
  * late is not taken for another's. Each child reports on a socket of its own: ready, with its
- * machine made and paused, or why not. When all have reported, the image tells those that are ready
- * to live or to end. A child that fails or is to end has its socket open until it has undone what
- * it did.
+ * machine made and paused, or why not. When all have reported, the image answers; then the monitor
+ * says whether those that are ready are to live: a message without bytes, with the request's number
+ * or another one. So there is no child that the monitor does not know of, whoever ends meanwhile,
+ * and no guest runs that would slow down the answer. A child that fails or is to end has its socket
+ * open until it has undone what it did.
  *
  * Image and children have all descriptors closed that they don't need. What the heap has of the
  * monitor that was forked stays there untouched: its pages are shared.
@@ -180,6 +182,13 @@ int fork_image_ask(const struct fork_body *body, const char *text, size_t len, j
 	return result;
 }
 
+void fork_image_settle(const struct fork_body *body, bool lives)
+{
+	struct error ignored = {0};
+
+	(void)!send_text(body->socket, lives ? body->number : 0, "", 0, &ignored);
+}
+
 /* --- Children --- */
 
 struct newborn {
@@ -269,7 +278,7 @@ static void tell(const struct newborn *newborn, bool lives)
 {
 	const char order = lives ? CHILD_GO : CHILD_END;
 
-	if (newborn->pid > 0) {
+	if (newborn->pid > 0 && newborn->report >= 0) {
 		(void)!send(newborn->report, &order, 1, MSG_NOSIGNAL);
 	}
 }
@@ -303,57 +312,126 @@ static json_t *describe(const struct fork_child *child, const struct newborn *ne
 	return object;
 }
 
-/* Has all children made, and decides which of them live. */
-static void bear_all(const struct fork_image *image, const struct fork_body *body,
-		     struct newborn *newborns, json_t *list)
+/* The children of a request. */
+struct litter {
+	struct json_doc doc;
+	struct fork_body body; /* as the request has it */
+	struct newborn *newborns;
+	uint64_t deadline;
+	bool lives; /* not the single child, which may have failed */
+};
+
+static int litter_init(struct litter *litter, const struct message *request, struct error *err)
 {
-	const struct fork_child *children = body->children.items;
-	const uint64_t deadline = deadline_in(FORK_PATIENCE_MS);
-	bool all_live = true;
+	struct json_value root;
+	uint64_t present = 0;
 
-	for (size_t i = 0; i < body->children.count; i++) {
-		bear(image, &children[i], &newborns[i]);
+	*litter = (struct litter){.body = {.all_or_none = true}};
+	litter->deadline = deadline_in(FORK_PATIENCE_MS);
+	if (json_doc_load(request->text, request->head.len, "The image's request", &litter->doc,
+			  err) < 0) {
+		return -1;
 	}
-	for (size_t i = 0; i < body->children.count; i++) {
-		hear(&newborns[i], deadline);
-		all_live = all_live && newborns[i].pid > 0;
+	root = json_doc_root(&litter->doc);
+	if (schema_decode(&fork_schema, &root, &litter->body, &present, err) < 0) {
+		return -1;
 	}
-	for (size_t i = 0; i < body->children.count; i++) {
-		tell(&newborns[i], all_live || !body->all_or_none);
-	}
-	for (size_t i = 0; i < body->children.count; i++) {
-		bool lives = newborns[i].pid > 0 && (all_live || !body->all_or_none);
+	litter->newborns = calloc(litter->body.children.count + 1, sizeof(*litter->newborns));
+	return litter->newborns != NULL ? 0 : error_sys(err, "Cannot make children");
+}
 
-		part_from(&newborns[i], lives, deadline);
-		json_array_append_new(list, describe(&children[i], &newborns[i], lives));
+static void litter_destroy(struct litter *litter)
+{
+	free(litter->newborns);
+	schema_free(&fork_schema, &litter->body);
+	json_doc_free(&litter->doc);
+}
+
+/* Lets those that are ready live, or end; the others have ended when this returns. Idempotent. */
+static void settle(struct litter *litter)
+{
+	size_t count = litter->body.children.count;
+
+	for (size_t i = 0; i < count; i++) {
+		tell(&litter->newborns[i], litter->lives);
 	}
+	for (size_t i = 0; i < count; i++) {
+		part_from(&litter->newborns[i], litter->lives && litter->newborns[i].pid > 0,
+			  litter->deadline);
+	}
+}
+
+/* Has all children made, and waits until each is ready or has failed. */
+static void bear_all(const struct fork_image *image, struct litter *litter)
+{
+	const struct fork_child *children = litter->body.children.items;
+	size_t count = litter->body.children.count;
+
+	for (size_t i = 0; i < count; i++) {
+		bear(image, &children[i], &litter->newborns[i]);
+	}
+	litter->lives = true;
+	for (size_t i = 0; i < count; i++) {
+		hear(&litter->newborns[i], litter->deadline);
+		if (litter->newborns[i].pid == 0 && litter->body.all_or_none) {
+			litter->lives = false;
+		}
+	}
+	if (!litter->lives) {
+		settle(litter);
+	}
+}
+
+/* As text, heap; NULL: memory is short. */
+static char *describe_all(const struct litter *litter)
+{
+	const struct fork_child *children = litter->body.children.items;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < litter->body.children.count; i++) {
+		json_array_append_new(list,
+				      describe(&children[i], &litter->newborns[i], litter->lives));
+	}
+	json_t *answer = json_pack("{so}", "children", list);
+	char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+
+	json_decref(answer);
+	return text;
 }
 
 /* --- The image --- */
 
-static json_t *answer_to(const struct fork_image *image, const char *text, size_t len)
+/* Whether the monitor wants the children that it was told of. */
+static bool are_wanted(int socket, uint32_t number)
 {
-	struct json_doc doc = {0};
-	struct fork_body body = {.all_or_none = true};
-	struct error err = {0};
-	uint64_t present = 0;
-	json_t *list = json_array();
-	struct newborn *newborns = NULL;
+	struct message verdict = {0};
+	struct error ignored = {0};
+	bool is_heard = receive(socket, 0, &verdict, &ignored) == 0;
 
-	if (json_doc_load(text, len, "The image's request", &doc, &err) == 0) {
-		struct json_value root = json_doc_root(&doc);
+	free(verdict.text);
+	return is_heard && verdict.head.len == 0 && verdict.head.number == number;
+}
 
-		if (schema_decode(&fork_schema, &root, &body, &present, &err) == 0) {
-			newborns = calloc(body.children.count + 1, sizeof(*newborns));
-		}
+static int serve_request(const struct fork_image *image, const struct message *request, int socket,
+			 struct error *err)
+{
+	struct litter litter;
+	AUTO_FREE char *text = NULL;
+	int result = litter_init(&litter, request, err);
+
+	if (result == 0) {
+		bear_all(image, &litter);
+		text = describe_all(&litter);
+		result = text != NULL
+				 ? send_text(socket, request->head.number, text, strlen(text), err)
+				 : error_set(err, ERR_HOST, "Out of memory for an answer");
+		bool is_wanted = result == 0 && are_wanted(socket, request->head.number);
+
+		litter.lives = litter.lives && is_wanted;
+		settle(&litter);
 	}
-	if (newborns != NULL && list != NULL) {
-		bear_all(image, &body, newborns, list);
-	}
-	free(newborns);
-	schema_free(&fork_schema, &body);
-	json_doc_free(&doc);
-	return json_pack("{so}", "children", list);
+	litter_destroy(&litter);
+	return result;
 }
 
 void fork_image_serve(const struct fork_image *image, void *arg, int socket)
@@ -362,15 +440,11 @@ void fork_image_serve(const struct fork_image *image, void *arg, int socket)
 	struct error err = {0};
 
 	(void)arg;
-	while (receive(socket, 0, &request, &err) == 0) {
-		json_t *answer = answer_to(image, request.text, request.head.len);
-		AUTO_FREE char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
-
-		json_decref(answer);
-		if (text == NULL ||
-		    send_text(socket, request.head.number, text, strlen(text), &err) < 0) {
-			break;
-		}
+	while (receive(socket, 0, &request, &err) == 0 &&
+	       serve_request(image, &request, socket, &err) == 0) {
+	}
+	if (err.kind != ERR_NONE) {
+		log_error("%s", err.msg);
 	}
 	free(request.text);
 }
