@@ -375,39 +375,21 @@ static int check_own(json_t *config, const char *key, const char *id_key,
 	return 0;
 }
 
-static int configure(struct microvm *microvm, const struct fork_birth *birth, struct error *err)
+/* What a child overrides of its parent's configuration: at least what is the parent's alone. */
+static int change(json_t *config, const void *arg, struct error *err)
 {
-	const struct overrides *overrides = &birth->child->overrides;
-	struct json_doc doc;
-	AUTO_FREE char *text = NULL;
+	const struct overrides *overrides = arg;
 
-	if (json_doc_load(birth->state->config, birth->state->config_len, "Section configuration",
-			  &doc, err) < 0) {
+	if (check_own(config, "drives", "drive_id", &overrides->drives, err) < 0 ||
+	    check_own(config, "network-interfaces", "iface_id", &overrides->networks, err) < 0) {
 		return -1;
 	}
-	json_t *config = doc.root;
-	int result = check_own(config, "drives", "drive_id", &overrides->drives, err);
-
-	if (result == 0) {
-		result = check_own(config, "network-interfaces", "iface_id", &overrides->networks,
-				   err);
+	if (json_is_object(json_object_get(config, "vsock")) && !overrides->has_vsock) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The socket of the vsock device is the parent's alone: give a "
+				 "vsock_override");
 	}
-	if (result == 0 && json_is_object(json_object_get(config, "vsock")) &&
-	    !overrides->has_vsock) {
-		result = error_set(err, ERR_BAD_REQUEST,
-				   "The socket of the vsock device is the parent's alone: give a "
-				   "vsock_override");
-	}
-	if (result == 0) {
-		result = overrides_apply(overrides, config, err);
-	}
-	if (result == 0) {
-		text = json_to_text(config);
-		result = text != NULL ? vm_config_load(text, strlen(text), microvm, err)
-				      : error_set(err, ERR_HOST, "Out of memory for a child");
-	}
-	json_doc_free(&doc);
-	return result;
+	return overrides_apply(overrides, config, err);
 }
 
 /* Neither standard output nor input are a child's: they are its parent's. */
@@ -430,7 +412,11 @@ int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *e
 		.memory_fd = -1,
 	};
 
-	if (configure(microvm, birth, err) < 0 || set_console(microvm, birth->child, err) < 0 ||
+	const struct vm_config_change changes = {.fn = change, .arg = &birth->child->overrides};
+
+	if (vm_config_load_changed(birth->state->config, birth->state->config_len, &changes,
+				   microvm, err) < 0 ||
+	    set_console(microvm, birth->child, err) < 0 ||
 	    fork_claim_drives(&microvm->config, err) < 0) {
 		vm_config_unload(&microvm->config);
 		return -1;

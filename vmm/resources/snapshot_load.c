@@ -130,39 +130,15 @@ static int override_machine(json_t *config, const struct load_body *body, struct
 				       err);
 }
 
-/* The saved configuration with what the request overrides, as text; NULL: see *err. */
-static char *overridden_config(const struct machine_state *state, const struct load_body *body,
-			       struct error *err)
+/* What the request overrides of the saved configuration. */
+static int change(json_t *config, const void *arg, struct error *err)
 {
-	struct json_doc doc;
-	char *text = NULL;
+	const struct load_body *body = arg;
 
-	if (json_doc_load(state->config, state->config_len, "Section configuration", &doc, err) <
-	    0) {
-		return NULL;
+	if (overrides_apply(&body->overrides, config, err) < 0) {
+		return error_wrap(err, "Failed to get snapshot state from file");
 	}
-	json_t *config = doc.root;
-
-	if (!json_is_object(config)) {
-		(void)error_set(err, ERR_CORRUPT, "Section configuration: it is no JSON object");
-	} else if (overrides_apply(&body->overrides, config, err) < 0) {
-		(void)error_wrap(err, "Failed to get snapshot state from file");
-	} else if (override_machine(config, body, err) == 0) {
-		text = json_to_text(config);
-		if (text == NULL) {
-			(void)error_set(err, ERR_HOST, "Out of memory for the configuration");
-		}
-	}
-	json_doc_free(&doc);
-	return text;
-}
-
-static int load_config(struct microvm *microvm, const struct machine_state *state,
-		       const struct load_body *body, struct error *err)
-{
-	AUTO_FREE char *text = overridden_config(state, body, err);
-
-	return text == NULL ? -1 : vm_config_load(text, strlen(text), microvm, err);
+	return override_machine(config, body, err);
 }
 
 /* --- The machine --- */
@@ -317,6 +293,7 @@ static int load_machine(struct microvm *microvm, const struct machine_state *sta
 static int load(struct microvm *microvm, struct request *request, struct error *err)
 {
 	const struct load_body *body = request->body;
+	const struct vm_config_change changes = {.fn = change, .arg = body};
 	struct machine_state state = {0};
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
 
@@ -330,7 +307,8 @@ static int load(struct microvm *microvm, struct request *request, struct error *
 	if (result < 0) {
 		(void)error_wrap(err, "Failed to get snapshot state from file");
 	} else {
-		result = load_config(microvm, &state, body, err);
+		result = vm_config_load_changed(state.config, state.config_len, &changes, microvm,
+						err);
 	}
 	if (result == 0) {
 		result = load_machine(microvm, &state, body, err);

@@ -273,6 +273,36 @@ int vm_config_load(const char *text, size_t len, struct microvm *microvm, struct
 	return result;
 }
 
+/* As text again, in which errors have their places; NULL: see *err. */
+static char *changed_text(const char *text, size_t len, const struct vm_config_change *change,
+			  struct error *err)
+{
+	struct json_doc doc;
+	char *changed = NULL;
+
+	if (json_doc_load(text, len, "Section configuration", &doc, err) < 0) {
+		return NULL;
+	}
+	if (!json_is_object(doc.root)) {
+		(void)error_set(err, ERR_CORRUPT, "Section configuration: it is no JSON object");
+	} else if (change->fn(doc.root, change->arg, err) == 0) {
+		changed = json_to_text(doc.root);
+		if (changed == NULL) {
+			(void)error_set(err, ERR_HOST, "Out of memory for the configuration");
+		}
+	}
+	json_doc_free(&doc);
+	return changed;
+}
+
+int vm_config_load_changed(const char *text, size_t len, const struct vm_config_change *change,
+			   struct microvm *microvm, struct error *err)
+{
+	AUTO_FREE char *changed = changed_text(text, len, change, err);
+
+	return changed == NULL ? -1 : vm_config_load(changed, strlen(changed), microvm, err);
+}
+
 void vm_config_unload(struct vm_config *config)
 {
 	for (size_t i = 0; resources[i] != NULL; i++) {

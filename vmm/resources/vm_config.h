@@ -28,6 +28,17 @@ MUST_CHECK int vm_config_apply(const struct json_value *root, request_fn execute
 MUST_CHECK int vm_config_load(const char *text, size_t len, struct microvm *microvm,
 			      struct error *err);
 
+/* Changes a configuration, a JSON object, before it is loaded. */
+struct vm_config_change {
+	int (*fn)(json_t *config, const void *arg, struct error *err);
+	const void *arg;
+};
+
+/* vm_config_load with a change. A text that is no object is ERR_CORRUPT. VMM thread. */
+MUST_CHECK int vm_config_load_changed(const char *text, size_t len,
+				      const struct vm_config_change *change,
+				      struct microvm *microvm, struct error *err);
+
 /* Undoes a load that failed: no device, no boot source, the default machine. VMM thread. */
 void vm_config_unload(struct vm_config *config);
 
