@@ -129,28 +129,37 @@ static bool has_name(pid_t pid, const char *name)
 	return is_it;
 }
 
-/* No process of this machine's fork is left. */
-static bool all_end(struct squib *squib)
+size_t fork_processes(const struct squib *squib, const char *name, pid_t *pids, size_t max)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	size_t count = 0;
+
+	while (proc != NULL && count < max && (entry = readdir(proc)) != NULL) {
+		pid_t pid = (pid_t)atoi(entry->d_name);
+
+		if (pid > 0 && pid != squib->pid && is_ours(squib, pid) && has_name(pid, name)) {
+			pids[count++] = pid;
+		}
+	}
+	if (proc != NULL) {
+		closedir(proc);
+	}
+	return count;
+}
+
+bool fork_all_end(struct squib *squib)
 {
 	uint64_t deadline = now_ms() + FORK_PATIENCE_MS;
-	unsigned left;
+	pid_t pid;
+	bool is_left;
 
 	do {
-		DIR *proc = opendir("/proc");
-		struct dirent *entry;
-
-		left = 0;
-		while (proc != NULL && (entry = readdir(proc)) != NULL) {
-			pid_t pid = (pid_t)atoi(entry->d_name);
-
-			left += pid > 0 && is_ours(squib, pid);
-		}
-		if (proc != NULL) {
-			closedir(proc);
-		}
+		is_left = fork_processes(squib, FORK_CHILD, &pid, 1) > 0 ||
+			  fork_processes(squib, FORK_IMAGE, &pid, 1) > 0;
 		usleep(10000);
-	} while (left > 0 && now_ms() < deadline);
-	return left == 0 || squib_fail(squib, "%u processes are left", left);
+	} while (is_left && now_ms() < deadline);
+	return !is_left || squib_fail(squib, "process %d is left", pid);
 }
 
 bool fork_test(struct squib *squib)
@@ -183,7 +192,7 @@ bool fork_test(struct squib *squib)
 	    !squib_child(squib, "b", 204, "PUT", "/snapshot/create",
 			 "{\"snapshot_path\": \"state\", \"mem_file_path\": \"memory\", "
 			 "\"snapshot_type\": \"Diff\"}") ||
-	    !squib_api(squib, 204, "DELETE", "/fork/warm", "%s", "")) {
+	    !squib_api(squib, 204, "DELETE", "/fork/warm", "%s", "") || !is_running(squib, "c")) {
 		return false;
 	}
 	/* The parent went on as well. */
@@ -191,7 +200,7 @@ bool fork_test(struct squib *squib)
 		return false;
 	}
 	squib_stop(squib);
-	return all_end(squib);
+	return fork_all_end(squib);
 }
 
 /* --- What fails leaves nothing --- */
@@ -230,24 +239,6 @@ bool fork_is_gone(const struct squib *squib, const char *name)
 
 /* --- Images that are killed --- */
 
-/* Kills all images of this machine. */
-static void kill_images(const struct squib *squib)
-{
-	DIR *proc = opendir("/proc");
-	struct dirent *entry;
-
-	while (proc != NULL && (entry = readdir(proc)) != NULL) {
-		pid_t pid = (pid_t)atoi(entry->d_name);
-
-		if (pid > 0 && is_ours(squib, pid) && has_name(pid, "fc_image")) {
-			kill(pid, SIGKILL);
-		}
-	}
-	if (proc != NULL) {
-		closedir(proc);
-	}
-}
-
 static bool are_gone(struct squib *squib, const char *wanted)
 {
 	uint64_t deadline = now_ms() + FORK_PATIENCE_MS;
@@ -274,7 +265,15 @@ bool fork_killed_test(struct squib *squib)
 			return false;
 		}
 	}
-	kill_images(squib);
+	pid_t images[9];
+	size_t count = fork_processes(squib, FORK_IMAGE, images, 9);
+
+	if (count != 8) {
+		return squib_fail(squib, "%zu images are kept", count);
+	}
+	for (size_t i = 0; i < count; i++) {
+		kill(images[i], SIGKILL);
+	}
 	return are_gone(squib, "\"images\":[]") &&
 	       is_refused(squib, "{\"children\": [" CHILD("a") "], \"image\": \"i0\"}",
 			  "There is no image `i0`") &&
@@ -355,7 +354,7 @@ bool fork_failure_test(struct squib *squib)
 		return false;
 	}
 	squib_stop(squib);
-	if (!all_end(squib)) {
+	if (!fork_all_end(squib)) {
 		return false;
 	}
 	return fork_start(squib, "") &&

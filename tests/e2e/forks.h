@@ -23,4 +23,17 @@ bool fork_start(struct squib *squib, const char *more);
 /* Whether the directory has no file of this name. */
 bool fork_is_gone(const struct squib *squib, const char *name);
 
+/* What the processes that are forked from a machine are called. */
+#define FORK_CHILD "squib"
+#define FORK_IMAGE "fc_image"
+
+/*
+ * Lists processes of that name that were forked from the machine, or from what was. Returns how
+ * many there are, `max` at most.
+ */
+size_t fork_processes(const struct squib *squib, const char *name, pid_t *pids, size_t max);
+
+/* Waits until there are none. */
+bool fork_all_end(struct squib *squib);
+
 #endif

@@ -83,6 +83,9 @@ struct live_test {
 bool fork_drives_test(struct squib *squib);
 bool fork_failure_test(struct squib *squib);
 bool fork_killed_test(struct squib *squib);
+bool fork_storm_test(struct squib *squib);
+bool fork_endless_test(struct squib *squib);
+bool fork_unwanted_test(struct squib *squib);
 bool fork_test(struct squib *squib);
 bool huge_pages_test(struct squib *squib);
 bool live_names_test(struct squib *squib);
