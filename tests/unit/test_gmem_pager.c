@@ -158,7 +158,7 @@ Test(gmem_pager, pages_come_from_the_handler_when_they_are_touched, .timeout = 2
 	char file[64];
 
 	snprintf(file, sizeof(file), "%s/memory", handler.dir);
-	cr_assert(memory_file_save(mem, file, &err) == 0, "%s", err.msg);
+	cr_assert(memory_file_save(mem, file, NULL, &err) == 0, "%s", err.msg);
 	AUTO_FD fd = open(file, O_RDONLY | O_CLOEXEC);
 
 	for (unsigned page = 0; page < 512; page++) {

@@ -87,8 +87,10 @@ static void make_file(const char *path, uint64_t len, uint8_t byte)
 static void save(const struct gmem *mem, const char *path)
 {
 	struct error err = {0};
+	_Atomic uint64_t done = 0;
 
-	cr_assert(memory_file_save(mem, path, &err) == 0, "%s", err.msg);
+	cr_assert(memory_file_save(mem, path, &done, &err) == 0, "%s", err.msg);
+	cr_assert_eq(done, gmem_len(mem));
 }
 
 static uint64_t file_len(const char *path)
@@ -308,7 +310,7 @@ Test(memory_file, what_can_not_be_written_is_an_error)
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct error err = {0};
 
-		cr_assert(memory_file_save(mem, rows[i].path, &err) == -1);
+		cr_assert(memory_file_save(mem, rows[i].path, NULL, &err) == -1);
 		cr_expect_str_eq(err.msg, rows[i].message);
 	}
 	signal(SIGXFSZ, SIG_IGN);
@@ -316,7 +318,7 @@ Test(memory_file, what_can_not_be_written_is_an_error)
 
 	struct error err = {0};
 
-	cr_assert(memory_file_save(mem, two, &err) == -1 && err.sys == EFBIG, "%s", err.msg);
+	cr_assert(memory_file_save(mem, two, NULL, &err) == -1 && err.sys == EFBIG, "%s", err.msg);
 	gmem_free(mem);
 	cr_assert(kvm_fake_open_fds() == fds);
 }

@@ -42,7 +42,8 @@ struct target {
 	bool is_base;  /* the memory is a private mapping of it */
 	size_t index;
 	struct gmem_slot slot;
-	uint64_t offset; /* of the region in the file */
+	uint64_t offset;	/* of the region in the file */
+	_Atomic uint64_t *done; /* NULL: nobody looks */
 };
 
 /* --- bytes --- */
@@ -52,6 +53,14 @@ static int fail_at(const struct target *target, const char *what, uint64_t at, s
 	unsigned long long in_file = target->offset + at;
 
 	return error_sys(err, "Cannot %s at offset %llu", what, in_file);
+}
+
+/* All of the region below `at` is in the file. */
+static void note(const struct target *target, uint64_t at)
+{
+	if (target->done != NULL) {
+		atomic_store_explicit(target->done, target->offset + at, memory_order_relaxed);
+	}
 }
 
 /* Writes `len` bytes at `at` of the region from guest memory. */
@@ -79,6 +88,7 @@ static int write_bytes(const struct target *target, uint64_t at, uint64_t len, s
 		}
 		at += (uint64_t)put;
 		len -= (uint64_t)put;
+		note(target, at);
 	}
 	return 0;
 }
@@ -133,6 +143,7 @@ static int copy_data(const struct target *target, uint64_t at, uint64_t len, str
 		}
 		at += (uint64_t)put;
 		len -= (uint64_t)put;
+		note(target, at);
 	}
 	return 0;
 }
@@ -225,6 +236,7 @@ static int save_region(const struct target *target, const uint64_t *own, struct 
 			return -1;
 		}
 		page = end;
+		note(target, page * GMEM_DIRTY_PAGE);
 	}
 	return 0;
 }
@@ -313,31 +325,35 @@ static int save_regions(struct target *target, const struct page_sets *changed, 
 	return result;
 }
 
-static int save(const struct gmem *mem, const struct page_sets *changed, const char *path,
+static int save(struct target *target, const struct page_sets *changed, const char *path,
 		struct error *err)
 {
-	struct target target = {.mem = mem, .fd = -1};
-	int result = open_target(&target, path, err);
+	int result = open_target(target, path, err);
 
 	if (result == 0) {
-		result = save_regions(&target, changed, err);
+		result = save_regions(target, changed, err);
 	}
 	if (result == 0) {
-		result = durable_sync(target.fd, path, err);
+		result = durable_sync(target->fd, path, err);
 	}
-	fd_close(&target.fd);
+	fd_close(&target->fd);
 	return result;
 }
 
-int memory_file_save(const struct gmem *mem, const char *path, struct error *err)
+int memory_file_save(const struct gmem *mem, const char *path, _Atomic uint64_t *done,
+		     struct error *err)
 {
-	return save(mem, NULL, path, err);
+	struct target target = {.mem = mem, .fd = -1, .done = done};
+
+	return save(&target, NULL, path, err);
 }
 
 int memory_file_save_pages(const struct gmem *mem, const struct page_sets *changed,
 			   const char *path, struct error *err)
 {
-	return save(mem, changed, path, err);
+	struct target target = {.mem = mem, .fd = -1};
+
+	return save(&target, changed, path, err);
 }
 
 /* --- loading --- */

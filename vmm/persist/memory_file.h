@@ -6,6 +6,7 @@
 #ifndef VMM_PERSIST_MEMORY_FILE_H
 #define VMM_PERSIST_MEMORY_FILE_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "vmm/base/attr.h"
@@ -19,9 +20,12 @@ extern const char memory_file_cannot_make[];
 /*
  * Makes the file at `path` hold all of guest memory, on disk when this returns. A file of just that
  * length is updated in place, also the one that the memory is a private mapping of; of any other
- * file nothing stays. On failure the file is incomplete. Nothing runs meanwhile. VMM thread.
+ * file nothing stays. On failure the file is incomplete. Nothing runs meanwhile. *done, which
+ * another process may look at, is how many bytes of guest memory the file has by now, holes too;
+ * NULL: nobody looks. VMM thread.
  */
-MUST_CHECK int memory_file_save(const struct gmem *mem, const char *path, struct error *err);
+MUST_CHECK int memory_file_save(const struct gmem *mem, const char *path, _Atomic uint64_t *done,
+				struct error *err);
 
 /*
  * The same for the pages of `changed` alone, zeroes among them written as data: a layer for the

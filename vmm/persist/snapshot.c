@@ -89,7 +89,7 @@ static int write_memory(const struct machine *machine, const struct snapshot_fil
 		return 0;
 	}
 	if ((files->is_diff ? memory_file_save_pages(machine->mem, changed, files->memory, err)
-			    : memory_file_save(machine->mem, files->memory, err)) < 0) {
+			    : memory_file_save(machine->mem, files->memory, NULL, err)) < 0) {
 		return -1;
 	}
 	/* Again, as a link may have led to the file that is there since now. */

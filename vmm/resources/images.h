@@ -3,6 +3,7 @@
 #ifndef VMM_RESOURCES_IMAGES_H
 #define VMM_RESOURCES_IMAGES_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,8 +50,10 @@ struct snapshot_live {
 	struct evloop *loop;
 	struct ev_source image; /* the socket to who writes; while it is writing */
 	struct snapshot_live_file files[SNAPSHOT_LIVE_FILES];
-	uint64_t written_bytes; /* of one that is complete */
-	struct error err;	/* of one that failed */
+	/* A page that is shared with who writes: bytes of the memory that are in its file. */
+	_Atomic uint64_t *written_bytes; /* NULL: there was no live snapshot */
+	uint64_t total_bytes;		 /* of the memory */
+	struct error err;		 /* of one that failed */
 };
 
 #endif

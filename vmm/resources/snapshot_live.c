@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -48,7 +49,8 @@ static int write_files(const struct fork_image *image, const struct snapshot_liv
 	if (confine_thread(image->confine, FILTER_VMM, -1, err) < 0) {
 		return -1;
 	}
-	return memory_file_save(image->mem, live->files[SNAPSHOT_LIVE_MEMORY].part, err) < 0
+	return memory_file_save(image->mem, live->files[SNAPSHOT_LIVE_MEMORY].part,
+				live->written_bytes, err) < 0
 		       ? -1
 		       : state_file_write(&state, live->files[SNAPSHOT_LIVE_STATE].part, err);
 }
@@ -81,6 +83,28 @@ static void remove_parts(const struct snapshot_live *live)
 	for (size_t i = 0; i < SNAPSHOT_LIVE_FILES; i++) {
 		(void)unlink(live->files[i].part);
 	}
+}
+
+/* The last one: there was none. */
+static void forget(struct snapshot_live *live)
+{
+	free_paths(live);
+	if (live->written_bytes != NULL) {
+		munmap(live->written_bytes, sizeof(*live->written_bytes));
+	}
+	*live = (struct snapshot_live){0};
+}
+
+static int share_progress(struct snapshot_live *live, struct error *err)
+{
+	void *page = mmap(NULL, sizeof(*live->written_bytes), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED) {
+		return error_sys(err, "Cannot share memory with who writes the live snapshot");
+	}
+	live->written_bytes = page;
+	return 0;
 }
 
 static void stop_waiting(struct snapshot_live *live, struct evloop *loop)
@@ -153,14 +177,6 @@ static int give_names(const struct snapshot_live *live, struct error *err)
 	return result;
 }
 
-/* What of the memory is on disk. */
-static uint64_t count_bytes(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
-}
-
 static void end(struct snapshot_live *live, const char *failure)
 {
 	struct error err = {0};
@@ -170,7 +186,6 @@ static void end(struct snapshot_live *live, const char *failure)
 	} else {
 		(void)!give_names(live, &err);
 	}
-	live->written_bytes = count_bytes(live->files[SNAPSHOT_LIVE_MEMORY].name);
 	remove_parts(live);
 	free_paths(live);
 	if (err.kind == ERR_NONE) {
@@ -233,7 +248,8 @@ static int start(struct microvm *microvm, struct snapshot_live *live, struct err
 {
 	live->loop = microvm->controller.loop;
 	live->image = (struct ev_source){.fd = -1, .fn = on_image};
-	if (make_parts(live, err) < 0) {
+	live->total_bytes = gmem_len(microvm->controller.machine.mem);
+	if (share_progress(live, err) < 0 || make_parts(live, err) < 0) {
 		return -1;
 	}
 	if (fork_image_start(microvm, write_and_tell, live, &live->image.fd, err) < 0 ||
@@ -258,12 +274,12 @@ int snapshot_live_start(struct microvm *microvm, const char *state_path, const c
 	if (fork_check(microvm, err) < 0) {
 		return -1;
 	}
-	*live = (struct snapshot_live){0};
+	forget(live);
 	if (set_path(&live->files[SNAPSHOT_LIVE_MEMORY], memory_path, err) < 0 ||
 	    set_path(&live->files[SNAPSHOT_LIVE_STATE], state_path, err) < 0 ||
 	    snapshot_check_path(&microvm->controller.machine, state_path, err) < 0 ||
 	    start(microvm, live, err) < 0) {
-		free_paths(live);
+		forget(live);
 		return -1;
 	}
 	live->status = SNAPSHOT_LIVE_WRITING;
@@ -276,7 +292,7 @@ void snapshot_live_destroy(struct snapshot_live *live, struct evloop *loop)
 		stop_waiting(live, loop);
 		remove_parts(live);
 	}
-	free_paths(live);
+	forget(live);
 }
 
 /* --- GET /snapshot --- */
@@ -284,6 +300,7 @@ void snapshot_live_destroy(struct snapshot_live *live, struct evloop *loop)
 struct shown {
 	enum snapshot_live_status live;
 	uint64_t written_bytes;
+	uint64_t total_bytes;
 	char *error;
 };
 
@@ -296,6 +313,7 @@ static const char *const status_names[] = {
 static const struct schema_field fields[] = {
 	SCHEMA_ENUM_FIELD(struct shown, live, SCHEMA_REQUIRED, status_names),
 	SCHEMA_FIELD(struct shown, written_bytes, SCHEMA_REQUIRED),
+	SCHEMA_FIELD(struct shown, total_bytes, SCHEMA_REQUIRED),
 	SCHEMA_FIELD(struct shown, error, SCHEMA_OPTIONAL),
 };
 
@@ -304,12 +322,10 @@ static const struct schema schema = SCHEMA("SnapshotStatus", struct shown, field
 static int get(struct microvm *microvm, struct request *request, struct error *err)
 {
 	struct snapshot_live *live = &microvm->live;
-	struct shown shown = {.live = live->status};
+	struct shown shown = {.live = live->status, .total_bytes = live->total_bytes};
 
-	if (live->status == SNAPSHOT_LIVE_WRITING) {
-		shown.written_bytes = count_bytes(live->files[SNAPSHOT_LIVE_MEMORY].part);
-	} else if (live->status == SNAPSHOT_LIVE_DONE) {
-		shown.written_bytes = live->written_bytes;
+	if (live->written_bytes != NULL) {
+		shown.written_bytes = *live->written_bytes;
 	}
 	if (live->status == SNAPSHOT_LIVE_FAILED) {
 		shown.error = live->err.msg;
