@@ -127,6 +127,8 @@ static const struct ctl_option options[] = {
 	 MEMBER(waits)},
 	{0, "diff", NULL, "With snapshot: of the memory only what changed", "snapshot", CTL_SWITCH,
 	 MEMBER(is_diff)},
+	{0, "live", NULL, "With snapshot: without a pause, of a forkable microVM", "snapshot",
+	 CTL_SWITCH, MEMBER(is_live)},
 	{0, "state-only", NULL, "With snapshot: write no memory", "snapshot", CTL_SWITCH,
 	 MEMBER(state_only)},
 	{0, "stay-paused", NULL, "With snapshot: do not resume", "snapshot", CTL_SWITCH,
@@ -304,6 +306,10 @@ static int check_path(const char *path, struct error *err)
 
 static int check_snapshot(const struct ctl_args *args, struct error *err)
 {
+	if (args->is_live && (args->is_diff || args->state_only || args->stay_paused)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "--live excludes --diff, --state-only and --stay-paused");
+	}
 	if (args->state_only == (args->operands[1] == NULL)) {
 		return 0;
 	}

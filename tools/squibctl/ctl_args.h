@@ -76,6 +76,7 @@ struct ctl_args {
 	bool wants_version;
 	/* snapshot */
 	bool is_diff;
+	bool is_live;
 	bool state_only;
 	bool stay_paused;
 	/* fork */

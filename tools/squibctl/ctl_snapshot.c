@@ -6,7 +6,8 @@
  * after it, failed or not. squib answers when the files are on disk, which may take as long as the
  * disk does; meanwhile the memory's file is looked at, to show how it grows. Names of files are
  * squib's. Where they don't lead to files that were just written, this process sees other ones than
- * squib does, and says nothing of sizes.
+ * squib does, and says nothing of sizes. A live snapshot needs no pause: squib answers before the
+ * files are there, and is asked how far they are.
  */
 #include "tools/squibctl/ctl_snapshot.h"
 
@@ -123,11 +124,11 @@ static void print_file(const char *what, const char *path, time_t since)
 	}
 }
 
-static enum ctl_exit save_paused(int fd, const struct ctl_args *args, const struct wait *wait)
+static enum ctl_exit request_save(int fd, const struct ctl_args *args, const char *type,
+				  const struct wait *wait)
 {
-	json_t *json =
-		json_pack("{s:s, s:s, s:s*}", "snapshot_type", args->is_diff ? "Diff" : "Full",
-			  "snapshot_path", args->operands[0], "mem_file_path", args->operands[1]);
+	json_t *json = json_pack("{s:s, s:s, s:s*}", "snapshot_type", type, "snapshot_path",
+				 args->operands[0], "mem_file_path", args->operands[1]);
 	AUTO_FREE char *body = json_dumps(json, JSON_COMPACT);
 
 	json_decref(json);
@@ -149,7 +150,7 @@ static enum ctl_exit save(int fd, const struct ctl_args *args)
 	if (code != CTL_EXIT_OK) {
 		return code;
 	}
-	code = save_paused(fd, args, &wait);
+	code = request_save(fd, args, args->is_diff ? "Diff" : "Full", &wait);
 	bool resumes = was_running && !args->stay_paused;
 	uint64_t end = clock_host.now_ns(CLOCK_MONOTONIC);
 
@@ -161,6 +162,72 @@ static enum ctl_exit save(int fd, const struct ctl_args *args)
 	if (code == CTL_EXIT_OK) {
 		printf("saved in %.2f s; the microVM %s\n", (double)(end - begin) / NS_PER_S,
 		       resumes ? "runs again" : "is paused");
+		print_file("state", args->operands[0], wait.since);
+		print_file("memory", args->operands[1], wait.since);
+	}
+	return code;
+}
+
+/* --- Live snapshots --- */
+
+/* What GET /snapshot tells. */
+struct live {
+	bool is_writing;
+	bool has_failed;
+	uint64_t written;
+	uint64_t total;
+	char error[ERROR_MSG_LEN];
+};
+
+static enum ctl_exit ask_live(int fd, struct live *live)
+{
+	struct ctl_reply reply = {0};
+	enum ctl_exit code = ctl_request(fd, "GET", "/snapshot", NULL, &reply);
+	json_t *json = json_loads(reply.body != NULL ? reply.body : "", 0, NULL);
+	const char *status = json_string_value(json_object_get(json, "live"));
+	const char *error = json_string_value(json_object_get(json, "error"));
+
+	live->is_writing = status != NULL && strcmp(status, "Writing") == 0;
+	live->has_failed = status == NULL || strcmp(status, "Failed") == 0;
+	live->written = (uint64_t)json_integer_value(json_object_get(json, "written_bytes"));
+	live->total = (uint64_t)json_integer_value(json_object_get(json, "total_bytes"));
+	snprintf(live->error, sizeof(live->error), "%s", error != NULL ? error : "");
+	json_decref(json);
+	free(reply.body);
+	return code;
+}
+
+/* Until the files are complete, or never will be. */
+static enum ctl_exit await_live(int fd)
+{
+	const struct timespec pause = {.tv_nsec = LOOK_MS * NS_PER_MS};
+	struct progress progress;
+	struct live live;
+	enum ctl_exit code = ask_live(fd, &live);
+
+	progress_begin(&progress, "saving", live.total);
+	while (code == CTL_EXIT_OK && live.is_writing) {
+		progress_set(&progress, live.written);
+		nanosleep(&pause, NULL);
+		code = ask_live(fd, &live);
+	}
+	progress_end(&progress);
+	return code == CTL_EXIT_OK && live.has_failed ? ctl_fail(CTL_EXIT_REFUSED, live.error, NULL)
+						      : code;
+}
+
+static enum ctl_exit save_live(int fd, const struct ctl_args *args)
+{
+	const struct wait wait = {"forking", NULL, time(NULL) - 1};
+	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+	enum ctl_exit code = request_save(fd, args, "Live", &wait);
+
+	if (code == CTL_EXIT_OK) {
+		code = await_live(fd);
+	}
+	if (code == CTL_EXIT_OK) {
+		printf("saved in %.2f s; the microVM ran meanwhile\n",
+		       (double)(clock_host.now_ns(CLOCK_MONOTONIC) - begin) / NS_PER_S);
 		print_file("state", args->operands[0], wait.since);
 		print_file("memory", args->operands[1], wait.since);
 	}
@@ -246,5 +313,8 @@ static enum ctl_exit load(int fd, const struct ctl_args *args)
 
 enum ctl_exit ctl_snapshot_run(int fd, const struct ctl_args *args)
 {
-	return strcmp(args->command->name, "load") == 0 ? load(fd, args) : save(fd, args);
+	if (strcmp(args->command->name, "load") == 0) {
+		return load(fd, args);
+	}
+	return args->is_live ? save_live(fd, args) : save(fd, args);
 }
