@@ -82,6 +82,8 @@ static int set_up_ring(struct blk_uring *uring)
 	uring->has_ring = true;
 	rc = io_uring_register_files(&uring->ring, files, ARRAY_COUNT(files));
 	rc = rc < 0 ? rc : restrict_ring(&uring->ring);
+	/* Else a process that is forked would keep the ring, and the file. */
+	rc = rc < 0 ? rc : io_uring_ring_dontfork(&uring->ring);
 	return rc < 0 ? rc : io_uring_enable_rings(&uring->ring);
 }
 
