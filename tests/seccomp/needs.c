@@ -143,7 +143,8 @@ static void judge_filter(const struct policy_filter *filter, const char *arch, u
 		printf("FAIL  %s: system call %d is denied\n", filter->thread, denied->call.nr);
 		failed++;
 	}
-	for (size_t i = 0; i < filter->rule_count; i++) {
+	/* Those of other filters, which it includes, are needed there. */
+	for (size_t i = 0; i < filter->own_count; i++) {
 		struct policy_filter less = without(filter, i);
 
 		if (find_denied(&less, arch, thread, samples) != NULL) {
@@ -172,8 +173,7 @@ int main(int argc, char **argv)
 	}
 	read_samples(argv[3], seccomp_arch_resolve_name(argv[2]), &samples);
 	for (unsigned i = 0; i < policy.filter_count; i++) {
-		/* No workload of the tracer forks. */
-		for (unsigned thread = 0; thread < FILTER_FORK; thread++) {
+		for (unsigned thread = 0; thread < FILTER_THREADS; thread++) {
 			if (strcmp(policy.filters[i].thread, filter_thread_names[thread]) == 0) {
 				judge_filter(&policy.filters[i], argv[2], thread, &samples);
 			}

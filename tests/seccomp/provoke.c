@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/lib/api_client.h"
@@ -286,6 +287,90 @@ static bool use_block_device(struct squib *squib)
 	return ok;
 }
 
+/* --- forks --- */
+
+static bool start_forkable(struct squib *squib)
+{
+	char kernel[PATH_LEN];
+	char config[1024];
+
+	payload_path("idle", kernel);
+	snprintf(config, sizeof(config),
+		 "{\"boot-source\": {\"kernel_image_path\": \"%s\"}, \"drives\": [], "
+		 "\"machine-config\": {\"vcpu_count\": 1, \"mem_size_mib\": 64, \"forkable\": "
+		 "true}, \"vsock\": {\"guest_cid\": 3, \"uds_path\": \"vsock\"}}",
+		 kernel);
+	return squib_write(squib, "vm.json", config) && start(squib);
+}
+
+/* A process that has ended has no program, even while nobody has waited for it. */
+static bool await_end(struct squib *squib, pid_t pid)
+{
+	uint64_t until = now_ms() + PATIENCE_MS;
+	char path[64];
+	char program[PATH_LEN];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	while (readlink(path, program, sizeof(program)) >= 0) {
+		if (now_ms() > until) {
+			return squib_fail(squib, "a child does not end");
+		}
+		sleep_ms(5);
+	}
+	return true;
+}
+
+/* Each signal that the VMM thread raises for itself is a child's end. */
+static bool end_children(struct squib *squib)
+{
+	static const int signals[] = {SIGINT, SIGQUIT, SIGABRT, SIGTERM};
+
+	if (!start_forkable(squib)) {
+		return false;
+	}
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		if (!squib_api(squib, 200, "PUT", "/fork",
+			       "{\"children\": [{\"id\": \"c%u\", \"api_sock\": \"c%u.sock\", "
+			       "\"log_path\": \"c%u.log\", \"ends_with_parent\": true, "
+			       "\"vsock_override\": {\"uds_path\": \"vsock%u\"}}]}",
+			       i, i, i, i)) {
+			return false;
+		}
+		pid_t child = (pid_t)squib_answer_number(squib, "pid");
+
+		if (child <= 1 || syscall(SYS_tgkill, child, child, signals[i]) < 0 ||
+		    !await_end(squib, child)) {
+			return squib_fail(squib, "there is no child");
+		}
+	}
+	return stop_by(squib, SIGTERM);
+}
+
+/* To new files, and over old ones. */
+static bool save_live(struct squib *squib)
+{
+	if (!start_forkable(squib)) {
+		return false;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		if (!squib_put(squib, "/snapshot/create",
+			       "{\"snapshot_type\": \"Live\", \"snapshot_path\": \"state\", "
+			       "\"mem_file_path\": \"memory\"}")) {
+			return false;
+		}
+		do {
+			sleep_ms(5);
+			if (!squib_api(squib, 200, "GET", "/snapshot", "%s", "")) {
+				return false;
+			}
+		} while (strstr(squib->answer, "Writing") != NULL);
+		if (strstr(squib->answer, "Done") == NULL) {
+			return squib_fail(squib, "a live snapshot failed");
+		}
+	}
+	return stop_by(squib, SIGTERM);
+}
+
 /* --- all of it --- */
 
 static void judge(struct runner *runner, const char *name, bool is_ok, struct squib *squib)
@@ -341,6 +426,8 @@ int main(int argc, char **argv)
 		{"a heap that grows by brk", use_up_by_brk},
 		{"a heap that grows by mmap", use_up_by_mmap},
 		{"a block device for a drive", use_block_device},
+		{"children that end by signals", end_children},
+		{"live snapshots", save_live},
 	};
 	static struct squib squib;
 	struct runner runner;

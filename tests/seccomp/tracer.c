@@ -35,8 +35,8 @@
 enum {
 	SEEN_BITS = 18,
 	SEEN_MAX = 1 << SEEN_BITS,
-	THREADS = 3, /* kinds of them: vmm, api, vcpu */
-	FEIGNED,     /* the trace's data of a call whose answer is changed */
+	THREADS = FILTER_THREADS, /* kinds of them: vmm, api, vcpu, fork */
+	FEIGNED,		  /* the trace's data of a call whose answer is changed */
 	FIRST_WORDS = 24,
 	/* KVM_GET_SUPPORTED_CPUID, which headers of aarch64 lack, and its struct. */
 	GET_SUPPORTED_CPUID = 0xc008ae05,
@@ -129,11 +129,29 @@ static bool is_new(uint64_t key)
 	return true;
 }
 
-static void record(pid_t process, int out, const struct __ptrace_syscall_info *info)
+/*
+ * Whether a call names the process that its filter has: that of the thread, but for the thread of a
+ * child that has inherited the filter of the process that was forked.
+ */
+static bool is_of_self(pid_t process, pid_t thread, const struct __ptrace_syscall_info *info)
+{
+	char path[64];
+
+	if (info->seccomp.nr != SYS_tgkill) {
+		return false;
+	}
+	if (info->seccomp.ret_data == FILTER_FORK + 1) {
+		return info->seccomp.args[0] == (uint64_t)process;
+	}
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)info->seccomp.args[0], (int)thread);
+	return access(path, F_OK) == 0;
+}
+
+static void record(pid_t process, pid_t thread, int out, const struct __ptrace_syscall_info *info)
 {
 	const uint64_t *args = (const uint64_t *)info->seccomp.args;
 	/* The id of the process is told as filters have it before they are installed. */
-	bool names_self = info->seccomp.nr == SYS_tgkill && args[0] == (uint64_t)process;
+	bool names_self = is_of_self(process, thread, info);
 	char line[200];
 
 	if (!is_new(hash(info))) {
@@ -406,7 +424,7 @@ static bool on_call(pid_t process, pid_t thread, int out)
 		ptrace(PTRACE_SYSCALL, thread, NULL, NULL);
 		return true;
 	}
-	record(process, out, &info);
+	record(process, thread, out, &info);
 	if (first_of[info.seccomp.ret_data] == 0) {
 		first_of[info.seccomp.ret_data] = thread;
 		if (fault.signo != 0 && fault.held != 0 && info.seccomp.ret_data == fault.kind) {

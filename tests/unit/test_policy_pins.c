@@ -136,11 +136,9 @@ static const struct pin {
 	{"fork", "seccomp", 0, 3, {SECCOMP_SET_MODE_STRICT, SECCOMP_GET_ACTION_AVAIL, 3}},
 	{"fork", "tgkill", 2, 5, {SIGKILL, SIGSTOP, SIGUSR1, SIGHUP, SIGSEGV}},
 	{"fork", "socketpair", 0, 2, {AF_INET, AF_NETLINK}},
-	{"fork", "socket", 0, 5, {AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_VSOCK}},
 	{"fork", "renameat2", 4, 3, {0, RENAME_NOREPLACE, RENAME_WHITEOUT}},
 	{"fork", "prlimit64", 2, 1, {0x1000}},
 	{"fork", "mmap", 2, 2, {PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC}},
-	{"fork", "mprotect", 2, 2, {PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC}},
 	{"fork", "ioctl", 1, 4, {0, TIOCSTI, FIONBIO, 0x400454cb /* TUNSETPERSIST */}},
 };
 
