@@ -317,14 +317,17 @@ bool fork_storm_test(struct squib *squib)
 
 /* --- A monitor that is killed before it says that the children are wanted --- */
 
-/* Stops the monitor while a request is with its image; *is_late: the request was done already. */
+/* Stops the monitor while its image makes children; *is_late: the request was done already. */
 static bool stop_amid(struct squib *squib, const char *body, bool *is_late)
 {
 	pid_t asker = ask_beside(squib, 200, "/fork", body);
-	pid_t image;
+	pid_t pid;
 
 	*is_late = false;
-	while (fork_processes(squib, FORK_IMAGE, &image, 1) == 0 && !*is_late) {
+	/* The image is at first called as its monitor is, and a child as its image. */
+	while ((fork_processes(squib, FORK_IMAGE, &pid, 1) == 0 ||
+		fork_processes(squib, FORK_CHILD, &pid, 1) == 0) &&
+	       !*is_late) {
 		*is_late = waitpid(asker, NULL, WNOHANG) != 0;
 	}
 	kill(squib->pid, SIGSTOP);
