@@ -139,7 +139,8 @@ static const struct pin {
 	{"fork", "renameat2", 4, 3, {0, RENAME_NOREPLACE, RENAME_WHITEOUT}},
 	{"fork", "prlimit64", 2, 1, {0x1000}},
 	{"fork", "mmap", 2, 2, {PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC}},
-	{"fork", "ioctl", 1, 4, {0, TIOCSTI, FIONBIO, 0x400454cb /* TUNSETPERSIST */}},
+	{"fork", "ioctl", 1, 2, {FICLONERANGE, 0}},
+	{"fork", "ioctl", 1, 3, {TIOCSTI, FIONBIO, 0x400454cb /* TUNSETPERSIST */}},
 };
 
 static const struct arch {

@@ -150,6 +150,8 @@ static const struct ctl_option options[] = {
 	 MEMBER(keep)},
 	{0, "image", "IMAGE", "With fork: children of an image that was kept", "fork", CTL_TEXT,
 	 MEMBER(image)},
+	{0, "copy", NULL, "With fork: make the files of --drive, by reflink", "fork", CTL_SWITCH,
+	 MEMBER(copy)},
 	{0, "ends-with-parent", NULL, "With fork: they end when their parent does", "fork",
 	 CTL_SWITCH, MEMBER(ends_with_parent)},
 	{0, "track-dirty", NULL, "With load: note changes, for Diffs", "load", CTL_SWITCH,

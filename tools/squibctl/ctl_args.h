@@ -85,6 +85,7 @@ struct ctl_args {
 	const char *keep;
 	const char *image;
 	bool ends_with_parent;
+	bool copy; /* makes the files of `drives` */
 	/* load, and some of it fork */
 	bool resume;
 	bool paused;

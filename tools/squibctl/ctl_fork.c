@@ -82,6 +82,8 @@ static json_t *child(const struct ctl_args *args, unsigned long number)
 	const char *name = args->name != NULL ? args->name : "child";
 	AUTO_FREE char *id = NULL;
 	AUTO_FREE char *path = NULL;
+	size_t i;
+	json_t *drive;
 
 	if (asprintf(&id, "%s-%lu", name, number) < 0 ||
 	    asprintf(&path, "%s/%s", args->operands[0], id) < 0) {
@@ -94,6 +96,10 @@ static json_t *child(const struct ctl_args *args, unsigned long number)
 		overrides(&args->drives, "drive_id", "path_on_host", number), "network_overrides",
 		overrides(&args->nets, "iface_id", "host_dev_name", number));
 
+	json_array_foreach(json_object_get(json, "drive_overrides"), i, drive)
+	{
+		json_object_set_new(drive, "copy", json_boolean(args->copy));
+	}
 	if (json != NULL && args->vsock != NULL) {
 		json_object_set_new(json, "vsock_override",
 				    json_pack("{s:o}", "uds_path", expanded(args->vsock, number)));

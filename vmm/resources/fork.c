@@ -227,7 +227,10 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	if (fork_check(microvm, err) < 0 || check_keep(microvm, body, err) < 0) {
 		return -1;
 	}
-	return fork_image_start(microvm, fork_image_serve, NULL, &body->socket, err);
+	const struct fork_purpose purpose = {.serve = fork_image_serve,
+					     .children = &body->children};
+
+	return fork_image_start(microvm, &purpose, &body->socket, err);
 }
 
 /* --- The children --- */
@@ -338,38 +341,40 @@ const struct resource fork_image_resource = {
 
 /* --- In a child --- */
 
-static bool is_overridden(const struct schema_list *list, const char *id)
-{
-	/* An id is the first member of the items of both lists. */
-	const struct drive_override *items = list->items;
+/* Devices that have something of the host for themselves alone. */
+struct own_kind {
+	const char *key, *id_key; /* in the configuration */
+	size_t override_size;	  /* of an override, whose first member is the id */
+};
 
-	_Static_assert(sizeof(struct drive_override) == sizeof(struct network_override) &&
-			       offsetof(struct network_override, iface_id) ==
-				       offsetof(struct drive_override, drive_id),
-		       "the items of both lists are alike");
+static bool is_overridden(const struct own_kind *kind, const struct schema_list *list,
+			  const char *id)
+{
+	const char *items = list->items;
+
 	for (size_t i = 0; i < list->count; i++) {
-		if (strcmp(items[i].drive_id, id) == 0) {
+		if (strcmp(*(const char *const *)(items + i * kind->override_size), id) == 0) {
 			return true;
 		}
 	}
 	return false;
 }
 
-/* A device of the configuration that has something of the host for itself alone. */
-static int check_own(json_t *config, const char *key, const char *id_key,
+static int check_own(json_t *config, const struct own_kind *kind,
 		     const struct schema_list *overrides, struct error *err)
 {
 	size_t i;
 	json_t *device;
 
-	json_array_foreach(json_object_get(config, key), i, device)
+	json_array_foreach(json_object_get(config, kind->key), i, device)
 	{
-		const char *id = json_string_value(json_object_get(device, id_key));
+		const char *id = json_string_value(json_object_get(device, kind->id_key));
 
 		if (id != NULL && !json_is_true(json_object_get(device, "is_read_only")) &&
-		    !is_overridden(overrides, id)) {
+		    !is_overridden(kind, overrides, id)) {
 			return error_set(err, ERR_BAD_REQUEST,
-					 "`%s` of %s is the parent's alone: override it", id, key);
+					 "`%s` of %s is the parent's alone: override it", id,
+					 kind->key);
 		}
 	}
 	return 0;
@@ -378,10 +383,13 @@ static int check_own(json_t *config, const char *key, const char *id_key,
 /* What a child overrides of its parent's configuration: at least what is the parent's alone. */
 static int change(json_t *config, const void *arg, struct error *err)
 {
+	static const struct own_kind drives = {"drives", "drive_id", sizeof(struct drive_override)};
+	static const struct own_kind networks = {"network-interfaces", "iface_id",
+						 sizeof(struct network_override)};
 	const struct overrides *overrides = arg;
 
-	if (check_own(config, "drives", "drive_id", &overrides->drives, err) < 0 ||
-	    check_own(config, "network-interfaces", "iface_id", &overrides->networks, err) < 0) {
+	if (check_own(config, &drives, &overrides->drives, err) < 0 ||
+	    check_own(config, &networks, &overrides->networks, err) < 0) {
 		return -1;
 	}
 	if (json_is_object(json_object_get(config, "vsock")) && !overrides->has_vsock) {
@@ -414,11 +422,13 @@ int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *e
 
 	const struct vm_config_change changes = {.fn = change, .arg = &birth->child->overrides};
 
-	if (vm_config_load_changed(birth->state->config, birth->state->config_len, &changes,
+	if (fork_copies_give(birth, err) < 0 ||
+	    vm_config_load_changed(birth->state->config, birth->state->config_len, &changes,
 				   microvm, err) < 0 ||
 	    set_console(microvm, birth->child, err) < 0 ||
 	    fork_claim_drives(&microvm->config, err) < 0) {
 		vm_config_unload(&microvm->config);
+		fork_copies_take_back(birth);
 		return -1;
 	}
 	if (microvm->config.machine.track_dirty_pages) {
@@ -435,6 +445,7 @@ int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *e
 	    fork_await_go(birth, err) < 0) {
 		controller_destroy(&microvm->controller);
 		vm_config_unload(&microvm->config);
+		fork_copies_take_back(birth);
 		return -1;
 	}
 	if (!birth->child->paused) {

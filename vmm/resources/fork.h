@@ -15,6 +15,7 @@
 #include "vmm/base/gmem.h"
 #include "vmm/base/schema.h"
 #include "vmm/machine/machine_state.h"
+#include "vmm/resources/fork_drives.h"
 #include "vmm/resources/microvm.h"
 #include "vmm/resources/overrides.h"
 
@@ -51,6 +52,8 @@ extern const struct schema fork_schema;
 struct fork_birth {
 	const struct fork_child *child;
 	const struct machine_state *state;
+	const struct fork_copies *copies;
+	size_t copied;	  /* drive overrides of the child that are done with */
 	struct gmem *mem; /* inherited; the machine takes it */
 	pid_t parent;	  /* the monitor that was forked */
 	int report;	  /* a socket to the image; -1: the child lives */
@@ -68,17 +71,26 @@ struct fork_image {
 	const struct confine *confine; /* of the process that was forked; NULL: none */
 	fork_become_fn become;
 	void *arg;
+	struct fork_copies copies;
 };
 
 /* What an image does, until it ends by itself. */
 typedef void (*fork_image_fn)(const struct fork_image *image, void *arg, int socket);
 
+/* What a fork is for. */
+struct fork_purpose {
+	fork_image_fn serve;
+	void *arg;
+	const struct schema_list *children; /* struct fork_child; NULL: none */
+};
+
 /*
- * Has the machine stand still, saves its state, forks the image, and lets the machine go on if it
- * ran. In the image `serve` is called, with no descriptors open but its end of *socket, the log's
- * and those of guest memory. *socket, a stream to the image, is the caller's. VMM thread.
+ * Has the machine stand still, saves its state, copies the drives of which children are to have a
+ * copy, forks the image, and lets the machine go on if it ran. In the image `serve` is called, with
+ * no descriptors open but its end of *socket, the log's and those of guest memory and of copies.
+ * *socket, a stream to the image, is the caller's. VMM thread.
  */
-MUST_CHECK int fork_image_start(struct microvm *microvm, fork_image_fn serve, void *arg,
+MUST_CHECK int fork_image_start(struct microvm *microvm, const struct fork_purpose *purpose,
 				int *socket, struct error *err);
 
 /* A fork_image_fn: makes children as it is asked, until all of *socket is closed. */
@@ -109,15 +121,6 @@ MUST_CHECK int fork_load(struct microvm *microvm, struct fork_birth *birth, stru
 
 /* Reports why a child could not be made, if that is not decided yet. */
 void fork_report_failure(struct fork_birth *birth, const struct error *err);
-
-/*
- * Locks the files of the drives of a machine that is forked, as far as nobody else has locked them:
- * then no child gets them either. Idempotent. VMM thread.
- */
-void fork_share_drives(const struct vm_config *config);
-
-/* Locks them for a child; fails where a file is in use. May wait for 300 ms. VMM thread. */
-MUST_CHECK int fork_claim_drives(const struct vm_config *config, struct error *err);
 
 /* Ends the images that are kept. */
 void fork_images_drop(struct fork_images *images);

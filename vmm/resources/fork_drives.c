@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "vmm/base/clock.h"
-#include "vmm/resources/fork.h"
+#include "vmm/resources/fork_drives.h"
 
 enum {
 	/* An io_uring has its files a little longer than the process that it was of. */

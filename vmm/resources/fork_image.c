@@ -37,7 +37,7 @@
 
 enum {
 	MESSAGE_MAX = 16 << 20, /* bytes: more than the API takes */
-	KEPT_FDS = 2 + GMEM_REGIONS_MAX,
+	KEPT_FDS = 2 + GMEM_REGIONS_MAX + CONFIG_DEVICES_MAX,
 	ANSWER_MS = FORK_PATIENCE_MS + 5 * 1000,
 };
 
@@ -197,13 +197,16 @@ struct newborn {
 	struct error err;
 };
 
-static int close_others(const struct gmem *mem, int fd, struct error *err)
+static int close_others(const struct fork_image *image, int fd, struct error *err)
 {
 	int keep[KEPT_FDS] = {fd, log_descriptor()};
 	size_t count = 2;
 
-	for (size_t i = 0; i < gmem_region_count(mem); i++) {
-		keep[count++] = gmem_slot(mem, i).fd;
+	for (size_t i = 0; i < gmem_region_count(image->mem); i++) {
+		keep[count++] = gmem_slot(image->mem, i).fd;
+	}
+	for (size_t i = 0; i < image->copies.count; i++) {
+		keep[count++] = image->copies.items[i].fd;
 	}
 	return fd_close_all_but(keep, count, err);
 }
@@ -215,12 +218,13 @@ static _Noreturn void become_child(const struct fork_image *image, const struct 
 	struct fork_birth birth = {
 		.child = child,
 		.state = &image->state,
+		.copies = &image->copies,
 		.mem = image->mem,
 		.parent = image->parent,
 		.report = report,
 	};
 
-	if (close_others(image->mem, report, &err) < 0) {
+	if (close_others(image, report, &err) < 0) {
 		fork_report_failure(&birth, &err);
 		_exit(1);
 	}
@@ -449,23 +453,23 @@ void fork_image_serve(const struct fork_image *image, void *arg, int socket)
 	free(request.text);
 }
 
-static _Noreturn void be_image(const struct fork_image *image, fork_image_fn serve, void *arg,
+static _Noreturn void be_image(const struct fork_image *image, const struct fork_purpose *purpose,
 			       int socket)
 {
 	struct error err = {0};
 
 	log_set_thread("image");
 	prctl(PR_SET_NAME, "fc_image");
-	if (close_others(image->mem, socket, &err) < 0) {
+	if (close_others(image, socket, &err) < 0) {
 		log_error("%s", err.msg);
 		_exit(1);
 	}
-	serve(image, arg, socket);
+	purpose->serve(image, purpose->arg, socket);
 	_exit(0);
 }
 
-static int fork_process(const struct fork_image *image, fork_image_fn serve, void *arg, int *socket,
-			struct error *err)
+static int fork_process(const struct fork_image *image, const struct fork_purpose *purpose,
+			int *socket, struct error *err)
 {
 	int pair[2];
 
@@ -478,7 +482,7 @@ static int fork_process(const struct fork_image *image, fork_image_fn serve, voi
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		be_image(image, serve, arg, pair[1]);
+		be_image(image, purpose, pair[1]);
 	}
 	close(pair[1]);
 	if (pid < 0) {
@@ -491,7 +495,7 @@ static int fork_process(const struct fork_image *image, fork_image_fn serve, voi
 }
 
 /* With nothing of the machine running. */
-static int freeze(struct microvm *microvm, const char *config, fork_image_fn serve, void *arg,
+static int freeze(struct microvm *microvm, const char *config, const struct fork_purpose *purpose,
 		  int *socket, struct error *err)
 {
 	struct machine *machine = &microvm->controller.machine;
@@ -507,14 +511,18 @@ static int freeze(struct microvm *microvm, const char *config, fork_image_fn ser
 	if (result == 0) {
 		result = vm_hide_from_forks(&machine->vm, err);
 	}
-	if (result == 0) {
-		result = fork_process(&image, serve, arg, socket, err);
+	if (result == 0 && purpose->children != NULL) {
+		result = fork_copies_make(&microvm->config, purpose->children, &image.copies, err);
 	}
+	if (result == 0) {
+		result = fork_process(&image, purpose, socket, err);
+	}
+	fork_copies_close(&image.copies);
 	machine_state_destroy(&image.state);
 	return result;
 }
 
-int fork_image_start(struct microvm *microvm, fork_image_fn serve, void *arg, int *socket,
+int fork_image_start(struct microvm *microvm, const struct fork_purpose *purpose, int *socket,
 		     struct error *err)
 {
 	struct controller *controller = &microvm->controller;
@@ -527,7 +535,7 @@ int fork_image_start(struct microvm *microvm, fork_image_fn serve, void *arg, in
 	if (controller->state == VM_RUNNING && machine_pause(&controller->machine, err) < 0) {
 		return -1;
 	}
-	int result = freeze(microvm, config, serve, arg, socket, err);
+	int result = freeze(microvm, config, purpose, socket, err);
 
 	if (controller->state == VM_RUNNING) {
 		machine_resume(&controller->machine);

@@ -23,6 +23,7 @@ const struct schema network_override_schema = {
 static const struct schema_field drive_fields[] = {
 	SCHEMA_FIELD(struct drive_override, drive_id, SCHEMA_REQUIRED),
 	SCHEMA_FIELD(struct drive_override, path_on_host, SCHEMA_REQUIRED),
+	SCHEMA_FIELD(struct drive_override, copy, SCHEMA_DEFAULTED),
 };
 
 const struct schema drive_override_schema =

@@ -19,6 +19,7 @@ struct network_override {
 struct drive_override {
 	char *drive_id;
 	char *path_on_host;
+	bool copy; /* of forks alone: the file is made, of what the parent's drive has */
 };
 
 struct vsock_override {

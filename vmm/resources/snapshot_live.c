@@ -252,7 +252,9 @@ static int start(struct microvm *microvm, struct snapshot_live *live, struct err
 	if (share_progress(live, err) < 0 || make_parts(live, err) < 0) {
 		return -1;
 	}
-	if (fork_image_start(microvm, write_and_tell, live, &live->image.fd, err) < 0 ||
+	const struct fork_purpose purpose = {.serve = write_and_tell, .arg = live};
+
+	if (fork_image_start(microvm, &purpose, &live->image.fd, err) < 0 ||
 	    ev_add(live->loop, &live->image, EPOLLIN, err) < 0) {
 		fd_close(&live->image.fd);
 		remove_parts(live);

@@ -99,6 +99,15 @@ static int check_load(struct request *request, struct error *err)
 				    "required");
 		return json_fault(err, request->json->doc);
 	}
+	const struct drive_override *drives = body->overrides.drives.items;
+
+	for (size_t i = 0; i < body->overrides.drives.count; i++) {
+		if (drives[i].copy) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "A drive override of a load can't have `copy`: only a "
+					 "fork has a machine to copy the drive of");
+		}
+	}
 	if (body->clock_realtime && strcmp(arch_name, "aarch64") == 0) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "clock_realtime is not supported on aarch64.");
