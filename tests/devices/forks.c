@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/devices/host_net.h"
@@ -13,6 +17,7 @@
 enum {
 	RANDOM_LEN = 32, /* digits */
 	PATIENCE_S = 120,
+	WARM = 10, /* children */
 };
 
 static bool copy(struct squib *squib, const char *from, const char *to)
@@ -160,7 +165,101 @@ static bool run_fork(struct squib *squib)
 		squib_fail(squib, "the refusal is %.300s", squib->answer));
 }
 
+/* --- The example of docs/forks.md --- */
+
+/* A connection to a port of the guest whose socket is at `name`; -1: there is none. */
+static int connect_guest(const struct squib *squib, const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char path[PATH_LEN];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct timeval patience = {.tv_sec = PATIENCE_S};
+
+	squib_path(squib, name, path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.100s", path);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    dprintf(fd, "CONNECT 7000\n") < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* What the guest says: behind "OK <port>", a line of the number. */
+static bool ask_guest(struct squib *squib, const char *name, char random[RANDOM_LEN + 1])
+{
+	int fd = connect_guest(squib, name);
+	char text[128] = "";
+	size_t len = 0;
+	ssize_t got = fd >= 0 ? 1 : 0;
+
+	while (got > 0 && len < sizeof(text) - 1) {
+		got = read(fd, text + len, sizeof(text) - 1 - len);
+		len += got > 0 ? (size_t)got : 0;
+	}
+	if (fd >= 0) {
+		close(fd);
+	}
+	const char *line = strchr(text, '\n');
+
+	if (strncmp(text, "OK ", 3) != 0 || line == NULL || strlen(line + 1) != RANDOM_LEN + 1) {
+		return squib_fail(squib, "%s: the guest says: %s", name, text);
+	}
+	memcpy(random, line + 1, RANDOM_LEN);
+	random[RANDOM_LEN] = '\0';
+	return true;
+}
+
+static bool all_differ(struct squib *squib)
+{
+	char random[WARM + 1][RANDOM_LEN + 1];
+
+	for (unsigned i = 0; i <= WARM; i++) {
+		char name[64] = "v.sock";
+
+		if (i > 0) {
+			snprintf(name, sizeof(name), "children/%u.vsock", i);
+		}
+		/* A first one could be that of the very moment of the fork. */
+		if (!ask_guest(squib, name, random[i]) || !ask_guest(squib, name, random[i])) {
+			return false;
+		}
+		for (unsigned j = 0; j < i; j++) {
+			if (strcmp(random[i], random[j]) == 0) {
+				return squib_fail(squib, "guests %u and %u both say %s", i, j,
+						  random[i]);
+			}
+		}
+	}
+	return true;
+}
+
+static bool run_warm(struct squib *squib)
+{
+	const struct guest guest = {
+		.vcpus = 1, .mem_mib = 128, .script = "/tests/warm.sh", .root = machine_root()};
+	char path[PATH_LEN];
+	/* squibctl is beside gt. */
+	int beside = (int)strlen(env("GT")) - (int)strlen("gt");
+
+	squib_path(squib, "children", path);
+	return (mkdir(path, 0700) == 0 || squib_fail(squib, "cannot make a directory")) &&
+	       machine_configure(squib, &guest) &&
+	       squib_patch(squib, "/machine-config",
+			   "{\"forkable\": true, \"huge_pages\": \"Transparent\"}") &&
+	       squib_put(squib, "/vsock", "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
+	       squib_api_start(squib, 204) && squib_expect(squib, "answer: ready", NULL) &&
+	       machine_run(squib,
+			   "%.*ssquibctl -s api.sock fork -n %d --ends-with-parent --vsock "
+			   "children/%%.vsock children",
+			   beside, env("GT"), WARM) &&
+	       all_differ(squib);
+}
+
 const struct device_test fork_tests[] = {
 	{"fork: Linux that writes to a disk, children, and a child's child", run_fork, 600},
+	{"fork: a warm guest, ten times; each child answers with a random number of its own",
+	 run_warm, 600},
 	{NULL, NULL, 0},
 };

@@ -133,6 +133,7 @@ static const struct command {
 	{"eat", 2, cmd_eat, "MIB SECONDS: holds memory that long"},
 	{"io", 3, cmd_io,
 	 "read|write|zero|flush DEVICE ok|EIO [OFFSET_KIB KIB BLOCK_KIB]: each must end so"},
+	{"answer", 1, cmd_answer, "ADDRESS: sends each that connects a random number, forever"},
 	{"shout", 2, cmd_shout, "ADDRESS COUNT: sends datagrams that nobody answers"},
 };
 

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -244,6 +245,32 @@ int cmd_serve(int argc, char **argv)
 		printf("serve: ok %llu connections\n", (unsigned long long)count);
 	}
 	return is_wrong;
+}
+
+int cmd_answer(int argc, char **argv)
+{
+	int fd = stream_listen(argv[1]);
+	uint64_t random[2];
+	char line[64];
+
+	(void)argc;
+	signal(SIGPIPE, SIG_IGN);
+	if (fd < 0) {
+		return complain("answer: %s: %s", argv[1], strerror(errno));
+	}
+	printf("answer: ready\n");
+	for (;;) {
+		int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (peer < 0 || getrandom(random, sizeof(random), 0) != sizeof(random)) {
+			return complain("answer: %s", strerror(errno));
+		}
+		int len = snprintf(line, sizeof(line), "%016llx%016llx\n",
+				   (unsigned long long)random[0], (unsigned long long)random[1]);
+
+		(void)!write_all(peer, line, (size_t)len);
+		close(peer);
+	}
 }
 
 /* --- the client --- */

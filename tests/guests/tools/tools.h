@@ -48,5 +48,6 @@ int cmd_offload(int argc, char **argv);
 int cmd_eat(int argc, char **argv);
 int cmd_io(int argc, char **argv);
 int cmd_shout(int argc, char **argv);
+int cmd_answer(int argc, char **argv);
 
 #endif
