@@ -441,6 +441,68 @@ enum {
 	LEAST_COUNT = 100000
 };
 
+Test(metrics, what_a_source_counted_stays_when_it_retires)
+{
+	static struct owner gone;
+	static struct metric_source gone_source;
+
+	configure(path);
+	metrics_add_named(&metrics, &gone_source, &owner_group, &gone, "gone");
+	metric_add(&gone.packets, 5);
+	metric_set(&gone.start_time_us, 77);
+	metric_latency_add(&gone.send_agg, 30);
+	cr_assert_eq(try_flush(), 0);
+	metric_add(&gone.packets, 2); /* told by nobody yet */
+	metric_latency_add(&gone.send_agg, 10);
+	metrics_retire(&metrics, &gone_source);
+	metrics_retire(&metrics, &gone_source);
+	cr_assert_eq(try_flush(), 0);
+	metric_add(&owner.packets, 1);
+	cr_assert_eq(try_flush(), 0);
+	const char *text = text_of(path);
+
+	cr_expect_eq(value_in(text, 0, "owner", "packets"), 5);
+	cr_expect_eq(value_in(text, 0, "owner", "start_time_us"), 77);
+	cr_expect_eq(value_in(text, 1, "owner", "packets"), 2);
+	cr_expect_eq(value_in(text, 1, "owner", "start_time_us"), 0, "a gauge goes");
+	cr_expect_eq(value_in(text, 2, "owner", "packets"), 1);
+	json_t *line = line_of(text, 1);
+	json_t *agg = json_object_get(json_object_get(line, "owner"), "send_agg");
+
+	cr_expect_eq(json_integer_value(json_object_get(agg, "max_us")), 30);
+	cr_expect_eq(json_integer_value(json_object_get(agg, "min_us")), 10);
+	cr_expect_eq(json_integer_value(json_object_get(agg, "sum_us")), 10);
+	cr_expect_null(json_object_get(line, "owner_gone"));
+	json_decref(line);
+
+	char *totals = NULL;
+	size_t len;
+	struct error err = {0};
+
+	cr_assert_eq(metrics_format_openmetrics(&metrics, &totals, &len, &err), 0);
+	cr_expect_not_null(strstr(totals, "packets_total 8"), "%s", totals);
+	free(totals);
+}
+
+/* Two of a kind share what keeps their counts. */
+Test(metrics, sources_that_come_and_go_take_no_memory)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		struct owner gone = {0};
+		struct metric_source gone_source;
+
+		metrics_add(&metrics, &gone_source, &owner_group, &gone);
+		metric_add(&gone.packets, 1);
+		metrics_retire(&metrics, &gone_source);
+	}
+	unsigned count = 0;
+
+	for (const struct metric_source *at = metrics.sources; at != NULL; at = at->next) {
+		count += at->group == &owner_group;
+	}
+	cr_expect_eq(count, 2);
+}
+
 static atomic_bool is_over;
 static uint64_t counted[COUNTERS];
 

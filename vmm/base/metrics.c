@@ -40,6 +40,13 @@ enum {
 	NAME_LEN = 128,
 };
 
+/* A nameless source that keeps what others of its group counted, with its values behind it. */
+struct retired {
+	struct metric_source source;
+	struct retired *next;
+	_Alignas(struct metric_latency) uint8_t values[];
+};
+
 static const struct metric_field logger_fields[] = {
 	{METRIC_COUNT(logger_metrics, missed_metrics_count)},
 	{METRIC_COUNT(logger_metrics, metrics_fails)},
@@ -100,10 +107,40 @@ void metrics_destroy(struct metrics *metrics)
 	if (metrics->groups == NULL) {
 		return;
 	}
+	while (metrics->retired != NULL) {
+		struct retired *retired = metrics->retired;
+
+		metrics->retired = retired->next;
+		free(retired);
+	}
 	fd_close(&metrics->fd);
 	free(metrics->extras);
 	free(metrics->line);
 	*metrics = (struct metrics){.fd = -1};
+}
+
+/* Under the lock. */
+static void append(struct metrics *metrics, struct metric_source *source,
+		   const struct metric_group *group, void *values, const char *name)
+{
+	struct metric_source **at = &metrics->sources;
+
+	*source = (struct metric_source){.group = group, .values = values, .name = name};
+	while (*at != NULL) {
+		at = &(*at)->next;
+	}
+	*at = source;
+}
+
+/* Under the lock; of one that is listed. */
+static void unlink_source(struct metrics *metrics, const struct metric_source *source)
+{
+	struct metric_source **at = &metrics->sources;
+
+	while (*at != source) {
+		at = &(*at)->next;
+	}
+	*at = source->next;
 }
 
 void metrics_add(struct metrics *metrics, struct metric_source *source,
@@ -115,14 +152,8 @@ void metrics_add(struct metrics *metrics, struct metric_source *source,
 void metrics_add_named(struct metrics *metrics, struct metric_source *source,
 		       const struct metric_group *group, void *values, const char *name)
 {
-	struct metric_source **at = &metrics->sources;
-
 	lock(metrics);
-	*source = (struct metric_source){.group = group, .values = values, .name = name};
-	while (*at != NULL) {
-		at = &(*at)->next;
-	}
-	*at = source;
+	append(metrics, source, group, values, name);
 	unlock(metrics);
 }
 
@@ -132,12 +163,94 @@ void metrics_remove(struct metrics *metrics, struct metric_source *source)
 		return;
 	}
 	lock(metrics);
-	struct metric_source **at = &metrics->sources;
+	unlink_source(metrics, source);
+	unlock(metrics);
+	*source = (struct metric_source){0};
+}
 
-	while (*at != source) {
-		at = &(*at)->next;
+/* Of a field that counts: what a line takes differences of. NULL: a gauge. */
+static struct metric *counter_of(const struct metric_field *field, void *values)
+{
+	uint8_t *at = (uint8_t *)values + field->offset;
+
+	switch (field->kind) {
+	case METRIC_COUNTER:
+		return (struct metric *)at;
+	case METRIC_LATENCY:
+		return &((struct metric_latency *)at)->sum_us;
+	case METRIC_GAUGE:
+		break;
 	}
-	*at = source->next;
+	return NULL;
+}
+
+static size_t values_len(const struct metric_group *group)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < group->count; i++) {
+		len = max_u64(len, group->fields[i].offset + sizeof(struct metric_latency));
+	}
+	return len;
+}
+
+/* Under the lock. NULL: out of memory. */
+static struct retired *find_retired(struct metrics *metrics, const struct metric_group *group)
+{
+	struct retired *retired = metrics->retired;
+
+	while (retired != NULL && retired->source.group != group) {
+		retired = retired->next;
+	}
+	if (retired != NULL) {
+		return retired;
+	}
+	retired = calloc(1, sizeof(*retired) + values_len(group));
+	if (retired != NULL) {
+		retired->next = metrics->retired;
+		metrics->retired = retired;
+		append(metrics, &retired->source, group, retired->values, NULL);
+	}
+	return retired;
+}
+
+static void keep_counts(struct retired *retired, const struct metric_source *source)
+{
+	for (size_t i = 0; i < source->group->count; i++) {
+		const struct metric_field *field = &source->group->fields[i];
+		struct metric *kept = counter_of(field, retired->values);
+
+		if (kept == NULL) {
+			continue;
+		}
+		const struct metric *counted = counter_of(field, source->values);
+
+		metric_add(kept, metric_get(counted));
+		kept->in_line += counted->in_line;
+		kept->told += counted->told;
+		if (field->kind == METRIC_LATENCY) {
+			struct metric_latency *to = (void *)(retired->values + field->offset);
+			struct metric_latency *from =
+				(void *)((uint8_t *)source->values + field->offset);
+
+			raise_to(&to->max_us, atomic_load(&from->max_us));
+			raise_to(&to->not_min_us, atomic_load(&from->not_min_us));
+		}
+	}
+}
+
+void metrics_retire(struct metrics *metrics, struct metric_source *source)
+{
+	if (source->group == NULL) {
+		return;
+	}
+	lock(metrics);
+	struct retired *retired = find_retired(metrics, source->group);
+
+	if (retired != NULL) {
+		keep_counts(retired, source);
+	}
+	unlink_source(metrics, source);
 	unlock(metrics);
 	*source = (struct metric_source){0};
 }
@@ -310,13 +423,11 @@ static void commit_line(struct metrics *metrics)
 {
 	for (struct metric_source *at = metrics->sources; at != NULL; at = at->next) {
 		for (size_t i = 0; i < at->group->count; i++) {
-			const struct metric_field *field = &at->group->fields[i];
-			uint8_t *value = (uint8_t *)at->values + field->offset;
-			struct metric *metric = field->kind == METRIC_LATENCY
-							? &((struct metric_latency *)value)->sum_us
-							: (struct metric *)value;
+			struct metric *metric = counter_of(&at->group->fields[i], at->values);
 
-			metric->told = metric->in_line;
+			if (metric != NULL) {
+				metric->told = metric->in_line;
+			}
 		}
 	}
 }

@@ -24,6 +24,8 @@ struct metric_source {
 	struct metric_source *next;
 };
 
+struct retired;
+
 struct metrics {
 	/* immutable */
 	const struct metric_group *const *groups; /* in the order of the line */
@@ -32,6 +34,7 @@ struct metrics {
 	_Atomic bool is_locked;
 	/* under the lock */
 	struct metric_source *sources; /* in the order in which they were listed */
+	struct retired *retired;       /* of those, what keeps the counts of sources that went */
 	int fd;			       /* the sink; -1: none */
 	char *extras;		       /* what each line has after the time: "" or `,"id":...` */
 	char *line;
@@ -52,6 +55,12 @@ void metrics_destroy(struct metrics *metrics);
 void metrics_add(struct metrics *metrics, struct metric_source *source,
 		 const struct metric_group *group, void *values);
 void metrics_remove(struct metrics *metrics, struct metric_source *source);
+
+/*
+ * As metrics_remove, but what the source has counted stays in the sums of its group, told or not:
+ * they never shrink. Its gauges go. Where memory is short it is metrics_remove.
+ */
+void metrics_retire(struct metrics *metrics, struct metric_source *source);
 
 /* As metrics_add for a source with a name, which stays the caller's and needs no JSON escapes. */
 void metrics_add_named(struct metrics *metrics, struct metric_source *source,
