@@ -144,3 +144,37 @@ static void ports_write(void *device, uint64_t port, const uint8_t *data, uint32
 }
 
 const struct bus_ops pci_ports_bus_ops = {.read = ports_read, .write = ports_write};
+
+/* --- Windows --- */
+
+/* Whose window has all of an access; NULL: nobody's. */
+static const struct pci_function *window_at(const struct pci_host *host, uint64_t offset,
+					    uint32_t len)
+{
+	const struct pci_function *function = &host->functions[1 + offset / PCI_WINDOW_LEN];
+	bool is_whole = offset % PCI_WINDOW_LEN <= PCI_WINDOW_LEN - len;
+
+	return is_whole && function->window != NULL ? function : NULL;
+}
+
+static void windows_read(void *device, uint64_t offset, uint8_t *data, uint32_t len)
+{
+	const struct pci_function *function = window_at(device, offset, len);
+
+	if (function != NULL) {
+		function->window->read(function->device, offset % PCI_WINDOW_LEN, data, len);
+	} else {
+		memset(data, 0xff, len);
+	}
+}
+
+static void windows_write(void *device, uint64_t offset, const uint8_t *data, uint32_t len)
+{
+	const struct pci_function *function = window_at(device, offset, len);
+
+	if (function != NULL) {
+		function->window->write(function->device, offset % PCI_WINDOW_LEN, data, len);
+	}
+}
+
+const struct bus_ops pci_windows_bus_ops = {.read = windows_read, .write = windows_write};

@@ -95,6 +95,7 @@ bool huge_pages_test(struct squib *squib);
 bool live_names_test(struct squib *squib);
 bool live_snapshot_test(struct squib *squib);
 bool metrics_minute_test(struct squib *squib);
+bool plug_cycles_test(struct squib *squib);
 bool signal_storm_test(struct squib *squib);
 
 #endif

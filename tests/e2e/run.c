@@ -269,6 +269,8 @@ static const struct live_test live_tests[] = {
 	{"a fork for a live snapshot", KVM_PAYLOAD, live_snapshot_test, 120},
 	{"what a fork for a live snapshot must not replace", KVM_PAYLOAD, live_names_test, 120},
 	{"a machine starts in a storm of signals", KVM_PAYLOAD, signal_storm_test, 120},
+	{"drives come and go 2,000 times while a guest uses them, and leave nothing", KVM_PAYLOAD,
+	 plug_cycles_test, 400},
 	{"2 MiB pages: a small pool is told and mended, Linux runs, all is given back", KVM_LINUX,
 	 huge_pages_test, 400},
 };

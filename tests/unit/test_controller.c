@@ -84,21 +84,6 @@ Test(controller, requests_are_refused_in_the_wrong_state)
 	api_bed_expect_all(no_more, ARRAY_COUNT(no_more));
 }
 
-Test(controller, a_machine_with_pci_says_that_nothing_can_be_plugged_in_yet)
-{
-	static const char not_yet[] = API_FAULT(
-		"This build of squib can't plug devices into a running microVM yet, nor unplug "
-		"them");
-	static const struct api_bed_case cases[] = {
-		{"PUT /drives/a", "{\"drive_id\":\"a\",\"is_root_device\":true}", not_yet},
-		{"DELETE /network-interfaces/a", NULL, not_yet},
-	};
-
-	api_bed.microvm.controller.has_pci = true;
-	api_bed_start();
-	api_bed_expect_all(cases, ARRAY_COUNT(cases));
-}
-
 Test(controller, pausing_and_resuming_are_idempotent)
 {
 	static const struct {

@@ -16,6 +16,7 @@
 #include "tests/lib/ram.h"
 #include "vmm/base/bytes.h"
 #include "vmm/machine/devmgr.h"
+#include "vmm/machine/machine_state.h"
 #include "vmm/resources/resource.h"
 
 enum {
@@ -37,6 +38,7 @@ static struct microvm microvm;
 static struct vm_config *const config = &microvm.config;
 static unsigned fds;
 static bool on_pci;
+static const struct machine_state *saved_state;
 
 static struct kvm_irqfd irqfds[CALLS_MAX];
 static unsigned irqfd_count;
@@ -105,7 +107,8 @@ static int attach(struct error *err)
 	const struct attachment at = {&devmgr, &cmdline, &boot};
 
 	error_clear(err);
-	devmgr = (struct devmgr){.vm = &vm, .loop = &loop, .console = &console};
+	devmgr = (struct devmgr){
+		.vm = &vm, .loop = &loop, .console = &console, .saved = saved_state};
 	boot = (struct boot_info){0};
 	cr_assert(vm_init(&vm, &params, err) == 0, "%s", err->msg);
 	vm.metrics = &metrics;
@@ -127,7 +130,11 @@ static void end(void)
 {
 	devmgr_destroy(&devmgr);
 	vm_destroy(&vm);
-	cr_expect(metrics.sources == NULL, "a source of metrics is left");
+	blk_rings_destroy(&config->rings);
+	while (metrics.sources != NULL) { /* what keeps counts */
+		cr_expect(metrics.retired != NULL, "a source of metrics is left");
+		metrics.sources = metrics.retired != NULL ? metrics.sources->next : NULL;
+	}
 	cr_expect_eq(kvm_fake_open_fds(), fds, "a descriptor leaks");
 }
 
@@ -389,4 +396,224 @@ Test(devmgr_virtio, a_full_bus_is_told)
 	cr_expect_str_eq(err.msg, "Cannot attach the entropy device: Could not find an available "
 				  "device slot on the PCI bus. It has 31.");
 	end();
+}
+
+/* --- On a machine that was started --- */
+
+static struct kvm_irqfd removed_irqfds[CALLS_MAX];
+static unsigned removed_count;
+static int balance; /* of ioeventfds that KVM has */
+
+static int track_irqfd(int fd, unsigned long request, void *arg)
+{
+	const struct kvm_irqfd *irqfd = arg;
+
+	(void)fd;
+	(void)request;
+	if ((irqfd->flags & KVM_IRQFD_FLAG_DEASSIGN) != 0) {
+		removed_irqfds[removed_count++ % CALLS_MAX] = *irqfd;
+	} else {
+		irqfds[irqfd_count++ % CALLS_MAX] = *irqfd;
+	}
+	return 0;
+}
+
+static int track_ioeventfd(int fd, unsigned long request, void *arg)
+{
+	const struct kvm_ioeventfd *event = arg;
+
+	(void)fd;
+	(void)request;
+	ioeventfds[ioeventfd_count++ % CALLS_MAX] = *event;
+	balance += (event->flags & KVM_IOEVENTFD_FLAG_DEASSIGN) != 0 ? -1 : 1;
+	return 0;
+}
+
+static struct virtio_dev *new_drive(struct drive *drive)
+{
+	const struct dev_env env = devmgr_env(&devmgr);
+	struct error err = {0};
+
+	cr_assert(blk_new(&env, &drive->config, &drive->file, &drive->blk, &err) == 0, "%s",
+		  err.msg);
+	return blk_virtio(drive->blk);
+}
+
+static void attach_on_pci(void)
+{
+	struct error err = {0};
+
+	on_pci = true;
+	kvm_fake_script(KVM_IRQFD, track_irqfd);
+	kvm_fake_script(KVM_IOEVENTFD, track_ioeventfd);
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	irqfd_count = 0;
+	ioeventfd_count = 0;
+}
+
+Test(devmgr_virtio, a_device_is_plugged_into_the_lowest_free_slot)
+{
+	struct error err = {0};
+	struct drive more[2] = {drives[1], drives[1]};
+
+	attach_on_pci();
+	/* The place of the first drive is free again; then the one behind them all is taken. */
+	cr_assert(devmgr_unplug(&devmgr, blk_virtio(drives[1].blk), &err) == 0, "%s", err.msg);
+	cr_expect_eq(read_pci(3, 0), UINT32_MAX);
+	cr_assert(devmgr_plug(&devmgr, new_drive(&more[0]), "more", &err) == 0, "%s", err.msg);
+	cr_assert(devmgr_plug(&devmgr, new_drive(&more[1]), "most", &err) == 0, "%s", err.msg);
+	cr_expect_eq(read_pci(3, 0), 0x10421af4);
+	cr_expect_eq(read_pci(7, 0), 0x10421af4);
+	cr_expect_eq(read_pci(7, 0x10), (uint32_t)(arch_pci.window + 6 * 0x80000) | 4);
+	cr_expect_eq(count_sources(&blk_metric_group, "more"), 1);
+	cr_expect_eq(count_sources(&blk_metric_group, "most"), 1);
+	cr_expect_eq(count_sources(&blk_metric_group, "data"), 0);
+	end();
+}
+
+Test(devmgr_virtio, an_unplugged_device_leaves_nothing_to_kvm)
+{
+	struct error err = {0};
+	struct drive more = drives[1];
+	unsigned before;
+	int had;
+
+	attach_on_pci();
+	before = kvm_fake_open_fds();
+	had = balance;
+	cr_assert(devmgr_plug(&devmgr, new_drive(&more), "more", &err) == 0, "%s", err.msg);
+	cr_expect_eq(balance, had + 1);
+	cr_assert_eq(irqfd_count, 2);
+	cr_assert(devmgr_unplug(&devmgr, blk_virtio(more.blk), &err) == 0, "%s", err.msg);
+	cr_expect_eq(balance, had);
+	cr_assert_eq(removed_count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		cr_expect(removed_irqfds[i].gsi == irqfds[i].gsi &&
+			  removed_irqfds[i].fd == irqfds[i].fd);
+	}
+	cr_expect_eq(kvm_fake_open_fds(), before);
+	cr_expect_eq(read_pci(7, 0), UINT32_MAX);
+	cr_expect_eq(read_register(arch_pci.window + 6 * 0x80000), UINT32_MAX);
+	end();
+}
+
+Test(devmgr_virtio, a_plug_that_fails_leaves_nothing)
+{
+	static const unsigned long requests[] = {KVM_IRQFD, KVM_IOEVENTFD};
+
+	attach_on_pci();
+	int had = balance;
+	unsigned before = kvm_fake_open_fds();
+
+	for (size_t i = 0; i < ARRAY_COUNT(requests); i++) {
+		struct drive more = drives[1];
+		struct error err = {0};
+
+		removed_count = 0;
+		more.config.num_queues = 3;
+		/* Of four interrupts and three queues. */
+		kvm_fake_fail(requests[i], 3, EPERM);
+		cr_expect_eq(devmgr_plug(&devmgr, new_drive(&more), "more", &err), -1);
+		cr_expect_eq(err.sys, EPERM, "%s", err.msg);
+		kvm_fake_fail(requests[i], 0, 0);
+		cr_expect_eq(balance, had, "case %zu", i);
+		cr_expect_eq(removed_count, i == 0 ? 2 : 4, "case %zu: %u", i, removed_count);
+		cr_expect_eq(kvm_fake_open_fds(), before, "case %zu", i);
+		cr_expect_eq(count_sources(&blk_metric_group, "more"), 0);
+		cr_expect_eq(read_pci(7, 0), UINT32_MAX);
+	}
+	end();
+}
+
+Test(devmgr_virtio, a_plug_into_a_full_bus_is_told)
+{
+	static struct drive many[31];
+	struct error err = {0};
+
+	attach_on_pci();
+	for (unsigned i = 0; i < 31 - 6; i++) {
+		many[i] = drives[1];
+		cr_assert(devmgr_plug(&devmgr, new_drive(&many[i]), "more", &err) == 0);
+	}
+	many[30] = drives[1];
+	cr_expect_eq(devmgr_plug(&devmgr, new_drive(&many[30]), "most", &err), -1);
+	cr_expect_str_eq(err.msg, "PCI root error: Could not find an available device slot on the "
+				  "PCI bus. It has 31.");
+	end();
+}
+
+Test(devmgr_virtio, what_a_device_counted_stays_in_the_sums)
+{
+	struct error err = {0};
+
+	attach_on_pci();
+	metric_add(&blk_metrics(drives[1].blk)->read_count, 5);
+	metric_add(&blk_metrics(drives[0].blk)->read_count, 2);
+	cr_assert(devmgr_unplug(&devmgr, blk_virtio(drives[1].blk), &err) == 0);
+	uint64_t sum = 0;
+
+	for (struct metric_source *at = metrics.sources; at != NULL; at = at->next) {
+		if (at->group == &blk_metric_group) {
+			sum += metric_get(&((struct blk_metrics *)at->values)->read_count);
+		}
+	}
+	cr_expect_eq(sum, 7);
+	devmgr_destroy(&devmgr);
+	vm_destroy(&vm);
+	metrics.groups = &(const struct metric_group *){&blk_metric_group};
+	metrics_destroy(&metrics);
+}
+
+/* --- A machine that is loaded --- */
+
+Test(devmgr_virtio, a_loaded_device_is_where_it_was)
+{
+	static struct slot_state slots[3];
+	static const struct machine_state state = {.slot_count = 3, .slots = slots};
+	static const struct {
+		uint64_t place;
+		enum virtio_type type;
+		const char *id;
+	} saved[] = {
+		{9, VIRTIO_TYPE_BLOCK, "data"},
+		{4, VIRTIO_TYPE_NET, "data"}, /* another kind */
+		{2, VIRTIO_TYPE_BLOCK, "root"},
+	};
+	struct error err = {0};
+
+	for (size_t i = 0; i < 3; i++) {
+		slots[i].is_pci = true;
+		slots[i].base = arch_pci.window + saved[i].place * 0x80000;
+		slots[i].virtio.type = saved[i].type;
+		strcpy(slots[i].virtio.id, saved[i].id);
+	}
+	on_pci = true;
+	saved_state = &state;
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	cr_expect_str_eq(devmgr.slots[2]->dev->id, "root");
+	cr_expect_str_eq(devmgr.slots[9]->dev->id, "data");
+	/* Whatever it lacks is in the lowest free place, where loading finds out. */
+	cr_expect_eq(devmgr.slots[0]->dev->class->type, VIRTIO_TYPE_BALLOON);
+	cr_expect_eq(devmgr.slots[1]->dev->class->type, VIRTIO_TYPE_NET);
+	end();
+}
+
+Test(devmgr_virtio, a_saved_place_that_is_none_is_not_taken)
+{
+	static struct slot_state slots[1];
+	static const struct machine_state state = {.slot_count = 1, .slots = slots};
+	static const int64_t bases[] = {31 * 0x80000, -0x80000, 0x1000, INT64_MIN};
+	struct error err = {0};
+
+	on_pci = true;
+	saved_state = &state;
+	slots[0].is_pci = true;
+	slots[0].virtio.type = VIRTIO_TYPE_BLOCK;
+	strcpy(slots[0].virtio.id, "data");
+	for (size_t i = 0; i < ARRAY_COUNT(bases); i++) {
+		slots[0].base = arch_pci.window + (uint64_t)bases[i];
+		cr_assert(attach(&err) == 0, "%s", err.msg);
+		cr_expect_str_eq(devmgr.slots[2]->dev->id, "data", "case %zu", i);
+		end();
+	}
 }

@@ -156,6 +156,37 @@ Test(msi, each_vector_has_a_gsi_of_its_slot_and_an_eventfd)
 	cr_expect_eq(kvm_fake_open_fds(), fds);
 }
 
+static unsigned unbound;
+
+static int see_unbound(int fd, unsigned long request, void *arg)
+{
+	const struct kvm_irqfd *irqfd = arg;
+
+	(void)fd;
+	(void)request;
+	unbound += (irqfd->flags & KVM_IRQFD_FLAG_DEASSIGN) != 0 &&
+		   irqfd->gsi == arch_pci.msi_gsi + 33 + unbound;
+	return 0;
+}
+
+Test(msi, the_vectors_of_a_group_can_be_taken_from_kvm)
+{
+	make_group(2, 3);
+	kvm_fake_script(KVM_IRQFD, see_unbound);
+	msi_group_unbind(&group);
+	cr_expect_eq(unbound, 3);
+	/* The next group of the slot: its messages take the places of the old ones. */
+	set(0, 0xfee00000, 1);
+	unsigned nr = table.head.nr;
+	struct error err = {0};
+
+	msi_group_destroy(&group);
+	cr_assert_eq(msi_group_init(&group, routes, 2, 3, &err), 0);
+	set(0, 0xfee00000, 2);
+	cr_expect(table.head.nr == nr && table.entries[nr - 1].u.msi.data == 2);
+	free_group();
+}
+
 Test(msi, the_table_has_the_pins_and_a_message_for_each_gsi)
 {
 	make_group(2, 3);

@@ -37,7 +37,7 @@ static const struct bus_ops spy_ops = {.read = spy_read, .write = spy_write};
 
 static void set_up(void)
 {
-	const struct pci_function spy = {.config = &spy_ops};
+	const struct pci_function spy = {.config = &spy_ops, .window = &spy_ops};
 
 	pci_host_init(&host);
 	pci_host_set(&host, 31, &spy);
@@ -127,5 +127,40 @@ Test(pci_host, the_data_ports_do_nothing_before_they_are_told_what_to_be)
 	pci_ports_bus_ops.write(&host, 1, (const uint8_t[]){6}, 1);
 	cr_expect_eq(port_read(1, 1), 0xff);
 	cr_expect_eq(port_read(0, 4), 31 << 11);
+	cr_expect(seen.reads == 0 && seen.writes == 0);
+}
+
+static uint64_t window_read(uint64_t offset, uint32_t len)
+{
+	uint8_t data[8] = {0};
+
+	pci_windows_bus_ops.read(&host, offset, data, len);
+	return load_le64(data);
+}
+
+Test(pci_host, each_slot_has_a_window)
+{
+	const uint64_t last = UINT64_C(30) * PCI_WINDOW_LEN;
+	const uint8_t one = 1;
+
+	cr_expect_eq(window_read(last + 0x123, 1), 0x5a);
+	cr_expect(seen.offset == 0x123 && seen.len == 1);
+	cr_expect_eq(window_read(last + PCI_WINDOW_LEN - 4, 4), 0x5a5a5a5a);
+	pci_windows_bus_ops.write(&host, last, &one, 1);
+	cr_expect(seen.offset == 0 && seen.writes == 1);
+}
+
+Test(pci_host, a_window_of_nobody_reads_as_ones)
+{
+	const uint64_t last = UINT64_C(30) * PCI_WINDOW_LEN;
+	const uint8_t one = 1;
+
+	cr_expect_eq(window_read(0, 8), UINT64_MAX);
+	cr_expect_eq(window_read(last - 4, 8), UINT64_MAX, "across two of them");
+	cr_expect_eq(window_read(last + PCI_WINDOW_LEN - 4, 8), UINT64_MAX, "across the end");
+	pci_windows_bus_ops.write(&host, last - 1, &one, 1);
+	pci_host_set(&host, 31, NULL);
+	cr_expect_eq(window_read(last, 8), UINT64_MAX);
+	pci_windows_bus_ops.write(&host, last, &one, 1);
 	cr_expect(seen.reads == 0 && seen.writes == 0);
 }

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -118,15 +119,26 @@ static const struct pin {
 	{"vcpu", "tgkill", 2, 5, {SIGKILL, SIGSTOP, SIGUSR1, SIGHUP, 34 /* SIGRTMIN */}},
 	{NULL, "clock_nanosleep", 0, 2, {CLOCK_MONOTONIC, CLOCK_TAI}},
 	{NULL, "clock_nanosleep", 1, 1, {TIMER_ABSTIME}},
+	{NULL, "eventfd2", 0, 1, {1}},
+	{NULL, "eventfd2", 1, 3, {0, EFD_CLOEXEC, EFD_SEMAPHORE | EFD_CLOEXEC | EFD_NONBLOCK}},
 	{NULL,
 	 "ioctl",
 	 1,
-	 8,
-	 {0, KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION, KVM_CREATE_VCPU, KVM_IRQFD, TIOCSTI,
-	  FIONBIO, 0x400454ca /* TUNSETIFF */}},
-	{"vmm", "ioctl", 1, 3, {KVM_RUN, 0x400454d0 /* TUNSETOFFLOAD */, TIOCSCTTY}},
-	{"api", "ioctl", 1, 3, {KVM_RUN, 0x400454d0 /* TUNSETOFFLOAD */, TIOCSCTTY}},
-	{"vcpu", "ioctl", 1, 3, {KVM_KVMCLOCK_CTRL, KVM_GET_DIRTY_LOG, TIOCSCTTY}},
+	 7,
+	 {0, KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION, KVM_CREATE_VCPU, TIOCSTI, FIONBIO,
+	  0x400454cb /* TUNSETPERSIST */}},
+	{"vmm", "ioctl", 1, 3, {KVM_RUN, KVM_SET_GSI_ROUTING, TIOCSCTTY}},
+	{"api",
+	 "ioctl",
+	 1,
+	 5,
+	 {KVM_RUN, 0x400454d0 /* TUNSETOFFLOAD */, TIOCSCTTY, KVM_IRQFD,
+	  0x400454ca /* TUNSETIFF */}},
+	{"vcpu",
+	 "ioctl",
+	 1,
+	 5,
+	 {KVM_KVMCLOCK_CTRL, KVM_GET_DIRTY_LOG, TIOCSCTTY, KVM_IRQFD, 0x400454ca /* TUNSETIFF */}},
 	{"fork",
 	 "clone",
 	 0,

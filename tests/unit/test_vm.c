@@ -335,3 +335,43 @@ Test(vm, a_pause_is_told_to_the_clock_of_each_vcpu, .timeout = 10)
 	cr_expect_eq(metric_get(&vm.vcpus[2].metrics.kvmclock_ctrl_fails), 1);
 	end(&vm);
 }
+
+static struct vm *parked_vm;
+static bool was_alone;
+
+static void look_alone(void *arg)
+{
+	unsigned before = rounds;
+
+	(void)arg;
+	usleep(5000);
+	was_alone = rounds == before && inside == 0 && parked_vm->parked == 3;
+}
+
+Test(vm, a_change_is_made_while_no_vcpu_runs_and_those_that_ran_go_on, .timeout = 10)
+{
+	static struct vm vm;
+	struct error err = {0};
+
+	parked_vm = &vm;
+	kvm_fake_script(KVM_RUN, exit_at_once);
+	make_started(&vm, 3);
+	vm_resume(&vm);
+	for (unsigned i = 0; i < 10; i++) {
+		unsigned before = rounds;
+
+		while (rounds == before) {
+			sched_yield();
+		}
+		cr_assert(vm_do_parked(&vm, look_alone, NULL, &err) == 0, "%s", err.msg);
+		cr_expect(was_alone);
+	}
+	pause_vm(&vm);
+	unsigned before = rounds;
+
+	was_alone = false;
+	cr_assert(vm_do_parked(&vm, look_alone, NULL, &err) == 0, "%s", err.msg);
+	usleep(5000);
+	cr_expect(was_alone && rounds == before, "a paused guest stays so");
+	end(&vm);
+}

@@ -168,6 +168,14 @@ int kvm_irqfd(int vm, int eventfd, uint32_t gsi, struct error *err)
 	return kvm_call(vm, KVM_IRQFD, &irqfd, "KVM_IRQFD", err);
 }
 
+int kvm_irqfd_remove(int vm, int eventfd, uint32_t gsi, struct error *err)
+{
+	struct kvm_irqfd irqfd = {
+		.fd = (uint32_t)eventfd, .gsi = gsi, .flags = KVM_IRQFD_FLAG_DEASSIGN};
+
+	return kvm_call(vm, KVM_IRQFD, &irqfd, "KVM_IRQFD", err);
+}
+
 int kvm_ioeventfd(int vm, int eventfd, uint64_t addr, uint32_t value, struct error *err)
 {
 	struct kvm_ioeventfd ioeventfd = {
@@ -184,6 +192,14 @@ int kvm_ioeventfd(int vm, int eventfd, uint64_t addr, uint32_t value, struct err
 int kvm_ioeventfd_any(int vm, int eventfd, uint64_t addr, struct error *err)
 {
 	struct kvm_ioeventfd ioeventfd = {.addr = addr, .fd = eventfd};
+
+	return kvm_call(vm, KVM_IOEVENTFD, &ioeventfd, "KVM_IOEVENTFD", err);
+}
+
+int kvm_ioeventfd_any_remove(int vm, int eventfd, uint64_t addr, struct error *err)
+{
+	struct kvm_ioeventfd ioeventfd = {
+		.addr = addr, .fd = eventfd, .flags = KVM_IOEVENTFD_FLAG_DEASSIGN};
 
 	return kvm_call(vm, KVM_IOEVENTFD, &ioeventfd, "KVM_IOEVENTFD", err);
 }

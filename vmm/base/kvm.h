@@ -67,6 +67,9 @@ MUST_CHECK int kvm_create_vcpu(int vm, unsigned index, int *vcpu, struct error *
 /* KVM_IRQFD [4.75]: each write to `eventfd` pulses `gsi`. */
 MUST_CHECK int kvm_irqfd(int vm, int eventfd, uint32_t gsi, struct error *err);
 
+/* The opposite, which closing the eventfd alone is not while another process has it too. */
+MUST_CHECK int kvm_irqfd_remove(int vm, int eventfd, uint32_t gsi, struct error *err);
+
 /*
  * KVM_IOEVENTFD [4.59]: a guest's 4-byte write of `value` at MMIO address `addr` signals `eventfd`
  * without leaving the kernel.
@@ -75,6 +78,9 @@ MUST_CHECK int kvm_ioeventfd(int vm, int eventfd, uint64_t addr, uint32_t value,
 
 /* The same for a write of any width and value. */
 MUST_CHECK int kvm_ioeventfd_any(int vm, int eventfd, uint64_t addr, struct error *err);
+
+/* The opposite of kvm_ioeventfd_any, which closing the eventfd is not. */
+MUST_CHECK int kvm_ioeventfd_any_remove(int vm, int eventfd, uint64_t addr, struct error *err);
 
 /* KVM_SET_GSI_ROUTING [4.52]: the whole table, which takes the place of the one before. */
 MUST_CHECK int kvm_set_gsi_routing(int vm, struct kvm_irq_routing *routing, struct error *err);

@@ -203,7 +203,7 @@ int landlock_allow(const struct landlock *landlock, int rules, const struct land
 	if (fstat(file->fd, &st) < 0) {
 		return error_sys(err, "Cannot allow %s for --landlock", file->path);
 	}
-	bool is_device = S_ISBLK(st.st_mode);
+	bool is_device = S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode);
 	uint64_t own = access | (is_device && landlock->abi >= 5 ? FS_IOCTL_DEV : 0);
 
 	/* EBADFD: a file without a name, e.g. of memfd_create, which nobody can open again. */

@@ -7,18 +7,34 @@
  * command line or in its tables. On PCI it is a slot of the bus, with a window of its own and a
  * group of messages, and the guest is told of the bus alone. A notification of the guest arrives as
  * an eventfd in the event loop without an exit of the vCPU, and an interrupt leaves by another one.
+ * A machine that is loaded has each device of its PCI bus where it was: devices come and go while a
+ * machine runs, so that no order says where they are.
+ *
+ * Plugging and unplugging are the same steps on a machine that was started. The buses stay: of all
+ * that vCPUs look at without a lock, only the slot of the PCI bus changes, while they are parked.
+ * KVM's side is set up before and taken away afterwards: nothing can reach it without the slot, but
+ * for notifications of a device that is about to go, which it may still take.
+ *
  * Then come the fixed devices, one explicit call each, in the order of the architecture's other
  * table.
  */
 #include "vmm/machine/devmgr.h"
 
+#include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arch/pci.h"
 #include "devices/virtio/core/mmio.h"
 #include "devices/virtio/core/virtio.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/kvm.h"
+#include "vmm/base/log.h"
+#include "vmm/machine/machine_state.h"
+
+_Static_assert((int)VIRTIO_PCI_BAR_LEN == (int)PCI_WINDOW_LEN,
+	       "a device's window is that of its slot");
 
 static void reset(void *machine)
 {
@@ -215,37 +231,52 @@ static bool is_pci(const struct virtio_slot *slot)
 	return slot->place.kind == PLATFORM_VIRTIO_PCI;
 }
 
+/* Where a driver on PCI notifies of a queue. */
+static uint64_t notify_address(const struct virtio_slot *slot, unsigned queue)
+{
+	return slot->place.base + VIRTIO_PCI_NOTIFY + (uint64_t)queue * VIRTIO_PCI_NOTIFY_STEP;
+}
+
 /* Has KVM signal a queue's eventfd for a notification of the guest. */
 static int listen_to(const struct devmgr *devmgr, const struct virtio_slot *slot, unsigned queue,
 		     struct error *err)
 {
 	int vm_fd = devmgr->vm->vm_fd;
 	int kick = slot->dev->queues[queue].kick.fd;
-	uint64_t base = slot->place.base;
 
 	return is_pci(slot)
-		       ? kvm_ioeventfd_any(vm_fd, kick,
-					   base + VIRTIO_PCI_NOTIFY +
-						   (uint64_t)queue * VIRTIO_PCI_NOTIFY_STEP,
-					   err)
-		       : kvm_ioeventfd(vm_fd, kick, base + VIRTIO_MMIO_QUEUE_NOTIFY, queue, err);
+		       ? kvm_ioeventfd_any(vm_fd, kick, notify_address(slot, queue), err)
+		       : kvm_ioeventfd(vm_fd, kick, slot->place.base + VIRTIO_MMIO_QUEUE_NOTIFY,
+				       queue, err);
 }
 
-static int put_on_bus(const struct devmgr *devmgr, struct virtio_slot *slot, struct error *err)
+static int listen_to_all(const struct devmgr *devmgr, struct virtio_slot *slot, struct error *err)
 {
-	struct bus_range range = {
-		.base = slot->place.base,
-		.len = slot->place.len,
-		.ops = is_pci(slot) ? &virtio_pci_bar_ops : &virtio_mmio_bus_ops,
-		.device = is_pci(slot) ? (void *)&slot->pci : (void *)&slot->mmio,
-	};
-
-	for (unsigned i = 0; i < slot->dev->queue_count; i++) {
-		if (listen_to(devmgr, slot, i, err) < 0) {
+	for (; slot->listening < slot->dev->queue_count; slot->listening++) {
+		if (listen_to(devmgr, slot, slot->listening, err) < 0) {
 			return -1;
 		}
 	}
-	return bus_attach(&devmgr->vm->mmio, &range, err);
+	return 0;
+}
+
+/*
+ * KVM forgets a device of the PCI bus, whole or half connected. The end of a VM does the same to
+ * all of them at once, in less time.
+ */
+static void disconnect(const struct devmgr *devmgr, struct virtio_slot *slot)
+{
+	while (slot->listening > 0) {
+		unsigned queue = --slot->listening;
+		struct error err = {0};
+
+		if (kvm_ioeventfd_any_remove(devmgr->vm->vm_fd, slot->dev->queues[queue].kick.fd,
+					     notify_address(slot, queue), &err) < 0) {
+			log_warn("KVM goes on to listen to queue %u of the device %s: %s", queue,
+				 slot->dev->id, err.msg);
+		}
+	}
+	msi_group_unbind(&slot->msi);
 }
 
 /* Takes a device out of its place, whole or half attached, and frees both. */
@@ -288,13 +319,44 @@ static int refuse_place(const struct devmgr *devmgr, size_t count, struct error 
 					   count);
 }
 
-static int take_place(struct devmgr *devmgr, struct virtio_slot *slot, size_t *index,
-		      struct error *err)
+/* Where a device of the machine that is loaded was; ARRAY_COUNT(slots): unknown, or taken. */
+static size_t saved_place(const struct devmgr *devmgr, const struct virtio_dev *dev)
+{
+	const struct machine_state *saved = devmgr->saved;
+
+	for (uint32_t i = 0; i < saved->slot_count; i++) {
+		const struct slot_state *slot = &saved->slots[i];
+		uint64_t offset = slot->base - arch_pci.window;
+		bool is_place =
+			slot->is_pci && offset % PCI_WINDOW_LEN == 0 && offset < PCI_WINDOWS_LEN;
+
+		if (is_place && slot->virtio.type == dev->class->type &&
+		    strncmp(slot->virtio.id, dev->id, sizeof(dev->id)) == 0 &&
+		    devmgr->slots[offset / PCI_WINDOW_LEN] == NULL) {
+			return offset / PCI_WINDOW_LEN;
+		}
+	}
+	return ARRAY_COUNT(devmgr->slots);
+}
+
+static size_t free_place(const struct devmgr *devmgr)
 {
 	size_t i = 0;
 
 	while (i < ARRAY_COUNT(devmgr->slots) && devmgr->slots[i] != NULL) {
 		i++;
+	}
+	return i;
+}
+
+static int take_place(const struct devmgr *devmgr, struct virtio_slot *slot, size_t *index,
+		      struct error *err)
+{
+	size_t i = devmgr->has_pci && devmgr->saved != NULL ? saved_place(devmgr, slot->dev)
+							    : ARRAY_COUNT(devmgr->slots);
+
+	if (i == ARRAY_COUNT(devmgr->slots)) {
+		i = free_place(devmgr);
 	}
 	if (i == ARRAY_COUNT(devmgr->slots) ||
 	    !(devmgr->has_pci ? pci_place(i, &slot->place) : arch_virtio_slot(i, &slot->place))) {
@@ -307,7 +369,6 @@ static int take_place(struct devmgr *devmgr, struct virtio_slot *slot, size_t *i
 static int connect_pci(struct devmgr *devmgr, struct virtio_slot *slot, unsigned number,
 		       struct error *err)
 {
-	const struct pci_function function = {&virtio_pci_config_ops, &slot->pci};
 	unsigned vectors = virtio_pci_vectors(slot->dev);
 
 	if (msi_group_init(&slot->msi, devmgr->msi, number, vectors, err) < 0) {
@@ -316,27 +377,57 @@ static int connect_pci(struct devmgr *devmgr, struct virtio_slot *slot, unsigned
 	const struct msi_port port = msi_group_port(&slot->msi);
 
 	virtio_pci_init(&slot->pci, slot->dev, slot->place.base, &port);
-	if (put_on_bus(devmgr, slot, err) < 0) {
-		return -1;
-	}
-	pci_host_set(&devmgr->pci, number, &function);
-	return 0;
+	return listen_to_all(devmgr, slot, err);
 }
 
-/* Gives the device in a slot its interrupt, its notifications and its range of the bus. */
-static int connect_slot(struct devmgr *devmgr, struct virtio_slot *slot, size_t index,
-			struct error *err)
+static int connect_mmio(const struct devmgr *devmgr, struct virtio_slot *slot, struct error *err)
 {
-	if (is_pci(slot)) {
-		return connect_pci(devmgr, slot, (unsigned)index + 1, err);
-	}
+	const struct bus_range range = {slot->place.base, slot->place.len, &virtio_mmio_bus_ops,
+					&slot->mmio};
+
 	if (gsi_line_init(&slot->line, devmgr->vm->vm_fd, (uint32_t)slot->place.gsi, err) < 0) {
 		return -1;
 	}
 	const struct irq_line irq = gsi_irq_line(&slot->line);
 
 	virtio_mmio_init(&slot->mmio, slot->dev, &irq);
-	return put_on_bus(devmgr, slot, err);
+	return listen_to_all(devmgr, slot, err) < 0 ? -1
+						    : bus_attach(&devmgr->vm->mmio, &range, err);
+}
+
+/* Gives the device in a slot its interrupt and its notifications, and on MMIO its registers. */
+static int connect_slot(struct devmgr *devmgr, struct virtio_slot *slot, size_t index,
+			struct error *err)
+{
+	return is_pci(slot) ? connect_pci(devmgr, slot, (unsigned)index + 1, err)
+			    : connect_mmio(devmgr, slot, err);
+}
+
+/* What becomes of a slot while no vCPU runs. */
+struct change {
+	struct devmgr *devmgr;
+	struct virtio_slot *slot; /* NULL: it is empty */
+	size_t index;
+};
+
+/* From now on vCPUs reach the device that is in the slot. */
+static void apply(void *arg)
+{
+	struct change *change = arg;
+	struct virtio_slot *slot = change->slot;
+
+	change->devmgr->slots[change->index] = slot;
+	if (slot != NULL && !is_pci(slot)) {
+		return; /* by way of the MMIO bus */
+	}
+	const struct pci_function function = {
+		.config = &virtio_pci_config_ops,
+		.window = &virtio_pci_bar_ops,
+		.device = slot != NULL ? &slot->pci : NULL,
+	};
+
+	pci_host_set(&change->devmgr->pci, (unsigned)change->index + 1,
+		     slot != NULL ? &function : NULL);
 }
 
 int devmgr_attach_pci(const struct attachment *at, struct error *err)
@@ -345,6 +436,8 @@ int devmgr_attach_pci(const struct attachment *at, struct error *err)
 	struct vm *vm = devmgr->vm;
 	const struct bus_range ecam = {arch_pci.ecam, arch_pci.ecam_len, &pci_ecam_bus_ops,
 				       &devmgr->pci};
+	const struct bus_range windows = {arch_pci.window, PCI_WINDOWS_LEN, &pci_windows_bus_ops,
+					  &devmgr->pci};
 	const struct bus_range ports = {arch_pci.ports, PCI_PORTS_LEN, &pci_ports_bus_ops,
 					&devmgr->pci};
 
@@ -352,33 +445,103 @@ int devmgr_attach_pci(const struct attachment *at, struct error *err)
 	pci_host_init(&devmgr->pci);
 	at->boot->has_pci = true;
 	if (msi_routes_new(vm->vm_fd, &devmgr->msi, err) < 0 ||
-	    bus_attach(&vm->mmio, &ecam, err) < 0) {
+	    bus_attach(&vm->mmio, &ecam, err) < 0 || bus_attach(&vm->mmio, &windows, err) < 0) {
 		return -1;
 	}
 	return arch_pci.ports != 0 ? bus_attach(&vm->pio, &ports, err) : 0;
+}
+
+/* A slot that owns *dev, which is freed on failure; NULL: out of memory. */
+static struct virtio_slot *new_slot(struct virtio_dev *dev, struct error *err)
+{
+	struct virtio_slot *slot = calloc(1, sizeof(*slot));
+
+	if (slot == NULL) {
+		virtio_free(dev);
+		(void)error_sys(err, "Cannot allocate the place of a device");
+		return NULL;
+	}
+	slot->dev = dev;
+	slot->line.eventfd = -1;
+	return slot;
 }
 
 int devmgr_attach(const struct attachment *at, struct virtio_dev *dev, const char *id,
 		  struct error *err)
 {
 	struct devmgr *devmgr = at->devmgr;
-	struct virtio_slot *slot = calloc(1, sizeof(*slot));
-	size_t index = 0;
+	struct change change = {.devmgr = devmgr, .slot = new_slot(dev, err)};
+	struct virtio_slot *slot = change.slot;
 
 	if (slot == NULL) {
-		virtio_free(dev);
-		return error_sys(err, "Cannot allocate the place of a device");
+		return -1;
 	}
-	slot->dev = dev;
-	slot->line.eventfd = -1;
-	if (take_place(devmgr, slot, &index, err) < 0 ||
-	    connect_slot(devmgr, slot, index, err) < 0 ||
+	if (take_place(devmgr, slot, &change.index, err) < 0 ||
+	    connect_slot(devmgr, slot, change.index, err) < 0 ||
 	    (!is_pci(slot) && announce(at, &slot->place, err) < 0)) {
 		detach(devmgr, slot);
 		return -1;
 	}
 	list_virtio_metrics(devmgr, slot, id);
-	devmgr->slots[index] = slot;
+	apply(&change);
+	return 0;
+}
+
+/* --- On a machine that was started --- */
+
+static int apply_parked(struct change *change, struct error *err)
+{
+	uint64_t begin_ns = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	if (vm_do_parked(change->devmgr->vm, apply, change, err) < 0) {
+		return -1;
+	}
+	log_debug(
+		"PCI slot %zu has changed: the vCPUs stood for %llu us", change->index + 1,
+		(unsigned long long)((clock_host.now_ns(CLOCK_MONOTONIC) - begin_ns) / NS_PER_US));
+	return 0;
+}
+
+int devmgr_plug(struct devmgr *devmgr, struct virtio_dev *dev, const char *id, struct error *err)
+{
+	struct change change = {.devmgr = devmgr, .slot = new_slot(dev, err)};
+	struct virtio_slot *slot = change.slot;
+
+	if (slot == NULL) {
+		return -1;
+	}
+	if (take_place(devmgr, slot, &change.index, err) < 0) {
+		detach(devmgr, slot);
+		return error_wrap(err, "PCI root error");
+	}
+	if (connect_slot(devmgr, slot, change.index, err) < 0 || apply_parked(&change, err) < 0) {
+		disconnect(devmgr, slot);
+		detach(devmgr, slot);
+		return -1;
+	}
+	list_virtio_metrics(devmgr, slot, id);
+	return 0;
+}
+
+int devmgr_unplug(struct devmgr *devmgr, struct virtio_dev *dev, struct error *err)
+{
+	struct change change = {.devmgr = devmgr};
+
+	while (devmgr->slots[change.index] == NULL || devmgr->slots[change.index]->dev != dev) {
+		change.index++;
+		assert(change.index < ARRAY_COUNT(devmgr->slots));
+	}
+	struct virtio_slot *slot = devmgr->slots[change.index];
+
+	if (apply_parked(&change, err) < 0) {
+		return -1;
+	}
+	disconnect(devmgr, slot);
+	/* Its last interrupts and requests count as well. */
+	virtio_reset(dev);
+	metrics_retire(devmgr->vm->metrics, &slot->device_source);
+	metrics_retire(devmgr->vm->metrics, &slot->interrupt_source);
+	detach(devmgr, slot);
 	return 0;
 }
 

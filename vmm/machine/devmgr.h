@@ -36,10 +36,13 @@ struct virtio_slot {
 	/* PLATFORM_VIRTIO_PCI */
 	struct virtio_pci pci;
 	struct msi_group msi;
+	unsigned listening; /* queues whose notifications KVM takes */
 	struct metric_source device_source;
 	struct metric_source interrupt_source;
 	char name[64]; /* in metrics */
 };
+
+struct machine_state;
 
 struct devmgr {
 	struct vm *vm;
@@ -62,7 +65,8 @@ struct devmgr {
 	size_t line_count;
 	bool has_pci; /* virtio devices are PCI functions */
 	struct pci_host pci;
-	struct msi_routes *msi;				   /* NULL: no PCI bus */
+	struct msi_routes *msi;		   /* NULL: no PCI bus */
+	const struct machine_state *saved; /* while a machine is loaded: where its devices were */
 	struct virtio_slot *slots[ARCH_PLATFORM_DEVS_MAX]; /* by place; NULL: free */
 };
 
@@ -97,6 +101,22 @@ MUST_CHECK int devmgr_attach(const struct attachment *at, struct virtio_dev *dev
  * a failure too, devmgr_destroy is to be called. VMM thread, before any vCPU runs.
  */
 MUST_CHECK int devmgr_attach_platform(const struct attachment *at, struct error *err);
+
+/*
+ * The same on a machine that was started, which has a PCI bus: the device is in the lowest free
+ * slot, and a guest finds it when it looks at the bus again. On failure the machine is as before.
+ * VMM thread.
+ */
+MUST_CHECK int devmgr_plug(struct devmgr *devmgr, struct virtio_dev *dev, const char *id,
+			   struct error *err);
+
+/*
+ * Takes a device of the PCI bus out of a machine that was started, and frees it. What is in flight
+ * is waited for as at a reset; from then on the guest reads ones where it was. What it has counted
+ * stays in the sums. It fails where the vCPUs do not park (vm_do_parked), and the device is as
+ * before. VMM thread.
+ */
+MUST_CHECK int devmgr_unplug(struct devmgr *devmgr, struct virtio_dev *dev, struct error *err);
 
 /* virtio_quiesce and virtio_resume of all devices. */
 void devmgr_quiesce(const struct devmgr *devmgr);

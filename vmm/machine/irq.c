@@ -129,6 +129,7 @@ int msi_group_init(struct msi_group *group, struct msi_routes *routes, unsigned 
 		struct gsi_line line;
 
 		if (gsi_line_init(&line, routes->vm_fd, gsi_of(group, group->count), err) < 0) {
+			msi_group_unbind(group);
 			msi_group_destroy(group);
 			return -1;
 		}
@@ -141,6 +142,19 @@ void msi_group_destroy(struct msi_group *group)
 {
 	while (group->count > 0) {
 		fd_close(&group->eventfds[--group->count]);
+	}
+}
+
+void msi_group_unbind(const struct msi_group *group)
+{
+	for (unsigned i = 0; i < group->count; i++) {
+		struct error err = {0};
+
+		if (kvm_irqfd_remove(group->routes->vm_fd, group->eventfds[i], gsi_of(group, i),
+				     &err) < 0) {
+			log_warn("An interrupt of the PCI device in slot %u stays bound: %s",
+				 group->device_id >> 3, err.msg);
+		}
 	}
 }
 

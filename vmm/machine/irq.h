@@ -61,6 +61,12 @@ MUST_CHECK int msi_group_init(struct msi_group *group, struct msi_routes *routes
 void msi_group_destroy(struct msi_group *group); /* a zeroed one is fine */
 
 /*
+ * Before msi_group_destroy, in a VM that goes on: KVM forgets the vectors. Their messages stay in
+ * the table, where nobody sends them, until the next group of the slot has its own. VMM thread.
+ */
+void msi_group_unbind(const struct msi_group *group);
+
+/*
  * The group as its device sees it; `group` must outlive it. Each change of a message is one
  * ioctl, whatever the guest writes, and a message that stays the same is none.
  */

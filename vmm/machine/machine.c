@@ -168,6 +168,7 @@ static int attach_devices(void *arg, struct error *err)
 		.loop = plan->loop,
 		.console = &machine->console,
 		.has_boot_timer = plan->has_boot_timer,
+		.saved = plan->source != NULL ? plan->source->state : NULL,
 	};
 	if (console_init(&machine->console, plan->loop, &plan->console, err) < 0 ||
 	    cmdline_init(cmdline, boot_args != NULL ? boot_args : arch_cmdline_default, err) < 0 ||
@@ -176,6 +177,7 @@ static int attach_devices(void *arg, struct error *err)
 	    cmdline_finish(cmdline, err) < 0) {
 		return -1;
 	}
+	machine->devmgr.saved = NULL;
 	build->boot.cmdline = cmdline->text;
 	if (machine->devmgr.serial != NULL) {
 		console_attach(&machine->console, machine->devmgr.serial);

@@ -174,7 +174,7 @@ static void note_pause(struct vm *vm)
 	}
 }
 
-int vm_pause(struct vm *vm, struct error *err)
+static int park(struct vm *vm, struct error *err)
 {
 	struct timespec deadline;
 	int sys = 0;
@@ -193,8 +193,33 @@ int vm_pause(struct vm *vm, struct error *err)
 		return error_set(err, ERR_HOST, "Only %u of %u vCPUs paused within %d s", parked,
 				 vm->machine.vcpu_count, PAUSE_TIMEOUT_S);
 	}
+	return 0;
+}
+
+int vm_pause(struct vm *vm, struct error *err)
+{
+	if (park(vm, err) < 0) {
+		return -1;
+	}
 	note_pause(vm);
 	return 0;
+}
+
+int vm_do_parked(struct vm *vm, void (*fn)(void *arg), void *arg, struct error *err)
+{
+	bool is_running = vm->want == VM_RUN; /* only this thread changes it */
+	int result = 0;
+
+	if (is_running) {
+		result = park(vm, err);
+	}
+	if (result == 0) {
+		fn(arg);
+	}
+	if (is_running) {
+		vm_resume(vm);
+	}
+	return result;
 }
 
 void vm_stop(struct vm *vm)

@@ -100,6 +100,13 @@ void vm_resume(struct vm *vm);
 MUST_CHECK int vm_pause(struct vm *vm, struct error *err);
 
 /*
+ * Calls fn while no vCPU is inside the guest or a device. Those that ran go on afterwards, and a
+ * guest is not told: it is for changes that take microseconds. Fails as vm_pause does, without a
+ * call, and the vCPUs run as before. VMM thread.
+ */
+MUST_CHECK int vm_do_parked(struct vm *vm, void (*fn)(void *arg), void *arg, struct error *err);
+
+/*
  * Hides from processes that are forked from now on what would keep KVM's objects alive there: the
  * vCPUs' run areas. VMM thread.
  */

@@ -94,6 +94,7 @@ static void clear(struct vm_config *config)
 	free(config->drives);
 	config->drives = NULL;
 	config->drive_count = 0;
+	blk_rings_destroy(&config->rings);
 }
 
 static json_t *show(const struct vm_config *config)
@@ -162,8 +163,111 @@ static void store(struct vm_config *config, const struct drive *drive, size_t at
 	config->drives[at] = *drive;
 }
 
+static int open_file(const struct blk_config *drive, struct blk_file *file, struct error *err)
+{
+	return blk_file_open(drive->path_on_host, drive->is_read_only, file, err) < 0
+		       ? error_wrap(err, "Unable to create the virtio block device: Virtio backend "
+					 "error")
+		       : 0;
+}
+
+/* Takes the strings of *body. */
+static void keep_config(struct drive *drive, struct blk_config *body)
+{
+	drive->config = *body;
+	*body = (struct blk_config){0};
+	rate_limiter_tidy(&drive->config.rate_limiter, &drive->config.has_rate_limiter);
+}
+
+/* --- PUT and DELETE on a machine that was started --- */
+
+/* Why a thread that Landlock holds in could not open a file. */
+static void explain_landlock(const struct microvm *microvm, struct error *err)
+{
+	const struct confine *confine = microvm->controller.confine;
+
+	if (err->sys == EACCES && confine != NULL && landlock_is_on(&confine->landlock)) {
+		(void)error_wrap(err, "With --landlock, a drive goes on only with files of a "
+				      "directory that the machine started with");
+	}
+}
+
+static int plug_drive(struct microvm *microvm, struct drive *drive, struct error *err)
+{
+	struct devmgr *devmgr = &microvm->controller.machine.devmgr;
+	const struct dev_env env = devmgr_env(devmgr);
+
+	if (blk_new_plugged(&env, &drive->config, &drive->file, &microvm->config.rings, &drive->blk,
+			    err) < 0) {
+		return error_wrap(err, "Unable to create the virtio block device");
+	}
+	return devmgr_plug(devmgr, blk_virtio(drive->blk), drive->config.drive_id, err) < 0
+		       ? error_wrap(err, "PCI manager error")
+		       : 0;
+}
+
+/* [compat] The order of the checks, and that a root device is the one that the machine has. */
+static int plug(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct vm_config *config = &microvm->config;
+	struct blk_config *body = request->body;
+	struct drive added = {.file = {.fd = -1}};
+	void *list = config->drives;
+
+	if (resource_check_plug(microvm, request,
+				find(config, body->drive_id) == config->drive_count,
+				resource_id_in_use, err) < 0) {
+		return -1;
+	}
+	if (body->is_root_device) {
+		return error_set(err, ERR_BAD_REQUEST, "A root block device already exists!");
+	}
+	if (check_drive(body, err) < 0 ||
+	    resource_list_grow(&list, config->drive_count, sizeof(added), err) < 0) {
+		return -1;
+	}
+	config->drives = list;
+	if (open_file(body, &added.file, err) < 0) {
+		explain_landlock(microvm, err);
+		return -1;
+	}
+	keep_config(&added, body);
+	if (plug_drive(microvm, &added, err) < 0) {
+		drive_destroy(&added);
+		return -1;
+	}
+	config->drives[config->drive_count++] = added;
+	return 0;
+}
+
+static int unplug(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct vm_config *config = &microvm->config;
+	size_t at = find(config, request->id);
+	struct drive *drive = &config->drives[at];
+
+	if (resource_check_plug(microvm, request, at < config->drive_count,
+				resource_device_not_found, err) < 0 ||
+	    resource_check_plug(microvm, request, !drive->config.is_root_device,
+				"Cannot unplug root device", err) < 0) {
+		return -1;
+	}
+	if (devmgr_unplug(&microvm->controller.machine.devmgr, blk_virtio(drive->blk), err) < 0) {
+		return error_wrap(err, "PCI manager error");
+	}
+	drive_destroy(drive);
+	config->drive_count--;
+	memmove(drive, drive + 1, (config->drive_count - at) * sizeof(*drive));
+	return 0;
+}
+
+/* --- PUT before the start --- */
+
 static int put(struct microvm *microvm, struct request *request, struct error *err)
 {
+	if (microvm->controller.state != VM_NOT_STARTED) {
+		return plug(microvm, request, err);
+	}
 	struct vm_config *config = &microvm->config;
 	struct blk_config *drive = request->body;
 	size_t at = find(config, drive->drive_id);
@@ -183,13 +287,10 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 		}
 		config->drives = list;
 	}
-	if (blk_file_open(drive->path_on_host, drive->is_read_only, &added.file, err) < 0) {
-		return error_wrap(err, "Unable to create the virtio block device: Virtio backend "
-				       "error");
+	if (open_file(drive, &added.file, err) < 0) {
+		return -1;
 	}
-	added.config = *drive;
-	*drive = (struct blk_config){0};
-	rate_limiter_tidy(&added.config.rate_limiter, &added.config.has_rate_limiter);
+	keep_config(&added, drive);
 	store(config, &added, at);
 	return 0;
 }
@@ -199,15 +300,11 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 static int change_file(const struct microvm *microvm, struct drive *drive,
 		       struct drive_update *update, struct error *err)
 {
-	const struct confine *confine = microvm->controller.confine;
 	struct blk_file file = {.fd = -1};
 
 	if (blk_file_open(update->path_on_host, drive->config.is_read_only, &file, err) < 0) {
 		metric_add(&blk_metrics(drive->blk)->update_fails, 1);
-		if (err->sys == EACCES && confine != NULL && landlock_is_on(&confine->landlock)) {
-			error_wrap(err, "With --landlock, a drive goes on only with files of a "
-					"directory that the machine started with");
-		}
+		explain_landlock(microvm, err);
 		return error_wrap(err, "Block: Virtio backend error");
 	}
 	if (blk_set_file(drive->blk, &file, err) < 0) {
@@ -307,8 +404,17 @@ static int attach_drive(struct drive *drive, const struct attachment *at, struct
 	return 0;
 }
 
+/* For drives that are plugged in later, while rings can be made. */
+static void stock_rings(struct microvm *microvm, const struct attachment *at)
+{
+	if (at->devmgr->has_pci) {
+		blk_rings_init(&microvm->config.rings);
+	}
+}
+
 static int attach(struct microvm *microvm, const struct attachment *at, struct error *err)
 {
+	stock_rings(microvm, at);
 	for (size_t i = 0; i < microvm->config.drive_count; i++) {
 		if (attach_drive(&microvm->config.drives[i], at, err) < 0) {
 			return -1;
@@ -339,8 +445,7 @@ const struct resource drive_resource = {
 	.has_id = true,
 	.methods =
 		{
-			[HTTP_PUT] = {.states = BEFORE_START,
-				      .refusal = resource_no_pci,
+			[HTTP_PUT] = {.states = ALWAYS,
 				      .body = BODY_JSON,
 				      .schema = &schema,
 				      .prefix = "Drive config error",
@@ -354,7 +459,7 @@ const struct resource drive_resource = {
 					.check = resource_check_id,
 					.run = patch,
 					PATCHES(drive)},
-			[HTTP_DELETE] = RESOURCE_UNPLUG,
+			[HTTP_DELETE] = {.states = AFTER_START, .run = unplug},
 		},
 	.key = "drives",
 	.file_prefix = "Block device error",

@@ -10,6 +10,7 @@
 #include "devices/mmds/mmds.h"
 #include "devices/virtio/balloon/balloon.h"
 #include "devices/virtio/blk/blk.h"
+#include "devices/virtio/blk/blk_rings.h"
 #include "devices/virtio/net/net.h"
 #include "devices/virtio/rng.h"
 #include "devices/virtio/vsock/vsock.h"
@@ -100,6 +101,7 @@ struct vm_config {
 	struct serial_config_body serial;
 	struct drive *drives; /* a root device is the first */
 	size_t drive_count;
+	struct blk_rings rings; /* for drives that are plugged in */
 	struct net_interface *nets;
 	size_t net_count;
 	struct vsock_socket vsock;
@@ -130,15 +132,14 @@ struct microvm {
 
 /*
  * Gives an interface, whose device is made and not attached, the metadata service if it is one of
- * those that the configuration names.
+ * those that the configuration names. One that goes is not named any more.
  */
 MUST_CHECK int metadata_attach(const struct microvm *microvm, const struct net_interface *interface,
 			       struct error *err);
+void metadata_detach(struct microvm *microvm, const char *iface_id);
 
-/*
- * Sets the defaults: 1 vCPU, 128 MiB, no boot source, no devices. The controller,
- * metadata_max and api_socket are the caller's.
- */
+/* Sets the defaults: 1 vCPU, 128 MiB, no boot source, no devices. The controller, metadata_max and
+ * api_socket are the caller's. */
 void microvm_init(struct microvm *microvm);
 
 /* How a machine of this configuration starts. It refers to the configuration, and does not own. */

@@ -376,6 +376,21 @@ int metadata_attach(const struct microvm *microvm, const struct net_interface *i
 	return net_set_mmds(interface->net, &params, err);
 }
 
+void metadata_detach(struct microvm *microvm, const char *iface_id)
+{
+	struct schema_list *ids = &microvm->config.metadata.config.network_interfaces;
+	char **names = ids->items;
+
+	for (size_t i = 0; i < ids->count; i++) {
+		if (strcmp(names[i], iface_id) == 0) {
+			free(names[i]);
+			ids->count--;
+			memmove(&names[i], &names[i + 1], (ids->count - i) * sizeof(*names));
+			return;
+		}
+	}
+}
+
 const struct resource mmds_config_resource = {
 	.path = {"mmds", "config"},
 	.is_for_boot = true,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /network-interfaces/{id}: network devices on TAPs. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -183,6 +184,96 @@ static int check_mac_is_free(const struct vm_config *config, const struct net_co
 	return 0;
 }
 
+static int check_net(const struct vm_config *config, const struct request *request, size_t at,
+		     struct error *err)
+{
+	const struct net_config *net = request->body;
+
+	if (net->guest_mac != NULL && (check_mac_is_free(config, net, at, err) < 0 ||
+				       check_mac_is_usable(net->guest_mac, err) < 0)) {
+		return -1;
+	}
+	return check_mtu(net, request->present, err);
+}
+
+/* Takes the strings of *body. */
+static void keep_config(struct net_interface *interface, struct net_config *body)
+{
+	struct net_config *config = &interface->config;
+
+	*config = *body;
+	*body = (struct net_config){0};
+	rate_limiter_tidy(&config->rx_rate_limiter, &config->has_rx_rate_limiter);
+	rate_limiter_tidy(&config->tx_rate_limiter, &config->has_tx_rate_limiter);
+}
+
+/* --- PUT and DELETE on a machine that was started --- */
+
+/* [compat] Without the metadata service, which is configured before the start. */
+static int plug_interface(struct microvm *microvm, struct net_interface *interface,
+			  struct error *err)
+{
+	struct devmgr *devmgr = &microvm->controller.machine.devmgr;
+	const struct dev_env env = devmgr_env(devmgr);
+
+	if (net_new(&env, &interface->config, interface->tap, &interface->net, err) < 0) {
+		return error_wrap(err, "Could not create the network device");
+	}
+	return devmgr_plug(devmgr, net_virtio(interface->net), interface->config.iface_id, err) < 0
+		       ? error_wrap(err, "PCI manager error")
+		       : 0;
+}
+
+static int plug(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct vm_config *config = &microvm->config;
+	struct net_config *body = request->body;
+	struct net_interface added = {.tap = -1};
+	size_t at = find(config, body->iface_id);
+	void *list = config->nets;
+
+	if (resource_check_plug(microvm, request, at == config->net_count, resource_id_in_use,
+				err) < 0 ||
+	    check_net(config, request, at, err) < 0 ||
+	    resource_list_grow(&list, config->net_count, sizeof(added), err) < 0) {
+		return -1;
+	}
+	config->nets = list;
+	if (net_tap_open_running(body->host_dev_name, &added.tap, err) < 0) {
+		return -1;
+	}
+	keep_config(&added, body);
+	if (plug_interface(microvm, &added, err) < 0) {
+		interface_destroy(&added);
+		return -1;
+	}
+	config->nets[config->net_count++] = added;
+	return 0;
+}
+
+static int unplug(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct vm_config *config = &microvm->config;
+	size_t at = find(config, request->id);
+	struct net_interface *interface = &config->nets[at];
+
+	if (resource_check_plug(microvm, request, at < config->net_count, resource_device_not_found,
+				err) < 0) {
+		return -1;
+	}
+	if (devmgr_unplug(&microvm->controller.machine.devmgr, net_virtio(interface->net), err) <
+	    0) {
+		return error_wrap(err, "PCI manager error");
+	}
+	metadata_detach(microvm, interface->config.iface_id);
+	interface_destroy(interface);
+	config->net_count--;
+	memmove(interface, interface + 1, (config->net_count - at) * sizeof(*interface));
+	return 0;
+}
+
+/* --- PUT before the start --- */
+
 /*
  * A TAP has one queue, so a second open of a name fails: the interface that is replaced hands its
  * own on. Of a descriptor the host would not notice that two devices read it.
@@ -225,17 +316,16 @@ static void store(struct vm_config *config, const struct net_interface *interfac
 
 static int put(struct microvm *microvm, struct request *request, struct error *err)
 {
+	if (microvm->controller.state != VM_NOT_STARTED) {
+		return plug(microvm, request, err);
+	}
 	struct vm_config *config = &microvm->config;
 	struct net_config *net = request->body;
 	size_t at = find(config, net->iface_id);
 	struct net_interface added = {.tap = -1};
 	void *list = config->nets;
 
-	if (net->guest_mac != NULL && (check_mac_is_free(config, net, at, err) < 0 ||
-				       check_mac_is_usable(net->guest_mac, err) < 0)) {
-		return -1;
-	}
-	if (check_mtu(net, request->present, err) < 0) {
+	if (check_net(config, request, at, err) < 0) {
 		return -1;
 	}
 	if (at == config->net_count) {
@@ -247,10 +337,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	if (open_tap(config, net, at, &added.tap, err) < 0) {
 		return -1;
 	}
-	added.config = *net;
-	*net = (struct net_config){0};
-	rate_limiter_tidy(&added.config.rx_rate_limiter, &added.config.has_rx_rate_limiter);
-	rate_limiter_tidy(&added.config.tx_rate_limiter, &added.config.has_tx_rate_limiter);
+	keep_config(&added, net);
 	store(config, &added, at);
 	return 0;
 }
@@ -317,14 +404,27 @@ static int attach(struct microvm *microvm, const struct attachment *at, struct e
 	return 0;
 }
 
+/* PUT opens another TAP, where there is a bus to plug it into. */
+static int allow(const struct microvm *microvm, const struct landlock *landlock, int rules,
+		 struct error *err)
+{
+	static const char path[] = "/dev/net/tun";
+	AUTO_FD tun = open(path, O_PATH | O_CLOEXEC);
+	const struct landlock_file file = {path, tun, false};
+
+	if (!microvm->controller.machine.devmgr.has_pci || tun < 0) {
+		return 0; /* without the device there is no TAP either */
+	}
+	return landlock_allow(landlock, rules, &file, err);
+}
+
 const struct resource net_resource = {
 	.path = {"network-interfaces"},
 	.is_for_boot = true,
 	.has_id = true,
 	.methods =
 		{
-			[HTTP_PUT] = {.states = BEFORE_START,
-				      .refusal = resource_no_pci,
+			[HTTP_PUT] = {.states = ALWAYS,
 				      .body = BODY_JSON,
 				      .schema = &schema,
 				      .prefix = "Network config error",
@@ -338,7 +438,7 @@ const struct resource net_resource = {
 					.check = check_id,
 					.run = patch,
 					PATCHES(network)},
-			[HTTP_DELETE] = RESOURCE_UNPLUG,
+			[HTTP_DELETE] = {.states = AFTER_START, .run = unplug},
 		},
 	.key = "network-interfaces",
 	.file_prefix = "Network device error",
@@ -348,5 +448,6 @@ const struct resource net_resource = {
 	.show = show,
 	.metrics = &net_metric_group,
 	.attach = attach,
+	.allow = allow,
 	.clear = clear,
 };

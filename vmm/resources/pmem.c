@@ -59,6 +59,19 @@ static const struct metric_field metric_fields[] = {
 static const struct metric_group metric_group = {
 	METRIC_GROUP("pmem", pmem_metrics, metric_fields, 0)};
 
+/* What is lacking, the caller says. */
+static int put(struct microvm *microvm, struct request *request, struct error *err)
+{
+	return microvm->controller.state == VM_NOT_STARTED
+		       ? 0
+		       : resource_check_plug(microvm, request, true, NULL, err);
+}
+
+static int unplug(struct microvm *microvm, struct request *request, struct error *err)
+{
+	return resource_check_plug(microvm, request, false, resource_device_not_found, err);
+}
+
 const struct resource pmem_resource = {
 	.path = {"pmem"},
 	.is_for_boot = true,
@@ -66,18 +79,18 @@ const struct resource pmem_resource = {
 	.lacking = "virtio pmem devices",
 	.methods =
 		{
-			[HTTP_PUT] = {.states = BEFORE_START,
-				      .refusal = resource_no_pci,
+			[HTTP_PUT] = {.states = ALWAYS,
 				      .body = BODY_JSON,
 				      .schema = &schema,
 				      .check = resource_check_id,
+				      .run = put,
 				      PUTS(pmem)},
 			[HTTP_PATCH] = {.states = AFTER_START,
 					.body = BODY_JSON,
 					.schema = &patch_schema,
 					.check = resource_check_id,
 					PATCHES(pmem)},
-			[HTTP_DELETE] = RESOURCE_UNPLUG,
+			[HTTP_DELETE] = {.states = AFTER_START, .run = unplug},
 		},
 	.key = "pmem",
 	.is_list = true,

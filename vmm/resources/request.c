@@ -48,7 +48,7 @@ static COLD int refuse_state(enum vm_state state, const char *refusal, struct er
 			 state == VM_NOT_STARTED ? "before" : "after");
 }
 
-/* Fails where this build lacks what the resource needs. */
+/* Fails where this build lacks what the resource needs, whatever its `run` has checked. */
 static int check_lacking(const struct request *request, struct error *err)
 {
 	const char *lacking = request->resource->lacking;
@@ -73,24 +73,24 @@ int request_run(struct microvm *microvm, struct request *request, struct error *
 	enum vm_state state = microvm->controller.state;
 
 	if ((method->states & 1u << state) == 0) {
-		return refuse_state(state,
-				    method->refusal == resource_no_pci
-					    ? resource_plug_refusal(microvm)
-					    : method->refusal,
-				    err);
+		return refuse_state(state, method->refusal, err);
 	}
 	bool is_get = method == &request->resource->methods[HTTP_GET];
 
 	if (request->resource->is_for_boot && !is_get && !request->is_loaded) {
 		microvm->is_configured = true;
 	}
-	if (method->run == NULL) {
-		return check_lacking(request, err);
-	}
-	int result = request->is_committing ? method->commit(microvm, request, err)
-					    : method->run(microvm, request, err);
+	int result = 0;
 
-	return result == 0 ? 0 : add_prefix(request, err);
+	if (request->is_committing) {
+		result = method->commit(microvm, request, err);
+	} else if (method->run != NULL) {
+		result = method->run(microvm, request, err);
+	}
+	if (result < 0) {
+		return add_prefix(request, err);
+	}
+	return check_lacking(request, err);
 }
 
 int request_do(struct request *request, request_fn execute, void *arg, struct error *err)

@@ -35,11 +35,14 @@ enum {
 extern const char resource_not_found[];
 
 /*
- * [compat] The refusal of what would have to be plugged into a running machine. Where there is a
- * PCI bus, resource_plug_refusal has another one.
+ * A check before a device is plugged into a machine that was started, or unplugged: there must be a
+ * PCI bus. `is_right`: the id is one that can be, or `wrong` is the refusal. [compat] These
+ * sentences have no prefix.
  */
-extern const char resource_no_pci[];
-const char *resource_plug_refusal(const struct microvm *microvm);
+extern const char resource_id_in_use[];
+extern const char resource_device_not_found[];
+MUST_CHECK int resource_check_plug(const struct microvm *microvm, struct request *request,
+				   bool is_right, const char *wrong, struct error *err);
 
 enum body_rule {
 	BODY_NONE,   /* requests with a body are refused */
@@ -129,13 +132,6 @@ size_t resource_metric_groups(const struct metric_group *groups[], size_t max);
 #define PATCHES(name)                                                                              \
 	.count = offsetof(struct api_metrics, patch.name##_count),                                 \
 	.fails = offsetof(struct api_metrics, patch.name##_fails)
-
-/* The method DELETE of all devices that could be unplugged. */
-#define RESOURCE_UNPLUG                                                                            \
-	{                                                                                          \
-		.states = AFTER_START, .run = resource_unplug                                      \
-	}
-MUST_CHECK int resource_unplug(struct microvm *microvm, struct request *request, struct error *err);
 
 /* A check: the id in the path must be that in the body, which its first member points to. */
 MUST_CHECK int resource_check_id(struct request *request, struct error *err);

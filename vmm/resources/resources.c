@@ -11,7 +11,8 @@
 const struct resource *const resources[] = {RESOURCE_ROWS(ADDRESS) NULL};
 
 const char resource_not_found[] = "Failed perform action on device: Device not found";
-const char resource_no_pci[] = "PCI is not enabled";
+const char resource_id_in_use[] = "Device ID in use";
+const char resource_device_not_found[] = "Device not found";
 
 bool resource_is_here(const struct resource *resource)
 {
@@ -30,18 +31,16 @@ size_t resource_metric_groups(const struct metric_group *groups[], size_t max)
 	return count;
 }
 
-const char *resource_plug_refusal(const struct microvm *microvm)
+int resource_check_plug(const struct microvm *microvm, struct request *request, bool is_right,
+			const char *wrong, struct error *err)
 {
-	return microvm->controller.machine.devmgr.has_pci
-		       ? "This build of squib can't plug devices into a running microVM yet, nor "
-			 "unplug them"
-		       : resource_no_pci;
-}
+	bool has_pci = microvm->controller.machine.devmgr.has_pci;
 
-int resource_unplug(struct microvm *microvm, struct request *request, struct error *err)
-{
-	(void)request;
-	return error_set(err, ERR_NOT_SUPPORTED, "%s", resource_plug_refusal(microvm));
+	if (has_pci && is_right) {
+		return 0;
+	}
+	request->prefix = "";
+	return error_set(err, ERR_BAD_STATE, "%s", has_pci ? wrong : "PCI is not enabled");
 }
 
 int resource_check_id(struct request *request, struct error *err)

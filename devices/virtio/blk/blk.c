@@ -41,6 +41,7 @@
 
 #include "devices/virtio/blk/blk_io.h"
 #include "devices/virtio/blk/blk_req.h"
+#include "devices/virtio/blk/blk_rings.h"
 #include "devices/virtio/blk/blk_sync.h"
 #include "devices/virtio/blk/blk_uring.h"
 #include "devices/virtio/core/virtio_state.h"
@@ -114,6 +115,7 @@ struct blk {
 	bool is_writeback;
 	enum blk_io_engine engine;
 	struct blk_uring *ring;	      /* NULL: the host refuses it to the Sync engine */
+	struct blk_rings *rings;      /* where the ring is from; NULL: it is the drive's own */
 	struct ev_source completions; /* of ring; fd -1 without one */
 
 	struct blk_metrics metrics; /* shared */
@@ -771,7 +773,27 @@ static void fill_config(struct blk *blk)
 	config[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = 1;
 }
 
-static int start_ring(struct blk *blk, struct error *err)
+/* From the stock, where the drive may make none. */
+static int take_ring(struct blk *blk, struct error *err)
+{
+	blk->ring = blk_rings_take(blk->rings);
+	if (blk->ring != NULL) {
+		return blk_uring_set_file(blk->ring, blk->file.fd, err);
+	}
+	if (blk->engine != BLK_ENGINE_SYNC) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "The Async engine needs io_uring, of which a running machine has "
+				 "%d for drives that are plugged in, and all are in use: take the "
+				 "Sync engine",
+				 BLK_RINGS);
+	}
+	log_warn("The drive %s does without io_uring, of which a running machine has %d for drives "
+		 "that are plugged in: while its disk is slow, the whole microVM waits",
+		 blk->dev.id, BLK_RINGS);
+	return 0;
+}
+
+static int make_ring(struct blk *blk, struct error *err)
 {
 	bool is_sync = blk->engine == BLK_ENGINE_SYNC;
 
@@ -784,7 +806,16 @@ static int start_ring(struct blk *blk, struct error *err)
 		log_warn("The drive %s does without io_uring, which this host refuses: while its "
 			 "disk is slow, the whole microVM waits: %s (os error %d)",
 			 blk->dev.id, error_os_text(errno), errno);
-		return 0;
+	}
+	return 0;
+}
+
+static int start_ring(struct blk *blk, struct error *err)
+{
+	int result = blk->rings != NULL ? take_ring(blk, err) : make_ring(blk, err);
+
+	if (result < 0 || blk->ring == NULL) {
+		return result;
 	}
 	blk->completions.fd = blk_uring_event_fd(blk->ring);
 	return ev_add(blk->dev.loop, &blk->completions, EPOLLIN | EPOLLET, err);
@@ -823,6 +854,13 @@ static int build(struct blk *blk, const struct dev_env *env, const struct blk_co
 int blk_new(const struct dev_env *env, const struct blk_config *config, const struct blk_file *file,
 	    struct blk **out, struct error *err)
 {
+	return blk_new_plugged(env, config, file, NULL, out, err);
+}
+
+int blk_new_plugged(const struct dev_env *env, const struct blk_config *config,
+		    const struct blk_file *file, struct blk_rings *rings, struct blk **out,
+		    struct error *err)
+{
 	struct blk *blk = calloc(1, sizeof(*blk));
 
 	if (blk == NULL) {
@@ -832,6 +870,7 @@ int blk_new(const struct dev_env *env, const struct blk_config *config, const st
 	blk->engine = config->io_engine;
 	blk->disk.is_read_only = config->is_read_only;
 	blk->io.iov = blk->iov;
+	blk->rings = rings;
 	blk->completions.fd = -1;
 	blk->completions.fn = on_completions;
 	blk->completions.is_frozen_with_guest = true;
@@ -855,7 +894,11 @@ void blk_free(struct blk *blk)
 	}
 	virtio_destroy(&blk->dev);
 	limiter_destroy(&blk->limiter);
-	blk_uring_free(blk->ring);
+	if (blk->rings != NULL && blk->ring != NULL) {
+		blk_rings_put(blk->rings, blk->ring);
+	} else {
+		blk_uring_free(blk->ring);
+	}
 	synchronise(blk);
 	free(blk);
 }

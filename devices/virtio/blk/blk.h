@@ -83,6 +83,7 @@ extern const struct metric_group blk_metric_group; /* "block": the sum over all 
 extern const struct virtio_class blk_class;
 
 struct blk;
+struct blk_rings;
 
 /*
  * Reads *config and borrows *file during and after the call: the descriptor stays open until
@@ -91,6 +92,14 @@ struct blk;
 MUST_CHECK int blk_new(const struct dev_env *env, const struct blk_config *config,
 		       const struct blk_file *file, struct blk **out, struct error *err);
 void blk_free(struct blk *blk); /* drains what is in flight; NULL is fine */
+
+/*
+ * The same on a thread that may make no io_uring: the drive has one of `rings` until blk_free.
+ * Where none is left, the Async engine is refused.
+ */
+MUST_CHECK int blk_new_plugged(const struct dev_env *env, const struct blk_config *config,
+			       const struct blk_file *file, struct blk_rings *rings,
+			       struct blk **out, struct error *err);
 
 struct virtio_dev *blk_virtio(struct blk *blk);
 struct blk_metrics *blk_metrics(struct blk *blk);

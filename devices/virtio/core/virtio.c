@@ -402,14 +402,19 @@ static void reset(struct virtio_dev *dev)
 	}
 }
 
+void virtio_reset(struct virtio_dev *dev)
+{
+	virtio_lock_driver(dev);
+	reset(dev);
+	virtio_unlock_driver(dev);
+}
+
 void virtio_destroy(struct virtio_dev *dev)
 {
 	if (dev->queues == NULL) {
 		return;
 	}
-	virtio_lock_driver(dev);
-	reset(dev);
-	virtio_unlock_driver(dev);
+	virtio_reset(dev);
 	for (unsigned i = 0; i < dev->queue_count; i++) {
 		ev_del(dev->loop, &dev->queues[i].kick);
 		fd_close(&dev->queues[i].kick.fd);

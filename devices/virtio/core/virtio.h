@@ -89,6 +89,12 @@ struct virtio_params {
 MUST_CHECK int virtio_init(struct virtio_dev *dev, const struct dev_env *env,
 			   const struct virtio_params *params, struct error *err);
 
+/*
+ * Resets the device as its driver would, which may be gone: on return nothing of it is in flight.
+ * Waits for the host. VMM thread.
+ */
+void virtio_reset(struct virtio_dev *dev);
+
 /* Resets an active device (class->reset) and frees what virtio_init made. VMM thread. */
 void virtio_destroy(struct virtio_dev *dev);
 

@@ -42,6 +42,12 @@ MUST_CHECK int net_mac_parse(char *text, uint8_t mac[NET_MAC_LEN], struct error 
  */
 MUST_CHECK int net_tap_open(const char *name, int *fd, struct error *err);
 
+/*
+ * The same by name alone, on the thread of a machine that runs, whose filter knows only what this
+ * takes: descriptors are refused, and failures are told with less advice.
+ */
+MUST_CHECK int net_tap_open_running(const char *name, int *fd, struct error *err);
+
 /* Whether both are the same TAP: a single-queue one has one open file. */
 bool net_tap_is_same(int fd, int other);
 

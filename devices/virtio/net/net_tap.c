@@ -82,7 +82,7 @@ static int set_header_len(int fd, struct error *err)
 }
 
 /* Without IFF_MULTI_QUEUE the kernel refuses an interface that has several queues. */
-static int open_named(const char *name, int *fd, struct error *err)
+static int open_named(const char *name, bool is_running, int *fd, struct error *err)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	AUTO_FD tap = -1;
@@ -91,14 +91,15 @@ static int open_named(const char *name, int *fd, struct error *err)
 		return error_set(err, ERR_BAD_REQUEST, OPEN_FAILED "Invalid interface name");
 	}
 	memcpy(ifr.ifr_name, name, strlen(name));
-	tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (tap < 0) {
 		return error_sys(err, OPEN_FAILED "Couldn't open /dev/net/tun");
 	}
 	if (ioctl(tap, TUNSETIFF, &ifr) < 0) {
 		int sys = errno;
 
-		return fail_backend(err, name, sys, sys == EINVAL ? advice_on(name) : "");
+		return fail_backend(err, name, sys,
+				    sys == EINVAL && !is_running ? advice_on(name) : "");
 	}
 	if (set_header_len(tap, err) < 0) {
 		return -1;
@@ -208,13 +209,26 @@ static int take_over(const char *name, int *fd, struct error *err)
 	return 0;
 }
 
+/* No interface can have such a name: the kernel refuses colons. */
+static bool is_descriptor(const char *name)
+{
+	return strncmp(name, "fd:", strlen("fd:")) == 0;
+}
+
 int net_tap_open(const char *name, int *fd, struct error *err)
 {
-	/* No interface can have such a name: the kernel refuses colons. */
-	if (strncmp(name, "fd:", strlen("fd:")) == 0) {
-		return take_over(name, fd, err);
+	return is_descriptor(name) ? take_over(name, fd, err) : open_named(name, false, fd, err);
+}
+
+int net_tap_open_running(const char *name, int *fd, struct error *err)
+{
+	if (is_descriptor(name)) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 OPEN_FAILED "%s is a descriptor, which a machine that runs does "
+					     "not take any more: give the TAP's name",
+				 name);
 	}
-	return open_named(name, fd, err);
+	return open_named(name, true, fd, err);
 }
 
 bool net_tap_is_same(int fd, int other)

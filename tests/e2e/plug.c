@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Devices that come and go while a guest uses them: nothing of them may be left. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/e2e/guest_test.h"
+
+enum {
+	WARM_UP = 100,
+	CYCLES = 1000,
+	RSS_KIB = 1024, /* by which the monitor may have grown */
+	SECTORS = 128,
+	SECTOR_LEN = 512,
+};
+
+#define DISK_MARK UINT64_C(0x7371756200000000)
+
+/* What a cycle might leave behind. */
+struct mark {
+	long fds;
+	long threads;
+	long mappings;
+	long rss_kib;
+};
+
+static long count_in(const struct squib *squib, const char *what)
+{
+	char path[64];
+	long count = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", squib->pid, what);
+	DIR *dir = opendir(path);
+
+	while (dir != NULL && readdir(dir) != NULL) {
+		count++;
+	}
+	if (dir != NULL) {
+		closedir(dir);
+	}
+	return count;
+}
+
+static struct mark mark(const struct squib *squib)
+{
+	struct mark mark = {.fds = count_in(squib, "fd"), .threads = count_in(squib, "task")};
+	char path[64];
+	char line[512];
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", squib->pid);
+	FILE *file = fopen(path, "re");
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		long kib = 0;
+
+		mark.mappings += strncmp(line, "VmFlags:", 8) == 0;
+		if (sscanf(line, "Rss: %ld", &kib) == 1) {
+			mark.rss_kib += kib;
+		}
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return mark;
+}
+
+/* A disk whose words the guest knows. */
+static bool make_disk(struct squib *squib)
+{
+	static uint64_t words[SECTORS * SECTOR_LEN / 8];
+	char path[PATH_LEN];
+
+	for (size_t i = 0; i < sizeof(words) / 8; i++) {
+		words[i] = DISK_MARK + i * 8;
+	}
+	squib_path(squib, "disk", path);
+	FILE *file = fopen(path, "we");
+	bool is_ok = file != NULL && fwrite(words, sizeof(words), 1, file) == 1;
+
+	return file != NULL && fclose(file) == 0 && is_ok
+		       ? true
+		       : squib_fail(squib, "no disk can be made");
+}
+
+static bool start(struct squib *squib)
+{
+	static const char *const flags[] = {"--enable-pci", NULL};
+	char kernel[PATH_LEN];
+
+	payload_path("plug", kernel);
+	return make_disk(squib) && squib_serve(squib, flags) &&
+	       squib_put(squib, "/boot-source",
+			 "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
+			 kernel) &&
+	       squib_put(squib, "/machine-config", "{\"vcpu_count\": 2, \"mem_size_mib\": 64}") &&
+	       squib_api_start(squib, 204) && squib_expect(squib, "plug: ready", NULL);
+}
+
+static bool plug(struct squib *squib, const char *id, const char *engine)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/drives/%s", id);
+	return squib_put(squib, path,
+			 "{\"drive_id\": \"%s\", \"is_root_device\": false, \"path_on_host\": "
+			 "\"disk\", \"io_engine\": \"%s\"}",
+			 id, engine);
+}
+
+/* Two drives, which go in another order than they came in. */
+static bool cycle(struct squib *squib, unsigned round)
+{
+	bool is_first = round % 2 == 0;
+
+	return plug(squib, "a", round % 3 == 0 ? "Async" : "Sync") &&
+	       plug(squib, "b", round % 3 == 1 ? "Async" : "Sync") &&
+	       squib_api(squib, 204, "DELETE", is_first ? "/drives/a" : "/drives/b", "%s", "") &&
+	       squib_api(squib, 204, "DELETE", is_first ? "/drives/b" : "/drives/a", "%s", "");
+}
+
+static bool run_cycles(struct squib *squib, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (!cycle(squib, i)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+bool plug_cycles_test(struct squib *squib)
+{
+	if (!start(squib) || !plug(squib, "first", "Sync") ||
+	    !squib_expect(squib, "plug: used", NULL) || !run_cycles(squib, WARM_UP)) {
+		return false;
+	}
+	struct mark before = mark(squib);
+
+	if (!run_cycles(squib, CYCLES)) {
+		return false;
+	}
+	struct mark after = mark(squib);
+
+	if (after.fds != before.fds || after.threads != before.threads ||
+	    after.mappings > before.mappings + 1 || after.rss_kib > before.rss_kib + RSS_KIB) {
+		return squib_fail(squib,
+				  "after %d cycles: %ld descriptors in place of %ld, %ld threads "
+				  "(%ld), %ld mappings (%ld), %ld KiB (%ld)",
+				  CYCLES, after.fds, before.fds, after.threads, before.threads,
+				  after.mappings, before.mappings, after.rss_kib, before.rss_kib);
+	}
+	return !squib_says(squib, "WRONG:") || squib_fail(squib, "the guest found something wrong");
+}
