@@ -30,6 +30,7 @@ extern const struct device_test hang_tests[];
 extern const struct device_test golden_tests[];
 extern const struct device_test pager_tests[];
 extern const struct device_test payload_tests[];
+extern const struct device_test plug_tests[];
 extern const struct device_test snapshot_tests[];
 extern const struct device_test snapshot_io_tests[];
 extern const struct device_test identity_tests[]; /* each ends with an empty one */
