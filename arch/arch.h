@@ -96,6 +96,7 @@ struct arch_machine {
 	unsigned vcpu_count; /* 1..ARCH_VCPUS_MAX */
 	bool smt;	     /* two threads per core (x86_64 only, checked by the configuration) */
 	bool has_pci;	     /* a PCI bus, whose functions interrupt by messages */
+	unsigned pci_ports;  /* for hot-plug on it */
 	bool is_loaded; /* arch/state.h sets what a boot would set: CPUID, MSRs, interrupt pins */
 	const struct arch_vcpu_state *saved; /* of all vCPUs, borrowed; NULL: unknown */
 	/* Of the guest's processors. A loaded machine has neither: its state has what came of it.

@@ -38,6 +38,7 @@ struct boot_info {
 	uint64_t initrd_len;
 	const char *cmdline; /* shorter than ARCH_CMDLINE_MAX */
 	bool has_pci;	     /* the bus of arch_pci */
+	unsigned pci_ports;  /* for hot-plug on it, with a bus each */
 	struct platform_dev devs[ARCH_PLATFORM_DEVS_MAX];
 	size_t dev_count;
 };

@@ -13,10 +13,10 @@ enum {
 
 /* Where the PCI bus is, in a machine that has one. Guest ABI. */
 struct arch_pci {
-	uint64_t ecam; /* configuration spaces by memory */
-	uint64_t ecam_len;
-	uint64_t ports;	 /* the same by ports; 0: not on this architecture */
-	uint64_t window; /* for the base addresses of functions */
+	uint64_t ecam;	   /* configuration spaces by memory, from bus 0 on */
+	uint64_t ecam_len; /* of one bus */
+	uint64_t ports;	   /* the same by ports; 0: not on this architecture */
+	uint64_t window;   /* for the base addresses of functions */
 	uint64_t window_len;
 	uint32_t msi_gsi; /* the first GSI that is no pin: messages are from here on */
 };

@@ -33,6 +33,7 @@
 #include "vmm/resources/request.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/snapshot_info.h"
+#include "vmm/resources/unplug.h"
 #include "vmm/signals.h"
 #include "vmm/version.h"
 
@@ -419,6 +420,7 @@ static enum exit_code tell_of_snapshot(const struct args *args)
 static void destroy(struct process *process)
 {
 	mailbox_close(&process->mailbox);
+	unplug_wake(&process->microvm);
 	api_server_stop(process->server);
 	api_server_free(process->server);
 	mailbox_destroy(&process->mailbox);

@@ -309,14 +309,14 @@ static void write_gic(struct writer *w, const struct gic *gic)
 #define CELLS_OF(value) (uint32_t)((value) >> 32), (uint32_t)(value)
 
 /* [dt-bind host-generic-pci, pci-msi]; the functions have no pins. */
-static void write_pci(struct writer *w)
+static void write_pci(struct writer *w, uint32_t ports)
 {
 	enum {
 		MEMORY32 = 0x02000000,
 		MEMORY64 = 0x03000000,
 		FUNCTIONS = 0x100, /* of one bus */
 	};
-	const uint64_t reg[] = {arch_pci.ecam, arch_pci.ecam_len};
+	const uint64_t reg[] = {arch_pci.ecam, (ports + 1) * arch_pci.ecam_len};
 	const uint64_t low = LAYOUT_VIRTIO_MMIO;
 	/* Its kind and address on the bus, its address, its length. */
 	const uint32_t ranges[] = {
@@ -329,9 +329,9 @@ static void write_pci(struct writer *w)
 		CELLS_OF(arch_pci.window),
 		CELLS_OF(arch_pci.window_len),
 	};
-	const uint32_t buses[] = {0, 0};
+	const uint32_t buses[] = {0, ports};
 	/* Functions from 0 on are devices from 0 on to the ITS. */
-	const uint32_t msi_map[] = {0, PHANDLE_ITS, 0, FUNCTIONS};
+	const uint32_t msi_map[] = {0, PHANDLE_ITS, 0, (ports + 1) * FUNCTIONS};
 
 	begin_node(w, "pci@%llx", (unsigned long long)arch_pci.ecam);
 	put_string(w, "compatible", "pci-host-ecam-generic");
@@ -452,7 +452,7 @@ static void write_tree(struct writer *w, const struct arch_vm *vm, const struct 
 	write_gic(w, &vm->gic);
 	write_fixed(w);
 	if (boot->has_pci) {
-		write_pci(w);
+		write_pci(w, boot->pci_ports);
 	}
 	for (size_t i = 0; i < boot->dev_count; i++) {
 		write_device(w, &boot->devs[i]);

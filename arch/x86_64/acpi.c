@@ -362,7 +362,7 @@ static void add_osc(struct aml *aml)
 }
 
 /* The root of the bus. Its functions have no pins, so that no routing table is needed. */
-static void add_pci(struct aml *aml)
+static void add_pci(struct aml *aml, unsigned buses)
 {
 	const uint16_t ports = LAYOUT_PCI_PORTS;
 	const uint8_t ports_len = 8;
@@ -378,9 +378,9 @@ static void add_pci(struct aml *aml)
 
 	const struct aml_crs crs = aml_crs_begin(aml);
 
-	aml_bus_numbers(aml, 0, 0);
+	aml_bus_numbers(aml, 0, (uint16_t)(buses - 1));
 	aml_io(aml, ports, ports_len);
-	aml_memory32(aml, (uint32_t)LAYOUT_PCI_MMCONFIG, (uint32_t)LAYOUT_PCI_ECAM_LEN);
+	aml_memory32(aml, (uint32_t)LAYOUT_PCI_MMCONFIG, buses * (uint32_t)LAYOUT_PCI_ECAM_LEN);
 	aml_memory_window32(aml, (uint32_t)LAYOUT_VIRTIO_MMIO, (uint32_t)LAYOUT_PCI_MMCONFIG - 1);
 	aml_memory_window64(aml, LAYOUT_MMIO64, LAYOUT_MMIO64_END - 1);
 	aml_port_window(aml, 0, ports - 1);
@@ -415,7 +415,7 @@ static int put_dsdt(struct sysmem *sys, const struct boot_info *boot, uint64_t *
 	aml_init(&aml, dsdt.aml, sizeof(dsdt.aml));
 	add_devices(&aml, boot, PLATFORM_VIRTIO_MMIO, add_virtio);
 	if (boot->has_pci) {
-		add_pci(&aml);
+		add_pci(&aml, 1 + boot->pci_ports);
 	}
 	add_devices(&aml, boot, PLATFORM_VMGENID, add_vmgenid);
 	add_devices(&aml, boot, PLATFORM_VMCLOCK, add_vmclock);
@@ -482,11 +482,12 @@ static int put_madt(struct sysmem *sys, unsigned vcpu_count, uint64_t *at, struc
 			 err);
 }
 
-static int put_mcfg(struct sysmem *sys, uint64_t *at, struct error *err)
+static int put_mcfg(struct sysmem *sys, unsigned ports, uint64_t *at, struct error *err)
 {
 	struct mcfg mcfg = {
 		.header = header("MCFG", "FCMVMCFG", REVISION_MCFG),
 		.ecam = LAYOUT_PCI_MMCONFIG,
+		.bus_last = (uint8_t)ports,
 	};
 
 	return put_table(sys, &mcfg, sizeof(mcfg), at, err);
@@ -532,7 +533,7 @@ int acpi_write(struct sysmem *sys, unsigned vcpu_count, const struct boot_info *
 	if (put_madt(sys, vcpu_count, &tables[1], err) != 0) {
 		return -1;
 	}
-	if (boot->has_pci && put_mcfg(sys, &tables[count++], err) != 0) {
+	if (boot->has_pci && put_mcfg(sys, boot->pci_ports, &tables[count++], err) != 0) {
 		return -1;
 	}
 	memcpy(xsdt.table, tables, sizeof(tables));

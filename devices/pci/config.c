@@ -17,6 +17,7 @@
 enum {
 	BAR_LEN = 4,
 	BAR_64 = 0x4, /* the low bits of a base address: memory anywhere in 64 bits */
+	BAR_PREFETCHABLE = 0x8,
 	BAR_FLAGS = 0xf,
 
 	STATUS_CAPABILITIES = 0x10,
@@ -40,14 +41,16 @@ void pci_config_init(struct pci_config *config, const struct pci_identity *ident
 	pci_config_allow(config, PCI_INTERRUPT_LINE, 1);
 }
 
-void pci_config_add_bar64(struct pci_config *config, unsigned index, uint64_t addr, uint64_t len)
+void pci_config_add_bar64(struct pci_config *config, unsigned index, uint64_t addr, uint64_t len,
+			  bool is_prefetchable)
 {
+	uint32_t flags = BAR_64 | (is_prefetchable ? BAR_PREFETCHABLE : 0);
 	uint64_t mask = ~(len - 1);
 	uint8_t *bar = config->bytes + PCI_BAR + (size_t)index * BAR_LEN;
 
 	assert(index + 1 < PCI_BARS && is_aligned(addr, len) && len > BAR_FLAGS);
-	store_le64(bar, addr | BAR_64);
-	config->bar_mask[index] = (uint32_t)mask | BAR_64;
+	store_le64(bar, addr | flags);
+	config->bar_mask[index] = (uint32_t)mask | flags;
 	config->bar_mask[index + 1] = (uint32_t)(mask >> 32);
 }
 
@@ -127,6 +130,14 @@ void pci_config_write(struct pci_config *config, uint64_t offset, const uint8_t 
 			probe(config, bar, load_le32(data + i));
 		}
 	}
+}
+
+void pci_config_reset(struct pci_config *config)
+{
+	for (unsigned i = 0; i < PCI_CONFIG_LEN; i++) {
+		config->bytes[i] &= (uint8_t)~config->writable[i];
+	}
+	config->probed = 0;
 }
 
 void pci_config_load_probed(struct pci_config *config, uint8_t probed)

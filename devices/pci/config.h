@@ -38,7 +38,9 @@ enum {
 	PCI_COMMAND_MEMORY = 0x2, /* the function answers at its base addresses */
 
 	/* Ids of capabilities. */
+	PCI_CAP_MSI = 0x05,
 	PCI_CAP_VENDOR = 0x09,
+	PCI_CAP_EXPRESS = 0x10,
 	PCI_CAP_MSIX = 0x11,
 };
 
@@ -65,10 +67,11 @@ struct pci_config {
 void pci_config_init(struct pci_config *config, const struct pci_identity *identity);
 
 /*
- * Base addresses `index` and the next one become a 64-bit window, not prefetchable, of `len` bytes
- * (a power of two from 16 on) at `addr`, a multiple of it.
+ * Base addresses `index` and the next one become a 64-bit window of `len` bytes (a power of two
+ * from 16 on) at `addr`, a multiple of it. Bridges have windows for prefetchable ones alone.
  */
-void pci_config_add_bar64(struct pci_config *config, unsigned index, uint64_t addr, uint64_t len);
+void pci_config_add_bar64(struct pci_config *config, unsigned index, uint64_t addr, uint64_t len,
+			  bool is_prefetchable);
 
 /*
  * Appends a capability: the `len` bytes behind its id and its link, to the end of a 32-bit word.
@@ -87,6 +90,9 @@ void pci_config_allow(struct pci_config *config, uint8_t offset, uint8_t len);
 void pci_config_read(const struct pci_config *config, uint64_t offset, uint8_t *data, uint32_t len);
 void pci_config_write(struct pci_config *config, uint64_t offset, const uint8_t *data,
 		      uint32_t len);
+
+/* What a guest has written is gone. */
+void pci_config_reset(struct pci_config *config);
 
 /* Which base addresses read as their mask: those of `probed` that there are. */
 void pci_config_load_probed(struct pci_config *config, uint8_t probed);

@@ -14,6 +14,7 @@ enum {
 	BRIDGE_CLASS = 0x060000,
 
 	SLOT_SHIFT = 3, /* of device and function, below which is the function */
+	BUS_SHIFT = 8,
 	ECAM_SHIFT = 12,
 
 	PORT_ADDRESS = 0,
@@ -50,22 +51,45 @@ void pci_host_init(struct pci_host *host)
 	pci_config_init(&host->bridge, &identity);
 }
 
-void pci_host_set(struct pci_host *host, unsigned slot, const struct pci_function *function)
+void pci_host_set(struct pci_host *host, unsigned place, const struct pci_function *function)
 {
-	assert(slot > 0 && slot < PCI_SLOTS);
-	host->functions[slot] = function != NULL ? *function : (struct pci_function){0};
+	assert(place > 0 && place < PCI_PLACES);
+	host->functions[place] = function != NULL ? *function : (struct pci_function){0};
+}
+
+void pci_host_link(struct pci_host *host, unsigned port, bool is_up)
+{
+	assert(port < PCI_PORTS_MAX);
+	atomic_store(&host->is_linked[port], is_up);
+}
+
+uint64_t pci_host_window(unsigned place)
+{
+	return place < PCI_SLOTS
+		       ? (uint64_t)(place - 1) * PCI_WINDOW_LEN
+		       : PCI_PORT_WINDOWS + (uint64_t)(place - PCI_SLOTS) * PCI_PORT_WINDOW_LEN;
+}
+
+/* NULL: nothing is there, or nothing that can be reached. */
+static const struct pci_function *at_place(const struct pci_host *host, uint64_t place)
+{
+	if (place >= PCI_PLACES || host->functions[place].config == NULL ||
+	    (place >= PCI_SLOTS && !atomic_load(&host->is_linked[place - PCI_SLOTS]))) {
+		return NULL;
+	}
+	return &host->functions[place];
 }
 
 /* By bus, device and function in one number, as in both ways; NULL: there is none. */
 static const struct pci_function *find(const struct pci_host *host, uint64_t id)
 {
-	uint64_t slot = id >> SLOT_SHIFT;
+	uint64_t bus = id >> BUS_SHIFT;
+	uint64_t slot = id % (1u << BUS_SHIFT) >> SLOT_SHIFT;
 
-	if (slot >= PCI_SLOTS || (id & ((1u << SLOT_SHIFT) - 1)) != 0 ||
-	    host->functions[slot].config == NULL) {
+	if ((id & ((1u << SLOT_SHIFT) - 1)) != 0 || (bus > 0 && slot > 0)) {
 		return NULL;
 	}
-	return &host->functions[slot];
+	return at_place(host, bus == 0 ? slot : PCI_SLOTS + bus - 1);
 }
 
 static void read_function(const struct pci_function *function, uint64_t offset, uint8_t *data,
@@ -151,10 +175,17 @@ const struct bus_ops pci_ports_bus_ops = {.read = ports_read, .write = ports_wri
 static const struct pci_function *window_at(const struct pci_host *host, uint64_t offset,
 					    uint32_t len)
 {
-	const struct pci_function *function = &host->functions[1 + offset / PCI_WINDOW_LEN];
-	bool is_whole = offset % PCI_WINDOW_LEN <= PCI_WINDOW_LEN - len;
+	uint64_t place = 1 + offset / PCI_WINDOW_LEN;
 
-	return is_whole && function->window != NULL ? function : NULL;
+	if (offset >= PCI_PORT_WINDOWS) {
+		place = PCI_SLOTS + (offset - PCI_PORT_WINDOWS) / PCI_PORT_WINDOW_LEN;
+	} else if (place >= PCI_SLOTS) {
+		return NULL;
+	}
+	bool is_whole = (offset - pci_host_window((unsigned)place)) <= PCI_WINDOW_LEN - len;
+	const struct pci_function *function = is_whole ? at_place(host, place) : NULL;
+
+	return function != NULL && function->window != NULL ? function : NULL;
 }
 
 static void windows_read(void *device, uint64_t offset, uint8_t *data, uint32_t len)

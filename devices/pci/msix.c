@@ -102,6 +102,14 @@ void msix_write_control(struct msix *msix, uint16_t control)
 	}
 }
 
+void msix_reset(struct msix *msix)
+{
+	msix_write_control(msix, 0);
+	for (unsigned i = 0; i < msix->count; i++) {
+		msix->entries[i] = (struct msix_entry){.control = ENTRY_MASKED};
+	}
+}
+
 static bool is_word(uint64_t offset, uint32_t len)
 {
 	return (len == WORD || len == 2 * WORD) && is_aligned(offset, len);

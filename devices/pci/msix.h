@@ -61,6 +61,9 @@ void msix_read_table(const struct msix *msix, uint64_t offset, uint8_t *data, ui
 void msix_write_table(struct msix *msix, uint64_t offset, const uint8_t *data, uint32_t len);
 void msix_read_pending(const struct msix *msix, uint64_t offset, uint8_t *data, uint32_t len);
 
+/* Off, with all vectors masked, as msix_init has made it. Under the owner's lock. */
+void msix_reset(struct msix *msix);
+
 /* --- Saving and loading --- */
 
 struct msix_state {

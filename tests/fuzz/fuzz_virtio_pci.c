@@ -59,13 +59,15 @@ static void init_transport(struct copier *copier)
 {
 	const struct msi_port port = {.route = route, .send = send, .arg = copier};
 
-	virtio_pci_init(&copier->pci, &copier->dev, BASE, &port);
+	virtio_pci_init(&copier->pci, &copier->dev, &(struct virtio_pci_place){.base = BASE},
+			&port);
 	routed = 0;
 }
 
 static void plug(struct copier *copier)
 {
-	const struct pci_function function = {&virtio_pci_config_ops, &copier->pci};
+	const struct pci_function function = {.config = &virtio_pci_config_ops,
+					      .device = &copier->pci};
 
 	init_transport(copier);
 	pci_host_init(&host);

@@ -39,6 +39,7 @@ static struct vm_config *const config = &microvm.config;
 static unsigned fds;
 static bool on_pci;
 static const struct machine_state *saved_state;
+static unsigned port_count;
 
 static struct kvm_irqfd irqfds[CALLS_MAX];
 static unsigned irqfd_count;
@@ -115,7 +116,7 @@ static int attach(struct error *err)
 	cr_assert(cmdline_init(&cmdline, "quiet", err) == 0);
 	irqfd_count = 0;
 	ioeventfd_count = 0;
-	if (on_pci && devmgr_attach_pci(&at, err) < 0) {
+	if (on_pci && devmgr_attach_pci(&at, port_count, err) < 0) {
 		return -1;
 	}
 	for (size_t i = 0; resources[i] != NULL; i++) {

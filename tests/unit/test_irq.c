@@ -235,7 +235,7 @@ Test(msi, what_kvm_refuses_leaves_the_table_as_it_was)
 	set(0, 1, 1);
 	kvm_fake_fail(KVM_SET_GSI_ROUTING, 1, EINVAL);
 	set(1, 2, 2);
-	cr_expect_not_null(strstr(captured(log), "Interrupt 1 of the PCI device in slot 4"), "%s",
+	cr_expect_not_null(strstr(captured(log), "Interrupt 1 of the PCI device 00:04"), "%s",
 			   captured(log));
 	kvm_fake_fail(KVM_SET_GSI_ROUTING, 1, EINVAL);
 	set(0, 3, 3);

@@ -26,7 +26,7 @@ static void set_up(void)
 	};
 
 	pci_config_init(&config, &identity);
-	pci_config_add_bar64(&config, 0, WINDOW, WINDOW_LEN);
+	pci_config_add_bar64(&config, 0, WINDOW, WINDOW_LEN, false);
 }
 
 TestSuite(pci_config, .init = set_up);

@@ -76,7 +76,7 @@ static void make(void)
 
 	cr_assert(virtio_init(&dev, vdriver_env(&driver), &params, &err) == 0, "%s", err.msg);
 	memcpy(dev.config, "0123456789abcdef", 16);
-	virtio_pci_init(&pci, &dev, BASE, &port);
+	virtio_pci_init(&pci, &dev, &(struct virtio_pci_place){.base = BASE}, &port);
 	memset(routed, 0, sizeof(routed));
 	memset(sent, 0, sizeof(sent));
 }

@@ -175,12 +175,25 @@ static int check_forkable(const struct controller *controller, const struct star
 	return 0;
 }
 
+/* Ports need a bus. */
+static int check_ports(const struct controller *controller, const struct start_plan *plan,
+		       struct error *err)
+{
+	if (plan->machine.shape.pci_ports > 0 && plan->machine.source == NULL &&
+	    !controller->has_pci) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The machine-config has pci_hotplug_ports, and the machine no PCI "
+				 "bus: start squib with --enable-pci");
+	}
+	return 0;
+}
+
 int controller_start(struct controller *controller, const struct start_plan *plan,
 		     struct error *err)
 {
 	struct start start = {.controller = controller, .plan = plan};
 
-	if (check_forkable(controller, plan, err) < 0) {
+	if (check_forkable(controller, plan, err) < 0 || check_ports(controller, plan, err) < 0) {
 		return -1;
 	}
 	if (steps_run(start_steps, ARRAY_COUNT(start_steps), &start, err) < 0) {

@@ -291,18 +291,31 @@ static void detach(const struct devmgr *devmgr, struct virtio_slot *slot)
 	free(slot);
 }
 
-/* The place of PCI function `index`, counted from 0: in the slot behind it, since the bridge has 0.
- */
-static bool pci_place(size_t index, struct platform_dev *place)
+/* The host's place of slots[index], where the bridge has 0. */
+static unsigned host_place(size_t index)
+{
+	return (unsigned)index + 1;
+}
+
+static size_t port_of(size_t index)
+{
+	return host_place(index) - PCI_SLOTS;
+}
+
+static bool is_behind_port(size_t index)
+{
+	return host_place(index) >= PCI_SLOTS;
+}
+
+static void set_pci_place(size_t index, struct platform_dev *place)
 {
 	*place = (struct platform_dev){
 		.kind = PLATFORM_VIRTIO_PCI,
 		.bus = BUS_MMIO,
-		.base = arch_pci.window + index * VIRTIO_PCI_BAR_LEN,
+		.base = arch_pci.window + pci_host_window(host_place(index)),
 		.len = VIRTIO_PCI_BAR_LEN,
 		.gsi = PLATFORM_NO_GSI,
 	};
-	return index < PCI_SLOTS - 1;
 }
 
 /* [compat] */
@@ -319,64 +332,112 @@ static int refuse_place(const struct devmgr *devmgr, size_t count, struct error 
 					   count);
 }
 
-/* Where a device of the machine that is loaded was; ARRAY_COUNT(slots): unknown, or taken. */
+enum {
+	NO_PLACE = ARCH_PLATFORM_DEVS_MAX
+};
+
+_Static_assert((int)PCI_PLACES <= (int)ARCH_PLATFORM_DEVS_MAX, "each place has a slot");
+
+/* Where a device of the machine that is loaded was; NO_PLACE: unknown, or taken. */
 static size_t saved_place(const struct devmgr *devmgr, const struct virtio_dev *dev)
 {
 	const struct machine_state *saved = devmgr->saved;
 
 	for (uint32_t i = 0; i < saved->slot_count; i++) {
 		const struct slot_state *slot = &saved->slots[i];
-		uint64_t offset = slot->base - arch_pci.window;
-		bool is_place =
-			slot->is_pci && offset % PCI_WINDOW_LEN == 0 && offset < PCI_WINDOWS_LEN;
 
-		if (is_place && slot->virtio.type == dev->class->type &&
-		    strncmp(slot->virtio.id, dev->id, sizeof(dev->id)) == 0 &&
-		    devmgr->slots[offset / PCI_WINDOW_LEN] == NULL) {
-			return offset / PCI_WINDOW_LEN;
+		if (!slot->is_pci || slot->virtio.type != dev->class->type ||
+		    strncmp(slot->virtio.id, dev->id, sizeof(dev->id)) != 0) {
+			continue;
+		}
+		for (size_t at = 0; at < PCI_SLOTS - 1 + devmgr->port_count; at++) {
+			if (slot->base == arch_pci.window + pci_host_window(host_place(at)) &&
+			    devmgr->slots[at] == NULL) {
+				return at;
+			}
 		}
 	}
-	return ARRAY_COUNT(devmgr->slots);
+	return NO_PLACE;
 }
 
-static size_t free_place(const struct devmgr *devmgr)
+/* The first place that is free of `count` from `begin` on. */
+static size_t free_place(const struct devmgr *devmgr, size_t begin, size_t count)
 {
-	size_t i = 0;
-
-	while (i < ARRAY_COUNT(devmgr->slots) && devmgr->slots[i] != NULL) {
-		i++;
+	for (size_t i = begin; i < begin + count; i++) {
+		if (devmgr->slots[i] == NULL) {
+			return i;
+		}
 	}
-	return i;
+	return NO_PLACE;
+}
+
+/* Of the bus itself: the ports have the last slots. */
+static size_t free_slot(const struct devmgr *devmgr)
+{
+	return free_place(devmgr, 0, PCI_SLOTS - 1 - devmgr->port_count);
+}
+
+static size_t choose_pci(const struct devmgr *devmgr, const struct virtio_dev *dev)
+{
+	size_t at = devmgr->saved != NULL ? saved_place(devmgr, dev) : NO_PLACE;
+
+	return at != NO_PLACE ? at : free_slot(devmgr);
+}
+
+/*
+ * Ports take turns: for a second after a guest has turned the power of one off, Linux overlooks
+ * that a device is there, and then takes its time.
+ */
+static size_t choose_plugged(struct devmgr *devmgr)
+{
+	for (unsigned i = 0; i < devmgr->port_count; i++) {
+		unsigned port = (devmgr->next_port + i) % devmgr->port_count;
+		size_t at = PCI_SLOTS - 1 + port;
+
+		if (devmgr->slots[at] == NULL) {
+			devmgr->next_port = port + 1;
+			return at;
+		}
+	}
+	return free_slot(devmgr);
+}
+
+/* Takes a place of the bus, `index`, if it is one. */
+static int take_pci(const struct devmgr *devmgr, struct virtio_slot *slot, size_t index,
+		    struct error *err)
+{
+	if (index == NO_PLACE) {
+		return refuse_place(devmgr, PCI_SLOTS - 1 - devmgr->port_count, err);
+	}
+	set_pci_place(index, &slot->place);
+	return 0;
 }
 
 static int take_place(const struct devmgr *devmgr, struct virtio_slot *slot, size_t *index,
 		      struct error *err)
 {
-	size_t i = devmgr->has_pci && devmgr->saved != NULL ? saved_place(devmgr, slot->dev)
-							    : ARRAY_COUNT(devmgr->slots);
-
-	if (i == ARRAY_COUNT(devmgr->slots)) {
-		i = free_place(devmgr);
+	if (devmgr->has_pci) {
+		*index = choose_pci(devmgr, slot->dev);
+		return take_pci(devmgr, slot, *index, err);
 	}
-	if (i == ARRAY_COUNT(devmgr->slots) ||
-	    !(devmgr->has_pci ? pci_place(i, &slot->place) : arch_virtio_slot(i, &slot->place))) {
-		return refuse_place(devmgr, i, err);
-	}
-	*index = i;
-	return 0;
+	*index = free_place(devmgr, 0, ARCH_PLATFORM_DEVS_MAX);
+	return *index != NO_PLACE && arch_virtio_slot(*index, &slot->place)
+		       ? 0
+		       : refuse_place(devmgr, *index, err);
 }
 
-static int connect_pci(struct devmgr *devmgr, struct virtio_slot *slot, unsigned number,
+static int connect_pci(struct devmgr *devmgr, struct virtio_slot *slot, size_t index,
 		       struct error *err)
 {
+	const struct virtio_pci_place place = {slot->place.base, is_behind_port(index)};
 	unsigned vectors = virtio_pci_vectors(slot->dev);
 
-	if (msi_group_init(&slot->msi, devmgr->msi, number, vectors, err) < 0) {
+	if (msi_group_init(&slot->msi, devmgr->msi, host_place(index), vectors, err) < 0) {
 		return -1;
 	}
 	const struct msi_port port = msi_group_port(&slot->msi);
 
-	virtio_pci_init(&slot->pci, slot->dev, slot->place.base, &port);
+	virtio_pci_init(&slot->pci, slot->dev, &place, &port);
 	return listen_to_all(devmgr, slot, err);
 }
 
@@ -399,7 +460,7 @@ static int connect_mmio(const struct devmgr *devmgr, struct virtio_slot *slot, s
 static int connect_slot(struct devmgr *devmgr, struct virtio_slot *slot, size_t index,
 			struct error *err)
 {
-	return is_pci(slot) ? connect_pci(devmgr, slot, (unsigned)index + 1, err)
+	return is_pci(slot) ? connect_pci(devmgr, slot, index, err)
 			    : connect_mmio(devmgr, slot, err);
 }
 
@@ -425,30 +486,48 @@ static void apply(void *arg)
 		.window = &virtio_pci_bar_ops,
 		.device = slot != NULL ? &slot->pci : NULL,
 	};
+	struct devmgr *devmgr = change->devmgr;
 
-	pci_host_set(&change->devmgr->pci, (unsigned)change->index + 1,
-		     slot != NULL ? &function : NULL);
+	pci_host_set(&devmgr->pci, host_place(change->index), slot != NULL ? &function : NULL);
+	if (is_behind_port(change->index)) {
+		hotplug_port_set(&devmgr->ports[port_of(change->index)],
+				 slot != NULL ? &slot->pci : NULL);
+	}
 }
 
-int devmgr_attach_pci(const struct attachment *at, struct error *err)
+static int add_ports(struct devmgr *devmgr, unsigned count, struct error *err)
+{
+	while (devmgr->port_count < count) {
+		unsigned number = devmgr->port_count++;
+
+		if (hotplug_port_init(&devmgr->ports[number], number, &devmgr->pci, devmgr->msi,
+				      arch_pci.window, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int devmgr_attach_pci(const struct attachment *at, unsigned ports, struct error *err)
 {
 	struct devmgr *devmgr = at->devmgr;
 	struct vm *vm = devmgr->vm;
-	const struct bus_range ecam = {arch_pci.ecam, arch_pci.ecam_len, &pci_ecam_bus_ops,
-				       &devmgr->pci};
+	const struct bus_range ecam = {arch_pci.ecam, (ports + 1) * arch_pci.ecam_len,
+				       &pci_ecam_bus_ops, &devmgr->pci};
 	const struct bus_range windows = {arch_pci.window, PCI_WINDOWS_LEN, &pci_windows_bus_ops,
 					  &devmgr->pci};
-	const struct bus_range ports = {arch_pci.ports, PCI_PORTS_LEN, &pci_ports_bus_ops,
-					&devmgr->pci};
+	const struct bus_range io = {arch_pci.ports, PCI_PORTS_LEN, &pci_ports_bus_ops,
+				     &devmgr->pci};
 
 	devmgr->has_pci = true;
 	pci_host_init(&devmgr->pci);
 	at->boot->has_pci = true;
-	if (msi_routes_new(vm->vm_fd, &devmgr->msi, err) < 0 ||
+	at->boot->pci_ports = ports;
+	if (msi_routes_new(vm->vm_fd, &devmgr->msi, err) < 0 || add_ports(devmgr, ports, err) < 0 ||
 	    bus_attach(&vm->mmio, &ecam, err) < 0 || bus_attach(&vm->mmio, &windows, err) < 0) {
 		return -1;
 	}
-	return arch_pci.ports != 0 ? bus_attach(&vm->pio, &ports, err) : 0;
+	return arch_pci.ports != 0 ? bus_attach(&vm->pio, &io, err) : 0;
 }
 
 /* A slot that owns *dev, which is freed on failure; NULL: out of memory. */
@@ -497,7 +576,7 @@ static int apply_parked(struct change *change, struct error *err)
 		return -1;
 	}
 	log_debug(
-		"PCI slot %zu has changed: the vCPUs stood for %llu us", change->index + 1,
+		"PCI place %u has changed: the vCPUs stood for %llu us", host_place(change->index),
 		(unsigned long long)((clock_host.now_ns(CLOCK_MONOTONIC) - begin_ns) / NS_PER_US));
 	return 0;
 }
@@ -510,7 +589,8 @@ int devmgr_plug(struct devmgr *devmgr, struct virtio_dev *dev, const char *id, s
 	if (slot == NULL) {
 		return -1;
 	}
-	if (take_place(devmgr, slot, &change.index, err) < 0) {
+	change.index = choose_plugged(devmgr);
+	if (take_pci(devmgr, slot, change.index, err) < 0) {
 		detach(devmgr, slot);
 		return error_wrap(err, "PCI root error");
 	}
@@ -520,21 +600,40 @@ int devmgr_plug(struct devmgr *devmgr, struct virtio_dev *dev, const char *id, s
 		return -1;
 	}
 	list_virtio_metrics(devmgr, slot, id);
+	if (is_behind_port(change.index)) {
+		hotplug_port_announce(&devmgr->ports[port_of(change.index)], true);
+	}
 	return 0;
+}
+
+static size_t find_place(const struct devmgr *devmgr, const struct virtio_dev *dev)
+{
+	size_t i = 0;
+
+	while (devmgr->slots[i] == NULL || devmgr->slots[i]->dev != dev) {
+		i++;
+		assert(i < ARRAY_COUNT(devmgr->slots));
+	}
+	return i;
+}
+
+struct hotplug_port *devmgr_port(struct devmgr *devmgr, const struct virtio_dev *dev)
+{
+	size_t index = find_place(devmgr, dev);
+
+	return is_behind_port(index) ? &devmgr->ports[port_of(index)] : NULL;
 }
 
 int devmgr_unplug(struct devmgr *devmgr, struct virtio_dev *dev, struct error *err)
 {
-	struct change change = {.devmgr = devmgr};
-
-	while (devmgr->slots[change.index] == NULL || devmgr->slots[change.index]->dev != dev) {
-		change.index++;
-		assert(change.index < ARRAY_COUNT(devmgr->slots));
-	}
+	struct change change = {.devmgr = devmgr, .index = find_place(devmgr, dev)};
 	struct virtio_slot *slot = devmgr->slots[change.index];
 
 	if (apply_parked(&change, err) < 0) {
 		return -1;
+	}
+	if (is_behind_port(change.index)) {
+		hotplug_port_announce(&devmgr->ports[port_of(change.index)], false);
 	}
 	disconnect(devmgr, slot);
 	/* Its last interrupts and requests count as well. */
@@ -624,6 +723,9 @@ void devmgr_destroy(struct devmgr *devmgr)
 		if (devmgr->slots[i] != NULL) {
 			detach(devmgr, devmgr->slots[i]);
 		}
+	}
+	while (devmgr->port_count > 0) {
+		hotplug_port_destroy(&devmgr->ports[--devmgr->port_count]);
 	}
 	msi_routes_free(devmgr->msi);
 	metrics_remove(devmgr->vm->metrics, &devmgr->serial_source);

@@ -24,6 +24,7 @@
 #include "vmm/machine/cmdline.h"
 #include "vmm/machine/console.h"
 #include "vmm/machine/irq.h"
+#include "vmm/machine/ports.h"
 #include "vmm/machine/vm.h"
 
 /* A virtio device in its place: address, interrupt and bus range stay as long as it is there. */
@@ -65,7 +66,10 @@ struct devmgr {
 	size_t line_count;
 	bool has_pci; /* virtio devices are PCI functions */
 	struct pci_host pci;
-	struct msi_routes *msi;		   /* NULL: no PCI bus */
+	struct msi_routes *msi; /* NULL: no PCI bus */
+	unsigned port_count;	/* for hot-plug */
+	struct hotplug_port ports[PCI_PORTS_MAX];
+	unsigned next_port;		   /* to be tried first */
 	const struct machine_state *saved; /* while a machine is loaded: where its devices were */
 	struct virtio_slot *slots[ARCH_PLATFORM_DEVS_MAX]; /* by place; NULL: free */
 };
@@ -81,10 +85,10 @@ struct attachment {
 struct dev_env devmgr_env(const struct devmgr *devmgr);
 
 /*
- * Makes the PCI bus, and tells at->boot. The virtio devices that are attached afterwards are on it.
- * VMM thread, before any vCPU runs.
+ * Makes the PCI bus with `ports` hot-plug ports (PCI_PORTS_MAX at most), and tells at->boot. The
+ * virtio devices that are attached afterwards are on it. VMM thread, before any vCPU runs.
  */
-MUST_CHECK int devmgr_attach_pci(const struct attachment *at, struct error *err);
+MUST_CHECK int devmgr_attach_pci(const struct attachment *at, unsigned ports, struct error *err);
 
 /*
  * Attaches a virtio device at the first free place, and announces it on the command
@@ -103,9 +107,9 @@ MUST_CHECK int devmgr_attach(const struct attachment *at, struct virtio_dev *dev
 MUST_CHECK int devmgr_attach_platform(const struct attachment *at, struct error *err);
 
 /*
- * The same on a machine that was started, which has a PCI bus: the device is in the lowest free
- * slot, and a guest finds it when it looks at the bus again. On failure the machine is as before.
- * VMM thread.
+ * The same on a machine that was started, which has a PCI bus: the device is behind a free
+ * hot-plug port, which tells the guest, or else in the lowest free slot, where a guest finds it
+ * when it looks at the bus again. On failure the machine is as before. VMM thread.
  */
 MUST_CHECK int devmgr_plug(struct devmgr *devmgr, struct virtio_dev *dev, const char *id,
 			   struct error *err);
@@ -117,6 +121,9 @@ MUST_CHECK int devmgr_plug(struct devmgr *devmgr, struct virtio_dev *dev, const 
  * before. VMM thread.
  */
 MUST_CHECK int devmgr_unplug(struct devmgr *devmgr, struct virtio_dev *dev, struct error *err);
+
+/* The port that a device is behind; NULL: it is in a slot of the bus. VMM thread. */
+struct hotplug_port *devmgr_port(struct devmgr *devmgr, const struct virtio_dev *dev);
 
 /* virtio_quiesce and virtio_resume of all devices. */
 void devmgr_quiesce(const struct devmgr *devmgr);

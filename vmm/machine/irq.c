@@ -19,6 +19,7 @@
 #include <sys/eventfd.h>
 
 #include "arch/pci.h"
+#include "devices/pci/host.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/kvm.h"
 #include "vmm/base/log.h"
@@ -116,14 +117,22 @@ static uint32_t gsi_of(const struct msi_group *group, unsigned vector)
 	return arch_pci.msi_gsi + group->first + vector;
 }
 
-int msi_group_init(struct msi_group *group, struct msi_routes *routes, unsigned slot,
+_Static_assert((int)MSI_GROUPS == (int)PCI_PLACES - 1, "a group for each place");
+
+/* Bus, device and function of a place. */
+static uint32_t device_id(unsigned place)
+{
+	return place < PCI_SLOTS ? place << 3 : (place - PCI_SLOTS + 1) << 8;
+}
+
+int msi_group_init(struct msi_group *group, struct msi_routes *routes, unsigned place,
 		   unsigned count, struct error *err)
 {
-	assert(slot > 0 && slot <= MSI_GROUPS && count <= MSI_GROUP_VECTORS);
+	assert(place > 0 && place <= MSI_GROUPS && count <= MSI_GROUP_VECTORS);
 	*group = (struct msi_group){
 		.routes = routes,
-		.first = (slot - 1) * MSI_GROUP_VECTORS,
-		.device_id = slot << 3, /* bus 0, its first function */
+		.first = (place - 1) * MSI_GROUP_VECTORS,
+		.device_id = device_id(place),
 	};
 	for (; group->count < count; group->count++) {
 		struct gsi_line line;
@@ -152,8 +161,8 @@ void msi_group_unbind(const struct msi_group *group)
 
 		if (kvm_irqfd_remove(group->routes->vm_fd, group->eventfds[i], gsi_of(group, i),
 				     &err) < 0) {
-			log_warn("An interrupt of the PCI device in slot %u stays bound: %s",
-				 group->device_id >> 3, err.msg);
+			log_warn("An interrupt of the PCI device %02x:%02x stays bound: %s",
+				 group->device_id >> 8, group->device_id >> 3 & 31, err.msg);
 		}
 	}
 }
@@ -214,10 +223,10 @@ static void route(void *arg, unsigned vector, uint64_t address, uint32_t data)
 
 	pthread_mutex_unlock(&routes->lock);
 	if (result < 0) {
-		log_guest_warn("Interrupt %u of the PCI device in slot %u can't be message %#x to "
+		log_guest_warn("Interrupt %u of the PCI device %02x:%02x can't be message %#x to "
 			       "%#llx: %s",
-			       vector, group->device_id >> 3, data, (unsigned long long)address,
-			       err.msg);
+			       vector, group->device_id >> 8, group->device_id >> 3 & 31, data,
+			       (unsigned long long)address, err.msg);
 	}
 }
 

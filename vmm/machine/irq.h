@@ -29,7 +29,7 @@ struct irq_line gsi_irq_line(struct gsi_line *line);
 /* --- Messages --- */
 
 enum {
-	MSI_GROUPS = 31,	/* one for each place of a PCI function */
+	MSI_GROUPS = 47, /* one for each place of a PCI function: PCI_PLACES but the bridge */
 	MSI_GROUP_VECTORS = 33, /* of a group at most: its GSIs are its own, used or not */
 };
 
@@ -53,10 +53,10 @@ MUST_CHECK int msi_routes_new(int vm_fd, struct msi_routes **routes, struct erro
 void msi_routes_free(struct msi_routes *routes); /* NULL is fine */
 
 /*
- * Makes `count` vectors of the function in `slot` (1 to 31), bound to GSIs that have no message
- * yet. `routes` outlives the group. VMM thread.
+ * Makes `count` vectors of the function in `place` (1 to MSI_GROUPS, as of struct pci_host), bound
+ * to GSIs that have no message yet. `routes` outlives the group. VMM thread.
  */
-MUST_CHECK int msi_group_init(struct msi_group *group, struct msi_routes *routes, unsigned slot,
+MUST_CHECK int msi_group_init(struct msi_group *group, struct msi_routes *routes, unsigned place,
 			      unsigned count, struct error *err);
 void msi_group_destroy(struct msi_group *group); /* a zeroed one is fine */
 

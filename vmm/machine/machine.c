@@ -149,9 +149,11 @@ static int load_kernel(void *arg, struct error *err)
 /* --- Console and devices --- */
 
 /* What virtio devices are on. A guest that is not to look for PCI does not [compat]. */
-static int attach_bus(const struct attachment *at, bool has_pci, struct error *err)
+static int attach_bus(const struct attachment *at, const struct arch_machine *shape,
+		      struct error *err)
 {
-	return has_pci ? devmgr_attach_pci(at, err) : cmdline_add(at->cmdline, "pci=off", err);
+	return shape->has_pci ? devmgr_attach_pci(at, shape->pci_ports, err)
+			      : cmdline_add(at->cmdline, "pci=off", err);
 }
 
 static int attach_devices(void *arg, struct error *err)
@@ -172,9 +174,8 @@ static int attach_devices(void *arg, struct error *err)
 	};
 	if (console_init(&machine->console, plan->loop, &plan->console, err) < 0 ||
 	    cmdline_init(cmdline, boot_args != NULL ? boot_args : arch_cmdline_default, err) < 0 ||
-	    attach_bus(&at, plan->shape.has_pci, err) < 0 ||
-	    plan->attach(plan->arg, &at, err) < 0 || devmgr_attach_platform(&at, err) < 0 ||
-	    cmdline_finish(cmdline, err) < 0) {
+	    attach_bus(&at, &plan->shape, err) < 0 || plan->attach(plan->arg, &at, err) < 0 ||
+	    devmgr_attach_platform(&at, err) < 0 || cmdline_finish(cmdline, err) < 0) {
 		return -1;
 	}
 	machine->devmgr.saved = NULL;

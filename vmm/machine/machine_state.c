@@ -31,6 +31,10 @@ static const struct codec_section slot_section = {
 static const struct codec_section console_section = {
 	.tag = CODEC_TAG('C', 'O', 'N', 'S'), .version = 1, .is_optional = true, .name = "console"};
 
+/* Absent where there are none: what knows no ports reads such a machine as well. */
+static const struct codec_section ports_section = {
+	.tag = CODEC_TAG('P', 'O', 'R', 'T'), .version = 1, .is_optional = true, .name = "ports"};
+
 /* Allocates `count` zeroed items for what is loaded; saving and dumping have theirs. */
 static bool make_room(struct codec *codec, void **items, uint32_t count, size_t size)
 {
@@ -149,6 +153,21 @@ static void code_console(struct codec *codec, struct machine_state *state)
 	codec_section_end(codec);
 }
 
+static void code_ports(struct codec *codec, struct machine_state *state)
+{
+	if ((codec->mode != CODEC_LOAD && state->port_count == 0) ||
+	    !codec_section_begin(codec, &ports_section)) {
+		return;
+	}
+	codec_count(codec, "count", &state->port_count, PCI_PORTS_MAX);
+	for (uint32_t i = 0; i < state->port_count; i++) {
+		codec_begin_item(codec, "port", i);
+		pci_port_state_codec(codec, &state->ports[i]);
+		codec_end(codec);
+	}
+	codec_section_end(codec);
+}
+
 void machine_state_codec(struct codec *codec, struct machine_state *state, virtio_class_fn find)
 {
 	code_config(codec, state);
@@ -156,6 +175,7 @@ void machine_state_codec(struct codec *codec, struct machine_state *state, virti
 	code_vcpus(codec, state);
 	code_devices(codec, state, find);
 	code_console(codec, state);
+	code_ports(codec, state);
 }
 
 void machine_state_destroy(struct machine_state *state)
@@ -212,6 +232,14 @@ static int save_slots(const struct devmgr *devmgr, struct machine_state *state, 
 	return 0;
 }
 
+static void save_ports(const struct devmgr *devmgr, struct machine_state *state)
+{
+	state->port_count = devmgr->port_count;
+	for (unsigned i = 0; i < devmgr->port_count; i++) {
+		hotplug_port_save(&devmgr->ports[i], &state->ports[i]);
+	}
+}
+
 static void save_fixed(const struct devmgr *devmgr, struct machine_state *state)
 {
 	state->has_pci = devmgr->has_pci;
@@ -252,6 +280,7 @@ int machine_save(const struct machine *machine, const char *config, struct machi
 		state->regions[i] = (struct gmem_range){slot.base, slot.len};
 	}
 	save_fixed(&machine->devmgr, state);
+	save_ports(&machine->devmgr, state);
 	console_save(&machine->console, &state->console);
 	return save_slots(&machine->devmgr, state, err) < 0 ? -1
 							    : save_vcpus(&machine->vm, state, err);
@@ -348,6 +377,25 @@ static int load_slots(const struct devmgr *devmgr, const struct machine_state *s
 				   state->slot_count, next);
 }
 
+/* Behind the devices, whose links they are. */
+static int load_ports(struct devmgr *devmgr, const struct machine_state *state, struct error *err)
+{
+	if (state->port_count != devmgr->port_count) {
+		return error_set(err, ERR_CORRUPT,
+				 "Section ports: there are %u, and %u in the saved configuration",
+				 state->port_count, devmgr->port_count);
+	}
+	for (unsigned i = 0; i < devmgr->port_count; i++) {
+		struct hotplug_port *port = &devmgr->ports[i];
+
+		if (port->device != NULL) {
+			hotplug_port_announce(port, true);
+		}
+		hotplug_port_load(port, &state->ports[i]);
+	}
+	return 0;
+}
+
 static int load_fixed(const struct devmgr *devmgr, const struct machine_state *state,
 		      struct error *err)
 {
@@ -401,5 +449,7 @@ int machine_load(struct machine *machine, const struct machine_state *state,
 		return -1;
 	}
 	console_load(&machine->console, &state->console);
-	return load_slots(&machine->devmgr, state, err);
+	return load_slots(&machine->devmgr, state, err) < 0
+		       ? -1
+		       : load_ports(&machine->devmgr, state, err);
 }

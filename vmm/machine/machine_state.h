@@ -14,6 +14,8 @@
 #include "devices/legacy/i8042.h"
 #include "devices/legacy/rtc_pl031.h"
 #include "devices/legacy/serial.h"
+#include "devices/pci/host.h"
+#include "devices/pci/port.h"
 #include "devices/platform/vmclock.h"
 #include "devices/platform/vmgenid.h"
 #include "devices/virtio/core/mmio.h"
@@ -66,6 +68,8 @@ struct machine_state {
 	bool has_pci; /* and all virtio devices are on it */
 	uint32_t slot_count;
 	struct slot_state *slots;
+	uint32_t port_count; /* for hot-plug */
+	struct pci_port_state ports[PCI_PORTS_MAX];
 	struct token_bucket_state console; /* its rate limit; zero: none, or an older file */
 };
 

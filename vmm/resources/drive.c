@@ -9,6 +9,7 @@
 #include "vmm/base/fd.h"
 #include "vmm/resources/rate_limiter.h"
 #include "vmm/resources/resource.h"
+#include "vmm/resources/unplug.h"
 
 /* --- Bodies --- */
 
@@ -252,8 +253,17 @@ static int unplug(struct microvm *microvm, struct request *request, struct error
 				"Cannot unplug root device", err) < 0) {
 		return -1;
 	}
-	if (devmgr_unplug(&microvm->controller.machine.devmgr, blk_virtio(drive->blk), err) < 0) {
-		return error_wrap(err, "PCI manager error");
+	return unplug_begin(microvm, request, blk_virtio(drive->blk), err);
+}
+
+static int unplugged(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct vm_config *config = &microvm->config;
+	size_t at = find(config, request->id);
+	struct drive *drive = &config->drives[at];
+
+	if (unplug_end(microvm, request, blk_virtio(drive->blk), err) < 0) {
+		return -1;
 	}
 	drive_destroy(drive);
 	config->drive_count--;
@@ -459,7 +469,12 @@ const struct resource drive_resource = {
 					.check = resource_check_id,
 					.run = patch,
 					PATCHES(drive)},
-			[HTTP_DELETE] = {.states = AFTER_START, .run = unplug},
+			[HTTP_DELETE] = {.states = AFTER_START,
+					 .body = BODY_MAYBE,
+					 .schema = &unplug_schema,
+					 .run = unplug,
+					 .finish = unplug_wait,
+					 .commit = unplugged},
 		},
 	.key = "drives",
 	.file_prefix = "Block device error",

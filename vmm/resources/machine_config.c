@@ -39,6 +39,7 @@ enum field {
 	FIELD_TRACK_DIRTY_PAGES,
 	FIELD_HUGE_PAGES,
 	FIELD_FORKABLE,
+	FIELD_PCI_HOTPLUG_PORTS,
 	FIELD_COUNT
 };
 
@@ -56,6 +57,8 @@ static const struct schema_field fields[FIELD_COUNT] = {
 						  SCHEMA_DEFAULTED, huge_pages_names),
 	[FIELD_FORKABLE] =
 		SCHEMA_FIELD_AS("forkable", struct body, machine.forkable, SCHEMA_DEFAULTED),
+	[FIELD_PCI_HOTPLUG_PORTS] = SCHEMA_FIELD_AS("pci_hotplug_ports", struct body,
+						    machine.pci_hotplug_ports, SCHEMA_DEFAULTED),
 };
 
 static const struct schema schema = SCHEMA("MachineConfig", struct body, fields);
@@ -128,9 +131,12 @@ static json_t *show(const struct vm_config *config)
 	if (config->static_template == NULL && config->cpu_template == NULL) {
 		shown &= ~(UINT64_C(1) << FIELD_CPU_TEMPLATE);
 	}
-	/* Nor a field that Firecracker lacks. */
+	/* Nor fields that Firecracker lacks. */
 	if (!config->machine.forkable) {
 		shown &= ~(UINT64_C(1) << FIELD_FORKABLE);
+	}
+	if (config->machine.pci_hotplug_ports == 0) {
+		shown &= ~(UINT64_C(1) << FIELD_PCI_HOTPLUG_PORTS);
 	}
 	return schema_encode(&schema, &body, shown);
 }
@@ -183,6 +189,11 @@ static int store(struct vm_config *config, const struct machine_config *machine,
 				 "The memory size (MiB) is smaller than the previously set balloon "
 				 "device target size.");
 	}
+	if (machine->pci_hotplug_ports > PCI_PORTS_MAX) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "pci_hotplug_ports is %u, more than the limit of %d",
+				 machine->pci_hotplug_ports, PCI_PORTS_MAX);
+	}
 	config->machine = *machine;
 	set_template(config, request);
 	return 0;
@@ -220,6 +231,9 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 	}
 	if (present & 1u << FIELD_FORKABLE) {
 		machine.forkable = asked->forkable;
+	}
+	if (present & 1u << FIELD_PCI_HOTPLUG_PORTS) {
+		machine.pci_hotplug_ports = asked->pci_hotplug_ports;
 	}
 	return store(&microvm->config, &machine, request, err);
 }

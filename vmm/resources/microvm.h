@@ -34,6 +34,7 @@ struct machine_config {
 	bool track_dirty_pages;
 	enum huge_pages huge_pages;
 	bool forkable;
+	uint8_t pci_hotplug_ports;
 };
 
 /* Strings are heap blocks; NULL where not given. Files are opened when they are put [compat]. */
@@ -138,8 +139,7 @@ MUST_CHECK int metadata_attach(const struct microvm *microvm, const struct net_i
 			       struct error *err);
 void metadata_detach(struct microvm *microvm, const char *iface_id);
 
-/* Sets the defaults: 1 vCPU, 128 MiB, no boot source, no devices. The controller, metadata_max and
- * api_socket are the caller's. */
+/* Sets the defaults: 1 vCPU, 128 MiB, no devices. The rest above vm_config is the caller's. */
 void microvm_init(struct microvm *microvm);
 
 /* How a machine of this configuration starts. It refers to the configuration, and does not own. */

@@ -7,6 +7,7 @@
 #include "vmm/base/fd.h"
 #include "vmm/resources/rate_limiter.h"
 #include "vmm/resources/resource.h"
+#include "vmm/resources/unplug.h"
 
 /* --- Bodies --- */
 
@@ -261,9 +262,17 @@ static int unplug(struct microvm *microvm, struct request *request, struct error
 				err) < 0) {
 		return -1;
 	}
-	if (devmgr_unplug(&microvm->controller.machine.devmgr, net_virtio(interface->net), err) <
-	    0) {
-		return error_wrap(err, "PCI manager error");
+	return unplug_begin(microvm, request, net_virtio(interface->net), err);
+}
+
+static int unplugged(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct vm_config *config = &microvm->config;
+	size_t at = find(config, request->id);
+	struct net_interface *interface = &config->nets[at];
+
+	if (unplug_end(microvm, request, net_virtio(interface->net), err) < 0) {
+		return -1;
 	}
 	metadata_detach(microvm, interface->config.iface_id);
 	interface_destroy(interface);
@@ -438,7 +447,12 @@ const struct resource net_resource = {
 					.check = check_id,
 					.run = patch,
 					PATCHES(network)},
-			[HTTP_DELETE] = {.states = AFTER_START, .run = unplug},
+			[HTTP_DELETE] = {.states = AFTER_START,
+					 .body = BODY_MAYBE,
+					 .schema = &unplug_schema,
+					 .run = unplug,
+					 .finish = unplug_wait,
+					 .commit = unplugged},
 		},
 	.key = "network-interfaces",
 	.file_prefix = "Network device error",

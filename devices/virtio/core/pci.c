@@ -185,15 +185,17 @@ static void reset(void *arg)
 	}
 }
 
-void virtio_pci_init(struct virtio_pci *pci, struct virtio_dev *dev, uint64_t base,
-		     const struct msi_port *port)
+void virtio_pci_init(struct virtio_pci *pci, struct virtio_dev *dev,
+		     const struct virtio_pci_place *place, const struct msi_port *port)
 {
 	const struct pci_identity identity = identity_of(dev->class->type);
 
-	*pci = (struct virtio_pci){.dev = dev, .base = base, .lock = PTHREAD_MUTEX_INITIALIZER};
+	*pci = (struct virtio_pci){
+		.dev = dev, .base = place->base, .lock = PTHREAD_MUTEX_INITIALIZER};
 	reset(pci);
 	pci_config_init(&pci->config, &identity);
-	pci_config_add_bar64(&pci->config, 0, base, VIRTIO_PCI_BAR_LEN);
+	pci_config_add_bar64(&pci->config, 0, place->base, VIRTIO_PCI_BAR_LEN,
+			     place->is_behind_bridge);
 	msix_init(&pci->msix, virtio_pci_vectors(dev), port);
 	add_capabilities(pci);
 	dev->transport =
@@ -537,6 +539,16 @@ static void config_write(void *device, uint64_t offset, const uint8_t *data, uin
 	if (place.len > 0) {
 		write_window(pci, place.offset, data, place.len);
 	}
+}
+
+void virtio_pci_reset(struct virtio_pci *pci)
+{
+	virtio_reset(pci->dev);
+	pthread_mutex_lock(&pci->lock);
+	pci_config_reset(&pci->config);
+	settle(pci);
+	msix_reset(&pci->msix);
+	pthread_mutex_unlock(&pci->lock);
 }
 
 const struct bus_ops virtio_pci_config_ops = {.read = config_read, .write = config_write};

@@ -47,13 +47,22 @@ struct virtio_pci {
 /* How many vectors the device has: one per queue, and one for its configuration. */
 unsigned virtio_pci_vectors(const struct virtio_dev *dev);
 
+/* Where a function's window is, and whether a bridge forwards it: such are prefetchable. */
+struct virtio_pci_place {
+	uint64_t base;
+	bool is_behind_bridge;
+};
+
 /*
- * Becomes the transport of *dev, with its window at `base`, before a driver can reach it. Both stay
- * where they are until virtio_pci_destroy, which accepts a zeroed one.
+ * Becomes the transport of *dev, before a driver can reach it. Both stay where they are until
+ * virtio_pci_destroy, which accepts a zeroed one.
  */
-void virtio_pci_init(struct virtio_pci *pci, struct virtio_dev *dev, uint64_t base,
-		     const struct msi_port *port);
+void virtio_pci_init(struct virtio_pci *pci, struct virtio_dev *dev,
+		     const struct virtio_pci_place *place, const struct msi_port *port);
 void virtio_pci_destroy(struct virtio_pci *pci);
+
+/* The function loses its power: it and its device are as they were made. Waits as virtio_reset. */
+void virtio_pci_reset(struct virtio_pci *pci);
 
 /*
  * The function's configuration space, and the window of base address 0 [virtio-1.2 §4.1]. The

@@ -91,7 +91,7 @@ MUST_CHECK int virtio_init(struct virtio_dev *dev, const struct dev_env *env,
 
 /*
  * Resets the device as its driver would, which may be gone: on return nothing of it is in flight.
- * Waits for the host. VMM thread.
+ * Waits for the host. Any thread.
  */
 void virtio_reset(struct virtio_dev *dev);
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DELETE of a device of the PCI bus, for the resources that have one. Behind a hot-plug port the
+ * guest is asked first, and may take its time: `run` presses the button, `finish` waits on the
+ * thread that asks, and `commit` takes the device out or tells that the guest has kept it.
+ */
+#ifndef VMM_RESOURCES_UNPLUG_H
+#define VMM_RESOURCES_UNPLUG_H
+
+#include "devices/virtio/core/virtio.h"
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+#include "vmm/base/schema.h"
+#include "vmm/resources/microvm.h"
+#include "vmm/resources/request.h"
+
+/* The body, which there need not be. */
+extern const struct schema unplug_schema;
+
+/* The end of `run`, whose checks have passed. VMM thread. */
+MUST_CHECK int unplug_begin(struct microvm *microvm, struct request *request,
+			    const struct virtio_dev *dev, struct error *err);
+
+/* The method's `finish`. */
+MUST_CHECK int unplug_wait(struct request *request, struct error *err);
+
+/* In `commit`: the device is freed, unless the guest has kept it. VMM thread. */
+MUST_CHECK int unplug_end(struct microvm *microvm, const struct request *request,
+			  struct virtio_dev *dev, struct error *err);
+
+/* The machine ends: nobody waits any more. Any thread. */
+void unplug_wake(struct microvm *microvm);
+
+#endif
