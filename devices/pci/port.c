@@ -251,6 +251,9 @@ unsigned pci_port_insert(struct pci_port *port)
 
 unsigned pci_port_remove(struct pci_port *port)
 {
+	if (!is_present(port)) {
+		return 0;
+	}
 	set_present(port, false);
 	return settle(port);
 }

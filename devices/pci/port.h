@@ -44,7 +44,8 @@ void pci_port_init(struct pci_port *port, const struct pci_port_place *place);
 void pci_port_read(const struct pci_port *port, uint64_t offset, uint8_t *data, uint32_t len);
 unsigned pci_port_write(struct pci_port *port, uint64_t offset, const uint8_t *data, uint32_t len);
 
-/* A device is put into the slot, which tells the guest; or taken out, whatever the guest does. */
+/* A device is put into the slot, which tells the guest; or taken out, whatever the guest does. One
+ * that is out stays out. */
 unsigned pci_port_insert(struct pci_port *port);
 unsigned pci_port_remove(struct pci_port *port);
 

@@ -83,7 +83,7 @@ static bool make_disk(struct squib *squib)
 		       : squib_fail(squib, "no disk can be made");
 }
 
-static bool start(struct squib *squib)
+static bool start(struct squib *squib, unsigned ports)
 {
 	static const char *const flags[] = {"--enable-pci", NULL};
 	char kernel[PATH_LEN];
@@ -93,7 +93,9 @@ static bool start(struct squib *squib)
 	       squib_put(squib, "/boot-source",
 			 "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
 			 kernel) &&
-	       squib_put(squib, "/machine-config", "{\"vcpu_count\": 2, \"mem_size_mib\": 64}") &&
+	       squib_put(squib, "/machine-config",
+			 "{\"vcpu_count\": 2, \"mem_size_mib\": 64, \"pci_hotplug_ports\": %u}",
+			 ports) &&
 	       squib_api_start(squib, 204) && squib_expect(squib, "plug: ready", NULL);
 }
 
@@ -129,9 +131,9 @@ static bool run_cycles(struct squib *squib, unsigned count)
 	return true;
 }
 
-bool plug_cycles_test(struct squib *squib)
+static bool run(struct squib *squib, unsigned ports)
 {
-	if (!start(squib) || !plug(squib, "first", "Sync") ||
+	if (!start(squib, ports) || !plug(squib, "first", "Sync") ||
 	    !squib_expect(squib, "plug: used", NULL) || !run_cycles(squib, WARM_UP)) {
 		return false;
 	}
@@ -151,4 +153,14 @@ bool plug_cycles_test(struct squib *squib)
 				  after.mappings, before.mappings, after.rss_kib, before.rss_kib);
 	}
 	return !squib_says(squib, "WRONG:") || squib_fail(squib, "the guest found something wrong");
+}
+
+bool plug_cycles_test(struct squib *squib)
+{
+	return run(squib, 0);
+}
+
+bool plug_ports_test(struct squib *squib)
+{
+	return run(squib, 2);
 }

@@ -271,6 +271,8 @@ static const struct live_test live_tests[] = {
 	{"a machine starts in a storm of signals", KVM_PAYLOAD, signal_storm_test, 120},
 	{"drives come and go 2,000 times while a guest uses them, and leave nothing", KVM_PAYLOAD,
 	 plug_cycles_test, 400},
+	{"drives come and go behind hot-plug ports whose guest plays with their power", KVM_PAYLOAD,
+	 plug_ports_test, 400},
 	{"2 MiB pages: a small pool is told and mended, Linux runs, all is given back", KVM_LINUX,
 	 huge_pages_test, 400},
 };

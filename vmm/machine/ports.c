@@ -53,6 +53,9 @@ static void config_write(void *device, uint64_t offset, const uint8_t *data, uin
 	pthread_mutex_lock(&port->lock);
 	bool has_lost = apply(port, pci_port_write(&port->regs, offset, data, len));
 
+	if (has_lost && port->is_asked) {
+		(void)apply(port, pci_port_remove(&port->regs));
+	}
 	pthread_mutex_unlock(&port->lock);
 	if (has_lost && port->device != NULL) {
 		virtio_pci_reset(port->device);
@@ -109,6 +112,7 @@ void hotplug_port_set(struct hotplug_port *port, struct virtio_pci *device)
 void hotplug_port_announce(struct hotplug_port *port, bool is_there)
 {
 	pthread_mutex_lock(&port->lock);
+	port->is_asked = false;
 	(void)apply(port, is_there ? pci_port_insert(&port->regs) : pci_port_remove(&port->regs));
 	pthread_mutex_unlock(&port->lock);
 }
@@ -120,8 +124,19 @@ void hotplug_port_ask_back(struct hotplug_port *port)
 	/* What an earlier loss of power has left. */
 	(void)!eventfd_read(port->released, &old);
 	pthread_mutex_lock(&port->lock);
+	port->is_asked = true;
 	(void)apply(port, pci_port_press(&port->regs));
 	pthread_mutex_unlock(&port->lock);
+}
+
+bool hotplug_port_take_back(struct hotplug_port *port)
+{
+	pthread_mutex_lock(&port->lock);
+	bool is_given = !pci_port_is_linked(&port->regs);
+
+	port->is_asked = false;
+	pthread_mutex_unlock(&port->lock);
+	return is_given;
 }
 
 bool hotplug_port_is_in_use(struct hotplug_port *port)

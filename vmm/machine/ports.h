@@ -24,6 +24,7 @@ struct hotplug_port {
 	struct virtio_pci *device; /* the function behind it; NULL: none */
 	/* under the lock, which no device is waited for with */
 	pthread_mutex_t lock;
+	bool is_asked; /* for the device: power that goes off gives it back */
 	struct pci_port regs;
 };
 
@@ -43,10 +44,15 @@ void hotplug_port_set(struct hotplug_port *port, struct virtio_pci *device);
 void hotplug_port_announce(struct hotplug_port *port, bool is_there);
 
 /*
- * Asks the guest to give the device back: `released` is readable when it has. The guest may take as
- * long as it likes, and need not answer. VMM thread.
+ * Asks the guest to give the device back: `released` is readable when it has, by turning the power
+ * off, and then there is no way back. The guest may take as long as it likes, and need not answer.
+ * VMM thread.
  */
 void hotplug_port_ask_back(struct hotplug_port *port);
+
+/* Whether the guest has given it back, or never had it; else it is not asked any more. Any thread.
+ */
+bool hotplug_port_take_back(struct hotplug_port *port);
 
 /* Whether the guest uses the device: it has given the slot power. Any thread. */
 bool hotplug_port_is_in_use(struct hotplug_port *port);

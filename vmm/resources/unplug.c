@@ -69,7 +69,7 @@ int unplug_end(struct microvm *microvm, const struct request *request, struct vi
 	struct devmgr *devmgr = &microvm->controller.machine.devmgr;
 	struct hotplug_port *port = devmgr_port(devmgr, dev);
 
-	if (port != NULL && !is_forced(request) && hotplug_port_is_in_use(port)) {
+	if (port != NULL && !is_forced(request) && !hotplug_port_take_back(port)) {
 		return error_set(err, ERR_BAD_STATE,
 				 "The guest has not given %s back within %d s, and has it as "
 				 "before: try again, or unplug with `\"force\": true`",

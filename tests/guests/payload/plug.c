@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Property: a guest whose two vCPUs use and spoil the functions of a PCI bus all the time bears
- * that they come and go, and the monitor bears the guest. Where nothing is, all reads are ones.
- * Output: "plug: ready", then "plug: used" once a device has answered a request, or "WRONG: ...";
- * it never ends.
+ * Property: a guest whose two vCPUs use and spoil the functions of a PCI bus all the time, and
+ * those behind hot-plug ports, whose power it turns on and off, bears that they come and go, and
+ * the monitor bears the guest. Where nothing is, all reads are ones. Output: "plug: ready", then
+ * "plug: used" once a device has answered a request, or "WRONG: ..."; it never ends.
  */
 #include "tests/guests/payload/virtio.h"
 
 enum {
 	SLOTS = 3, /* that the test plugs into */
+	PORTS = 2,
+	PLACES = SLOTS + PORTS,
+	PORT_SLOT = 31, /* of the first port, downwards */
+	PORT_MSI = 0x40,
+	PORT_SLOT_CONTROL = 0x68,
+	PORT_SLOT_STATUS = 0x6a,
+	PORT_ENABLED = 0x1021,
+	PORT_POWER_OFF = 0x400,
+	BUS_LEN = 0x100000, /* of ECAM */
+	PORT_WINDOW_LEN = 0x100000,
+	PORT_WINDOWS = 0x1000000, /* behind those of all slots */
 	COMMAND = 4,
 	COMMAND_MEMORY = 6, /* and bus master */
 	ISR = 0x2000,
@@ -43,17 +54,54 @@ static volatile struct {
 	uint8_t status;
 } request;
 
+/* Slots, and what is behind ports if there are any. */
+static volatile unsigned places = SLOTS;
+
 /* Where slot 1's window is: the others follow. 0: not known yet. */
 static volatile uint64_t windows_base;
 
-static uint64_t space_of(unsigned slot)
+/* Places are slots from 1 on, then what is behind each port. */
+static uint64_t space_of(unsigned place)
 {
-	return pci_ecam + (uint64_t)slot * PCI_SLOT_LEN;
+	return place <= SLOTS ? pci_ecam + (uint64_t)place * PCI_SLOT_LEN
+			      : pci_ecam + (uint64_t)(place - SLOTS) * BUS_LEN;
 }
 
-static uint64_t window_of(unsigned slot)
+static uint64_t window_of(unsigned place)
 {
-	return windows_base + (uint64_t)(slot - 1) * PCI_WINDOW_LEN;
+	return place <= SLOTS ? windows_base + (uint64_t)(place - 1) * PCI_WINDOW_LEN
+			      : windows_base + PORT_WINDOWS +
+					(uint64_t)(place - SLOTS - 1) * PORT_WINDOW_LEN;
+}
+
+static uint64_t port_space(unsigned port)
+{
+	return pci_ecam + (uint64_t)(PORT_SLOT - port) * PCI_SLOT_LEN;
+}
+
+/* Power on, as if a driver had seen what has come. */
+static void start_ports(void)
+{
+	for (unsigned port = 0; port < PORTS; port++) {
+		uint64_t space = port_space(port);
+
+		memory_write(space + PORT_MSI + 4, 4, UINT64_C(0xfee00000));
+		memory_write(space + PORT_MSI + 2, 2, 1);
+		memory_write(space + PORT_SLOT_STATUS, 2, 0xffff);
+		memory_write(space + PORT_SLOT_CONTROL, 2, PORT_ENABLED);
+	}
+}
+
+/* Whatever the button says. */
+static void spoil_port(unsigned port)
+{
+	uint64_t space = port_space(port);
+
+	memory_write(space + PORT_SLOT_CONTROL, 2,
+		     (random_next() & 1) != 0 ? PORT_ENABLED : PORT_ENABLED | PORT_POWER_OFF);
+	memory_write(space + PORT_SLOT_STATUS, 2, random_next());
+	memory_write(space + PORT_MSI, 4, random_next());
+	memory_write(space + 0x3e, 2, random_next());
 }
 
 /* 0: there is none, or the function has gone meanwhile. */
@@ -163,7 +211,7 @@ static void look_at_nothing(unsigned slot)
 void guest_secondary(void)
 {
 	for (;;) {
-		unsigned slot = 1 + (unsigned)(random_next() % SLOTS);
+		unsigned slot = 1 + (unsigned)(random_next() % places);
 		uint64_t window = window_of(slot);
 
 		if (windows_base == 0) {
@@ -177,6 +225,9 @@ void guest_secondary(void)
 		if (random_next() % 64 == 0) {
 			memory_write(window + STATUS, 1, 0);
 		}
+		if (places == PLACES && random_next() % 64 == 0) {
+			spoil_port((unsigned)(random_next() % PORTS));
+		}
 	}
 }
 
@@ -184,10 +235,16 @@ void guest_main(void)
 {
 	bool is_used = false;
 
+	if (memory_read(port_space(0), 4) != UINT32_MAX) {
+		places = PLACES;
+	}
 	(void)cpus_start();
 	print("plug: ready\n");
 	for (;;) {
-		for (unsigned slot = 1; slot <= SLOTS; slot++) {
+		if (places == PLACES) {
+			start_ports();
+		}
+		for (unsigned slot = 1; slot <= places; slot++) {
 			uint64_t space = space_of(slot);
 			uint64_t id = memory_read(space, 4);
 
@@ -200,7 +257,7 @@ void guest_main(void)
 			if (windows_base == 0) {
 				windows_base = (memory_read(space + 0x14, 4) << 32 |
 						(memory_read(space + 0x10, 4) & ~15u)) -
-					       (uint64_t)(slot - 1) * PCI_WINDOW_LEN;
+					       window_of(slot);
 			}
 			if (use(slot) && !is_used) {
 				is_used = true;
