@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of vmm/resources/unplug.c and vmm/machine/ports.c: a guest that is asked, and what it does.
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "arch/pci.h"
+#include "tests/fake/kvm_fake.h"
+#include "tests/lib/capture.h"
+#include "tests/unit/api_bed.h"
+#include "vmm/base/bytes.h"
+#include "vmm/resources/resource.h"
+#include "vmm/resources/unplug.h"
+
+enum {
+	SLOT_CONTROL = 0x68,
+	SLOT_STATUS = 0x6a,
+	WITHOUT_POWER = 0x1421,
+	WITH_POWER = 0x1021,
+	BUTTON = 1,
+	PRESENT = 0x40,
+};
+
+#define DRIVE "{\"drive_id\":\"a\",\"is_root_device\":false,\"path_on_host\":\"disk\"}"
+#define PAUSED                                                                                     \
+	API_FAULT("The guest is paused and can't give a back: resume it, or unplug with "          \
+		  "`\\\"force\\\": true`")
+
+static char folder[] = "/tmp/squib-unplug-XXXXXX";
+
+static struct devmgr *devmgr(void)
+{
+	return &api_bed.microvm.controller.machine.devmgr;
+}
+
+static const struct bus *bus(void)
+{
+	return &api_bed.microvm.controller.machine.vm.mmio;
+}
+
+/* The port is in slot 31, its bus is bus 1. */
+static uint64_t port_space(unsigned reg)
+{
+	return arch_pci.ecam + (31u << 15) + reg;
+}
+
+static uint16_t get(unsigned reg)
+{
+	uint8_t data[2];
+
+	cr_assert(bus_read(bus(), port_space(reg), data, sizeof(data)));
+	return load_le16(data);
+}
+
+static void set(unsigned reg, uint16_t value)
+{
+	uint8_t data[2];
+
+	store_le16(data, value);
+	cr_assert(bus_write(bus(), port_space(reg), data, sizeof(data)));
+}
+
+/* What is behind the port says who it is, or nothing. */
+static uint32_t behind(void)
+{
+	uint8_t data[4];
+
+	cr_assert(bus_read(bus(), arch_pci.ecam + (1u << 20), data, sizeof(data)));
+	return load_le32(data);
+}
+
+static void set_up(void)
+{
+	cr_assert_not_null(mkdtemp(folder));
+	cr_assert_eq(chdir(folder), 0);
+	int fd = open("disk", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	cr_assert(fd >= 0 && ftruncate(fd, 4096) == 0);
+	close(fd);
+	api_bed_init();
+	api_bed.microvm.controller.has_pci = true;
+	api_bed_expect("PATCH /machine-config", "{\"pci_hotplug_ports\":1}", NULL);
+	api_bed_start();
+	api_bed_expect("PUT /drives/a", DRIVE, NULL);
+}
+
+static void tear_down(void)
+{
+	api_bed_destroy();
+	unlink("disk");
+	rmdir(folder);
+}
+
+TestSuite(unplug, .init = set_up, .fini = tear_down, .timeout = 60);
+
+Test(unplug, the_guest_reaches_the_device_while_the_slot_has_power)
+{
+	cr_expect_eq(get(SLOT_STATUS) & PRESENT, PRESENT);
+	cr_expect_eq(behind(), UINT32_MAX);
+	set(SLOT_CONTROL, WITH_POWER);
+	cr_expect_eq(behind(), 0x10421af4);
+	uint8_t command = 2;
+
+	cr_assert(bus_write(bus(), arch_pci.ecam + (1u << 20) + 4, &command, 1));
+	set(SLOT_CONTROL, WITHOUT_POWER);
+	cr_expect_eq(behind(), UINT32_MAX);
+	set(SLOT_CONTROL, WITH_POWER);
+	uint8_t read = 0xff;
+
+	cr_assert(bus_read(bus(), arch_pci.ecam + (1u << 20) + 4, &read, 1));
+	cr_expect_eq(read, 0, "it was reset");
+}
+
+static void *give_back(void *arg)
+{
+	atomic_bool *is_asked = arg;
+
+	while ((get(SLOT_STATUS) & BUTTON) == 0) {
+		usleep(1000);
+	}
+	atomic_store(is_asked, true);
+	set(SLOT_CONTROL, WITHOUT_POWER);
+	set(SLOT_CONTROL, WITH_POWER); /* which has nothing to power any more */
+	return NULL;
+}
+
+Test(unplug, the_guest_is_asked_and_gives_the_device_back)
+{
+	atomic_bool is_asked = false;
+	pthread_t guest;
+
+	set(SLOT_CONTROL, WITH_POWER);
+	set(SLOT_STATUS, 0xffff);
+	cr_assert_eq(pthread_create(&guest, NULL, give_back, &is_asked), 0);
+	api_bed_expect("DELETE /drives/a", NULL, NULL);
+	pthread_join(guest, NULL);
+	cr_expect(is_asked);
+	cr_expect(behind() == UINT32_MAX && (get(SLOT_STATUS) & PRESENT) == 0);
+	api_bed_expect("DELETE /drives/a", NULL, API_FAULT("Device not found"));
+	api_bed_expect("PUT /drives/a", DRIVE, NULL);
+	cr_expect_eq(behind(), 0x10421af4, "the power is on");
+}
+
+/* The steps of a DELETE, without the wait between them. */
+static int ask(struct request *request, struct error *err)
+{
+	*request = (struct request){
+		.resource = &drive_resource,
+		.method = &drive_resource.methods[HTTP_DELETE],
+		.id = "a",
+	};
+	cr_assert_eq(request_read(request, NULL, err), 0);
+	return request_run(&api_bed.microvm, request, err);
+}
+
+Test(unplug, a_guest_that_keeps_the_device_has_it_as_before)
+{
+	struct error err = {0};
+	struct request request;
+
+	set(SLOT_CONTROL, WITH_POWER);
+	set(SLOT_STATUS, 0xffff);
+	cr_assert_eq(ask(&request, &err), 0, "%s", err.msg);
+	cr_expect_eq(get(SLOT_STATUS), PRESENT | BUTTON);
+	request.is_committing = true;
+	cr_expect_eq(request_run(&api_bed.microvm, &request, &err), -1);
+	cr_expect_str_eq(err.msg, "The guest has not given a back within 30 s, and has it as "
+				  "before: try again, or unplug with `\"force\": true`");
+	request_destroy(&request);
+	cr_expect_eq(behind(), 0x10421af4);
+	/* It thinks better of it, too late: the device stays plugged in. */
+	set(SLOT_CONTROL, WITHOUT_POWER);
+	set(SLOT_CONTROL, WITH_POWER);
+	cr_expect_eq(behind(), 0x10421af4);
+	cr_expect_eq(api_bed.microvm.config.drive_count, 1);
+}
+
+Test(unplug, a_guest_that_is_forced_or_has_no_power_on_is_not_asked)
+{
+	set(SLOT_CONTROL, WITH_POWER);
+	set(SLOT_STATUS, 0xffff);
+	api_bed_expect("DELETE /drives/a", "{\"force\":true}", NULL);
+	cr_expect_eq(get(SLOT_STATUS) & (BUTTON | PRESENT), 0);
+	set(SLOT_CONTROL, WITHOUT_POWER);
+	api_bed_expect("PUT /drives/a", DRIVE, NULL);
+	set(SLOT_STATUS, 0xffff);
+	api_bed_expect("DELETE /drives/a", NULL, NULL);
+	cr_expect_eq(get(SLOT_STATUS) & (BUTTON | PRESENT), 0);
+}
+
+Test(unplug, a_paused_guest_can_not_be_asked)
+{
+	set(SLOT_CONTROL, WITH_POWER);
+	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
+	api_bed_expect("DELETE /drives/a", NULL, PAUSED);
+	api_bed_expect("DELETE /drives/a", "{\"force\":true}", NULL);
+	api_bed_expect("PATCH /vm", "{\"state\":\"Resumed\"}", NULL);
+}
+
+static void *end_machine(void *arg)
+{
+	(void)arg;
+	while ((get(SLOT_STATUS) & BUTTON) == 0) {
+		usleep(1000);
+	}
+	unplug_wake(&api_bed.microvm);
+	return NULL;
+}
+
+/* A guest that never answers does not hold up the process's end. */
+Test(unplug, nobody_waits_for_the_guest_of_a_machine_that_ends, .timeout = 20)
+{
+	pthread_t end;
+
+	set(SLOT_CONTROL, WITH_POWER);
+	set(SLOT_STATUS, 0xffff);
+	cr_assert_eq(pthread_create(&end, NULL, end_machine, NULL), 0);
+	struct http_response response = api_bed_request("DELETE /drives/a", NULL);
+
+	cr_expect_eq(response.status, 400);
+	free(response.body);
+	pthread_join(end, NULL);
+	cr_expect_eq(devmgr()->port_count, 1);
+}
