@@ -63,6 +63,12 @@ void pci_host_link(struct pci_host *host, unsigned port, bool is_up)
 	atomic_store(&host->is_linked[port], is_up);
 }
 
+struct pci_address pci_host_address(unsigned place)
+{
+	return place < PCI_SLOTS ? (struct pci_address){.slot = place}
+				 : (struct pci_address){.bus = place - PCI_SLOTS + 1};
+}
+
 uint64_t pci_host_window(unsigned place)
 {
 	return place < PCI_SLOTS

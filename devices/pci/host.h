@@ -56,6 +56,12 @@ void pci_host_set(struct pci_host *host, unsigned place, const struct pci_functi
 /* Whether the place behind a port, counted from 0, is reached. Any thread. */
 void pci_host_link(struct pci_host *host, unsigned port, bool is_up);
 
+/* Where a place is for the guest: the first function of a slot. */
+struct pci_address {
+	unsigned bus, slot;
+};
+struct pci_address pci_host_address(unsigned place);
+
 /* Where the window of a place from 1 on begins, among all windows. */
 uint64_t pci_host_window(unsigned place);
 

@@ -4,7 +4,7 @@
 # shellcheck shell=bash disable=SC2207 # words have no spaces
 
 _squibctl_paths='/ /version /vm /vm/config /machine-config /boot-source /serial /logger /metrics /actions
-	/fork /snapshot /snapshot/create /snapshot/load /snapshot/working-set /memory /memory/dirty /memory/mappings'
+	/devices /fork /snapshot /snapshot/create /snapshot/load /snapshot/working-set /memory /memory/dirty /memory/mappings'
 
 _squibctl() {
 	local word=$2 before=$3 help seen i

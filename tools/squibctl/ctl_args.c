@@ -69,6 +69,18 @@ static const struct ctl_command commands[] = {
 	 .output = CTL_PRINT_CHILDREN,
 	 .method = "PUT",
 	 .path = "/fork"},
+	{.name = "plug",
+	 .operands = "",
+	 .help = "Plug what --drive and --net name into the running microVM",
+	 .output = CTL_PRINT_PLUGGED,
+	 .path = "/devices"},
+	{.name = "unplug",
+	 .operands = "ID",
+	 .help = "Unplug a drive or interface, once the guest has let it go",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .output = CTL_PRINT_PLUGGED,
+	 .path = "/devices"},
 	{.name = "metadata",
 	 .operands = "get|set|edit [JSON]",
 	 .help = "Show, set or edit what the guest's metadata service tells",
@@ -136,10 +148,13 @@ static const struct ctl_option options[] = {
 	{0, "resume", NULL, "With load: let it run at once", "load", CTL_SWITCH, MEMBER(resume)},
 	{0, "paused", NULL, "With load, fork: leave it paused (load's default)", "load fork",
 	 CTL_SWITCH, MEMBER(paused)},
-	{0, "drive", "ID=PATH", "With load, fork: another file for a drive", "load fork", CTL_WORDS,
-	 MEMBER(drives)},
-	{0, "net", "ID=DEV", "With load, fork: another TAP for an interface", "load fork",
-	 CTL_WORDS, MEMBER(nets)},
+	{0, "drive", "ID=PATH", "With load, fork: another file for a drive; with plug: a new one",
+	 "load fork plug", CTL_WORDS, MEMBER(drives)},
+	{0, "net", "ID=DEV", "With load, fork: another TAP for an interface; with plug: a new one",
+	 "load fork plug", CTL_WORDS, MEMBER(nets)},
+	{0, "read-only", NULL, "With plug: the drives can't be written", "plug", CTL_SWITCH,
+	 MEMBER(read_only)},
+	{0, "force", NULL, "With unplug: don't ask the guest", "unplug", CTL_SWITCH, MEMBER(force)},
 	{0, "vsock", "PATH", "With load, fork: another socket for the vsock device", "load fork",
 	 CTL_TEXT, MEMBER(vsock)},
 	{'n', "count", "N", "With fork: how many children (default: 1)", "fork", CTL_TEXT,
@@ -177,6 +192,8 @@ static const struct {
 	const char *hint;
 } hints[] = {
 	{"not supported before starting", "start the microVM first: squibctl start"},
+	{"PCI is not enabled",
+	 "only a squib that was started with --enable-pci takes devices later"},
 	{"not supported after starting",
 	 "this is set before the start only: configure a new squib process"},
 	{"without kernel configuration",
@@ -372,6 +389,17 @@ static int check_fork(const struct ctl_args *args, struct error *err)
 		       : check_overrides("net", "ID=DEV", &args->nets, err);
 }
 
+static int check_plug(const struct ctl_args *args, struct error *err)
+{
+	if (args->operands[0] == NULL && args->drives.count + args->nets.count == 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Say what to plug in: --drive ID=PATH, --net ID=DEV");
+	}
+	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
+		       ? -1
+		       : check_overrides("net", "ID=DEV", &args->nets, err);
+}
+
 static int check_metadata(const struct ctl_args *args, struct error *err)
 {
 	const char *what = args->operands[0];
@@ -411,6 +439,9 @@ static int check(const struct ctl_args *args, unsigned count, unsigned given, st
 	}
 	if (command->output == CTL_PRINT_METADATA) {
 		return check_metadata(args, err);
+	}
+	if (command->output == CTL_PRINT_PLUGGED) {
+		return check_plug(args, err);
 	}
 	if (command->output == CTL_PRINT_STEPS) {
 		return strcmp(command->name, "load") == 0 ? check_load(args, err)

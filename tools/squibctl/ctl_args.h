@@ -26,7 +26,8 @@ enum ctl_output {
 	CTL_PRINT_DONE,	    /* its `done` text */
 	CTL_PRINT_STEPS,    /* it has several requests: ctl_snapshot.c */
 	CTL_PRINT_CHILDREN, /* it has several requests: ctl_fork.c */
-	CTL_PRINT_METADATA  /* the same: ctl_metadata.c */
+	CTL_PRINT_METADATA, /* the same: ctl_metadata.c */
+	CTL_PRINT_PLUGGED   /* the same: ctl_plug.c */
 };
 
 struct ctl_command {
@@ -54,7 +55,7 @@ struct ctl_option {
 	const char *name;  /* without dashes */
 	const char *value; /* NULL: none */
 	const char *help;
-	const char *command; /* which it goes with, or two with a space between; NULL: all */
+	const char *command; /* which it goes with, or several with spaces between; NULL: all */
 	enum ctl_kind kind;
 	size_t offset; /* in struct ctl_args */
 };
@@ -86,7 +87,10 @@ struct ctl_args {
 	const char *image;
 	bool ends_with_parent;
 	bool copy; /* makes the files of `drives` */
-	/* load, and some of it fork */
+	/* plug and unplug */
+	bool read_only;
+	bool force;
+	/* load, and some of it fork and plug */
 	bool resume;
 	bool paused;
 	bool track_dirty;

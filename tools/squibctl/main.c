@@ -12,6 +12,7 @@
 #include "tools/squibctl/ctl_fork.h"
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_metadata.h"
+#include "tools/squibctl/ctl_plug.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_snapshot.h"
 #include "vmm/base/fd.h"
@@ -76,6 +77,7 @@ static enum ctl_exit show(int fd, const struct ctl_args *args, const struct ctl_
 	case CTL_PRINT_STEPS:
 	case CTL_PRINT_CHILDREN:
 	case CTL_PRINT_METADATA:
+	case CTL_PRINT_PLUGGED:
 		break;
 	case CTL_PRINT_BODY:
 		if (reply->body != NULL) {
@@ -110,6 +112,9 @@ static enum ctl_exit run(const struct ctl_args *args)
 	}
 	if (command->output == CTL_PRINT_METADATA) {
 		return ctl_metadata_run(fd, args);
+	}
+	if (command->output == CTL_PRINT_PLUGGED) {
+		return ctl_plug_run(fd, args);
 	}
 	enum ctl_exit code = ctl_request(fd, command->method, path, body, &reply);
 

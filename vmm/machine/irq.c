@@ -119,10 +119,12 @@ static uint32_t gsi_of(const struct msi_group *group, unsigned vector)
 
 _Static_assert((int)MSI_GROUPS == (int)PCI_PLACES - 1, "a group for each place");
 
-/* Bus, device and function of a place. */
+/* Bus, device and function of a place in one number. */
 static uint32_t device_id(unsigned place)
 {
-	return place < PCI_SLOTS ? place << 3 : (place - PCI_SLOTS + 1) << 8;
+	struct pci_address at = pci_host_address(place);
+
+	return at.bus << 8 | at.slot << 3;
 }
 
 int msi_group_init(struct msi_group *group, struct msi_routes *routes, unsigned place,

@@ -25,6 +25,7 @@
 	/* The others. */                                                                          \
 	ROW(actions)                                                                               \
 	ROW(balloon_statistics)                                                                    \
+	ROW(devices)                                                                               \
 	ROW(fork)                                                                                  \
 	ROW(fork_image)                                                                            \
 	ROW(hinting_start)                                                                         \

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * squibctl plug and unplug.
+ *
+ * Theory of operation. A device is plugged in by its resource's PUT, and used once a driver of the
+ * guest says so, which GET /devices shows. Where that takes long, the guest has to look at its bus.
+ * An id to unplug is looked up there too, for its kind.
+ */
+#include "tools/squibctl/ctl_plug.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/squibctl/ctl_request.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+
+enum {
+	PATIENCE_S = 10,
+	LOOK_US = 50000,
+	PATH_LEN = 256,
+};
+
+/* How a kind of device is put. */
+struct kind {
+	const char *type; /* in GET /devices */
+	const char *list, *id_key, *host_key;
+};
+
+static const struct kind kinds[] = {
+	{"block", "drives", "drive_id", "path_on_host"},
+	{"net", "network-interfaces", "iface_id", "host_dev_name"},
+};
+
+static uint64_t now_ns(void)
+{
+	return clock_host.now_ns(CLOCK_MONOTONIC);
+}
+
+/* The machine's devices; NULL: *code says why not. */
+static json_t *get_devices(int fd, enum ctl_exit *code)
+{
+	struct ctl_reply reply = {0};
+	json_t *list = NULL;
+
+	*code = ctl_request(fd, "GET", "/devices", NULL, &reply);
+	if (*code == CTL_EXIT_OK) {
+		json_t *answer = json_loads(reply.body != NULL ? reply.body : "", 0, NULL);
+
+		list = json_incref(json_object_get(answer, "devices"));
+		json_decref(answer);
+		if (list == NULL) {
+			*code = ctl_fail(CTL_EXIT_NO_CONNECTION,
+					 "The answers on the socket are not squib's; is this its "
+					 "API socket?",
+					 NULL);
+		}
+	}
+	free(reply.body);
+	return list;
+}
+
+static const char *text_of(const json_t *device, const char *key)
+{
+	const char *text = json_string_value(json_object_get(device, key));
+
+	return text != NULL ? text : "";
+}
+
+/* Borrowed; NULL: there is none. */
+static json_t *find(json_t *list, const char *type, const char *id)
+{
+	size_t i;
+	json_t *device;
+
+	json_array_foreach(list, i, device)
+	{
+		if (strcmp(text_of(device, "id"), id) == 0 &&
+		    strcmp(text_of(device, "type"), type) == 0) {
+			return device;
+		}
+	}
+	return NULL;
+}
+
+/* Waits until the guest uses the device, and says what it has come to. */
+static enum ctl_exit wait_for_guest(int fd, const struct kind *kind, const char *id)
+{
+	uint64_t begin = now_ns();
+	bool is_in_use = false;
+	bool is_late = false;
+
+	while (!is_in_use && !is_late) {
+		enum ctl_exit code;
+		json_t *list = get_devices(fd, &code);
+		json_t *device = find(list, kind->type, id);
+
+		if (list == NULL) {
+			return code;
+		}
+		if (device == NULL) {
+			printf("%s: configured, and there when the microVM starts\n", id);
+			json_decref(list);
+			return CTL_EXIT_OK;
+		}
+		is_in_use = json_is_true(json_object_get(device, "is_in_use"));
+		is_late = now_ns() - begin > PATIENCE_S * NS_PER_S;
+		if (is_in_use || is_late) {
+			printf("%s: plugged in at %s, %s\n", id, text_of(device, "address"),
+			       is_in_use ? "and the guest uses it"
+					 : "and the guest has not looked: in it, echo 1 "
+					   ">/sys/bus/pci/rescan");
+		} else {
+			usleep(LOOK_US);
+		}
+		json_decref(list);
+	}
+	return CTL_EXIT_OK;
+}
+
+static enum ctl_exit plug_one(int fd, const struct ctl_args *args, const struct kind *kind,
+			      const char *word)
+{
+	const char *host = strchr(word, '=') + 1;
+	AUTO_FREE char *id = strndup(word, (size_t)(host - 1 - word));
+	char path[PATH_LEN];
+	struct ctl_reply reply = {0};
+	json_t *json = json_pack("{s:s, s:s}", kind->id_key, id, kind->host_key, host);
+
+	if (kind == &kinds[0]) {
+		json_object_set_new(json, "is_root_device", json_false());
+		json_object_set_new(json, "is_read_only", json_boolean(args->read_only));
+	}
+	AUTO_FREE char *body = json_dumps(json, JSON_COMPACT);
+
+	json_decref(json);
+	if (body == NULL) {
+		return ctl_fail(CTL_EXIT_USAGE, "A name on the command line is no UTF-8", NULL);
+	}
+	(void)!snprintf(path, sizeof(path), "/%s/%s", kind->list, id);
+	enum ctl_exit code = ctl_request(fd, "PUT", path, body, &reply);
+
+	free(reply.body);
+	return code == CTL_EXIT_OK ? wait_for_guest(fd, kind, id) : code;
+}
+
+static enum ctl_exit plug(int fd, const struct ctl_args *args)
+{
+	const struct ctl_words *words[] = {&args->drives, &args->nets};
+	enum ctl_exit code = CTL_EXIT_OK;
+
+	for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+		for (unsigned j = 0; j < words[i]->count && code == CTL_EXIT_OK; j++) {
+			code = plug_one(fd, args, &kinds[i], words[i]->items[j]);
+		}
+	}
+	return code;
+}
+
+/* The kind of the device with this id; NULL: *code says what is wrong, which was told. */
+static const struct kind *find_kind(int fd, const char *id, enum ctl_exit *code)
+{
+	json_t *list = get_devices(fd, code);
+	const struct kind *found = NULL;
+	unsigned count = 0;
+
+	if (list == NULL) {
+		return NULL;
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+		if (find(list, kinds[i].type, id) != NULL) {
+			found = &kinds[i];
+			count++;
+		}
+	}
+	json_decref(list);
+	if (count == 1) {
+		return found;
+	}
+	*code = ctl_fail(CTL_EXIT_REFUSED,
+			 count == 0 ? "There is no drive or interface with this id"
+				    : "There are a drive and an interface with this id",
+			 count == 0 ? "squibctl get /devices lists them"
+				    : "name which: squibctl delete /drives/ID");
+	return NULL;
+}
+
+static enum ctl_exit unplug(int fd, const struct ctl_args *args)
+{
+	const char *id = args->operands[0];
+	struct ctl_reply reply = {0};
+	char path[PATH_LEN];
+	enum ctl_exit code;
+	const struct kind *kind = find_kind(fd, id, &code);
+
+	if (kind == NULL) {
+		return code;
+	}
+	(void)!snprintf(path, sizeof(path), "/%s/%s", kind->list, id);
+	code = ctl_request(fd, "DELETE", path, args->force ? "{\"force\":true}" : NULL, &reply);
+	free(reply.body);
+	if (code == CTL_EXIT_OK) {
+		printf("%s: unplugged\n", id);
+	}
+	return code;
+}
+
+enum ctl_exit ctl_plug_run(int fd, const struct ctl_args *args)
+{
+	return strcmp(args->command->name, "plug") == 0 ? plug(fd, args) : unplug(fd, args);
+}
