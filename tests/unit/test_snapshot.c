@@ -64,6 +64,19 @@ static void expect_refusal(const char *line, const char *body, const char *text)
 }
 
 /* A machine with devices, paused. */
+/* Of machines with PCI, whose ports have a drive that was plugged in. */
+static bool has_ports;
+
+static void plug(const char *path, const char *id)
+{
+	char body[128];
+
+	(void)snprintf(body, sizeof(body),
+		       "{\"drive_id\":\"%s\",\"is_root_device\":false,\"path_on_host\":\"disk\"}",
+		       id);
+	api_bed_expect(path, body, NULL);
+}
+
 static void make_machine(void)
 {
 	api_bed_put_kernel();
@@ -75,12 +88,18 @@ static void make_machine(void)
 		       NULL);
 	api_bed_expect("PUT /entropy", "{}", NULL);
 	api_bed_expect("PUT /balloon", "{\"amount_mib\":16,\"deflate_on_oom\":true}", NULL);
+	if (has_ports) {
+		api_bed_expect("PATCH /machine-config", "{\"pci_hotplug_ports\":2}", NULL);
+	}
 	api_bed_expect("PUT /actions", "{\"action_type\":\"InstanceStart\"}", NULL);
 	*arch_fake_number(0) = 10;
 	*arch_fake_number(1) = 11;
 	*arch_fake_number(32) = 12;
 	cr_assert(gmem_write(api_bed.microvm.controller.machine.mem, GPA(0x5000), "memory", 6) ==
 		  0);
+	if (has_ports) {
+		plug("PUT /drives/e", "e");
+	}
 	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
 }
 
@@ -344,6 +363,50 @@ Test(snapshot, bytes_of_the_state_may_be_any_to_a_machine_with_pci)
 {
 	api_bed.microvm.controller.has_pci = true;
 	spoil_machine(23);
+}
+
+Test(snapshot, bytes_of_the_state_may_be_any_to_a_machine_with_ports)
+{
+	api_bed.microvm.controller.has_pci = true;
+	has_ports = true;
+	spoil_machine(41);
+}
+
+/* Not the order in which they are configured, but where the guest knows them. */
+Test(snapshot, plugged_devices_are_where_they_were)
+{
+	const struct devmgr *devmgr = &api_bed.microvm.controller.machine.devmgr;
+
+	api_bed.microvm.controller.has_pci = true;
+	has_ports = true;
+	make_machine();
+	plug("PUT /drives/f", "f");
+	plug("PUT /drives/g", "g");
+	/* The balloon has slot 1, d slot 2, entropy slot 3; e and f are behind ports. */
+	api_bed_expect("DELETE /drives/d", NULL, NULL);
+	api_bed_expect("DELETE /drives/e", NULL, NULL);
+	AUTO_FREE char *devices = ask("GET /devices", NULL, 200);
+
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	renew();
+	api_bed_expect("PUT /snapshot/load", load, NULL);
+	expect_loaded();
+	AUTO_FREE char *loaded = ask("GET /devices", NULL, 200);
+
+	cr_expect_str_eq(loaded, devices);
+	cr_expect_not_null(strstr(devices, "\"f\",\"type\":\"block\",\"address\":\"0000:02:00.0"),
+			   "%s", devices);
+	cr_expect_null(devmgr->slots[1]);
+	cr_expect_eq(devmgr->port_count, 2);
+	/* What comes now takes what is free. */
+	plug("PUT /drives/h", "h");
+	plug("PUT /drives/i", "i");
+	AUTO_FREE char *later = ask("GET /devices", NULL, 200);
+
+	cr_expect_not_null(strstr(later, "\"h\",\"type\":\"block\",\"address\":\"0000:01:00.0"),
+			   "%s", later);
+	cr_expect_not_null(strstr(later, "\"i\",\"type\":\"block\",\"address\":\"0000:00:02.0"),
+			   "%s", later);
 }
 
 /* The flag of the process that loads does not matter: the guest knows where its devices are. */
