@@ -10,6 +10,8 @@
 #include "vmm/base/error.h"
 #include "vmm/base/evloop.h"
 
+struct fork_birth; /* fork.h */
+
 enum {
 	FORK_IMAGES_MAX = 8
 };

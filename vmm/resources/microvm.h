@@ -96,7 +96,7 @@ enum {
 
 struct vm_config {
 	struct machine_config machine;
-	const struct cpu_template *cpu_template; /* heap, one block; NULL: none */
+	const struct cpu_template *cpu_template; /* heap; NULL: none */
 	const char *static_template; /* its name, a constant, in its place; NULL: none */
 	struct boot_source_config boot_source;
 	struct serial_config_body serial;
@@ -114,8 +114,6 @@ struct vm_config {
 	struct metadata metadata;
 };
 
-struct fork_birth;
-
 /* All on the VMM thread. */
 struct microvm {
 	struct controller controller;
@@ -132,8 +130,8 @@ struct microvm {
 };
 
 /*
- * Gives an interface, whose device is made and not attached, the metadata service if it is one of
- * those that the configuration names. One that goes is not named any more.
+ * Gives an interface, whose device is not attached yet, the metadata service if it is among those
+ * that the configuration names. One that goes is not named any more.
  */
 MUST_CHECK int metadata_attach(const struct microvm *microvm, const struct net_interface *interface,
 			       struct error *err);
