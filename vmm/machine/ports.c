@@ -53,12 +53,17 @@ static void config_write(void *device, uint64_t offset, const uint8_t *data, uin
 	pthread_mutex_lock(&port->lock);
 	bool has_lost = apply(port, pci_port_write(&port->regs, offset, data, len));
 
-	if (has_lost && port->is_asked) {
+	/* The reset may take long: a question that comes meanwhile is not answered by it. */
+	bool is_given = has_lost && port->is_asked;
+
+	if (is_given) {
 		(void)apply(port, pci_port_remove(&port->regs));
 	}
 	pthread_mutex_unlock(&port->lock);
 	if (has_lost && port->device != NULL) {
 		virtio_pci_reset(port->device);
+	}
+	if (is_given) {
 		(void)!eventfd_write(port->released, 1);
 	}
 }
@@ -117,16 +122,20 @@ void hotplug_port_announce(struct hotplug_port *port, bool is_there)
 	pthread_mutex_unlock(&port->lock);
 }
 
-void hotplug_port_ask_back(struct hotplug_port *port)
+bool hotplug_port_ask_back(struct hotplug_port *port)
 {
 	eventfd_t old;
 
-	/* What an earlier loss of power has left. */
+	/* What unplug_wake, or an answer that came too late, has left. */
 	(void)!eventfd_read(port->released, &old);
 	pthread_mutex_lock(&port->lock);
 	port->is_asked = true;
-	(void)apply(port, pci_port_press(&port->regs));
+	bool is_in_use = pci_port_is_linked(&port->regs);
+
+	/* One without power is gone at once: power that comes now comes too late. */
+	(void)apply(port, is_in_use ? pci_port_press(&port->regs) : pci_port_remove(&port->regs));
 	pthread_mutex_unlock(&port->lock);
+	return is_in_use;
 }
 
 bool hotplug_port_take_back(struct hotplug_port *port)

@@ -46,9 +46,9 @@ void hotplug_port_announce(struct hotplug_port *port, bool is_there);
 /*
  * Asks the guest to give the device back: `released` is readable when it has, by turning the power
  * off, and then there is no way back. The guest may take as long as it likes, and need not answer.
- * VMM thread.
+ * False: it is not asked, as the slot has no power, and from now on never gets any. VMM thread.
  */
-void hotplug_port_ask_back(struct hotplug_port *port);
+bool hotplug_port_ask_back(struct hotplug_port *port);
 
 /* Whether the guest has given it back, or never had it; else it is not asked any more. Any thread.
  */

@@ -34,16 +34,18 @@ int unplug_begin(struct microvm *microvm, struct request *request, const struct 
 {
 	struct hotplug_port *port = devmgr_port(&microvm->controller.machine.devmgr, dev);
 
-	if (port == NULL || is_forced(request) || !hotplug_port_is_in_use(port)) {
+	if (port == NULL || is_forced(request)) {
 		return 0;
 	}
-	if (microvm->controller.state == VM_PAUSED) {
+	if (microvm->controller.state == VM_PAUSED && hotplug_port_is_in_use(port)) {
 		return error_set(err, ERR_BAD_STATE,
 				 "The guest is paused and can't give %s back: resume it, or unplug "
 				 "with `\"force\": true`",
 				 dev->id);
 	}
-	hotplug_port_ask_back(port);
+	if (!hotplug_port_ask_back(port)) {
+		return 0;
+	}
 	request->stored = json_integer(port->released);
 	return request->stored != NULL
 		       ? 0
