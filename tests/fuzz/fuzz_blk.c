@@ -2,9 +2,10 @@
 /*
  * Fuzzes the block device from its queues on: an input is a program of what a hostile driver writes
  * and of what happens to the device meanwhile. The file must keep its size, and its contents too
- * where the drive is read-only; the event loop must come to rest, and nothing may be left in
- * flight.
+ * where the drive is read-only, and the base of an overlay; the event loop must come to rest, and
+ * nothing may be left in flight.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "devices/virtio/blk/blk.h"
+#include "devices/virtio/blk/blk_overlay.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
@@ -29,7 +31,8 @@ enum setting {
 	SET_READ_ONLY = 2,
 	SET_TWO_QUEUES = 4,
 	SET_WRITEBACK = 8,
-	SET_LIMITED = 16
+	SET_LIMITED = 16,
+	SET_OVERLAY = 32
 };
 
 enum action {
@@ -58,6 +61,8 @@ struct drive {
 	struct vdriver driver;
 	struct blk_config config;
 	struct blk_file files[2];
+	bool is_overlay;
+	struct blk_file bases[2]; /* of overlays */
 	struct blk *blk;
 };
 
@@ -76,13 +81,31 @@ static struct blk_file make_file(bool is_in_memory)
 	return file;
 }
 
-static void check_file(const struct drive *drive, const struct blk_file *file)
+/* An overlay of that, and the base becomes the one of the check: nothing is written to it. */
+static struct blk_file make_overlay(struct blk_file *base, bool is_read_only)
+{
+	struct blk_file file = {.fd = -1};
+	struct overlay_head head = {.cluster_shift = OVERLAY_CLUSTER_SHIFT_MIN};
+	struct error err = {0};
+	char base_path[32], path[32];
+	int fd = memfd_create("overlay", MFD_CLOEXEC);
+
+	(void)snprintf(base_path, sizeof(base_path), "/proc/self/fd/%d", base->fd);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	require(overlay_format(fd, base->fd, FILE_LEN, &head, &err) == 0);
+	require(blk_file_open_overlay(path, base_path, is_read_only, &file, &err) == 0);
+	file.is_in_memory = base->is_in_memory;
+	close(fd);
+	return file;
+}
+
+static void check_file(const struct blk_file *file, bool is_read_only)
 {
 	uint8_t data[FILE_LEN];
 	struct stat st;
 
 	require(fstat(file->fd, &st) == 0 && st.st_size == FILE_LEN);
-	if (!drive->config.is_read_only) {
+	if (!is_read_only) {
 		return;
 	}
 	require(pread(file->fd, data, sizeof(data), 0) == FILE_LEN);
@@ -113,6 +136,11 @@ static void build(struct drive *drive, unsigned settings)
 	};
 	drive->files[0] = make_file(true);
 	drive->files[1] = make_file(false);
+	drive->is_overlay = (settings & SET_OVERLAY) != 0;
+	for (unsigned i = 0; i < 2 && drive->is_overlay; i++) {
+		drive->bases[i] = drive->files[i];
+		drive->files[i] = make_overlay(&drive->bases[i], drive->config.is_read_only);
+	}
 	require(blk_new(vdriver_env(&drive->driver), &drive->config, &drive->files[0], &drive->blk,
 			&err) == 0);
 	require(vdriver_start(&drive->driver, blk_virtio(drive->blk), UINT64_MAX));
@@ -124,7 +152,13 @@ static void destroy(struct drive *drive)
 	vdriver_run(&drive->driver);
 	blk_free(drive->blk);
 	for (unsigned i = 0; i < 2; i++) {
-		check_file(drive, &drive->files[i]);
+		if (drive->is_overlay) {
+			require(drive->files[i].overlay->copy_count == 0);
+			check_file(&drive->bases[i], true);
+			blk_file_close(&drive->bases[i]);
+		} else {
+			check_file(&drive->files[i], drive->config.is_read_only);
+		}
 		blk_file_close(&drive->files[i]);
 	}
 	vdriver_destroy(&drive->driver);

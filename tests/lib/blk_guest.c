@@ -3,6 +3,7 @@
 #include "tests/lib/blk_guest.h"
 
 #include <linux/virtio_blk.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -30,6 +31,20 @@ void blk_guest_init(struct blk_guest *guest, enum blk_io_engine engine)
 		.is_in_memory = true,
 	};
 	if (ftruncate(guest->file.fd, BLK_GUEST_SECTORS * 512) < 0) {
+		abort();
+	}
+}
+
+void blk_guest_overlay(struct blk_guest *guest, int base_fd, int own_fd)
+{
+	char base[32], own[32];
+	struct error err = {0};
+
+	(void)snprintf(base, sizeof(base), "/proc/self/fd/%d", base_fd);
+	(void)snprintf(own, sizeof(own), "/proc/self/fd/%d", own_fd);
+	blk_file_close(&guest->file);
+	if (blk_file_open_overlay(own, base, guest->config.is_read_only, &guest->file, &err) < 0) {
+		(void)fprintf(stderr, "%s\n", err.msg);
 		abort();
 	}
 }

@@ -25,6 +25,12 @@ struct blk_guest {
 
 void blk_guest_init(struct blk_guest *guest, enum blk_io_engine engine);
 
+/*
+ * Gives it an overlay in place of its file: of these two descriptors, which stay the caller's; an
+ * empty one becomes an overlay.
+ */
+void blk_guest_overlay(struct blk_guest *guest, int base_fd, int own_fd);
+
 /* Makes the device and starts it with all that it offers. */
 void blk_guest_start(struct blk_guest *guest);
 void blk_guest_destroy(struct blk_guest *guest);

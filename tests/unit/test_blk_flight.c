@@ -701,7 +701,7 @@ Test(blk_flight, what_was_reaped_wakes_nobody)
 	enum blk_progress progress;
 
 	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
-	cr_assert_eq(blk_uring_new(ends[0], BLK_URING_ENTRIES, &uring), 0);
+	cr_assert_eq(blk_uring_new(ends[0], -1, BLK_URING_ENTRIES, &uring), 0);
 	struct pollfd event = {.fd = blk_uring_event_fd(uring), .events = POLLIN};
 
 	for (unsigned i = 0; i < 3; i++) {

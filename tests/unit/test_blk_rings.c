@@ -44,7 +44,7 @@ Test(blk_rings, a_ring_that_comes_back_has_let_its_file_go, .timeout = 20)
 	cr_assert(ring != NULL && pipe(ends) == 0);
 	struct pollfd end = {.fd = ends[0], .events = POLLIN};
 
-	cr_assert_eq(blk_uring_set_file(ring, ends[1], &err), 0, "%s", err.msg);
+	cr_assert_eq(blk_uring_set_file(ring, ends[1], -1, &err), 0, "%s", err.msg);
 	close(ends[1]);
 	cr_assert_eq(poll(&end, 1, 50), 0);
 	blk_rings_put(&rings, ring);

@@ -40,6 +40,7 @@
 #include <unistd.h>
 
 #include "devices/virtio/blk/blk_io.h"
+#include "devices/virtio/blk/blk_overlay.h"
 #include "devices/virtio/blk/blk_req.h"
 #include "devices/virtio/blk/blk_rings.h"
 #include "devices/virtio/blk/blk_sync.h"
@@ -57,6 +58,7 @@ enum {
 	LIMITS_AT = 8, /* behind the capacity */
 	/* Of the Sync engine, whose requests are in flight only while a disk is slow. */
 	SYNC_ENTRIES = 32,
+	LOCK_PATIENCE_MS = 1000, /* at a start: nobody runs yet */
 };
 
 /*
@@ -313,6 +315,7 @@ static uint8_t map_data(struct blk *blk, const struct blk_req *req, struct blk_i
 static uint8_t prepare(struct blk *blk, const struct blk_req *req, struct blk_io *io)
 {
 	io->op = req->op;
+	io->overlay = blk->file.overlay;
 	io->range_count = 0;
 	io->data_len = 0;
 	switch (req->op) {
@@ -477,6 +480,11 @@ static enum virtio_step take(struct virtio_dev *dev, unsigned queue,
 		blk->turn = queue;
 		return VIRTIO_WAIT;
 	}
+	if (verdict == BLK_REQ_OK && io->overlay != NULL && blk_overlay_must_wait(io)) {
+		/* What it waits for is in flight, and goes on with the queue when it ends. */
+		blk->starved |= UINT32_C(1) << queue;
+		return VIRTIO_WAIT;
+	}
 	uint64_t len = verdict == BLK_REQ_OK ? cost(io) : 0;
 
 	if (!limiter_take(&blk->limiter, len)) {
@@ -632,6 +640,15 @@ static void config_write(struct virtio_dev *dev, size_t offset, const uint8_t *d
 	metric_add(&to_blk(dev)->metrics.cfg_fails, 1);
 }
 
+/* Nothing is in flight any more, and what was is not answered. */
+static void forget_calls(struct blk *blk)
+{
+	blk->lone = NULL;
+	if (blk->file.overlay != NULL) {
+		blk_overlay_forget(blk->file.overlay);
+	}
+}
+
 static void reset(struct virtio_dev *dev)
 {
 	struct blk *blk = to_blk(dev);
@@ -642,9 +659,9 @@ static void reset(struct virtio_dev *dev)
 		blk_uring_abandon(blk->uring);
 		virtio_lock(dev);
 	}
+	forget_calls(blk);
 	blk->touched = 0;
 	blk->starved = 0;
-	blk->lone = NULL;
 	blk->is_clearing = false;
 }
 
@@ -660,7 +677,7 @@ static void put_back(struct blk *blk)
 	if (blk->uring != NULL) {
 		blk_uring_abandon(blk->uring);
 	}
-	blk->lone = NULL;
+	forget_calls(blk);
 	virtq_rewind(&blk->dev.queues[queue].vq, 1);
 	virtio_kick(&blk->dev, queue);
 }
@@ -677,12 +694,22 @@ static void drain(struct blk *blk)
 	settle(blk);
 }
 
+/* As a flush, which writes the map of an overlay too. Nothing is in flight. */
 static void synchronise(struct blk *blk)
 {
-	if (blk->is_writeback && !blk->disk.is_read_only && blk->file.fd >= 0 &&
-	    fdatasync(blk->file.fd) < 0) {
+	struct blk_io io = {.op = BLK_OP_FLUSH, .overlay = blk->file.overlay};
+
+	if (!blk->is_writeback || blk->disk.is_read_only || blk->file.fd < 0) {
+		return;
+	}
+	enum blk_progress progress = blk_io_start(&io);
+
+	while (progress == BLK_IO_MORE) {
+		progress = blk_sync_step(blk->file.fd, &io);
+	}
+	if (progress == BLK_IO_FAILED) {
 		log_error("The drive %s can't be synchronised: %s (os error %d)", blk->dev.id,
-			  error_os_text(errno), errno);
+			  error_os_text(io.sys), io.sys);
 	}
 }
 
@@ -773,12 +800,37 @@ static void fill_config(struct blk *blk)
 	config[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = 1;
 }
 
+static int base_fd(const struct blk_file *file)
+{
+	return file->overlay != NULL ? file->overlay->base_fd : -1;
+}
+
+static void drop_overlay(const struct blk_file *file)
+{
+	if (file->overlay != NULL && file->fd >= 0) {
+		overlay_unlock(file->fd);
+	}
+}
+
+static int use_overlay(const struct blk *blk, const struct blk_file *file, unsigned patience_ms,
+		       struct error *err)
+{
+	const struct blk_overlay *overlay = file->overlay;
+
+	if (overlay == NULL) {
+		return 0;
+	}
+	return overlay_lock(file->fd, overlay->path, blk->disk.is_read_only, patience_ms, err) < 0
+		       ? -1
+		       : blk_overlay_use(file->overlay, file->fd, blk->is_writeback, err);
+}
+
 /* From the stock, where the drive may make none. */
 static int take_ring(struct blk *blk, struct error *err)
 {
 	blk->ring = blk_rings_take(blk->rings);
 	if (blk->ring != NULL) {
-		return blk_uring_set_file(blk->ring, blk->file.fd, err);
+		return blk_uring_set_file(blk->ring, blk->file.fd, base_fd(&blk->file), err);
 	}
 	if (blk->engine != BLK_ENGINE_SYNC) {
 		return error_set(err, ERR_NOT_SUPPORTED,
@@ -797,8 +849,8 @@ static int make_ring(struct blk *blk, struct error *err)
 {
 	bool is_sync = blk->engine == BLK_ENGINE_SYNC;
 
-	if (blk_uring_new(blk->file.fd, is_sync ? SYNC_ENTRIES : BLK_URING_ENTRIES, &blk->ring) <
-	    0) {
+	if (blk_uring_new(blk->file.fd, base_fd(&blk->file),
+			  is_sync ? SYNC_ENTRIES : BLK_URING_ENTRIES, &blk->ring) < 0) {
 		if (!is_sync) {
 			return error_sys(err, "The Async engine needs io_uring, which this host "
 					      "refuses");
@@ -843,7 +895,7 @@ static int build(struct blk *blk, const struct dev_env *env, const struct blk_co
 	    limiter_configure(&blk->limiter, &config->rate_limiter, err) < 0) {
 		return -1;
 	}
-	if (start_ring(blk, err) < 0) {
+	if (use_overlay(blk, &blk->file, LOCK_PATIENCE_MS, err) < 0 || start_ring(blk, err) < 0) {
 		return -1;
 	}
 	set_file(blk, &blk->file);
@@ -900,6 +952,7 @@ void blk_free(struct blk *blk)
 		blk_uring_free(blk->ring);
 	}
 	synchronise(blk);
+	drop_overlay(&blk->file);
 	free(blk);
 }
 
@@ -913,11 +966,32 @@ struct blk_metrics *blk_metrics(struct blk *blk)
 	return &blk->metrics;
 }
 
+static int change_file(struct blk *blk, const struct blk_file *file, struct error *err)
+{
+	struct error ignored = {0};
+
+	if (blk->file.overlay != NULL) {
+		/* The next one may be the same: its map is read again. */
+		synchronise(blk);
+		drop_overlay(&blk->file);
+	}
+	if (use_overlay(blk, file, 0, err) == 0 &&
+	    (blk->ring == NULL ||
+	     blk_uring_set_file(blk->ring, file->fd, base_fd(file), err) == 0)) {
+		return 0;
+	}
+	drop_overlay(file);
+	if (blk->file.overlay != NULL) {
+		(void)!overlay_lock(blk->file.fd, "", blk->disk.is_read_only, 0, &ignored);
+	}
+	return -1;
+}
+
 int blk_set_file(struct blk *blk, const struct blk_file *file, struct error *err)
 {
 	virtio_lock_driver(&blk->dev);
 	drain(blk);
-	int rc = blk->ring != NULL ? blk_uring_set_file(blk->ring, file->fd, err) : 0;
+	int rc = change_file(blk, file, err);
 
 	if (rc == 0) {
 		set_file(blk, file);

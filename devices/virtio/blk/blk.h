@@ -35,6 +35,7 @@ struct blk_config {
 	enum blk_cache_type cache_type;
 	bool is_read_only;
 	char *path_on_host;
+	char *base; /* NULL: the file is raw, else an overlay over this one */
 	struct limiter_config rate_limiter;
 	bool has_rate_limiter;
 	enum blk_io_engine io_engine;
@@ -42,17 +43,26 @@ struct blk_config {
 	uint8_t num_queues; /* 1 to BLK_QUEUES_MAX; 0: not given, 1 */
 };
 
+struct blk_overlay;
+
 /* The open backing file. Owned by the configuration; a device borrows it. */
 struct blk_file {
 	int fd;		   /* -1: none */
 	uint64_t sectors;  /* of 512 bytes; a shorter tail is dropped, with a warning [compat] */
 	char id[20];	   /* what GET_ID answers: st_dev, st_rdev and st_ino in decimal [compat] */
-	bool is_in_memory; /* of a tmpfs or ramfs: no call waits for a disk */
+	bool is_in_memory; /* of a tmpfs or ramfs, as is its base: no call waits for a disk */
+	struct blk_overlay *overlay; /* NULL: it is raw */
 };
 
 /* Opens a regular file or block device. */
 MUST_CHECK int blk_file_open(const char *path, bool is_read_only, struct blk_file *file,
 			     struct error *err);
+
+/*
+ * Opens an overlay, over a base that is only read. An empty file becomes one, if it may be written.
+ */
+MUST_CHECK int blk_file_open_overlay(const char *path, const char *base, bool is_read_only,
+				     struct blk_file *file, struct error *err);
 void blk_file_close(struct blk_file *file);
 
 struct blk_metrics {
@@ -86,8 +96,9 @@ struct blk;
 struct blk_rings;
 
 /*
- * Reads *config and borrows *file during and after the call: the descriptor stays open until
- * blk_free or blk_set_file. The caller owns *out. VMM thread, like all below.
+ * Reads *config and borrows *file during and after the call: it stays open until blk_free or
+ * blk_set_file. An overlay that another machine has is refused. The caller owns *out. VMM thread,
+ * like all below.
  */
 MUST_CHECK int blk_new(const struct dev_env *env, const struct blk_config *config,
 		       const struct blk_file *file, struct blk **out, struct error *err);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The backing file of a block device: always raw, its contents are never looked at. */
+/*
+ * The backing file of a block device. Its contents are never looked at to find out what it is: it
+ * is an overlay if it is said to have a base, else raw.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,6 +15,7 @@
 #include <sys/vfs.h>
 
 #include "devices/virtio/blk/blk.h"
+#include "devices/virtio/blk/blk_overlay.h"
 #include "devices/virtio/blk/blk_req.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
@@ -87,11 +91,61 @@ int blk_file_open(const char *path, bool is_read_only, struct blk_file *file, st
 	file->sectors = size >> BLK_SECTOR_SHIFT;
 	find_id(&st, file->id);
 	file->is_in_memory = is_in_memory(fd, &st);
+	file->overlay = NULL;
 	file->fd = fd_take(&fd);
+	return 0;
+}
+
+static bool is_empty(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
+static int find_head(int fd, const char *path, int base_fd, const char *base, bool is_read_only,
+		     struct overlay_head *head, struct error *err)
+{
+	struct stat st;
+	uint64_t base_len;
+
+	if (fstat(base_fd, &st) < 0 || find_size(base_fd, &st, &base_len) < 0) {
+		return fail(base, err);
+	}
+	if (!is_read_only && is_empty(fd)) {
+		head->cluster_shift = OVERLAY_CLUSTER_SHIFT;
+		(void)!snprintf(head->base_name, sizeof(head->base_name), "%s", base);
+		return overlay_format(fd, base_fd, base_len, head, err);
+	}
+	return overlay_read_head(fd, path, head, err) < 0
+		       ? -1
+		       : overlay_check_base(head, path, base_fd, base_len, err);
+}
+
+int blk_file_open_overlay(const char *path, const char *base, bool is_read_only,
+			  struct blk_file *file, struct error *err)
+{
+	struct blk_file own = {.fd = -1};
+	struct blk_file below = {.fd = -1};
+	struct overlay_head head = {0};
+
+	if (blk_file_open(base, true, &below, err) < 0 ||
+	    blk_file_open(path, is_read_only, &own, err) < 0 ||
+	    find_head(own.fd, path, below.fd, base, is_read_only, &head, err) < 0 ||
+	    blk_overlay_new(&head, path, &below.fd, &own.overlay, err) < 0) {
+		blk_file_close(&own);
+		blk_file_close(&below);
+		return -1;
+	}
+	own.sectors = head.disk_len >> BLK_SECTOR_SHIFT;
+	own.is_in_memory = own.is_in_memory && below.is_in_memory;
+	*file = own;
 	return 0;
 }
 
 void blk_file_close(struct blk_file *file)
 {
 	fd_close(&file->fd);
+	blk_overlay_free(file->overlay);
+	file->overlay = NULL;
 }

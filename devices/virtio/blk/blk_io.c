@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 
+#include "devices/virtio/blk/blk_overlay.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/iov.h"
 
@@ -39,18 +40,22 @@ static enum blk_progress fail(struct blk_io *io, int sys)
 /* Chooses what the next call moves: a part of a long iovec, or as many whole ones as fit. */
 static void choose_part(struct blk_io *io)
 {
+	uint64_t max = BLK_CALL_MAX;
 	uint64_t len = 0;
 	size_t end = io->iov_next;
 
-	for (; end < io->iov_count && io->iov[end].iov_len <= BLK_CALL_MAX - len; end++) {
+	if (io->overlay != NULL && io->op == BLK_OP_READ && io->len > 0) {
+		max = min_u64(max, blk_overlay_run(io->overlay, io->offset, io->len, &io->is_base));
+	}
+	for (; end < io->iov_count && io->iov[end].iov_len <= max - len; end++) {
 		len += io->iov[end].iov_len;
 	}
 	io->call_count = (unsigned)(end - io->iov_next);
 	io->call_len = len;
 	if (len == 0 && end < io->iov_count) {
-		io->part = (struct iovec){io->iov[end].iov_base, BLK_CALL_MAX};
+		io->part = (struct iovec){io->iov[end].iov_base, max};
 		io->call_count = 0;
-		io->call_len = BLK_CALL_MAX;
+		io->call_len = max;
 	}
 }
 
@@ -77,28 +82,25 @@ static void fill_with_zeroes(struct blk_io *io)
 
 static enum blk_progress next_range(struct blk_io *io)
 {
-	for (; io->range_next < io->range_count; io->range_next++) {
-		const struct blk_range *range = &io->ranges[io->range_next];
+	while (io->range_next < io->range_count) {
+		const struct blk_range *range = &io->ranges[io->range_next++];
+		bool is_hole = io->op == BLK_OP_DISCARD || range->may_unmap;
 
-		if (range->len > 0) {
-			bool is_hole = io->op == BLK_OP_DISCARD || range->may_unmap;
-
-			io->way = is_hole ? BLK_WAY_PUNCH : BLK_WAY_ZERO;
-			io->offset = range->offset;
-			io->len = range->len;
-			io->range_next++;
+		io->way = is_hole ? BLK_WAY_PUNCH : BLK_WAY_ZERO;
+		io->offset = range->offset;
+		io->len = range->len;
+		if (io->overlay != NULL && io->op == BLK_OP_DISCARD && io->len > 0) {
+			blk_overlay_clip(io->overlay, &io->offset, &io->len);
+		}
+		if (io->len > 0) {
 			return BLK_IO_MORE;
 		}
 	}
 	return BLK_IO_DONE;
 }
 
-enum blk_progress blk_io_start(struct blk_io *io)
+static enum blk_progress start_data(struct blk_io *io)
 {
-	io->iov_next = 0;
-	io->range_next = 0;
-	io->retries = 0;
-	io->sys = 0;
 	if (io->op == BLK_OP_DISCARD || io->op == BLK_OP_ZEROES) {
 		return next_range(io);
 	}
@@ -109,21 +111,74 @@ enum blk_progress blk_io_start(struct blk_io *io)
 	return io->len > 0 ? BLK_IO_MORE : BLK_IO_DONE;
 }
 
+/* When a phase of an overlay's request ends, the next one begins. */
+static enum blk_progress go_on(struct blk_io *io, enum blk_progress progress)
+{
+	while (progress == BLK_IO_DONE && blk_overlay_next(io)) {
+		progress = io->phase == BLK_PHASE_DATA ? start_data(io) : BLK_IO_MORE;
+	}
+	if (progress != BLK_IO_MORE) {
+		blk_overlay_end(io, progress == BLK_IO_DONE);
+	}
+	return progress;
+}
+
+enum blk_progress blk_io_start(struct blk_io *io)
+{
+	io->iov_next = 0;
+	io->range_next = 0;
+	io->retries = 0;
+	io->sys = 0;
+	io->phase = BLK_PHASE_DATA;
+	io->is_base = false;
+	io->data_at = 0;
+	io->copy = NULL;
+	io->is_flush_of_map = false;
+	if (io->overlay == NULL) {
+		return start_data(io);
+	}
+	blk_overlay_begin(io);
+	return go_on(io, BLK_IO_DONE);
+}
+
 static struct blk_step transfer_step(const struct blk_io *io, enum blk_call call)
 {
 	return (struct blk_step){
 		.call = call,
-		.offset = io->offset,
+		.is_base = io->is_base,
+		.offset = io->offset + (io->is_base ? 0 : io->data_at),
 		.len = io->call_len,
 		.iov = io->call_count > 0 ? io->iov + io->iov_next : &io->part,
 		.iov_count = io->call_count > 0 ? io->call_count : 1,
 	};
 }
 
+/* Of a phase that is not for the data. */
+static struct blk_step own_step(const struct blk_io *io)
+{
+	if (io->phase == BLK_PHASE_SYNC) {
+		return (struct blk_step){.call = BLK_CALL_FDATASYNC};
+	}
+	bool is_base = io->phase == BLK_PHASE_READ;
+
+	return (struct blk_step){
+		.call = is_base ? BLK_CALL_READV : BLK_CALL_WRITEV,
+		.is_base = is_base,
+		.offset = io->own_offset,
+		.len = io->own.iov_len,
+		.iov = &io->own,
+		.iov_count = 1,
+	};
+}
+
 struct blk_step blk_io_step(const struct blk_io *io)
 {
-	struct blk_step step = {.call = BLK_CALL_FALLOCATE, .offset = io->offset, .len = io->len};
+	struct blk_step step = {
+		.call = BLK_CALL_FALLOCATE, .offset = io->offset + io->data_at, .len = io->len};
 
+	if (io->phase != BLK_PHASE_DATA) {
+		return own_step(io);
+	}
 	switch (io->op) {
 	case BLK_OP_READ:
 		return transfer_step(io, BLK_CALL_READV);
@@ -200,22 +255,44 @@ static enum blk_progress advance_failed(struct blk_io *io, enum blk_call call, i
 	return fail(io, sys);
 }
 
-enum blk_progress blk_io_advance(struct blk_io *io, int64_t result)
+static enum blk_progress advance_own(struct blk_io *io, enum blk_call call, uint64_t done)
 {
-	enum blk_call call = blk_io_step(io).call;
-
-	if (result < 0) {
-		return advance_failed(io, call, (int)-result);
+	if (call != BLK_CALL_FDATASYNC && (done == 0 || done > io->own.iov_len)) {
+		return fail(io, EIO);
 	}
+	io->retries = 0;
+	return blk_overlay_advance(io, done);
+}
+
+static enum blk_progress advance_data(struct blk_io *io, enum blk_call call, uint64_t done)
+{
 	switch (call) {
 	case BLK_CALL_READV:
 	case BLK_CALL_WRITEV:
-		return advance_transfer(io, (uint64_t)result);
+		return advance_transfer(io, done);
 	case BLK_CALL_FALLOCATE:
 		io->retries = 0;
+		if (io->copy != NULL && io->op == BLK_OP_DISCARD) {
+			blk_overlay_note_discard(io->overlay, io->offset, io->len);
+		}
 		return next_range(io);
 	case BLK_CALL_FDATASYNC:
 		break;
 	}
 	return BLK_IO_DONE;
+}
+
+enum blk_progress blk_io_advance(struct blk_io *io, int64_t result)
+{
+	enum blk_call call = blk_io_step(io).call;
+	enum blk_progress progress;
+
+	if (result < 0) {
+		progress = advance_failed(io, call, (int)-result);
+	} else if (io->phase == BLK_PHASE_DATA) {
+		progress = advance_data(io, call, (uint64_t)result);
+	} else {
+		progress = advance_own(io, call, (uint64_t)result);
+	}
+	return io->overlay != NULL ? go_on(io, progress) : progress;
 }

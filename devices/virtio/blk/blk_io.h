@@ -35,6 +35,19 @@ enum blk_way {
 	BLK_WAY_WRITE,
 };
 
+/* What a request of an overlay goes through (blk_overlay.c); of a raw file all are its data. */
+enum blk_phase {
+	BLK_PHASE_DATA,
+	BLK_PHASE_BEGIN,
+	BLK_PHASE_READ,	 /* a cluster of the base into a buffer */
+	BLK_PHASE_WRITE, /* and on into the overlay */
+	BLK_PHASE_MAP,
+	BLK_PHASE_SYNC,
+};
+
+struct blk_overlay;
+struct blk_copy;
+
 struct blk_io {
 	/* the owner's: whom to answer, and how */
 	uint16_t queue;
@@ -43,12 +56,13 @@ struct blk_io {
 	uint32_t data_len;
 	uint64_t started_ns;
 	/* filled before blk_io_start */
-	enum blk_op op;	      /* all but BLK_OP_GET_ID */
-	struct iovec *iov;    /* of VIRTQ_IOV_MAX, used up by the way */
-	size_t iov_count;     /* of reads and writes */
-	uint64_t offset;      /* of reads and writes */
-	uint64_t len;	      /* the iovecs' sum */
-	unsigned range_count; /* of discards and zeroes */
+	enum blk_op op;		     /* all but BLK_OP_GET_ID */
+	struct blk_overlay *overlay; /* NULL: the file is raw */
+	struct iovec *iov;	     /* of VIRTQ_IOV_MAX, used up by the way */
+	size_t iov_count;	     /* of reads and writes */
+	uint64_t offset;	     /* of reads and writes */
+	uint64_t len;		     /* the iovecs' sum */
+	unsigned range_count;	     /* of discards and zeroes */
 	struct blk_range ranges[BLK_RANGES_MAX];
 	/* blk_io.c's */
 	size_t iov_next;
@@ -58,13 +72,22 @@ struct blk_io {
 	unsigned range_next;
 	enum blk_way way;
 	unsigned retries; /* without progress */
-	int sys;	  /* after BLK_IO_FAILED: errno */
+	enum blk_phase phase;
+	bool is_base;	  /* the next call for the data is on the base */
+	uint64_t data_at; /* of the disk's first byte in the file */
+	/* of an overlay */
+	struct blk_copy *copy; /* NULL: it does not change the map */
+	bool is_flush_of_map;
+	struct iovec own; /* what is left of a transfer between the file and our memory */
+	uint64_t own_offset;
+	int sys; /* after BLK_IO_FAILED: errno */
 };
 
 /* One system call. */
 struct blk_step {
 	enum blk_call call;
-	int mode; /* of fallocate */
+	bool is_base; /* on the base of the overlay, in place of the file */
+	int mode;     /* of fallocate */
 	uint64_t offset;
 	uint64_t len; /* 0: of fdatasync */
 	const struct iovec *iov;

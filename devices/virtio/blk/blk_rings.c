@@ -13,7 +13,7 @@ void blk_rings_init(struct blk_rings *rings)
 	}
 	rings->is_made = true;
 	while (rings->count < BLK_RINGS &&
-	       blk_uring_new(-1, BLK_URING_ENTRIES, &rings->spare[rings->count]) == 0) {
+	       blk_uring_new(-1, -1, BLK_URING_ENTRIES, &rings->spare[rings->count]) == 0) {
 		rings->count++;
 	}
 }
@@ -37,7 +37,7 @@ void blk_rings_put(struct blk_rings *rings, struct blk_uring *ring)
 
 	blk_uring_abandon(ring);
 	/* One that can't be parted from its file would keep it open. */
-	if (blk_uring_set_file(ring, -1, &err) < 0) {
+	if (blk_uring_set_file(ring, -1, -1, &err) < 0) {
 		blk_uring_free(ring);
 		return;
 	}

@@ -7,9 +7,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "devices/virtio/blk/blk_overlay.h"
+
 /* `flags`: of reads and writes. */
-static int64_t perform(int fd, const struct blk_step *step, int flags)
+static int64_t perform(int file, const struct blk_io *io, const struct blk_step *step, int flags)
 {
+	int fd = step->is_base ? io->overlay->base_fd : file;
+
 	switch (step->call) {
 	case BLK_CALL_READV:
 		return preadv2(fd, step->iov, (int)step->iov_count, (off_t)step->offset, flags);
@@ -26,7 +30,7 @@ static int64_t perform(int fd, const struct blk_step *step, int flags)
 enum blk_progress blk_sync_step(int fd, struct blk_io *io)
 {
 	const struct blk_step step = blk_io_step(io);
-	int64_t result = perform(fd, &step, 0);
+	int64_t result = perform(fd, io, &step, 0);
 
 	return blk_io_advance(io, result < 0 ? -errno : result);
 }
@@ -38,7 +42,7 @@ enum blk_progress blk_sync_try(int fd, struct blk_io *io, unsigned *waiting)
 	if ((*waiting >> step.call & 1) != 0) {
 		return BLK_IO_MORE;
 	}
-	int64_t result = perform(fd, &step, RWF_NOWAIT);
+	int64_t result = perform(fd, io, &step, RWF_NOWAIT);
 
 	if (result < 0 && errno == EOPNOTSUPP) {
 		*waiting |= 1U << step.call;

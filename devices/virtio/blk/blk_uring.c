@@ -16,10 +16,10 @@
  * calls while an fallocate is in flight: it holds a lock of the file (mapping.invalidate_lock), for
  * which reading ahead waits even where the kernel was told not to wait.
  *
- * The ring is restricted to four operations on registered files, of which there is but the
- * drive's, so that whoever gets hold of it can do no more than this device does. It has none of the
- * flags that tie it to one thread: a reset waits on a vCPU's thread. What the kernel has to do on
- * the submitting thread it does all the same, whatever that thread is doing.
+ * The ring is restricted to four operations on registered files, of which there are but the
+ * drive's and its base, so that whoever gets hold of it can do no more than this device does. It
+ * has none of the flags that tie it to one thread: a reset waits on a vCPU's thread. What the
+ * kernel has to do on the submitting thread it does all the same, whatever that thread is doing.
  */
 #include "devices/virtio/blk/blk_uring.h"
 
@@ -31,6 +31,10 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
 
+enum {
+	FILES = 2, /* a file and its base */
+};
+
 struct blk_uring {
 	/* immutable */
 	bool has_ring;
@@ -39,7 +43,7 @@ struct blk_uring {
 		*iovs)[VIRTQ_IOV_MAX]; /* per slot; pages that no request needs are not used */
 	/* under the owner's lock */
 	int fd;		/* the owner's */
-	int file_index; /* where it is registered; of two, the other is free for the next file */
+	int file_index; /* where it is registered, with its base next; the other two are free */
 	struct io_uring ring;
 	unsigned queued;     /* entries that the kernel did not take yet */
 	unsigned in_kernel;  /* entries whose completion was not seen yet */
@@ -70,10 +74,10 @@ static int restrict_ring(struct io_uring *ring)
 	return io_uring_register_restrictions(ring, rules, ARRAY_COUNT(rules));
 }
 
-static int set_up_ring(struct blk_uring *uring)
+static int set_up_ring(struct blk_uring *uring, int base_fd)
 {
 	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
-	const int files[] = {uring->fd, -1};
+	const int files[2 * FILES] = {uring->fd, base_fd, -1, -1};
 	int rc = io_uring_queue_init_params(uring->entries, &uring->ring, &params);
 
 	if (rc < 0) {
@@ -87,7 +91,7 @@ static int set_up_ring(struct blk_uring *uring)
 	return rc < 0 ? rc : io_uring_enable_rings(&uring->ring);
 }
 
-int blk_uring_new(int fd, unsigned entries, struct blk_uring **out)
+int blk_uring_new(int fd, int base_fd, unsigned entries, struct blk_uring **out)
 {
 	struct blk_uring *uring = calloc(1, sizeof(*uring));
 	int rc = -ENOMEM;
@@ -98,7 +102,7 @@ int blk_uring_new(int fd, unsigned entries, struct blk_uring **out)
 		uring->iovs = calloc(entries, sizeof(*uring->iovs));
 	}
 	if (uring != NULL && uring->iovs != NULL) {
-		rc = set_up_ring(uring);
+		rc = set_up_ring(uring, base_fd);
 	}
 	if (rc < 0) {
 		blk_uring_free(uring);
@@ -182,7 +186,7 @@ static void queue_step(struct blk_uring *uring, unsigned slot)
 		uring->withdrawn[uring->withdrawn_count++] = (uint8_t)slot;
 		return;
 	}
-	prepare(sqe, uring->file_index, &step);
+	prepare(sqe, uring->file_index + step.is_base, &step);
 	if (blk_io_is_long(&uring->ios[slot]) || uring->allocating > 0) {
 		sqe->flags |= IOSQE_ASYNC;
 	}
@@ -315,18 +319,29 @@ void blk_uring_abandon(struct blk_uring *uring)
 	uring->allocating = 0;
 }
 
-/* The kernel forgets the old file of a place before it looks at the new one: hence two places. */
-int blk_uring_set_file(struct blk_uring *uring, int fd, struct error *err)
+/* One by one, as the filter allows. */
+static int register_files(struct blk_uring *uring, int at, int fd, int base_fd)
 {
-	const int none = -1;
-	int next = 1 - uring->file_index;
-	int rc = io_uring_register_files_update(&uring->ring, (unsigned)next, &fd, 1);
+	const int files[FILES] = {fd, base_fd};
+	int rc = 0;
 
+	for (int i = 0; i < FILES && rc >= 0; i++) {
+		rc = io_uring_register_files_update(&uring->ring, (unsigned)(at + i), &files[i], 1);
+	}
+	return rc;
+}
+
+/* The kernel forgets the old file of a place before it looks at the new one: hence two places. */
+int blk_uring_set_file(struct blk_uring *uring, int fd, int base_fd, struct error *err)
+{
+	int next = FILES - uring->file_index;
+	int rc = register_files(uring, next, fd, base_fd);
+
+	(void)register_files(uring, rc < 0 ? next : uring->file_index, -1, -1);
 	if (rc < 0) {
 		errno = -rc;
 		return error_sys(err, "Cannot hand the new file to io_uring");
 	}
-	(void)io_uring_register_files_update(&uring->ring, (unsigned)uring->file_index, &none, 1);
 	uring->file_index = next;
 	uring->fd = fd;
 	return 0;

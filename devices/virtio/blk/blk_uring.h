@@ -17,12 +17,12 @@ enum {
 struct blk_uring;
 
 /*
- * All it will ever need for `entries` requests in flight, a power of two, on a file that the caller
- * keeps open until it is set to another. -1: errno says why the host refuses. The owner's lock
- * covers all calls; only blk_uring_abandon may be made on another thread than this, and without the
- * lock if the owner makes no other call meanwhile.
+ * All it will ever need for `entries` requests in flight, a power of two, on a file and its base
+ * (-1: none) that the caller keeps open until they are set to others. -1: errno says why the host
+ * refuses. The owner's lock covers all calls; only blk_uring_abandon may be made on another thread
+ * than this, and without the lock if the owner makes no other call meanwhile.
  */
-MUST_CHECK int blk_uring_new(int fd, unsigned entries, struct blk_uring **out);
+MUST_CHECK int blk_uring_new(int fd, int base_fd, unsigned entries, struct blk_uring **out);
 void blk_uring_free(struct blk_uring *uring); /* abandons what is in flight; NULL is fine */
 
 /*
@@ -54,7 +54,7 @@ void blk_uring_wait(struct blk_uring *uring);
 /* On return nothing is in flight. The results are dropped. */
 void blk_uring_abandon(struct blk_uring *uring);
 
-/* With nothing in flight. On failure the old file stays. */
-MUST_CHECK int blk_uring_set_file(struct blk_uring *uring, int fd, struct error *err);
+/* With nothing in flight. On failure the old files stay. */
+MUST_CHECK int blk_uring_set_file(struct blk_uring *uring, int fd, int base_fd, struct error *err);
 
 #endif
