@@ -93,7 +93,9 @@ static struct blk_file make_overlay(struct blk_file *base, bool is_read_only)
 	(void)snprintf(base_path, sizeof(base_path), "/proc/self/fd/%d", base->fd);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	require(overlay_format(fd, base->fd, FILE_LEN, &head, &err) == 0);
-	require(blk_file_open_overlay(path, base_path, is_read_only, &file, &err) == 0);
+	const struct blk_overlay_paths paths = {path, base_path, is_read_only, false};
+
+	require(blk_file_open_overlay(&paths, &file, &err) == 0);
 	file.is_in_memory = base->is_in_memory;
 	close(fd);
 	return file;

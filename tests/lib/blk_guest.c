@@ -43,7 +43,9 @@ void blk_guest_overlay(struct blk_guest *guest, int base_fd, int own_fd)
 	(void)snprintf(base, sizeof(base), "/proc/self/fd/%d", base_fd);
 	(void)snprintf(own, sizeof(own), "/proc/self/fd/%d", own_fd);
 	blk_file_close(&guest->file);
-	if (blk_file_open_overlay(own, base, guest->config.is_read_only, &guest->file, &err) < 0) {
+	const struct blk_overlay_paths paths = {own, base, guest->config.is_read_only, true};
+
+	if (blk_file_open_overlay(&paths, &guest->file, &err) < 0) {
 		(void)fprintf(stderr, "%s\n", err.msg);
 		abort();
 	}

@@ -301,6 +301,7 @@ Test(blk_overlay, another_file_is_an_overlay_that_nobody_has)
 	struct blk_file same = {.fd = -1};
 	struct error err = {0};
 	char base[32], own[32];
+	const struct blk_overlay_paths paths = {own, base, false, true};
 
 	make_files();
 	snprintf(base, sizeof(base), "/proc/self/fd/%d", base_fd);
@@ -310,7 +311,7 @@ Test(blk_overlay, another_file_is_an_overlay_that_nobody_has)
 	memcpy(model + 512, data, 512);
 	cr_assert_eq(blk_guest_write(&guest, 1, data, 512), OK);
 	/* Opened before what was written is in its map; read when it is used. */
-	cr_assert_eq(blk_file_open_overlay(own, base, false, &same, &err), 0, "%s", err.msg);
+	cr_assert_eq(blk_file_open_overlay(&paths, &same, &err), 0, "%s", err.msg);
 	cr_assert_eq(blk_set_file(guest.blk, &same, &err), 0, "%s", err.msg);
 	blk_file_close(&guest.file);
 	guest.file = same;
@@ -321,9 +322,9 @@ Test(blk_overlay, another_file_is_an_overlay_that_nobody_has)
 	struct blk_file other = {.fd = -1}, theirs = {.fd = -1};
 
 	snprintf(own, sizeof(own), "/proc/self/fd/%d", taken);
-	cr_assert_eq(blk_file_open_overlay(own, base, false, &theirs, &err), 0, "%s", err.msg);
+	cr_assert_eq(blk_file_open_overlay(&paths, &theirs, &err), 0, "%s", err.msg);
 	cr_assert_eq(overlay_lock(theirs.fd, "theirs", false, 0, &err), 0);
-	cr_assert_eq(blk_file_open_overlay(own, base, false, &other, &err), 0, "%s", err.msg);
+	cr_assert_eq(blk_file_open_overlay(&paths, &other, &err), 0, "%s", err.msg);
 	cr_assert_eq(blk_set_file(guest.blk, &other, &err), -1);
 	cr_assert_not_null(strstr(err.msg, "is in use: each machine needs one of its own"));
 	blk_file_close(&other);
@@ -332,7 +333,7 @@ Test(blk_overlay, another_file_is_an_overlay_that_nobody_has)
 	memcpy(model + 300 * 512, data, 512);
 	expect_model("the old file");
 	snprintf(own, sizeof(own), "/proc/self/fd/%d", own_fd);
-	cr_assert_eq(blk_file_open_overlay(own, base, false, &other, &err), 0);
+	cr_assert_eq(blk_file_open_overlay(&paths, &other, &err), 0);
 	cr_assert_eq(overlay_lock(other.fd, "own", false, 0, &err), -1,
 		     "the old one is still locked");
 	blk_file_close(&other);

@@ -60,7 +60,9 @@ static int open_own(const char *base, bool is_read_only, struct blk_file *file, 
 {
 	*file = (struct blk_file){.fd = -1};
 	*err = (struct error){0};
-	return blk_file_open_overlay("own", base, is_read_only, file, err);
+	const struct blk_overlay_paths paths = {"own", base, is_read_only, true};
+
+	return blk_file_open_overlay(&paths, file, err);
 }
 
 /* Opens it, with its map. */
@@ -105,12 +107,15 @@ Test(blk_overlay_file, an_empty_file_becomes_an_overlay_that_takes_no_space)
 
 Test(blk_overlay_file, neither_a_missing_file_nor_one_to_be_read_is_made)
 {
+	static const struct blk_overlay_paths as_it_is = {"own", "base", false, false};
 	struct blk_file file;
 	struct error err;
 
 	cr_assert_eq(open_own("base", true, &file, &err), -1);
 	cr_assert_str_eq(err.msg,
 			 "The file own is no overlay to use: it is too short for a header");
+	error_clear(&err);
+	cr_assert_eq(blk_file_open_overlay(&as_it_is, &file, &err), -1);
 	unlink("own");
 	refuse("base", "Error manipulating the backing file: No such file or directory "
 		       "(os error 2) own");

@@ -29,6 +29,7 @@ enum field {
 	FIELD_IO_ENGINE,
 	FIELD_SOCKET,
 	FIELD_NUM_QUEUES,
+	FIELD_BASE,
 	FIELD_COUNT
 };
 
@@ -46,6 +47,7 @@ static const struct schema_field fields[FIELD_COUNT] = {
 						     io_engine_names, io_engines_listed),
 	[FIELD_SOCKET] = SCHEMA_FIELD(struct blk_config, socket, SCHEMA_OPTIONAL),
 	[FIELD_NUM_QUEUES] = SCHEMA_FIELD(struct blk_config, num_queues, SCHEMA_OPTIONAL),
+	[FIELD_BASE] = SCHEMA_FIELD(struct blk_config, base, SCHEMA_OPTIONAL),
 };
 
 static const struct schema schema = SCHEMA("BlockDeviceConfig", struct blk_config, fields);
@@ -107,6 +109,7 @@ static json_t *show(const struct vm_config *config)
 		/* What Firecracker does not know is shown only where it was given [compat]. */
 		uint64_t hidden = drive->num_queues == 0 ? UINT64_C(1) << FIELD_NUM_QUEUES : 0;
 
+		hidden |= drive->base == NULL ? UINT64_C(1) << FIELD_BASE : 0;
 		if (json_array_append_new(
 			    list, schema_encode(&schema, drive, SCHEMA_ALL & ~hidden)) < 0) {
 			json_decref(list);
@@ -121,8 +124,9 @@ static json_t *show(const struct vm_config *config)
 static int check_drive(const struct blk_config *drive, struct error *err)
 {
 	/* [compat] A file or a socket, and a socket with nothing that is of files only. */
-	bool is_of_file = drive->path_on_host != NULL || drive->is_read_only ||
-			  drive->has_rate_limiter || drive->io_engine != BLK_ENGINE_SYNC;
+	bool is_of_file = drive->path_on_host != NULL || drive->base != NULL ||
+			  drive->is_read_only || drive->has_rate_limiter ||
+			  drive->io_engine != BLK_ENGINE_SYNC;
 
 	if (drive->socket != NULL && !is_of_file) {
 		return error_set(err, ERR_NOT_SUPPORTED,
@@ -164,9 +168,24 @@ static void store(struct vm_config *config, const struct drive *drive, size_t at
 	config->drives[at] = *drive;
 }
 
-static int open_file(const struct blk_config *drive, struct blk_file *file, struct error *err)
+/*
+ * A drive that has a base is an overlay over it; PATCH brings another file, never another base.
+ * What was saved or forked had written to its disk, so there an empty file is a mistake.
+ */
+static int open_file(const struct blk_config *drive, const char *path, bool is_loaded,
+		     struct blk_file *file, struct error *err)
 {
-	return blk_file_open(drive->path_on_host, drive->is_read_only, file, err) < 0
+	const struct blk_overlay_paths paths = {path, drive->base, drive->is_read_only, !is_loaded};
+
+	return drive->base == NULL ? blk_file_open(path, drive->is_read_only, file, err)
+				   : blk_file_open_overlay(&paths, file, err);
+}
+
+/* [compat] The sentence of PUT. */
+static int open_put(const struct blk_config *drive, bool is_loaded, struct blk_file *file,
+		    struct error *err)
+{
+	return open_file(drive, drive->path_on_host, is_loaded, file, err) < 0
 		       ? error_wrap(err, "Unable to create the virtio block device: Virtio backend "
 					 "error")
 		       : 0;
@@ -228,7 +247,7 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 		return -1;
 	}
 	config->drives = list;
-	if (open_file(body, &added.file, err) < 0) {
+	if (open_put(body, false, &added.file, err) < 0) {
 		explain_landlock(microvm, err);
 		return -1;
 	}
@@ -297,7 +316,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 		}
 		config->drives = list;
 	}
-	if (open_file(drive, &added.file, err) < 0) {
+	if (open_put(drive, request->is_loaded, &added.file, err) < 0) {
 		return -1;
 	}
 	keep_config(&added, drive);
@@ -312,7 +331,7 @@ static int change_file(const struct microvm *microvm, struct drive *drive,
 {
 	struct blk_file file = {.fd = -1};
 
-	if (blk_file_open(update->path_on_host, drive->config.is_read_only, &file, err) < 0) {
+	if (open_file(&drive->config, update->path_on_host, false, &file, err) < 0) {
 		metric_add(&blk_metrics(drive->blk)->update_fails, 1);
 		explain_landlock(microvm, err);
 		return error_wrap(err, "Block: Virtio backend error");
@@ -433,7 +452,7 @@ static int attach(struct microvm *microvm, const struct attachment *at, struct e
 	return 0;
 }
 
-/* PATCH opens another file. */
+/* PATCH opens another file, and the base anew. */
 static int allow(const struct microvm *microvm, const struct landlock *landlock, int rules,
 		 struct error *err)
 {
@@ -441,8 +460,11 @@ static int allow(const struct microvm *microvm, const struct landlock *landlock,
 		const struct drive *drive = &microvm->config.drives[i];
 		const struct landlock_file file = {drive->config.path_on_host, drive->file.fd,
 						   drive->config.is_read_only};
+		const struct landlock_file base = {drive->config.base,
+						   blk_file_base_fd(&drive->file), true};
 
-		if (landlock_allow(landlock, rules, &file, err) < 0) {
+		if (landlock_allow(landlock, rules, &file, err) < 0 ||
+		    (base.path != NULL && landlock_allow(landlock, rules, &base, err) < 0)) {
 			return -1;
 		}
 	}

@@ -800,11 +800,6 @@ static void fill_config(struct blk *blk)
 	config[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = 1;
 }
 
-static int base_fd(const struct blk_file *file)
-{
-	return file->overlay != NULL ? file->overlay->base_fd : -1;
-}
-
 static void drop_overlay(const struct blk_file *file)
 {
 	if (file->overlay != NULL && file->fd >= 0) {
@@ -849,7 +844,7 @@ static int make_ring(struct blk *blk, struct error *err)
 {
 	bool is_sync = blk->engine == BLK_ENGINE_SYNC;
 
-	if (blk_uring_new(blk->file.fd, base_fd(&blk->file),
+	if (blk_uring_new(blk->file.fd, blk_file_base_fd(&blk->file),
 			  is_sync ? SYNC_ENTRIES : BLK_URING_ENTRIES, &blk->ring) < 0) {
 		if (!is_sync) {
 			return error_sys(err, "The Async engine needs io_uring, which this host "
@@ -977,7 +972,7 @@ static int change_file(struct blk *blk, const struct blk_file *file, struct erro
 	}
 	if (use_overlay(blk, file, 0, err) == 0 &&
 	    (blk->ring == NULL ||
-	     blk_uring_set_file(blk->ring, file->fd, base_fd(file), err) == 0)) {
+	     blk_uring_set_file(blk->ring, file->fd, blk_file_base_fd(file), err) == 0)) {
 		return 0;
 	}
 	drop_overlay(file);

@@ -58,12 +58,18 @@ struct blk_file {
 MUST_CHECK int blk_file_open(const char *path, bool is_read_only, struct blk_file *file,
 			     struct error *err);
 
-/*
- * Opens an overlay, over a base that is only read. An empty file becomes one, if it may be written.
- */
-MUST_CHECK int blk_file_open_overlay(const char *path, const char *base, bool is_read_only,
-				     struct blk_file *file, struct error *err);
+/* An overlay, over a base that is only read. */
+struct blk_overlay_paths {
+	const char *own;
+	const char *base;
+	bool is_read_only;
+	bool may_be_made; /* of an empty file */
+};
+
+MUST_CHECK int blk_file_open_overlay(const struct blk_overlay_paths *paths, struct blk_file *file,
+				     struct error *err);
 void blk_file_close(struct blk_file *file);
+int blk_file_base_fd(const struct blk_file *file); /* of an overlay; -1: it is raw */
 
 struct blk_metrics {
 	struct metric activate_fails;

@@ -103,44 +103,49 @@ static bool is_empty(int fd)
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
 }
 
-static int find_head(int fd, const char *path, int base_fd, const char *base, bool is_read_only,
+static int find_head(const struct blk_overlay_paths *paths, int fd, int base_fd,
 		     struct overlay_head *head, struct error *err)
 {
 	struct stat st;
 	uint64_t base_len;
 
 	if (fstat(base_fd, &st) < 0 || find_size(base_fd, &st, &base_len) < 0) {
-		return fail(base, err);
+		return fail(paths->base, err);
 	}
-	if (!is_read_only && is_empty(fd)) {
+	if (paths->may_be_made && !paths->is_read_only && is_empty(fd)) {
 		head->cluster_shift = OVERLAY_CLUSTER_SHIFT;
-		(void)!snprintf(head->base_name, sizeof(head->base_name), "%s", base);
+		(void)!snprintf(head->base_name, sizeof(head->base_name), "%s", paths->base);
 		return overlay_format(fd, base_fd, base_len, head, err);
 	}
-	return overlay_read_head(fd, path, head, err) < 0
+	return overlay_read_head(fd, paths->own, head, err) < 0
 		       ? -1
-		       : overlay_check_base(head, path, base_fd, base_len, err);
+		       : overlay_check_base(head, paths->own, base_fd, base_len, err);
 }
 
-int blk_file_open_overlay(const char *path, const char *base, bool is_read_only,
-			  struct blk_file *file, struct error *err)
+int blk_file_open_overlay(const struct blk_overlay_paths *paths, struct blk_file *file,
+			  struct error *err)
 {
 	struct blk_file own = {.fd = -1};
-	struct blk_file below = {.fd = -1};
+	struct blk_file base = {.fd = -1};
 	struct overlay_head head = {0};
 
-	if (blk_file_open(base, true, &below, err) < 0 ||
-	    blk_file_open(path, is_read_only, &own, err) < 0 ||
-	    find_head(own.fd, path, below.fd, base, is_read_only, &head, err) < 0 ||
-	    blk_overlay_new(&head, path, &below.fd, &own.overlay, err) < 0) {
+	if (blk_file_open(paths->base, true, &base, err) < 0 ||
+	    blk_file_open(paths->own, paths->is_read_only, &own, err) < 0 ||
+	    find_head(paths, own.fd, base.fd, &head, err) < 0 ||
+	    blk_overlay_new(&head, paths->own, &base.fd, &own.overlay, err) < 0) {
 		blk_file_close(&own);
-		blk_file_close(&below);
+		blk_file_close(&base);
 		return -1;
 	}
 	own.sectors = head.disk_len >> BLK_SECTOR_SHIFT;
-	own.is_in_memory = own.is_in_memory && below.is_in_memory;
+	own.is_in_memory = own.is_in_memory && base.is_in_memory;
 	*file = own;
 	return 0;
+}
+
+int blk_file_base_fd(const struct blk_file *file)
+{
+	return file->overlay != NULL ? file->overlay->base_fd : -1;
 }
 
 void blk_file_close(struct blk_file *file)
