@@ -56,6 +56,12 @@ static const struct {
 	{{"squibctl", "load", "s", "m", "--drive", "=p"}, "--drive is ID=PATH, not '=p'"},
 	{{"squibctl", "load", "s", "m", "--net", "eth0="}, "--net is ID=DEV, not 'eth0='"},
 	{{"squibctl", "load", "s", "m", "--net"}, "--net needs a value: ID=DEV"},
+	{{"squibctl", "overlay", "show", "f"}, "overlay create, inspect or flatten, not 'show'"},
+	{{"squibctl", "overlay", "create", "f"}, "Name the base: squibctl overlay create"},
+	{{"squibctl", "overlay", "inspect", "f", "g"}, "create and inspect take one file"},
+	{{"squibctl", "overlay", "flatten", "f"}, "Words are missing: squibctl overlay flatten"},
+	{{"squibctl", "overlay", "inspect", "f", "--size", "1"}, "go with overlay create only"},
+	{{"squibctl", "start", "--base", "b"}, "--base goes with overlay only"},
 };
 
 Test(ctl_args, each_fault_is_told)

@@ -88,6 +88,12 @@ static const struct ctl_command commands[] = {
 	 .operands_max = 2,
 	 .output = CTL_PRINT_METADATA,
 	 .path = "/mmds"},
+	{.name = "overlay",
+	 .operands = "ACTION FILE [TO]",
+	 .help = "Overlays of drives: create, inspect, flatten into a plain disk",
+	 .operands_min = 2,
+	 .operands_max = 3,
+	 .output = CTL_PRINT_OVERLAY},
 	{.name = "metrics",
 	 .operands = "",
 	 .help = "Show the metrics, as OpenMetrics text",
@@ -177,6 +183,12 @@ static const struct ctl_option options[] = {
 	 MEMBER(working_set)},
 	{0, "uffd", "SOCKET", "With load: memory from a page fault handler", "load", CTL_TEXT,
 	 MEMBER(uffd)},
+	{0, "base", "PATH", "With overlay create, flatten: its base", "overlay", CTL_TEXT,
+	 MEMBER(base)},
+	{0, "size", "MIB", "With overlay create: a longer disk than the base", "overlay", CTL_TEXT,
+	 MEMBER(size)},
+	{0, "cluster", "KIB", "With overlay create: of 4 to 256 KiB (default: 64)", "overlay",
+	 CTL_TEXT, MEMBER(cluster)},
 	{'h', "help", NULL, "Print this text and exit", NULL, CTL_SWITCH, MEMBER(wants_help)},
 	{0, "version", NULL, "Print the version and exit", NULL, CTL_SWITCH, MEMBER(wants_version)},
 	{0},
@@ -416,6 +428,31 @@ static int check_metadata(const struct ctl_args *args, struct error *err)
 				: "metadata get and edit take no further word");
 }
 
+static int check_overlay(const struct ctl_args *args, struct error *err)
+{
+	const char *what = args->operands[0];
+	bool is_create = strcmp(what, "create") == 0;
+	bool is_flatten = strcmp(what, "flatten") == 0;
+
+	if (!is_create && !is_flatten && strcmp(what, "inspect") != 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "overlay create, inspect or flatten, not '%s'", what);
+	}
+	if (is_flatten != (args->operands[2] != NULL)) {
+		return error_set(err, ERR_BAD_REQUEST, "%s",
+				 is_flatten ? "Words are missing: squibctl overlay flatten FILE TO"
+					    : "overlay create and inspect take one file");
+	}
+	if (is_create && args->base == NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Name the base: squibctl overlay create --base BASE FILE");
+	}
+	return is_create || (args->size == NULL && args->cluster == NULL)
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "--size and --cluster go with overlay create only");
+}
+
 /* `given` has a bit for each option that is there. */
 static int check(const struct ctl_args *args, unsigned count, unsigned given, struct error *err)
 {
@@ -442,6 +479,9 @@ static int check(const struct ctl_args *args, unsigned count, unsigned given, st
 	}
 	if (command->output == CTL_PRINT_PLUGGED) {
 		return check_plug(args, err);
+	}
+	if (command->output == CTL_PRINT_OVERLAY) {
+		return check_overlay(args, err);
 	}
 	if (command->output == CTL_PRINT_STEPS) {
 		return strcmp(command->name, "load") == 0 ? check_load(args, err)

@@ -27,7 +27,8 @@ enum ctl_output {
 	CTL_PRINT_STEPS,    /* it has several requests: ctl_snapshot.c */
 	CTL_PRINT_CHILDREN, /* it has several requests: ctl_fork.c */
 	CTL_PRINT_METADATA, /* the same: ctl_metadata.c */
-	CTL_PRINT_PLUGGED   /* the same: ctl_plug.c */
+	CTL_PRINT_PLUGGED,  /* the same: ctl_plug.c */
+	CTL_PRINT_OVERLAY   /* it has none: ctl_overlay.c */
 };
 
 struct ctl_command {
@@ -61,7 +62,8 @@ struct ctl_option {
 };
 
 enum {
-	CTL_WORDS_MAX = 32
+	CTL_WORDS_MAX = 32,
+	CTL_OPERANDS_MAX = 3
 };
 
 struct ctl_words {
@@ -87,6 +89,10 @@ struct ctl_args {
 	const char *image;
 	bool ends_with_parent;
 	bool copy; /* makes the files of `drives` */
+	/* overlay */
+	const char *base;
+	const char *size;    /* MiB */
+	const char *cluster; /* KiB */
 	/* plug and unplug */
 	bool read_only;
 	bool force;
@@ -101,7 +107,7 @@ struct ctl_args {
 	const char *working_set;
 	const char *uffd;
 	const struct ctl_command *command;
-	const char *operands[2]; /* NULL: absent */
+	const char *operands[CTL_OPERANDS_MAX]; /* NULL: absent */
 };
 
 /* The tables, for help and for tests; each ends with an entry without a name. */

@@ -12,6 +12,7 @@
 #include "tools/squibctl/ctl_fork.h"
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_metadata.h"
+#include "tools/squibctl/ctl_overlay.h"
 #include "tools/squibctl/ctl_plug.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_snapshot.h"
@@ -78,6 +79,7 @@ static enum ctl_exit show(int fd, const struct ctl_args *args, const struct ctl_
 	case CTL_PRINT_CHILDREN:
 	case CTL_PRINT_METADATA:
 	case CTL_PRINT_PLUGGED:
+	case CTL_PRINT_OVERLAY:
 		break;
 	case CTL_PRINT_BODY:
 		if (reply->body != NULL) {
@@ -98,6 +100,9 @@ static enum ctl_exit run(const struct ctl_args *args)
 	struct error err = {0};
 	const char *word = command->path != NULL ? command->body : args->operands[1];
 
+	if (command->output == CTL_PRINT_OVERLAY) {
+		return ctl_overlay_run(args);
+	}
 	if (word != NULL && ctl_read_body(word, &body, &err) < 0) {
 		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 	}
