@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/devices/machine.h"
 
@@ -155,7 +156,12 @@ static long last_kept(const struct squib *squib, long last)
 	return last;
 }
 
-static bool boot_to_keep(struct squib *squib, long next, const char *engine, bool is_last)
+/* The root disk of the kills: raw, or an overlay over a disk that must stay as it is. */
+#define RAW_ROOT "\"path_on_host\": \"disk.mbr\""
+#define OVERLAY_ROOT "\"path_on_host\": \"own\", \"base\": \"disk.mbr\""
+
+static bool boot_to_keep(struct squib *squib, const char *root, long next, const char *engine,
+			 bool is_last)
 {
 	char script[64];
 	const struct guest guest = {.vcpus = 1,
@@ -169,51 +175,125 @@ static bool boot_to_keep(struct squib *squib, long next, const char *engine, boo
 	return machine_configure(squib, &guest) &&
 	       squib_put(squib, "/drives/root",
 			 "{\"drive_id\": \"root\", \"is_root_device\": true, \"partuuid\": "
-			 "\"" ROOT_UUID "\", \"path_on_host\": \"disk.mbr\", \"is_read_only\": "
+			 "\"" ROOT_UUID "\", %s, \"is_read_only\": "
 			 "false, \"cache_type\": \"Writeback\", \"io_engine\": \"%s\"}",
-			 engine) &&
+			 root, engine) &&
 	       squib_api_start(squib, 204) && squib_expect(squib, "ok: kept files", NULL);
 }
 
+/* By squib's neighbour, squibctl. */
+static bool flatten(struct squib *squib, const char *own, const char *flat)
+{
+	char path[PATH_LEN];
+
+	squib_path(squib, flat, path);
+	(void)unlink(path);
+	return machine_run(squib, "%sctl overlay flatten %s %s", env("SQUIB"), own, flat);
+}
+
 /* The partition as a file: e2fsck replays its journal, then finds nothing to mend. */
-static bool check_filesystem(struct squib *squib)
+static bool check_filesystem(struct squib *squib, bool is_overlay)
 {
 	char e2fsck[PATH_LEN];
 
 	snprintf(e2fsck, sizeof(e2fsck), "%.400s/e2fsck", env("DEVICES_DIR"));
-	return machine_run(squib, "/bin/dd if=disk.mbr of=part bs=1M skip=1") &&
+	return (!is_overlay || flatten(squib, "own", "flat")) &&
+	       machine_run(squib, "/bin/dd if=%s of=part bs=1M skip=1",
+			   is_overlay ? "flat" : "disk.mbr") &&
 	       machine_run(squib, "%s -E journal_only -y part", e2fsck) &&
 	       machine_run(squib, "%s -fn part", e2fsck);
 }
 
-static bool run_kills(struct squib *squib)
+static bool kill_and_check(struct squib *squib, bool is_overlay)
 {
+	const char *root = is_overlay ? OVERLAY_ROOT : RAW_ROOT;
 	long last = -1;
 	unsigned random = (unsigned)now_ms();
 
-	if (!machine_copy_disk(squib, "disk.mbr", "disk.mbr")) {
+	if (!machine_copy_disk(squib, "disk.mbr", "disk.mbr") ||
+	    (is_overlay && !machine_make_disk(squib, "own", 0))) {
 		return false;
 	}
 	for (unsigned i = 0; i < KILLS; i++) {
 		unsigned ms = 200 + (unsigned)(random = random * 1103515245 + 12345) / 65536 % 1300;
 
-		if (!boot_to_keep(squib, last + 1, i % 2 == 0 ? "Sync" : "Async", false)) {
+		if (!boot_to_keep(squib, root, last + 1, i % 2 == 0 ? "Sync" : "Async", false)) {
 			return false;
 		}
 		sleep_ms(ms);
 		squib_stop(squib);
 		last = last_kept(squib, last);
 		printf("      killed %u ms after the boot, %ld files are kept\n", ms, last + 1);
-		if (!check_filesystem(squib)) {
+		if (!check_filesystem(squib, is_overlay)) {
 			return squib_fail(squib, "after the kill, at %u ms", ms);
 		}
 	}
 	return (last >= 0 || squib_fail(squib, "no file was kept")) &&
-	       boot_to_keep(squib, last + 1, "Sync", true) && squib_ends(squib, 0);
+	       boot_to_keep(squib, root, last + 1, "Sync", true) && squib_ends(squib, 0);
+}
+
+static bool run_kills(struct squib *squib)
+{
+	return kill_and_check(squib, false);
+}
+
+static bool run_overlay_kills(struct squib *squib)
+{
+	char reference[PATH_LEN];
+
+	snprintf(reference, sizeof(reference), "%.400s/disk.mbr", env("DEVICES_DIR"));
+	return kill_and_check(squib, true) &&
+	       /* All that was written went elsewhere. */
+	       machine_run(squib, "/usr/bin/cmp disk.mbr %s", reference);
+}
+
+/* --- Overlays --- */
+
+static bool put_overlay(struct squib *squib, const char *id, const char *more)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/drives/%s", id);
+	return machine_make_disk(squib, id, 0) &&
+	       squib_put(squib, path,
+			 "{\"drive_id\": \"%s\", \"is_root_device\": false, \"path_on_host\": "
+			 "\"%s\", \"base\": \"base\", \"num_queues\": 2%s}",
+			 id, id, more);
+}
+
+/* What the guest left, on the plain disk that its overlay makes. */
+static bool check_overlay(struct squib *squib, const char *id)
+{
+	return flatten(squib, id, "flat") && machine_run(squib, "pattern check flat 0 4096 41") &&
+	       machine_run(squib, "pattern check flat 8192 2048 31") &&
+	       machine_run(squib, "pattern check flat 12492 509 31") &&
+	       machine_run(squib, "pattern check flat 13001 7 42") &&
+	       machine_run(squib, "pattern check flat 13008 3376 31");
+}
+
+static bool run_overlays(struct squib *squib)
+{
+	const struct guest guest = {
+		.vcpus = 2, .mem_mib = 128, .script = "/tests/overlays.sh", .root = machine_root()};
+
+	if (!machine_configure(squib, &guest) || !machine_make_disk(squib, "base", 16) ||
+	    !machine_run(squib, "pattern write base 0 16384 31") ||
+	    !put_overlay(squib, "vdb", ", \"cache_type\": \"Writeback\"") ||
+	    !put_overlay(squib, "vdc", ", \"io_engine\": \"Async\"") ||
+	    !squib_api_start(squib, 204) || !squib_expect(squib, "ok: the base", NULL) ||
+	    !squib_expect(squib, "ok: random I/O", NULL) ||
+	    !squib_expect(squib, "ok: zeroes", NULL) || !machine_meet(squib, "written")) {
+		return false;
+	}
+	squib_stop(squib);
+	return check_overlay(squib, "vdb") && check_overlay(squib, "vdc") &&
+	       machine_run(squib, "pattern check base 0 16384 31");
 }
 
 const struct device_test disk_tests[] = {
 	{"disks: both engines, queues, discard, another file, limits, unbind", run_disks, 600},
 	{"disks: what was told outlives a killed monitor, PARTUUID root", run_kills, 300},
+	{"disks: overlays, both engines over one base, a killed monitor", run_overlays, 600},
+	{"disks: overlays, what was told outlives a killed monitor", run_overlay_kills, 300},
 	{NULL, NULL, 0},
 };

@@ -29,6 +29,7 @@ static bool is_for_pci(const char *name)
 	static const char *const begins[] = {
 		"calls: a little",
 		"disks: both engines",
+		"disks: overlays, both engines",
 		"network: ",
 		"sockets: ",
 		"balloon: inflate",

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A request of any kind, and calls that return anything: an error, or any number of bytes. Neither
- * iovecs nor ranges need to fit the length that is said. Not shown is that the iovecs of a step end
+ * iovecs nor ranges need to fit the length that is said. The file is raw, or an overlay that wants
+ * phases in any order and says anything of its clusters. Not shown is that the iovecs of a step end
  * where the request's do: EVA relates no two members of a structure.
  */
 #include "tests/eva/eva.h"
@@ -11,9 +12,69 @@
 static uint8_t buffer[1];
 static struct iovec iovs[VIRTQ_IOV_MAX];
 
+/* --- In place of blk_overlay.c --- */
+
+static struct blk_overlay overlay;
+static struct blk_copy copy;
+
+void blk_overlay_begin(struct blk_io *io)
+{
+	io->phase = BLK_PHASE_BEGIN;
+	io->data_at = any_u64();
+	io->copy = any_bool() ? &copy : NULL;
+}
+
+bool blk_overlay_next(struct blk_io *io)
+{
+	io->phase = any_between(BLK_PHASE_DATA, BLK_PHASE_SYNC);
+	io->own = (struct iovec){buffer, any_u64()};
+	io->own_offset = any_u64();
+	return any_bool();
+}
+
+enum blk_progress blk_overlay_advance(struct blk_io *io, uint64_t done)
+{
+	(void)io;
+	(void)done;
+	return any_bool() ? BLK_IO_MORE : BLK_IO_DONE;
+}
+
+void blk_overlay_end(struct blk_io *io, bool is_done)
+{
+	(void)is_done;
+	io->copy = NULL;
+}
+
+uint64_t blk_overlay_run(const struct blk_overlay *of, uint64_t offset, uint64_t len, bool *is_base)
+{
+	(void)of;
+	(void)offset;
+	(void)len;
+	*is_base = any_bool();
+	return any_u64();
+}
+
+void blk_overlay_clip(const struct blk_overlay *of, uint64_t *offset, uint64_t *len)
+{
+	(void)of;
+	*offset = any_u64();
+	*len = any_u64();
+}
+
+void blk_overlay_note_discard(struct blk_overlay *of, uint64_t offset, uint64_t len)
+{
+	(void)of;
+	(void)offset;
+	(void)len;
+}
+
+/* --- The requests --- */
+
 static void play(enum blk_op op)
 {
 	struct blk_io io = {.op = op, .iov = iovs, .offset = any_u64(), .len = any_u64()};
+
+	io.overlay = any_bool() ? &overlay : NULL;
 
 	for (size_t i = 0; i < VIRTQ_IOV_MAX; i++) {
 		iovs[i] = (struct iovec){buffer, any_u64()};
