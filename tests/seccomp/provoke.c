@@ -287,6 +287,25 @@ static bool use_block_device(struct squib *squib)
 	return ok;
 }
 
+/* A drive goes on with another overlay. */
+static bool use_overlay(struct squib *squib)
+{
+	char kernel[PATH_LEN];
+	char config[2048];
+
+	payload_path("idle", kernel);
+	snprintf(config, sizeof(config),
+		 "{\"boot-source\": {\"kernel_image_path\": \"%s\"}, \"drives\": [{\"drive_id\": "
+		 "\"disk\", \"is_root_device\": false, \"path_on_host\": \"own\", \"base\": "
+		 "\"disk\"}], \"metrics\": {\"metrics_path\": \"metrics\"}}",
+		 kernel);
+	return squib_write(squib, "vm.json", config) && squib_write(squib, "own", "") &&
+	       squib_write(squib, "other", "") && start(squib) &&
+	       request(squib, "PATCH", "/drives/disk",
+		       "{\"drive_id\": \"disk\", \"path_on_host\": \"other\"}") &&
+	       stop_by(squib, SIGTERM);
+}
+
 /* --- forks --- */
 
 static bool start_forkable(struct squib *squib)
@@ -426,6 +445,7 @@ int main(int argc, char **argv)
 		{"a heap that grows by brk", use_up_by_brk},
 		{"a heap that grows by mmap", use_up_by_mmap},
 		{"a block device for a drive", use_block_device},
+		{"an overlay for a drive", use_overlay},
 		{"children that end by signals", end_children},
 		{"live snapshots", save_live},
 	};

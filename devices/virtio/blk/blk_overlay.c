@@ -104,11 +104,22 @@ void blk_overlay_free(struct blk_overlay *overlay)
 
 int blk_overlay_use(struct blk_overlay *overlay, int fd, bool is_deferred, struct error *err)
 {
+	size_t map_len = (size_t)overlay_map_len(&overlay->head);
+
+	if (overlay->is_used) {
+		memset(overlay->own, 0, map_len);
+		memset(overlay->stored, 0, map_len);
+	}
+	overlay->is_used = true;
+	overlay->is_deferred = is_deferred;
 	if (overlay_read_map(fd, &overlay->head, overlay->own, err) < 0) {
 		return -1;
 	}
-	memcpy(overlay->stored, overlay->own, (size_t)overlay_map_len(&overlay->head));
-	overlay->is_deferred = is_deferred;
+	for (uint64_t i = 0; i < map_len / sizeof(*overlay->own) && !is_deferred; i++) {
+		if (overlay->own[i] != 0) {
+			overlay->stored[i] = overlay->own[i];
+		}
+	}
 	return 0;
 }
 

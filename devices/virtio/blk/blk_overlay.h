@@ -34,7 +34,8 @@ struct blk_overlay {
 	char *path;
 	uint8_t *buffers;
 	uint64_t block_count; /* of the map */
-	/* set with the file */
+	/* set by blk_overlay_use */
+	bool is_used;
 	bool is_deferred; /* the map is written by flushes; else by each request that changes it */
 	/* under the device's lock */
 	uint64_t *own;	  /* the map that requests go by */

@@ -305,13 +305,23 @@ int overlay_check_base(const struct overlay_head *head, const char *path, int ba
 
 int overlay_read_map(int fd, const struct overlay_head *head, uint64_t *map, struct error *err)
 {
-	size_t len = (size_t)overlay_map_len(head);
-	size_t done;
+	uint64_t end = OVERLAY_MAP_AT + overlay_map_len(head);
 
-	if (read_part(fd, map, len, OVERLAY_MAP_AT, &done) < 0) {
-		return error_sys(err, "Cannot read the map of the overlay");
+	for (uint64_t at = OVERLAY_MAP_AT; at < end; at += OVERLAY_BLOCK) {
+		off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+		size_t done;
+
+		if (data < 0 && errno == ENXIO) {
+			break;
+		}
+		/* Where the file system knows no holes, all is data. */
+		at = data < 0 ? at : align_down((uint64_t)data, OVERLAY_BLOCK);
+		if (at < end && read_part(fd, (uint8_t *)map + (at - OVERLAY_MAP_AT), OVERLAY_BLOCK,
+					  at, &done) < 0) {
+			return error_sys(err, "Cannot read the map of the overlay");
+		}
 	}
-	return done == len ? 0 : error_set(err, ERR_CORRUPT, "The overlay ends in its map");
+	return 0;
 }
 
 int overlay_lock(int fd, const char *path, bool is_read_only, unsigned patience_ms,

@@ -74,7 +74,10 @@ MUST_CHECK int overlay_read_head(int fd, const char *path, struct overlay_head *
 MUST_CHECK int overlay_check_base(const struct overlay_head *head, const char *path, int base_fd,
 				  uint64_t base_len, struct error *err);
 
-/* Reads the map, overlay_map_len bytes. */
+/*
+ * Reads the map into overlay_map_len zeroes. Pages that the file has as holes are not touched, so
+ * that the map of a large disk that was hardly written to takes no memory.
+ */
 MUST_CHECK int overlay_read_map(int fd, const struct overlay_head *head, uint64_t *map,
 				struct error *err);
 
