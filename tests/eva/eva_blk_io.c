@@ -45,12 +45,10 @@ void blk_overlay_end(struct blk_io *io, bool is_done)
 	io->copy = NULL;
 }
 
-uint64_t blk_overlay_run(const struct blk_overlay *of, uint64_t offset, uint64_t len, bool *is_base)
+uint64_t blk_overlay_run(struct blk_io *io)
 {
-	(void)of;
-	(void)offset;
-	(void)len;
-	*is_base = any_bool();
+	io->is_base = any_bool();
+	io->data_at = any_u64();
 	return any_u64();
 }
 

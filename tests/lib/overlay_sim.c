@@ -224,10 +224,13 @@ static void open_overlay(void)
 static void check_all(struct values *allowed)
 {
 	for (unsigned i = 0; i < SECTORS; i++) {
-		bool is_base;
+		struct blk_io io = {.op = BLK_OP_READ,
+				    .overlay = sim.overlay,
+				    .offset = (uint64_t)i * SECTOR,
+				    .len = SECTOR};
 
-		(void)blk_overlay_run(sim.overlay, (uint64_t)i * SECTOR, SECTOR, &is_base);
-		const uint8_t *file = is_base ? sim.base : sim.cache.data;
+		REQUIRE(blk_overlay_run(&io) == SECTOR);
+		const uint8_t *file = io.is_base ? sim.base : sim.cache.data;
 		uint32_t value = value_of(file + (size_t)i * SECTOR);
 
 		REQUIRE(has(&allowed[i], value));

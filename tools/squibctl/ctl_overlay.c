@@ -108,7 +108,7 @@ static int create(const struct ctl_args *args, struct error *err)
 		unlink(path);
 		return -1;
 	}
-	return 0;
+	return fsync(fd) == 0 ? 0 : error_sys(err, "Cannot synchronise the file %s", path);
 }
 
 /* --- inspect --- */

@@ -45,7 +45,7 @@ static void choose_part(struct blk_io *io)
 	size_t end = io->iov_next;
 
 	if (io->overlay != NULL && io->op == BLK_OP_READ && io->len > 0) {
-		max = min_u64(max, blk_overlay_run(io->overlay, io->offset, io->len, &io->is_base));
+		max = min_u64(max, blk_overlay_run(io));
 	}
 	for (; end < io->iov_count && io->iov[end].iov_len <= max - len; end++) {
 		len += io->iov[end].iov_len;
@@ -133,7 +133,6 @@ enum blk_progress blk_io_start(struct blk_io *io)
 	io->is_base = false;
 	io->data_at = 0;
 	io->copy = NULL;
-	io->is_flush_of_map = false;
 	if (io->overlay == NULL) {
 		return start_data(io);
 	}
@@ -146,7 +145,7 @@ static struct blk_step transfer_step(const struct blk_io *io, enum blk_call call
 	return (struct blk_step){
 		.call = call,
 		.is_base = io->is_base,
-		.offset = io->offset + (io->is_base ? 0 : io->data_at),
+		.offset = io->offset + io->data_at,
 		.len = io->call_len,
 		.iov = io->call_count > 0 ? io->iov + io->iov_next : &io->part,
 		.iov_count = io->call_count > 0 ? io->call_count : 1,

@@ -74,7 +74,7 @@ struct blk_io {
 	unsigned retries; /* without progress */
 	enum blk_phase phase;
 	bool is_base;	  /* the next call for the data is on the base */
-	uint64_t data_at; /* of the disk's first byte in the file */
+	uint64_t data_at; /* of the disk's first byte in the file of the next call for the data */
 	/* of an overlay */
 	struct blk_copy *copy; /* NULL: it does not change the map */
 	bool is_flush_of_map;
@@ -86,12 +86,12 @@ struct blk_io {
 /* One system call. */
 struct blk_step {
 	enum blk_call call;
-	bool is_base; /* on the base of the overlay, in place of the file */
-	int mode;     /* of fallocate */
+	int mode; /* of fallocate */
 	uint64_t offset;
 	uint64_t len; /* 0: of fdatasync */
 	const struct iovec *iov;
 	unsigned iov_count;
+	bool is_base; /* on the base of the overlay, in place of the file */
 };
 
 enum blk_progress {

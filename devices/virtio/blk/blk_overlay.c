@@ -125,16 +125,17 @@ int blk_overlay_use(struct blk_overlay *overlay, int fd, bool is_deferred, struc
 
 /* --- Which file --- */
 
-uint64_t blk_overlay_run(const struct blk_overlay *overlay, uint64_t offset, uint64_t len,
-			 bool *is_base)
+uint64_t blk_overlay_run(struct blk_io *io)
 {
-	uint64_t first = cluster_of(overlay, offset);
-	uint64_t end = cluster_end(overlay, offset, len);
+	const struct blk_overlay *overlay = io->overlay;
+	uint64_t first = cluster_of(overlay, io->offset);
+	uint64_t end = cluster_end(overlay, io->offset, io->len);
 
-	*is_base = !is_own(overlay, first, first + 1);
-	uint64_t next = overlay_find(overlay->own, first, end, *is_base);
+	io->is_base = !is_own(overlay, first, first + 1);
+	io->data_at = io->is_base ? 0 : overlay->data_at;
+	uint64_t next = overlay_find(overlay->own, first, end, io->is_base);
 
-	return next == end ? len : (next << overlay->head.cluster_shift) - offset;
+	return next == end ? io->len : (next << overlay->head.cluster_shift) - io->offset;
 }
 
 /* The disk may end within a cluster: what lies behind its end is covered. */
@@ -353,6 +354,7 @@ void blk_overlay_begin(struct blk_io *io)
 
 	io->phase = BLK_PHASE_BEGIN;
 	io->data_at = overlay->data_at;
+	io->is_flush_of_map = false;
 	if (io->op == BLK_OP_FLUSH) {
 		begin_flush(overlay);
 		io->is_flush_of_map = overlay->is_flushing;

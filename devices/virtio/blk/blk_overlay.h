@@ -87,9 +87,8 @@ MUST_CHECK enum blk_progress blk_overlay_advance(struct blk_io *io, uint64_t don
 /* The request is done, or has failed. */
 void blk_overlay_end(struct blk_io *io, bool is_done);
 
-/* How many of `len` bytes from `offset` on are in one file, and in which. */
-uint64_t blk_overlay_run(const struct blk_overlay *overlay, uint64_t offset, uint64_t len,
-			 bool *is_base);
+/* Chooses the file of a read's next call; returns how many of its bytes are in that one. */
+uint64_t blk_overlay_run(struct blk_io *io);
 
 /* Leaves of a discard what can be forgotten: no part of a cluster that is the base's. */
 void blk_overlay_clip(const struct blk_overlay *overlay, uint64_t *offset, uint64_t *len);

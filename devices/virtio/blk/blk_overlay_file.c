@@ -207,18 +207,17 @@ int overlay_format(int fd, int base_fd, uint64_t base_len, struct overlay_head *
 	if (ftruncate(fd, (off_t)(overlay_data_at(head) + head->disk_len)) < 0) {
 		return error_sys(err, "Cannot give the overlay its length");
 	}
-	if (head->disk_len > base_len && take_tail(fd, base_fd, head, err) < 0) {
-		return -1;
-	}
-	if (fdatasync(fd) < 0) {
-		return error_sys(err, "Cannot synchronise the overlay");
+	if (head->disk_len > base_len) {
+		if (take_tail(fd, base_fd, head, err) < 0) {
+			return -1;
+		}
+		if (fdatasync(fd) < 0) {
+			return error_sys(err, "Cannot synchronise the overlay");
+		}
 	}
 	/* Last of all: without it the file is no overlay. */
 	encode(head, bytes);
-	if (write_all(fd, bytes, sizeof(bytes), 0, err) < 0) {
-		return -1;
-	}
-	return fdatasync(fd) == 0 ? 0 : error_sys(err, "Cannot synchronise the overlay");
+	return write_all(fd, bytes, sizeof(bytes), 0, err);
 }
 
 /* --- Checking --- */

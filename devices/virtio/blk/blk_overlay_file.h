@@ -57,8 +57,8 @@ MUST_CHECK int overlay_base_sum(int base_fd, uint64_t base_len, uint64_t *sum, s
 
 /*
  * Makes an overlay of an empty file: `disk_len` is 0 (as long as the base) or more than that, then
- * the disk has zeroes behind the base. Fills the rest of *head but for its shift and name. Returns
- * when all is on the disk.
+ * the disk has zeroes behind the base. Fills the rest of *head but for its shift and name. The
+ * header is not synchronised: the first flush does that, or the caller.
  */
 MUST_CHECK int overlay_format(int fd, int base_fd, uint64_t base_len, struct overlay_head *head,
 			      struct error *err);
