@@ -152,17 +152,34 @@ static struct blk_step transfer_step(const struct blk_io *io, enum blk_call call
 	};
 }
 
-/* Of a phase that is not for the data. */
-static struct blk_step own_step(const struct blk_io *io)
+enum blk_call blk_io_call(const struct blk_io *io)
 {
-	if (io->phase == BLK_PHASE_SYNC) {
-		return (struct blk_step){.call = BLK_CALL_FDATASYNC};
+	if (io->phase != BLK_PHASE_DATA) {
+		return io->phase == BLK_PHASE_SYNC   ? BLK_CALL_FDATASYNC
+		       : io->phase == BLK_PHASE_READ ? BLK_CALL_READV
+						     : BLK_CALL_WRITEV;
 	}
-	bool is_base = io->phase == BLK_PHASE_READ;
+	switch (io->op) {
+	case BLK_OP_READ:
+		return BLK_CALL_READV;
+	case BLK_OP_WRITE:
+		return BLK_CALL_WRITEV;
+	case BLK_OP_DISCARD:
+	case BLK_OP_ZEROES:
+		return io->way == BLK_WAY_WRITE ? BLK_CALL_WRITEV : BLK_CALL_FALLOCATE;
+	case BLK_OP_FLUSH:
+	case BLK_OP_GET_ID:
+		break;
+	}
+	return BLK_CALL_FDATASYNC;
+}
 
+/* A transfer between a file and our own memory. */
+static struct blk_step own_step(const struct blk_io *io, enum blk_call call)
+{
 	return (struct blk_step){
-		.call = is_base ? BLK_CALL_READV : BLK_CALL_WRITEV,
-		.is_base = is_base,
+		.call = call,
+		.is_base = call == BLK_CALL_READV,
 		.offset = io->own_offset,
 		.len = io->own.iov_len,
 		.iov = &io->own,
@@ -172,27 +189,22 @@ static struct blk_step own_step(const struct blk_io *io)
 
 struct blk_step blk_io_step(const struct blk_io *io)
 {
-	struct blk_step step = {
-		.call = BLK_CALL_FALLOCATE, .offset = io->offset + io->data_at, .len = io->len};
+	enum blk_call call = blk_io_call(io);
 
-	if (io->phase != BLK_PHASE_DATA) {
-		return own_step(io);
-	}
-	switch (io->op) {
-	case BLK_OP_READ:
-		return transfer_step(io, BLK_CALL_READV);
-	case BLK_OP_WRITE:
-		return transfer_step(io, BLK_CALL_WRITEV);
-	case BLK_OP_DISCARD:
-	case BLK_OP_ZEROES:
-		if (io->way == BLK_WAY_WRITE) {
-			return transfer_step(io, BLK_CALL_WRITEV);
-		}
-		step.mode = FALLOC_FL_KEEP_SIZE;
-		step.mode |= io->way == BLK_WAY_PUNCH ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
-		return step;
-	case BLK_OP_FLUSH:
-	case BLK_OP_GET_ID:
+	switch (call) {
+	case BLK_CALL_READV:
+	case BLK_CALL_WRITEV:
+		return io->phase == BLK_PHASE_DATA ? transfer_step(io, call) : own_step(io, call);
+	case BLK_CALL_FALLOCATE:
+		return (struct blk_step){
+			.call = call,
+			.mode = FALLOC_FL_KEEP_SIZE |
+				(io->way == BLK_WAY_PUNCH ? FALLOC_FL_PUNCH_HOLE
+							  : FALLOC_FL_ZERO_RANGE),
+			.offset = io->offset + io->data_at,
+			.len = io->len,
+		};
+	case BLK_CALL_FDATASYNC:
 		break;
 	}
 	return (struct blk_step){.call = BLK_CALL_FDATASYNC};
@@ -283,7 +295,7 @@ static enum blk_progress advance_data(struct blk_io *io, enum blk_call call, uin
 
 enum blk_progress blk_io_advance(struct blk_io *io, int64_t result)
 {
-	enum blk_call call = blk_io_step(io).call;
+	enum blk_call call = blk_io_call(io);
 	enum blk_progress progress;
 
 	if (result < 0) {

@@ -109,6 +109,9 @@ static inline bool blk_io_is_long(const struct blk_io *io)
 /* Prepares a filled one. BLK_IO_DONE if there is nothing to do. */
 MUST_CHECK enum blk_progress blk_io_start(struct blk_io *io);
 
+/* The next call's kind. */
+enum blk_call blk_io_call(const struct blk_io *io);
+
 /* The next call; its iovecs are valid until the io is advanced. */
 struct blk_step blk_io_step(const struct blk_io *io);
 

@@ -142,7 +142,7 @@ struct blk_io *blk_uring_slot(struct blk_uring *uring)
 
 static bool is_allocating(const struct blk_io *io)
 {
-	return blk_io_step(io).call == BLK_CALL_FALLOCATE;
+	return blk_io_call(io) == BLK_CALL_FALLOCATE;
 }
 
 /* Before the request of the slot is advanced: its call has ended. */
