@@ -98,7 +98,7 @@ static int create(const struct ctl_args *args, struct error *err)
 	struct overlay_head head = {0};
 	AUTO_FD base = -1;
 	AUTO_FD fd = -1;
-	uint64_t base_len;
+	uint64_t base_len = 0;
 
 	if (find_shape(args, &head, err) < 0 || open_base(args->base, &base, &base_len, err) < 0 ||
 	    make_file(path, &fd, err) < 0) {
@@ -261,7 +261,7 @@ static int flatten_to(const struct overlay *overlay, const struct ctl_args *args
 	const char *base_path = args->base != NULL ? args->base : overlay->head.base_name;
 	AUTO_FD base = -1;
 	AUTO_FD fd = -1;
-	uint64_t base_len;
+	uint64_t base_len = 0;
 
 	if (open_base(base_path, &base, &base_len, err) < 0 ||
 	    overlay_check_base(&overlay->head, args->operands[1], base, base_len, err) < 0 ||

@@ -107,7 +107,7 @@ static int find_head(const struct blk_overlay_paths *paths, int fd, int base_fd,
 		     struct overlay_head *head, struct error *err)
 {
 	struct stat st;
-	uint64_t base_len;
+	uint64_t base_len = 0;
 
 	if (fstat(base_fd, &st) < 0 || find_size(base_fd, &st, &base_len) < 0) {
 		return fail(paths->base, err);
