@@ -330,7 +330,7 @@ Test(blk_overlay, another_file_is_an_overlay_that_nobody_has)
 	blk_file_close(&other);
 	error_clear(&err);
 	cr_assert_eq(blk_guest_write(&guest, 300, data, 512), OK);
-	memcpy(model + 300 * 512, data, 512);
+	memcpy(&model[300 * 512], data, 512);
 	expect_model("the old file");
 	snprintf(own, sizeof(own), "/proc/self/fd/%d", own_fd);
 	cr_assert_eq(blk_file_open_overlay(&paths, &other, &err), 0);

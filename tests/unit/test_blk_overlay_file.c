@@ -95,8 +95,8 @@ Test(blk_overlay_file, an_empty_file_becomes_an_overlay_that_takes_no_space)
 	cr_assert_str_eq(file.overlay->head.base_name, "base");
 	cr_assert_eq(overlay_find(file.overlay->own, 0, 5, true), 5);
 	cr_assert_eq(fstat(file.fd, &st), 0);
-	cr_assert_eq(st.st_size, (off_t)file.overlay->data_at + BASE_LEN / 512 * 512);
-	cr_assert_leq(st.st_blocks * 512, 4096 * 2);
+	cr_assert_eq(st.st_size, (off_t)file.overlay->data_at + BASE_LEN - 188);
+	cr_assert_leq(st.st_blocks * 512, 8192);
 	blk_file_close(&file);
 	cr_assert_null(file.overlay);
 	/* And is one when it is opened again. */
@@ -243,7 +243,7 @@ Test(blk_overlay_file, another_base_is_refused)
 
 Test(blk_overlay_file, bases_may_be_of_any_length)
 {
-	static const off_t lens[] = {0, 1, 511, 512, 4095, 4096, 65536, 65536 * 3};
+	static const off_t lens[] = {0, 1, 511, 512, 4095, 4096, 65536, 196608};
 	struct blk_file file;
 
 	for (size_t i = 0; i < ARRAY_COUNT(lens); i++) {
