@@ -163,8 +163,8 @@ static int check_forkable(const struct controller *controller, const struct star
 	}
 	if (landlock_is_on(&confine->landlock)) {
 		return error_set(err, ERR_NOT_SUPPORTED,
-				 "A machine with --landlock can't be forkable yet: its children "
-				 "could not open their files");
+				 "A machine with --landlock can't be forkable, as its children "
+				 "could not open their files: hold it in with the jailer");
 	}
 	if (confine->filters.programs[FILTER_VMM].len > 0 &&
 	    confine->filters.programs[FILTER_FORK].len == 0) {
