@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Drives of children: a file that is written to is never another machine's. */
+/* What children have in place of their parent's: drives, of which none is another machine's; TAPs.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -104,4 +105,41 @@ bool fork_drives_test(struct squib *squib)
 	       squib_child(squib, "a", 200, "GET", "/", NULL) &&
 	       squib_child(squib, "b", 200, "GET", "/", NULL) && image_has_no_rings(squib) &&
 	       squib_expect(squib, "round: ", NULL);
+}
+
+/* --- Interfaces --- */
+
+const char *fork_networks_lacks(void)
+{
+	return geteuid() != 0				 ? "only root can make a TAP"
+	       : access("/dev/net/tun", R_OK | W_OK) < 0 ? "there is no /dev/net/tun"
+							 : NULL;
+}
+
+/* TAPs are made as they are opened, and go with who opened them. */
+static bool put_interface(struct squib *squib, unsigned number)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/network-interfaces/eth%u", number);
+	return squib_put(squib, path, "{\"iface_id\": \"eth%u\", \"host_dev_name\": \"sq%de%u\"}",
+			 number, squib->pid % 100000, number);
+}
+
+bool fork_networks_test(struct squib *squib)
+{
+	if (!fork_configure(squib, ", \"forkable\": true")) {
+		return false;
+	}
+	int pid = squib->pid % 100000;
+
+	return put_interface(squib, 0) && put_interface(squib, 1) && squib_api_start(squib, 204) &&
+	       squib_expect(squib, "round: 2", NULL) &&
+	       squib_api(squib, 200, "PUT", "/fork",
+			 "{\"children\": [{\"id\": \"a\", \"api_sock\": \"a.sock\", "
+			 "\"ends_with_parent\": true, \"network_overrides\": [{\"iface_id\": "
+			 "\"eth0\", \"host_dev_name\": \"sq%da0\"}, {\"iface_id\": \"eth1\", "
+			 "\"host_dev_name\": \"sq%da1\"}]}]}",
+			 pid, pid) &&
+	       squib_child(squib, "a", 200, "GET", "/", NULL);
 }

@@ -215,11 +215,14 @@ static bool fork_amid(struct squib *squib, unsigned round, enum victim victim, u
 
 	usleep(delay_us);
 	kill_victim(squib, victim);
+	if (victim == VICTIM_MONITOR) {
+		/* Who may not even have connected. */
+		kill(asker, SIGKILL);
+		waitpid(asker, NULL, 0);
+		return start_anew(squib);
+	}
 	if (!is_answered(squib, asker, &is_done)) {
 		return false;
-	}
-	if (victim == VICTIM_MONITOR) {
-		return start_anew(squib);
 	}
 	if (!are_sockets_well(squib, victim) || !has_no_zombies(squib)) {
 		return false;
@@ -278,14 +281,14 @@ static bool save_amid(struct squib *squib, enum victim victim, unsigned delay_us
 
 	usleep(delay_us);
 	kill_victim(squib, victim);
-	if (!is_answered(squib, asker, &is_done)) {
-		return false;
-	}
 	if (victim == VICTIM_MONITOR) {
+		kill(asker, SIGKILL);
+		waitpid(asker, NULL, 0);
 		squib_stop(squib);
 		return are_files_whole(squib) && start_anew(squib);
 	}
-	return is_done && await_end(squib) && are_files_whole(squib) &&
+	return is_answered(squib, asker, &is_done) && is_done && await_end(squib) &&
+	       are_files_whole(squib) &&
 	       (strstr(squib->answer, "Done") != NULL || has(squib, "memory", "old") ||
 		squib_fail(squib, "a live snapshot that failed has changed the memory")) &&
 	       (fork_is_gone(squib, "state.part") || squib_fail(squib, "a part is left")) &&

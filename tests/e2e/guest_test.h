@@ -80,10 +80,12 @@ struct live_test {
 	unsigned timeout_s;
 };
 
-/* Why the next test can't run here; NULL: it can. */
+/* The functions that lack something: why the next test can't run here; NULL: it can. */
 const char *fork_copies_lacks(void);
 bool fork_copies_test(struct squib *squib);
 bool fork_no_copies_test(struct squib *squib);
+const char *fork_networks_lacks(void);
+bool fork_networks_test(struct squib *squib);
 bool fork_drives_test(struct squib *squib);
 bool fork_failure_test(struct squib *squib);
 bool fork_killed_test(struct squib *squib);

@@ -257,6 +257,7 @@ static const struct live_test live_tests[] = {
 	{"a running machine is forked, children too, and an image that is kept", KVM_PAYLOAD,
 	 fork_test, 120},
 	{"a fork that fails leaves nothing", KVM_PAYLOAD, fork_failure_test, 120},
+	{"a machine with several interfaces is forked", KVM_PAYLOAD, fork_networks_test, 120},
 	{"a fork copies drives by reference", KVM_PAYLOAD, fork_copies_test, 120},
 	{"a fork does not copy drives otherwise", KVM_PAYLOAD, fork_no_copies_test, 120},
 	{"a forked image that is killed is forgotten", KVM_PAYLOAD, fork_killed_test, 120},
@@ -277,6 +278,13 @@ static const struct live_test live_tests[] = {
 	 huge_pages_test, 400},
 };
 
+static const char *lack_of(const struct live_test *test)
+{
+	return test->run == fork_copies_test	 ? fork_copies_lacks()
+	       : test->run == fork_networks_test ? fork_networks_lacks()
+						 : NULL;
+}
+
 static bool run_live(struct squib *squib, const void *arg)
 {
 	const struct live_test *test = arg;
@@ -296,7 +304,7 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < sizeof(live_tests) / sizeof(live_tests[0]); i++) {
 		const struct live_test *test = &live_tests[i];
-		const char *lack = test->run == fork_copies_test ? fork_copies_lacks() : NULL;
+		const char *lack = lack_of(test);
 
 		if (lack != NULL && runner_begins(&runner, test->name, test->needs)) {
 			runner_skip(&runner, test->name, lack);

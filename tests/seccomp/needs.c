@@ -9,10 +9,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/if_tun.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "seccomp/compile.h"
 #include "seccomp/filter.h"
@@ -124,6 +126,14 @@ static struct policy_filter without(const struct policy_filter *filter, size_t i
 	return copy;
 }
 
+/* What no workload here can need. */
+static bool is_of_elsewhere(const char *thread, const struct policy_rule *rule)
+{
+	/* The fork of a machine with two interfaces, on a kernel without kcmp. */
+	return strcmp(thread, "fork") == 0 && strcmp(rule->syscall, "ioctl") == 0 &&
+	       rule->args[0].value == TUNGETIFF;
+}
+
 static void tell_needless(const char *thread, size_t index, const struct policy_rule *rule)
 {
 	printf("FAIL  %s, rule %zu: nothing needs %s", thread, index + 1, rule->syscall);
@@ -149,7 +159,7 @@ static void judge_filter(const struct policy_filter *filter, const char *arch, u
 
 		if (find_denied(&less, arch, thread, samples) != NULL) {
 			passed++;
-		} else {
+		} else if (!is_of_elsewhere(filter->thread, &filter->rules[i])) {
 			tell_needless(filter->thread, i, &filter->rules[i]);
 		}
 		free(less.rules);

@@ -11,6 +11,7 @@
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>
+#include <linux/kcmp.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -147,6 +148,7 @@ static const struct pin {
 	{"fork", "prctl", 0, 4, {PR_SET_DUMPABLE, PR_SET_SECUREBITS, PR_SET_PTRACER, PR_SET_MM}},
 	{"fork", "seccomp", 0, 3, {SECCOMP_SET_MODE_STRICT, SECCOMP_GET_ACTION_AVAIL, 3}},
 	{"fork", "tgkill", 2, 5, {SIGKILL, SIGSTOP, SIGUSR1, SIGHUP, SIGSEGV}},
+	{"fork", "kcmp", 2, 3, {KCMP_VM, KCMP_FILES, KCMP_EPOLL_TFD}},
 	{"fork", "socketpair", 0, 2, {AF_INET, AF_NETLINK}},
 	{"fork", "renameat2", 4, 3, {0, RENAME_NOREPLACE, RENAME_WHITEOUT}},
 	{"fork", "prlimit64", 2, 1, {0x1000}},

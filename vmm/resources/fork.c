@@ -69,9 +69,18 @@ static int check_child(const struct fork_body *body, size_t index, struct error 
 {
 	const struct fork_child *children = body->children.items;
 	const struct fork_child *child = &children[index];
+	const struct network_override *networks = child->overrides.networks.items;
 
 	if (flag_check_id(child->id, err) < 0) {
 		return error_wrap(err, "Child %zu", index + 1);
+	}
+	for (size_t i = 0; i < child->overrides.networks.count; i++) {
+		if (strncmp(networks[i].host_dev_name, "fd:", strlen("fd:")) == 0) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "Child `%s`: a child has no descriptors such as %s: name "
+					 "a TAP",
+					 child->id, networks[i].host_dev_name);
+		}
 	}
 	for (size_t i = 0; i < index; i++) {
 		if (strcmp(children[i].id, child->id) == 0) {
