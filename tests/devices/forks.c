@@ -18,6 +18,8 @@ enum {
 	RANDOM_LEN = 32, /* digits */
 	PATIENCE_S = 120,
 	WARM = 10, /* children */
+	TRIES = 50,
+	ANSWER_MAX = 128,
 };
 
 static bool copy(struct squib *squib, const char *from, const char *to)
@@ -186,29 +188,44 @@ static int connect_guest(const struct squib *squib, const char *name)
 	return fd;
 }
 
-/* What the guest says: behind "OK <port>", a line of the number. */
-static bool ask_guest(struct squib *squib, const char *name, char random[RANDOM_LEN + 1])
+/* All that comes of it. */
+static void hear_guest(const struct squib *squib, const char *name, char text[ANSWER_MAX])
 {
 	int fd = connect_guest(squib, name);
-	char text[128] = "";
 	size_t len = 0;
 	ssize_t got = fd >= 0 ? 1 : 0;
 
-	while (got > 0 && len < sizeof(text) - 1) {
-		got = read(fd, text + len, sizeof(text) - 1 - len);
+	while (got > 0 && len < ANSWER_MAX - 1) {
+		got = read(fd, text + len, ANSWER_MAX - 1 - len);
 		len += got > 0 ? (size_t)got : 0;
 	}
+	text[len] = '\0';
 	if (fd >= 0) {
 		close(fd);
 	}
-	const char *line = strchr(text, '\n');
+}
 
-	if (strncmp(text, "OK ", 3) != 0 || line == NULL || strlen(line + 1) != RANDOM_LEN + 1) {
-		return squib_fail(squib, "%s: the guest says: %s", name, text);
+/*
+ * What the guest says: behind "OK <port>", a line of the number. A connection that is there when
+ * the guest learns that it is a clone ends with all others of its parent's.
+ */
+static bool ask_guest(struct squib *squib, const char *name, char random[RANDOM_LEN + 1])
+{
+	char text[ANSWER_MAX] = "";
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		hear_guest(squib, name, text);
+		const char *line = strchr(text, '\n');
+
+		if (strncmp(text, "OK ", 3) == 0 && line != NULL &&
+		    strlen(line + 1) == RANDOM_LEN + 1) {
+			memcpy(random, line + 1, RANDOM_LEN);
+			random[RANDOM_LEN] = '\0';
+			return true;
+		}
+		sleep_ms(100);
 	}
-	memcpy(random, line + 1, RANDOM_LEN);
-	random[RANDOM_LEN] = '\0';
-	return true;
+	return squib_fail(squib, "%s: the guest says: %s", name, text);
 }
 
 static bool all_differ(struct squib *squib)

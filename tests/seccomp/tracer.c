@@ -140,7 +140,8 @@ static bool is_of_self(pid_t process, pid_t thread, const struct __ptrace_syscal
 	if (info->seccomp.nr != SYS_tgkill) {
 		return false;
 	}
-	if (info->seccomp.ret_data == FILTER_FORK + 1) {
+	if (info->seccomp.args[0] == (uint64_t)process ||
+	    info->seccomp.ret_data == FILTER_FORK + 1) {
 		return info->seccomp.args[0] == (uint64_t)process;
 	}
 	snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)info->seccomp.args[0], (int)thread);
