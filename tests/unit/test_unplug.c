@@ -202,6 +202,30 @@ Test(unplug, a_paused_guest_can_not_be_asked)
 	api_bed_expect("PATCH /vm", "{\"state\":\"Resumed\"}", NULL);
 }
 
+Test(unplug, what_finds_no_place_is_refused_and_a_place_that_gets_free_is_taken)
+{
+	char line[32];
+	char body[128];
+
+	/* The port has a, the bus 30 slots. */
+	for (unsigned i = 0; i <= 30; i++) {
+		(void)snprintf(line, sizeof(line), "PUT /drives/n%u", i);
+		(void)snprintf(body, sizeof(body),
+			       "{\"drive_id\":\"n%u\",\"is_root_device\":false,\"path_on_host\":"
+			       "\"disk\"}",
+			       i);
+		api_bed_expect(
+			line, body,
+			i < 30 ? NULL
+			       : API_FAULT("PCI manager error: PCI root error: Could not "
+					   "find an available device slot on the PCI bus. It "
+					   "has 30."));
+	}
+	api_bed_expect("DELETE /drives/n7", NULL, NULL);
+	api_bed_expect(line, body, NULL);
+	cr_expect_str_eq(devmgr()->slots[7]->dev->id, "n30");
+}
+
 static void *end_machine(void *arg)
 {
 	(void)arg;

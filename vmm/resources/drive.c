@@ -212,18 +212,16 @@ static void explain_landlock(const struct microvm *microvm, struct error *err)
 	}
 }
 
-static int plug_drive(struct microvm *microvm, struct drive *drive, struct error *err)
+static int plug_drive(struct microvm *microvm, struct request *request, struct drive *drive,
+		      struct error *err)
 {
-	struct devmgr *devmgr = &microvm->controller.machine.devmgr;
-	const struct dev_env env = devmgr_env(devmgr);
+	const struct dev_env env = devmgr_env(&microvm->controller.machine.devmgr);
 
 	if (blk_new_plugged(&env, &drive->config, &drive->file, &microvm->config.rings, &drive->blk,
 			    err) < 0) {
 		return error_wrap(err, "Unable to create the virtio block device");
 	}
-	return devmgr_plug(devmgr, blk_virtio(drive->blk), drive->config.drive_id, err) < 0
-		       ? error_wrap(err, "PCI manager error")
-		       : 0;
+	return resource_plug(microvm, request, blk_virtio(drive->blk), drive->config.drive_id, err);
 }
 
 /* [compat] The order of the checks, and that a root device is the one that the machine has. */
@@ -252,7 +250,7 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 		return -1;
 	}
 	keep_config(&added, body);
-	if (plug_drive(microvm, &added, err) < 0) {
+	if (plug_drive(microvm, request, &added, err) < 0) {
 		drive_destroy(&added);
 		return -1;
 	}

@@ -211,18 +211,16 @@ static void keep_config(struct net_interface *interface, struct net_config *body
 /* --- PUT and DELETE on a machine that was started --- */
 
 /* [compat] Without the metadata service, which is configured before the start. */
-static int plug_interface(struct microvm *microvm, struct net_interface *interface,
-			  struct error *err)
+static int plug_interface(struct microvm *microvm, struct request *request,
+			  struct net_interface *interface, struct error *err)
 {
-	struct devmgr *devmgr = &microvm->controller.machine.devmgr;
-	const struct dev_env env = devmgr_env(devmgr);
+	const struct dev_env env = devmgr_env(&microvm->controller.machine.devmgr);
 
 	if (net_new(&env, &interface->config, interface->tap, &interface->net, err) < 0) {
 		return error_wrap(err, "Could not create the network device");
 	}
-	return devmgr_plug(devmgr, net_virtio(interface->net), interface->config.iface_id, err) < 0
-		       ? error_wrap(err, "PCI manager error")
-		       : 0;
+	return resource_plug(microvm, request, net_virtio(interface->net),
+			     interface->config.iface_id, err);
 }
 
 static int plug(struct microvm *microvm, struct request *request, struct error *err)
@@ -244,7 +242,7 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 		return -1;
 	}
 	keep_config(&added, body);
-	if (plug_interface(microvm, &added, err) < 0) {
+	if (plug_interface(microvm, request, &added, err) < 0) {
 		interface_destroy(&added);
 		return -1;
 	}

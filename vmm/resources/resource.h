@@ -44,6 +44,10 @@ extern const char resource_device_not_found[];
 MUST_CHECK int resource_check_plug(const struct microvm *microvm, struct request *request,
 				   bool is_right, const char *wrong, struct error *err);
 
+/* devmgr_plug, whose failures have no prefix either [compat]. */
+MUST_CHECK int resource_plug(struct microvm *microvm, struct request *request,
+			     struct virtio_dev *dev, const char *id, struct error *err);
+
 enum body_rule {
 	BODY_NONE,   /* requests with a body are refused */
 	BODY_JSON,   /* requests without one are refused */

@@ -43,6 +43,16 @@ int resource_check_plug(const struct microvm *microvm, struct request *request, 
 	return error_set(err, ERR_BAD_STATE, "%s", has_pci ? wrong : "PCI is not enabled");
 }
 
+int resource_plug(struct microvm *microvm, struct request *request, struct virtio_dev *dev,
+		  const char *id, struct error *err)
+{
+	if (devmgr_plug(&microvm->controller.machine.devmgr, dev, id, err) == 0) {
+		return 0;
+	}
+	request->prefix = "";
+	return error_wrap(err, "PCI manager error");
+}
+
 int resource_check_id(struct request *request, struct error *err)
 {
 	const char *id = *(const char *const *)request->body;
