@@ -52,11 +52,9 @@ static struct mark mark(const struct squib *squib)
 	FILE *file = fopen(path, "re");
 
 	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-		long kib = 0;
-
 		mark.mappings += strncmp(line, "VmFlags:", 8) == 0;
-		if (sscanf(line, "Rss: %ld", &kib) == 1) {
-			mark.rss_kib += kib;
+		if (strncmp(line, "Rss:", 4) == 0) {
+			mark.rss_kib += strtol(line + 4, NULL, 10);
 		}
 	}
 	if (file != NULL) {

@@ -237,7 +237,7 @@ Test(pci_port, a_port_goes_on_where_it_was)
 	(void)pci_port_insert(&port);
 	cr_expect_eq(pci_port_load(&port, &state),
 		     PCI_PORT_ROUTE | PCI_PORT_POWER | PCI_PORT_INTERRUPT);
-	cr_expect_eq(memcmp(&port.config, &before.config, sizeof(before.config)), 0);
+	cr_expect_eq(memcmp(port.config.bytes, before.config.bytes, PCI_CONFIG_LEN), 0);
 	cr_expect(port.is_raised);
 }
 

@@ -137,10 +137,12 @@ static void unlink_source(struct metrics *metrics, const struct metric_source *s
 {
 	struct metric_source **at = &metrics->sources;
 
-	while (*at != source) {
+	while (*at != NULL && *at != source) {
 		at = &(*at)->next;
 	}
-	*at = source->next;
+	if (*at != NULL) {
+		*at = source->next;
+	}
 }
 
 void metrics_add(struct metrics *metrics, struct metric_source *source,
