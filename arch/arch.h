@@ -99,8 +99,7 @@ struct arch_machine {
 	unsigned pci_ports;  /* for hot-plug on it */
 	bool is_loaded; /* arch/state.h sets what a boot would set: CPUID, MSRs, interrupt pins */
 	const struct arch_vcpu_state *saved; /* of all vCPUs, borrowed; NULL: unknown */
-	/* Of the guest's processors. A loaded machine has neither: its state has what came of it.
-	 */
+	/* Of the processors. A loaded machine has neither: its state has what came of it. */
 	const struct cpu_template *cpu_template; /* borrowed by the machine; NULL: none */
 	const char *static_template; /* its name, in place of cpu_template; NULL: none */
 };

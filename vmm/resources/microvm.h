@@ -143,7 +143,6 @@ void microvm_init(struct microvm *microvm);
 /* How a machine of this configuration starts. It refers to the configuration, and does not own. */
 struct start_plan actions_plan(struct microvm *microvm);
 
-/* Ends the guest, if any, and frees everything. A zeroed one is fine. */
-void microvm_destroy(struct microvm *microvm);
+void microvm_destroy(struct microvm *microvm); /* ends the guest, if any; a zeroed one is fine */
 
 #endif
