@@ -57,7 +57,6 @@ enum {
 	CONFIG_LEN = 60,
 	LIMITS_AT = 8, /* behind the capacity */
 	/* Of the Sync engine, whose requests are in flight only while a disk is slow. */
-	SYNC_ENTRIES = 32,
 	LOCK_PATIENCE_MS = 1000, /* at a start: nobody runs yet */
 };
 
@@ -820,49 +819,20 @@ static int use_overlay(const struct blk *blk, const struct blk_file *file, unsig
 		       : blk_overlay_use(file->overlay, file->fd, blk->is_writeback, err);
 }
 
-/* From the stock, where the drive may make none. */
-static int take_ring(struct blk *blk, struct error *err)
-{
-	blk->ring = blk_rings_take(blk->rings);
-	if (blk->ring != NULL) {
-		return blk_uring_set_file(blk->ring, blk->file.fd, base_fd(&blk->file), err);
-	}
-	if (blk->engine != BLK_ENGINE_SYNC) {
-		return error_set(err, ERR_NOT_SUPPORTED,
-				 "The Async engine needs io_uring, of which a running machine has "
-				 "%d for drives that are plugged in, and all are in use: take the "
-				 "Sync engine",
-				 BLK_RINGS);
-	}
-	log_warn("The drive %s does without io_uring, of which a running machine has %d for drives "
-		 "that are plugged in: while its disk is slow, the whole microVM waits",
-		 blk->dev.id, BLK_RINGS);
-	return 0;
-}
-
-static int make_ring(struct blk *blk, struct error *err)
-{
-	bool is_sync = blk->engine == BLK_ENGINE_SYNC;
-
-	if (blk_uring_new(blk->file.fd, blk_file_base_fd(&blk->file),
-			  is_sync ? SYNC_ENTRIES : BLK_URING_ENTRIES, &blk->ring) < 0) {
-		if (!is_sync) {
-			return error_sys(err, "The Async engine needs io_uring, which this host "
-					      "refuses");
-		}
-		log_warn("The drive %s does without io_uring, which this host refuses: while its "
-			 "disk is slow, the whole microVM waits: %s (os error %d)",
-			 blk->dev.id, error_os_text(errno), errno);
-	}
-	return 0;
-}
-
 static int start_ring(struct blk *blk, struct error *err)
 {
-	int result = blk->rings != NULL ? take_ring(blk, err) : make_ring(blk, err);
+	const struct blk_ring_use use = {
+		.drive_id = blk->dev.id,
+		.fd = blk->file.fd,
+		.base_fd = blk_file_base_fd(&blk->file),
+		.is_sync = blk->engine == BLK_ENGINE_SYNC,
+	};
 
-	if (result < 0 || blk->ring == NULL) {
-		return result;
+	if (blk_rings_get(blk->rings, &use, &blk->ring, err) < 0) {
+		return -1;
+	}
+	if (blk->ring == NULL) {
+		return 0;
 	}
 	blk->completions.fd = blk_uring_event_fd(blk->ring);
 	return ev_add(blk->dev.loop, &blk->completions, EPOLLIN | EPOLLET, err);
@@ -941,11 +911,7 @@ void blk_free(struct blk *blk)
 	}
 	virtio_destroy(&blk->dev);
 	limiter_destroy(&blk->limiter);
-	if (blk->rings != NULL && blk->ring != NULL) {
-		blk_rings_put(blk->rings, blk->ring);
-	} else {
-		blk_uring_free(blk->ring);
-	}
+	blk_rings_put(blk->rings, blk->ring);
 	synchronise(blk);
 	drop_overlay(&blk->file);
 	free(blk);

@@ -2,9 +2,15 @@
 /* io_urings in stock. */
 #include "devices/virtio/blk/blk_rings.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 #include "devices/virtio/blk/blk_uring.h"
+#include "vmm/base/log.h"
+
+enum {
+	SYNC_ENTRIES = 32 /* requests that would block */
+};
 
 void blk_rings_init(struct blk_rings *rings)
 {
@@ -26,15 +32,55 @@ void blk_rings_destroy(struct blk_rings *rings)
 	rings->is_made = false;
 }
 
-struct blk_uring *blk_rings_take(struct blk_rings *rings)
+static int take(struct blk_rings *rings, const struct blk_ring_use *use, struct blk_uring **ring,
+		struct error *err)
 {
-	return rings->count > 0 ? rings->spare[--rings->count] : NULL;
+	if (rings->count > 0) {
+		*ring = rings->spare[--rings->count];
+		return blk_uring_set_file(*ring, use->fd, use->base_fd, err);
+	}
+	if (!use->is_sync) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "The Async engine needs io_uring, of which a running machine has "
+				 "%d for drives that are plugged in, and all are in use: take the "
+				 "Sync engine",
+				 BLK_RINGS);
+	}
+	log_warn("The drive %s does without io_uring, of which a running machine has %d for drives "
+		 "that are plugged in: while its disk is slow, the whole microVM waits",
+		 use->drive_id, BLK_RINGS);
+	return 0;
+}
+
+static int make(const struct blk_ring_use *use, struct blk_uring **ring, struct error *err)
+{
+	if (blk_uring_new(use->fd, use->base_fd, use->is_sync ? SYNC_ENTRIES : BLK_URING_ENTRIES,
+			  ring) == 0) {
+		return 0;
+	}
+	if (!use->is_sync) {
+		return error_sys(err, "The Async engine needs io_uring, which this host refuses");
+	}
+	log_warn("The drive %s does without io_uring, which this host refuses: while its disk is "
+		 "slow, the whole microVM waits: %s (os error %d)",
+		 use->drive_id, error_os_text(errno), errno);
+	return 0;
+}
+
+int blk_rings_get(struct blk_rings *rings, const struct blk_ring_use *use, struct blk_uring **ring,
+		  struct error *err)
+{
+	return rings != NULL ? take(rings, use, ring, err) : make(use, ring, err);
 }
 
 void blk_rings_put(struct blk_rings *rings, struct blk_uring *ring)
 {
 	struct error err = {0};
 
+	if (rings == NULL || ring == NULL) {
+		blk_uring_free(ring);
+		return;
+	}
 	blk_uring_abandon(ring);
 	/* One that can't be parted from its file would keep it open. */
 	if (blk_uring_set_file(ring, -1, -1, &err) < 0) {

@@ -8,6 +8,9 @@
 
 #include <stdbool.h>
 
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
 struct blk_uring;
 
 enum {
@@ -24,10 +27,22 @@ struct blk_rings {
 void blk_rings_init(struct blk_rings *rings);
 void blk_rings_destroy(struct blk_rings *rings); /* a zeroed one is fine */
 
-/* A ring of BLK_URING_ENTRIES entries without a file, which is the caller's; NULL: none is left. */
-struct blk_uring *blk_rings_take(struct blk_rings *rings);
+/* What a ring is for. */
+struct blk_ring_use {
+	const char *drive_id;
+	int fd, base_fd; /* -1: none */
+	bool is_sync;	 /* it is to do only what would block */
+};
 
-/* Takes back what blk_rings_take gave: what is in flight is waited for and dropped. */
+/*
+ * *ring is the caller's: one of the stock, or made where `rings` is NULL. Where there is none to be
+ * had, it is NULL for a drive that can do without, and the log says what that means.
+ */
+MUST_CHECK int blk_rings_get(struct blk_rings *rings, const struct blk_ring_use *use,
+			     struct blk_uring **ring, struct error *err);
+
+/* Takes back what blk_rings_get gave, with the same `rings`: what is in flight is waited for and
+ * dropped. NULL is fine. */
 void blk_rings_put(struct blk_rings *rings, struct blk_uring *ring);
 
 #endif
