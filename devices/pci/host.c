@@ -65,8 +65,10 @@ void pci_host_link(struct pci_host *host, unsigned port, bool is_up)
 
 struct pci_address pci_host_address(unsigned place)
 {
-	return place < PCI_SLOTS ? (struct pci_address){.slot = place}
-				 : (struct pci_address){.bus = place - PCI_SLOTS + 1};
+	if (place < PCI_SLOTS) {
+		return (struct pci_address){.slot = place};
+	}
+	return (struct pci_address){.bus = place - PCI_SLOTS + 1};
 }
 
 uint64_t pci_host_window(unsigned place)

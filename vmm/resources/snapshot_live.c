@@ -81,7 +81,9 @@ static void free_paths(struct snapshot_live *live)
 static void remove_parts(const struct snapshot_live *live)
 {
 	for (size_t i = 0; i < SNAPSHOT_LIVE_FILES; i++) {
-		(void)unlink(live->files[i].part);
+		if (live->files[i].part != NULL) {
+			(void)unlink(live->files[i].part);
+		}
 	}
 }
 
