@@ -8,8 +8,8 @@
 #include "tests/e2e/guest_test.h"
 
 enum {
-	WARM_UP = 50,
-	CYCLES = 250,
+	WARM_UP = 20,
+	CYCLES = 100,
 	RSS_KIB = 1024, /* by which the monitor may have grown */
 	SECTORS = 128,
 	SECTOR_LEN = 512,

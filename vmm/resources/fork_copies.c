@@ -102,14 +102,24 @@ static int find_copy(const struct fork_copies *copies, const char *id)
 	return -1;
 }
 
-static int open_nameless(const char *beside)
+static int open_nameless(const char *beside, int drive)
 {
 	char directory[4096];
 	const char *slash = strrchr(beside, '/');
 	int len = slash == NULL ? 1 : (int)(slash - beside) + 1;
 
 	(void)!snprintf(directory, sizeof(directory), "%.*s", len, slash == NULL ? "." : beside);
-	return open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	/* It has no files without a name: but was it the drive's file system at all? */
+	if (fd < 0 && errno == EOPNOTSUPP) {
+		struct stat there, own;
+		bool is_other = stat(directory, &there) == 0 && fstat(drive, &own) == 0 &&
+				there.st_dev != own.st_dev;
+
+		errno = is_other ? EXDEV : EOPNOTSUPP;
+	}
+	return fd;
 }
 
 static int make_copy(const struct vm_config *config, const struct drive_override *override,
@@ -121,7 +131,7 @@ static int make_copy(const struct vm_config *config, const struct drive_override
 	if (!override->copy || drive == NULL || find_copy(copies, override->drive_id) >= 0) {
 		return 0;
 	}
-	AUTO_FD fd = open_nameless(override->path_on_host);
+	AUTO_FD fd = open_nameless(override->path_on_host, drive->file.fd);
 
 	if (fd < 0 || ioctl(fd, FICLONE, drive->file.fd) < 0) {
 		return refuse(override, drive, drive->file.fd, err);

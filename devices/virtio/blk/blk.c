@@ -55,8 +55,7 @@ enum {
 	SEGS_MAX = VIRTQ_CHAIN_MAX - 2,
 	/* The fields up to the last that one of our features needs [virtio-1.2 §5.2.4]. */
 	CONFIG_LEN = 60,
-	LIMITS_AT = 8, /* behind the capacity */
-	/* Of the Sync engine, whose requests are in flight only while a disk is slow. */
+	LIMITS_AT = 8,		 /* behind the capacity */
 	LOCK_PATIENCE_MS = 1000, /* at a start: nobody runs yet */
 };
 

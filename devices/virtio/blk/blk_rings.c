@@ -9,7 +9,7 @@
 #include "vmm/base/log.h"
 
 enum {
-	SYNC_ENTRIES = 32 /* requests that would block */
+	SYNC_ENTRIES = 32 /* of the Sync engine: in flight only while a disk is slow */
 };
 
 void blk_rings_init(struct blk_rings *rings)
