@@ -113,9 +113,10 @@ static int open_nameless(const char *beside, int drive)
 
 	/* It has no files without a name: but was it the drive's file system at all? */
 	if (fd < 0 && errno == EOPNOTSUPP) {
-		struct stat there, own;
-		bool is_other = stat(directory, &there) == 0 && fstat(drive, &own) == 0 &&
-				there.st_dev != own.st_dev;
+		AUTO_FD opened = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		struct statfs there, own;
+		bool is_other = fstatfs(opened, &there) == 0 && fstatfs(drive, &own) == 0 &&
+				there.f_type != own.f_type;
 
 		errno = is_other ? EXDEV : EOPNOTSUPP;
 	}
