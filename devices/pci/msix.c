@@ -28,6 +28,9 @@ enum {
 	WORD = 4,
 };
 
+/* A message is a word. */
+static const uint64_t ADDRESS_WRITABLE = ~UINT64_C(3);
+
 static uint64_t bit_of(unsigned vector)
 {
 	return UINT64_C(1) << vector;
@@ -145,7 +148,7 @@ void msix_write_table(struct msix *msix, uint64_t offset, const uint8_t *data, u
 
 	entry_bytes(entry, bytes);
 	memcpy(bytes + offset % MSIX_ENTRY_LEN, data, len);
-	entry->address = load_le64(bytes) & ~UINT64_C(3);
+	entry->address = load_le64(bytes) & ADDRESS_WRITABLE;
 	entry->data = load_le32(bytes + 8);
 	entry->control = load_le32(bytes + ENTRY_CONTROL) & ENTRY_MASKED;
 	settle(msix, (unsigned)vector);
@@ -188,12 +191,14 @@ void msix_save(const struct msix *msix, struct msix_state *state)
 
 static bool is_possible(const struct msix_state *state)
 {
+	uint64_t address = 0;
 	uint32_t control = 0;
 
 	for (uint32_t i = 0; i < state->count; i++) {
+		address |= state->entries[i].address;
 		control |= state->entries[i].control;
 	}
-	return (state->control & ~CONTROL_WRITABLE) == 0 &&
+	return (state->control & ~CONTROL_WRITABLE) == 0 && (address & ~ADDRESS_WRITABLE) == 0 &&
 	       (control & ~(uint32_t)ENTRY_MASKED) == 0 &&
 	       (state->pending & ~(bit_of(state->count) - 1)) == 0;
 }

@@ -230,7 +230,7 @@ Test(msix, a_state_that_no_function_can_have_is_refused)
 	struct error err = {0};
 
 	msix_save(&msix, &good);
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < 6; i++) {
 		struct msix_state bad = good;
 
 		switch (i) {
@@ -245,6 +245,9 @@ Test(msix, a_state_that_no_function_can_have_is_refused)
 			break;
 		case 3:
 			bad.entries[2].control = 3;
+			break;
+		case 4:
+			bad.entries[2].address |= 2;
 			break;
 		default:
 			bad.pending = 1 << COUNT;
