@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /drives/{id}: block devices on files or block devices of the host. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,11 +263,14 @@ static int unplug(struct microvm *microvm, struct request *request, struct error
 {
 	struct vm_config *config = &microvm->config;
 	size_t at = find(config, request->id);
-	struct drive *drive = &config->drives[at];
 
 	if (resource_check_plug(microvm, request, at < config->drive_count,
-				resource_device_not_found, err) < 0 ||
-	    resource_check_plug(microvm, request, !drive->config.is_root_device,
+				resource_device_not_found, err) < 0) {
+		return -1;
+	}
+	const struct drive *drive = &config->drives[at];
+
+	if (resource_check_plug(microvm, request, !drive->config.is_root_device,
 				"Cannot unplug root device", err) < 0) {
 		return -1;
 	}
@@ -277,6 +281,8 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 {
 	struct vm_config *config = &microvm->config;
 	size_t at = find(config, request->id);
+
+	assert(at < config->drive_count); /* requests come one by one, and unplug() has found it */
 	struct drive *drive = &config->drives[at];
 
 	if (unplug_end(microvm, request, blk_virtio(drive->blk), err) < 0) {
@@ -350,11 +356,12 @@ static int change_file(const struct microvm *microvm, struct drive *drive,
 static int update_drive(struct microvm *microvm, struct drive_update *update, struct error *err)
 {
 	size_t at = find(&microvm->config, update->drive_id);
-	struct drive *drive = &microvm->config.drives[at];
 
 	if (at == microvm->config.drive_count) {
 		return error_set(err, ERR_BAD_REQUEST, "%s", resource_not_found);
 	}
+	struct drive *drive = &microvm->config.drives[at];
+
 	if (update->path_on_host == NULL && !update->has_rate_limiter) {
 		/* [compat] It asks a vhost-user backend for its configuration. */
 		return error_set(err, ERR_BAD_REQUEST,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /network-interfaces/{id}: network devices on TAPs. */
+#include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,19 +255,20 @@ static int unplug(struct microvm *microvm, struct request *request, struct error
 {
 	struct vm_config *config = &microvm->config;
 	size_t at = find(config, request->id);
-	struct net_interface *interface = &config->nets[at];
 
 	if (resource_check_plug(microvm, request, at < config->net_count, resource_device_not_found,
 				err) < 0) {
 		return -1;
 	}
-	return unplug_begin(microvm, request, net_virtio(interface->net), err);
+	return unplug_begin(microvm, request, net_virtio(config->nets[at].net), err);
 }
 
 static int unplugged(struct microvm *microvm, struct request *request, struct error *err)
 {
 	struct vm_config *config = &microvm->config;
 	size_t at = find(config, request->id);
+
+	assert(at < config->net_count); /* requests come one by one, and unplug() has found it */
 	struct net_interface *interface = &config->nets[at];
 
 	if (unplug_end(microvm, request, net_virtio(interface->net), err) < 0) {
@@ -355,12 +357,13 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 {
 	const struct net_update *update = request->body;
 	size_t at = find(&microvm->config, update->iface_id);
-	struct net_interface *interface = &microvm->config.nets[at];
 
 	if (at == microvm->config.net_count) {
 		return error_set(err, ERR_BAD_REQUEST, "Unable to update the net device: %s",
 				 resource_not_found);
 	}
+	struct net_interface *interface = &microvm->config.nets[at];
+
 	if (net_set_limits(
 		    interface->net, update->has_rx_rate_limiter ? &update->rx_rate_limiter : NULL,
 		    update->has_tx_rate_limiter ? &update->tx_rate_limiter : NULL, err) < 0) {
