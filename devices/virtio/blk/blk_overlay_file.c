@@ -95,7 +95,10 @@ static int write_all(int fd, const void *buf, size_t len, uint64_t offset, struc
 		const struct iovec iov = {(uint8_t *)(uintptr_t)buf + done, len - done};
 		ssize_t put = pwritev(fd, &iov, 1, (off_t)(offset + done));
 
-		if (put < 0 && errno != EINTR) {
+		if (put == 0) {
+			errno = EIO;
+		}
+		if (put == 0 || (put < 0 && errno != EINTR)) {
 			return error_sys(err, "Cannot write the overlay");
 		}
 		done += put > 0 ? (size_t)put : 0;
