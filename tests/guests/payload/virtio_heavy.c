@@ -78,18 +78,18 @@ static bool reads(const struct device *disk)
 static bool flushes(const struct device *disk)
 {
 	volatile struct rings *rings = disk->rings[0];
-	uint16_t end = (uint16_t)(rings->used.idx + FLUSHES);
+	uint16_t used = rings->used.idx;
+	uint16_t end = (uint16_t)(used + FLUSHES);
 
 	prepare(rings, BLOCK_FLUSH, 0);
-	while (rings->used.idx != end) {
-		uint16_t used = rings->used.idx;
-
+	while (used != end) {
 		while (rings->avail.idx != end &&
 		       (uint16_t)(rings->avail.idx - used) < QUEUE_SIZE) {
 			rings_offer(rings, rings->avail.idx % QUEUE_SIZE);
 		}
 		device_notify(disk, 0);
 		wait_used(disk, used);
+		used = rings->used.idx;
 	}
 	return request.status == 0;
 }
