@@ -101,19 +101,6 @@ static bool lives(struct squib *squib, const char *name, long *first)
 	return goes_on(squib, file, first) && is_running(squib, name);
 }
 
-/* All processes of a machine and its forks have its directory. */
-static bool is_ours(const struct squib *squib, pid_t pid)
-{
-	char path[PATH_LEN];
-	char cwd[PATH_LEN];
-
-	snprintf(path, sizeof(path), "/proc/%d/cwd", pid);
-	ssize_t len = readlink(path, cwd, sizeof(cwd) - 1);
-
-	cwd[len > 0 ? len : 0] = '\0';
-	return strcmp(cwd, squib->dir) == 0;
-}
-
 static bool has_name(pid_t pid, const char *name)
 {
 	char path[PATH_LEN];
@@ -138,7 +125,7 @@ size_t fork_processes(const struct squib *squib, const char *name, pid_t *pids, 
 	while (proc != NULL && count < max && (entry = readdir(proc)) != NULL) {
 		pid_t pid = (pid_t)atoi(entry->d_name);
 
-		if (pid > 0 && pid != squib->pid && is_ours(squib, pid) && has_name(pid, name)) {
+		if (pid > 0 && pid != squib->pid && squib_owns(squib, pid) && has_name(pid, name)) {
 			pids[count++] = pid;
 		}
 	}

@@ -220,6 +220,47 @@ void squib_stop(struct squib *squib)
 
 /* --- its API --- */
 
+bool squib_owns(const struct squib *squib, pid_t pid)
+{
+	char path[PATH_LEN];
+	char cwd[PATH_LEN];
+
+	snprintf(path, sizeof(path), "/proc/%d/cwd", pid);
+	ssize_t len = readlink(path, cwd, sizeof(cwd) - 1);
+
+	cwd[len > 0 ? len : 0] = '\0';
+	return strcmp(cwd, squib->dir) == 0;
+}
+
+/* Appends to the output, which is shown with a failure, what the threads of a process wait for. */
+static void tell_threads(const struct squib *squib, pid_t pid)
+{
+	char command[4 * PATH_LEN];
+
+	snprintf(command, sizeof(command),
+		 "cd /proc/%d/task && for t in *; do echo \"thread $t of %d: $(cat $t/comm), in system "
+		 "call $(cat $t/syscall), $(cat $t/wchan)\"; done >>%s/out 2>&1",
+		 pid, pid, squib->dir);
+	(void)!system(command);
+}
+
+/* An answer of 0: there was none. */
+static void tell_silence(const struct squib *squib, unsigned answer)
+{
+	DIR *proc = answer == 0 ? opendir("/proc") : NULL;
+
+	for (struct dirent *entry; proc != NULL && (entry = readdir(proc)) != NULL;) {
+		pid_t pid = (pid_t)atoi(entry->d_name);
+
+		if (pid > 0 && squib_owns(squib, pid)) {
+			tell_threads(squib, pid);
+		}
+	}
+	if (proc != NULL) {
+		closedir(proc);
+	}
+}
+
 bool squib_api(struct squib *squib, unsigned status, const char *method, const char *path,
 	       const char *fmt, ...)
 {
@@ -233,6 +274,7 @@ bool squib_api(struct squib *squib, unsigned status, const char *method, const c
 	unsigned seen = api_ask(squib->api, method, path, body_len > 0 ? body : NULL, squib->answer,
 				sizeof(squib->answer), PATIENCE_MS);
 
+	tell_silence(squib, seen);
 	return seen == status ||
 	       squib_fail(squib, "%s %s is answered %u: %.300s", method, path, seen, squib->answer);
 }
@@ -253,6 +295,7 @@ bool squib_child(struct squib *squib, const char *child, unsigned status, const 
 			       PATIENCE_MS);
 		close(fd);
 	}
+	tell_silence(squib, seen);
 	return seen == status || squib_fail(squib, "%s: %s %s is answered %u: %.200s", child,
 					    method, path, seen, squib->answer);
 }

@@ -95,6 +95,9 @@ __attribute__((format(printf, 5, 6))) bool squib_api(struct squib *squib, unsign
 /* PUT /actions InstanceStart. */
 bool squib_api_start(struct squib *squib, unsigned status);
 
+/* All processes of a machine and its forks have its directory. */
+bool squib_owns(const struct squib *squib, pid_t pid);
+
 /* The same of another squib with a socket in the directory, <child>.sock; `body` NULL: none. */
 bool squib_child(struct squib *squib, const char *child, unsigned status, const char *method,
 		 const char *path, const char *body);
