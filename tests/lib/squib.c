@@ -238,8 +238,8 @@ static void tell_threads(const struct squib *squib, pid_t pid)
 	char command[4 * PATH_LEN];
 
 	snprintf(command, sizeof(command),
-		 "cd /proc/%d/task && for t in *; do echo \"thread $t of %d: $(cat $t/comm), in system "
-		 "call $(cat $t/syscall), $(cat $t/wchan)\"; done >>%s/out 2>&1",
+		 "cd /proc/%d/task && for t in *; do echo \"thread $t of %d: $(cat $t/comm), in "
+		 "$(cat $t/wchan), system call $(cat $t/syscall)\"; done >>%s/out 2>&1",
 		 pid, pid, squib->dir);
 	(void)!system(command);
 }
