@@ -354,7 +354,7 @@ void router_handle(void *arg, const struct http_request *http, struct http_respo
 	const struct router *router = arg;
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
 	AUTO_FREE char *path = strdup(http->path);
-	struct request request = {.metrics = router->metrics};
+	struct request request = {.metrics = router->metrics, .sent = http->sent};
 	struct error err = {0};
 	int result;
 

@@ -12,6 +12,9 @@
  * one that has been quiet longest, if that is for some seconds; else it is told that there are too
  * many.
  *
+ * Descriptors that a client sends with its bytes are for the request that is completed next, and
+ * are closed with its answer unless somebody has taken them.
+ *
  * A client that closes its sending side gets all its answers, since the end of input is seen only
  * after them. Each wake serves a few requests, then the other connections have their turn.
  *
@@ -38,6 +41,7 @@
 #include "vmm/base/evloop.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/base/sent.h"
 #include "vmm/base/unix_listen.h"
 
 enum {
@@ -66,8 +70,9 @@ struct connection {
 	size_t body_len;
 	char *body; /* heap or NULL */
 	char head[HTTP_HEAD_LEN];
-	bool is_last;	   /* nothing is read behind this answer */
-	uint64_t moved_ns; /* when bytes last came or went; CLOCK_MONOTONIC */
+	bool is_last;	      /* nothing is read behind this answer */
+	struct sent sent_fds; /* that have come for the request that is being read */
+	uint64_t moved_ns;    /* when bytes last came or went; CLOCK_MONOTONIC */
 };
 
 struct api_server {
@@ -96,6 +101,7 @@ static void close_connection(struct connection *connection)
 {
 	ev_del(&connection->server->loop, &connection->source);
 	fd_close(&connection->source.fd);
+	sent_close(&connection->sent_fds);
 	http_parser_destroy(&connection->parser);
 	free(connection->body);
 	connection->body = NULL;
@@ -151,7 +157,8 @@ static enum round send_answer(struct connection *connection)
 
 static enum round take_input(struct connection *connection)
 {
-	ssize_t count = recv(connection->source.fd, connection->input, INPUT_LEN, 0);
+	ssize_t count = sent_receive(&connection->sent_fds, connection->source.fd,
+				     connection->input, INPUT_LEN);
 
 	if (count < 0) {
 		if (errno == EINTR) {
@@ -171,7 +178,9 @@ static void handle(struct connection *connection)
 	struct http_response response = {0};
 
 	http_parser_request(&connection->parser, &request);
+	request.sent = &connection->sent_fds;
 	server->handler(server->arg, &request, &response);
+	sent_close(&connection->sent_fds);
 	connection->is_last = connection->parser.is_last;
 	response.is_last = connection->is_last;
 	/* Answers are HTTP/1.1 whatever the request's version [compat]. */

@@ -269,6 +269,8 @@ static const struct live_test live_tests[] = {
 	{"a machine that is forked 1,000 times is as before", KVM_PAYLOAD, fork_endless_test, 300},
 	{"a fork for a live snapshot", KVM_PAYLOAD, live_snapshot_test, 120},
 	{"what a fork for a live snapshot must not replace", KVM_PAYLOAD, live_names_test, 120},
+	{"a fork of a machine is handed on by descriptors that are sealed", KVM_PAYLOAD,
+	 handed_on_test, 120},
 	{"a machine starts in a storm of signals", KVM_PAYLOAD, signal_storm_test, 120},
 	{"drives come and go 200 times while a guest uses them, and leave nothing", KVM_PAYLOAD,
 	 plug_cycles_test, 400},

@@ -80,6 +80,8 @@ static const struct pin {
 	{"vmm", "recvfrom", 3, 3, {0, MSG_OOB | MSG_DONTWAIT, MSG_ERRQUEUE | MSG_DONTWAIT}},
 	{"api", "recvfrom", 3, 3, {MSG_OOB, MSG_PEEK, MSG_ERRQUEUE}},
 	{NULL, "recvfrom", 4, 1, {0x1000}},
+	/* Descriptors are close-on-exec. */
+	{"api", "recvmsg", 2, 3, {0, MSG_OOB | MSG_CMSG_CLOEXEC, MSG_PEEK | MSG_CMSG_CLOEXEC}},
 	{"vmm", "sendmsg", 2, 4, {0, MSG_NOSIGNAL, MSG_DONTWAIT, MSG_ZEROCOPY}},
 	{"api", "sendmsg", 2, 3, {0, MSG_OOB | MSG_NOSIGNAL, MSG_ZEROCOPY}},
 	{NULL, "sendto", 3, 3, {0, MSG_OOB | MSG_NOSIGNAL, MSG_FASTOPEN}},

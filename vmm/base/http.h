@@ -17,6 +17,8 @@ enum http_method {
 	HTTP_METHODS
 };
 
+struct sent;
+
 enum http_version {
 	HTTP_1_0,
 	HTTP_1_1
@@ -32,6 +34,7 @@ struct http_request {
 		*accept;  /* the last Accept that is "application/json" or "text/plain", or NULL */
 	const char *body; /* NUL-terminated beyond body_len; NULL: none */
 	size_t body_len;
+	struct sent *sent; /* descriptors that came with it; NULL: none. The parser knows none */
 };
 
 /* Zeroed before the call. */

@@ -11,21 +11,40 @@
 #include "vmm/base/fd.h"
 #include "vmm/persist/durable.h"
 
+/* *bytes is the caller's to free, after a failure too. */
+static int encode(const struct coded_file *file, void *thing, uint8_t **bytes, size_t *len,
+		  struct error *err)
+{
+	struct codec codec;
+
+	*bytes = malloc(CODEC_FILE_MAX); /* untouched pages cost nothing */
+	if (*bytes == NULL) {
+		return error_sys(err, "Cannot allocate the bytes of a file");
+	}
+	codec_save(&codec, &file->head, *bytes, CODEC_FILE_MAX);
+	file->code(&codec, thing);
+	return codec_finish(&codec, len, err);
+}
+
 int coded_file_write(const struct coded_file *file, const char *path, void *thing,
 		     struct error *err)
 {
-	AUTO_FREE uint8_t *bytes = malloc(CODEC_FILE_MAX); /* untouched pages cost nothing */
-	struct codec codec;
+	AUTO_FREE uint8_t *bytes = NULL;
 	size_t len;
 
-	if (bytes == NULL) {
-		return error_sys(err, "Cannot allocate the bytes of %s", path);
-	}
-	codec_save(&codec, &file->head, bytes, CODEC_FILE_MAX);
-	file->code(&codec, thing);
-	return codec_finish(&codec, &len, err) < 0
+	return encode(file, thing, &bytes, &len, err) < 0
 		       ? -1
 		       : durable_write(path, file->cannot_make, bytes, len, err);
+}
+
+int coded_file_fill(const struct coded_file *file, int fd, const char *name, void *thing,
+		    struct error *err)
+{
+	AUTO_FREE uint8_t *bytes = NULL;
+	size_t len;
+
+	return encode(file, thing, &bytes, &len, err) < 0 ? -1
+							  : durable_fill(fd, name, bytes, len, err);
 }
 
 /* [compat] Clients look for the sentence, which has the path at its end. */
@@ -39,10 +58,9 @@ COLD static int cannot_open(const struct coded_file *file, const char *path, str
 	return -1;
 }
 
-static int read_bytes(const struct coded_file *file, const char *path, uint8_t **bytes, size_t *len,
-		      struct error *err)
+static int read_bytes(const struct coded_file *file, int fd, const char *path, uint8_t **bytes,
+		      size_t *len, struct error *err)
 {
-	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
@@ -67,11 +85,19 @@ static int read_bytes(const struct coded_file *file, const char *path, uint8_t *
 
 int coded_file_read(const struct coded_file *file, const char *path, void *thing, struct error *err)
 {
+	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	return coded_file_read_from(file, fd, path, thing, err);
+}
+
+int coded_file_read_from(const struct coded_file *file, int fd, const char *path, void *thing,
+			 struct error *err)
+{
 	AUTO_FREE uint8_t *bytes = NULL;
 	struct codec codec;
 	size_t len = 0;
 
-	if (read_bytes(file, path, &bytes, &len, err) < 0) {
+	if (read_bytes(file, fd, path, &bytes, &len, err) < 0) {
 		return -1;
 	}
 	codec_load(&codec, &file->head, bytes, len);

@@ -20,11 +20,19 @@ struct coded_file {
 MUST_CHECK int coded_file_write(const struct coded_file *file, const char *path, void *thing,
 				struct error *err);
 
+/* The same to a file that is open for writing, and stays the caller's; without a sync. */
+MUST_CHECK int coded_file_fill(const struct coded_file *file, int fd, const char *name, void *thing,
+			       struct error *err);
+
 /*
  * Reads a file into a zeroed *thing. Only regular files, of CODEC_FILE_MAX bytes at most. Who wrote
  * it is not trusted: what is read is bounded and otherwise unchecked.
  */
 MUST_CHECK int coded_file_read(const struct coded_file *file, const char *path, void *thing,
 			       struct error *err);
+
+/* The same of an open file, which stays the caller's; `name` is for sentences. */
+MUST_CHECK int coded_file_read_from(const struct coded_file *file, int fd, const char *name,
+				    void *thing, struct error *err);
 
 #endif

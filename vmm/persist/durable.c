@@ -73,14 +73,8 @@ int durable_open(const char *path, const char *fault, int *fd, struct error *err
 	return 0;
 }
 
-int durable_write(const char *path, const char *fault, const void *bytes, size_t len,
-		  struct error *err)
+int durable_fill(int fd, const char *name, const void *bytes, size_t len, struct error *err)
 {
-	AUTO_FD fd = -1;
-
-	if (durable_open(path, fault, &fd, err) < 0) {
-		return -1;
-	}
 	for (size_t done = 0; done < len;) {
 		const struct iovec iov = {(uint8_t *)bytes + done, len - done};
 		ssize_t put = pwritev(fd, &iov, 1, (off_t)done);
@@ -89,12 +83,22 @@ int durable_write(const char *path, const char *fault, const void *bytes, size_t
 			continue;
 		}
 		if (put <= 0) {
-			return error_sys(err, "Cannot write %s", path);
+			return error_sys(err, "Cannot write %s", name);
 		}
 		done += (size_t)put;
 	}
-	if (ftruncate(fd, (off_t)len) < 0) {
-		return error_sys(err, "Cannot cut %s to its length", path);
+	return ftruncate(fd, (off_t)len) == 0 ? 0
+					      : error_sys(err, "Cannot cut %s to its length", name);
+}
+
+int durable_write(const char *path, const char *fault, const void *bytes, size_t len,
+		  struct error *err)
+{
+	AUTO_FD fd = -1;
+
+	if (durable_open(path, fault, &fd, err) < 0 ||
+	    durable_fill(fd, path, bytes, len, err) < 0) {
+		return -1;
 	}
 	return durable_sync(fd, path, err);
 }

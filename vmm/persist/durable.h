@@ -28,6 +28,10 @@ MUST_CHECK int durable_sync(int fd, const char *path, struct error *err);
 /* The same for the name alone, of a file that was renamed. */
 MUST_CHECK int durable_sync_directory(const char *path, struct error *err);
 
+/* Makes an open file hold these bytes and no others; `name` is for the sentence. No sync. */
+MUST_CHECK int durable_fill(int fd, const char *name, const void *bytes, size_t len,
+			    struct error *err);
+
 /*
  * Makes the file at `path` hold these bytes and no others, on disk when this returns. `fault` as
  * for durable_open.

@@ -276,14 +276,11 @@ static int check_behind(const struct gmem *mem, uint64_t len, struct error *err)
 	return 0;
 }
 
-/* Opens the target and gives it its length. A file that the memory is mapped from is never cut. */
-static int open_target(struct target *target, const char *path, struct error *err)
+/* Gives the target its length. A file that the memory is mapped from is never cut. */
+static int set_length(struct target *target, struct error *err)
 {
 	struct stat st;
 
-	if (durable_open(path, memory_file_cannot_make, &target->fd, err) < 0) {
-		return -1;
-	}
 	if (fstat(target->fd, &st) < 0) {
 		return error_sys(err, "Cannot perform get_metadata on the memory backing file");
 	}
@@ -325,13 +322,18 @@ static int save_regions(struct target *target, const struct page_sets *changed, 
 	return result;
 }
 
+static int write_all(struct target *target, const struct page_sets *changed, struct error *err)
+{
+	return set_length(target, err) < 0 ? -1 : save_regions(target, changed, err);
+}
+
 static int save(struct target *target, const struct page_sets *changed, const char *path,
 		struct error *err)
 {
-	int result = open_target(target, path, err);
+	int result = durable_open(path, memory_file_cannot_make, &target->fd, err);
 
 	if (result == 0) {
-		result = save_regions(target, changed, err);
+		result = write_all(target, changed, err);
 	}
 	if (result == 0) {
 		result = durable_sync(target->fd, path, err);
@@ -346,6 +348,13 @@ int memory_file_save(const struct gmem *mem, const char *path, _Atomic uint64_t 
 	struct target target = {.mem = mem, .fd = -1, .done = done};
 
 	return save(&target, NULL, path, err);
+}
+
+int memory_file_write(const struct gmem *mem, int fd, _Atomic uint64_t *done, struct error *err)
+{
+	struct target target = {.mem = mem, .fd = fd, .done = done};
+
+	return write_all(&target, NULL, err);
 }
 
 int memory_file_save_pages(const struct gmem *mem, const struct page_sets *changed,

@@ -28,8 +28,15 @@ MUST_CHECK int memory_file_save(const struct gmem *mem, const char *path, _Atomi
 				struct error *err);
 
 /*
- * The same for the pages of `changed` alone, zeroes among them written as data: a layer for the
- * file that they are changes to, or that file itself.
+ * The same to a file that is open for writing, and stays the caller's. It is not synced, since it
+ * has no name.
+ */
+MUST_CHECK int memory_file_write(const struct gmem *mem, int fd, _Atomic uint64_t *done,
+				 struct error *err);
+
+/*
+ * The same as memory_file_save for the pages of `changed` alone, zeroes among them written as data:
+ * a layer for the file that they are changes to, or that file itself.
  */
 MUST_CHECK int memory_file_save_pages(const struct gmem *mem, const struct page_sets *changed,
 				      const char *path, struct error *err);

@@ -39,6 +39,20 @@ int state_file_write(struct machine_state *state, const char *path, struct error
 	return coded_file_write(&file, path, state, err);
 }
 
+int state_file_fill(struct machine_state *state, int fd, const char *name, struct error *err)
+{
+	const struct coded_file file = this_file();
+
+	return coded_file_fill(&file, fd, name, state, err);
+}
+
+int state_file_read_from(int fd, const char *name, struct machine_state *state, struct error *err)
+{
+	const struct coded_file file = this_file();
+
+	return coded_file_read_from(&file, fd, name, state, err);
+}
+
 int state_file_read(const char *path, struct machine_state *state, struct error *err)
 {
 	const struct coded_file file = this_file();

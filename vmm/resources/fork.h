@@ -72,6 +72,8 @@ struct fork_image {
 	fork_become_fn become;
 	void *arg;
 	struct fork_copies copies;
+	const int *kept; /* descriptors that the purpose needs */
+	size_t kept_count;
 };
 
 /* What an image does, until it ends by itself. */
@@ -82,12 +84,15 @@ struct fork_purpose {
 	fork_image_fn serve;
 	void *arg;
 	const struct schema_list *children; /* struct fork_child; NULL: none */
+	const int *kept;		    /* descriptors that stay open in the image */
+	size_t kept_count;
 };
 
 /*
  * Has the machine stand still, saves its state, copies the drives of which children are to have a
  * copy, forks the image, and lets the machine go on if it ran. In the image `serve` is called, with
- * no descriptors open but its end of *socket, the log's and those of guest memory and of copies.
+ * no descriptors open but its end of *socket, the log's, those of guest memory and of copies, and
+ * those that the purpose keeps.
  * *socket, a stream to the image, is the caller's. VMM thread.
  */
 MUST_CHECK int fork_image_start(struct microvm *microvm, const struct fork_purpose *purpose,

@@ -31,13 +31,14 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/base/sent.h"
 #include "vmm/resources/fork.h"
 #include "vmm/resources/request.h"
 #include "vmm/resources/vm_config.h"
 
 enum {
 	MESSAGE_MAX = 16 << 20, /* bytes: more than the API takes */
-	KEPT_FDS = 2 + GMEM_REGIONS_MAX + CONFIG_DEVICES_MAX,
+	KEPT_FDS = 2 + GMEM_REGIONS_MAX + CONFIG_DEVICES_MAX + SENT_MAX,
 	ANSWER_MS = FORK_PATIENCE_MS + 5 * 1000,
 };
 
@@ -207,6 +208,9 @@ static int close_others(const struct fork_image *image, int fd, struct error *er
 	}
 	for (size_t i = 0; i < image->copies.count; i++) {
 		keep[count++] = image->copies.items[i].fd;
+	}
+	for (size_t i = 0; i < image->kept_count; i++) {
+		keep[count++] = image->kept[i];
 	}
 	return fd_close_all_but(keep, count, err);
 }
@@ -505,6 +509,8 @@ static int freeze(struct microvm *microvm, const char *config, const struct fork
 		.confine = microvm->controller.confine,
 		.become = microvm->become,
 		.arg = microvm->become_arg,
+		.kept = purpose->kept,
+		.kept_count = purpose->kept_count,
 	};
 	int result = machine_save(machine, config, &image.state, err);
 

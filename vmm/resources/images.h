@@ -52,6 +52,10 @@ struct snapshot_live {
 	struct evloop *loop;
 	struct ev_source image; /* the socket to who writes; while it is writing */
 	struct snapshot_live_file files[SNAPSHOT_LIVE_FILES];
+	/* Descriptors that came with the request, in place of names: `name` is what it calls them.
+	 */
+	bool is_sent;
+	int sent[SNAPSHOT_LIVE_FILES]; /* -1: none */
 	/* A page that is shared with who writes: bytes of the memory that are in its file. */
 	_Atomic uint64_t *written_bytes; /* NULL: there was no live snapshot */
 	uint64_t total_bytes;		 /* of the memory */

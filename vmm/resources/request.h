@@ -16,6 +16,7 @@
 struct method;
 struct microvm;
 struct resource;
+struct sent;
 
 struct request {
 	/* set by whoever asks */
@@ -24,6 +25,7 @@ struct request {
 	const char *id;	    /* in the path; NULL: there is no path */
 	const char *prefix; /* of errors, in place of the method's; NULL: the method's; "": none */
 	struct metrics *metrics; /* for GET /metrics; NULL: none */
+	struct sent *sent;	 /* descriptors that came with it, to be taken; NULL: none */
 	bool is_loaded; /* the body is a snapshot's: nothing is opened that only boots read */
 	/* The body as text, and what messages about it begin with, for BODY_TEXT; no root. */
 	struct json_doc unread;

@@ -65,6 +65,14 @@ static int check_create(struct request *request, struct error *err)
 				 "A live snapshot needs a mem_file_path: nobody else could read "
 				 "the memory of that instant");
 	}
+	if (body->snapshot_type != SNAPSHOT_LIVE &&
+	    (sent_is_name(body->snapshot_path) ||
+	     (body->mem_file_path != NULL && sent_is_name(body->mem_file_path)))) {
+		return error_set(
+			err, ERR_BAD_REQUEST,
+			"Only a live snapshot is written to descriptors (sent:0); a file of "
+			"such a name is ./sent:0");
+	}
 	request->timed = kind->action;
 	request->timed_metric = kind->request_metric;
 	return 0;
@@ -83,12 +91,14 @@ static COLD int explain_landlock(const struct controller *controller, struct err
 		       : -1;
 }
 
-static int create_live(struct microvm *microvm, const struct create_body *body, uint64_t begin,
+static int create_live(struct microvm *microvm, struct request *request, uint64_t begin,
 		       struct error *err)
 {
+	const struct create_body *body = request->body;
 	const struct create_kind *kind = &create_kinds[body->snapshot_type];
 
-	if (snapshot_live_start(microvm, body->snapshot_path, body->mem_file_path, err) < 0) {
+	if (snapshot_live_start(microvm, body->snapshot_path, body->mem_file_path, request->sent,
+				err) < 0) {
 		return -1;
 	}
 	controller_note_latency(kind->action,
@@ -111,7 +121,7 @@ static int create(struct microvm *microvm, struct request *request, struct error
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
 
 	if (body->snapshot_type == SNAPSHOT_LIVE) {
-		return create_live(microvm, body, begin, err);
+		return create_live(microvm, request, begin, err);
 	}
 	if (controller->state != VM_PAUSED) {
 		return error_set(err, ERR_BAD_STATE,

@@ -7,6 +7,9 @@
  * the filter that the VMM thread of any other machine has. It sends one message when it is done:
  * nothing, or why it failed. The VMM thread then gives the files their names, both or none. If
  * image or monitor end before that, the files of those names are as they were.
+ *
+ * Memfds that came with the request have no names to give: they are sealed in place of that, so
+ * that machines in other jails can have their memory from them.
  */
 #include "vmm/resources/snapshot_live.h"
 
@@ -27,6 +30,7 @@
 #include "vmm/confine/confine.h"
 #include "vmm/persist/durable.h"
 #include "vmm/persist/memory_file.h"
+#include "vmm/persist/sealed.h"
 #include "vmm/persist/snapshot.h"
 #include "vmm/persist/state_file.h"
 #include "vmm/resources/fork.h"
@@ -48,6 +52,15 @@ static int write_files(const struct fork_image *image, const struct snapshot_liv
 
 	if (confine_thread(image->confine, FILTER_VMM, -1, err) < 0) {
 		return -1;
+	}
+	if (live->is_sent) {
+		const char *name = live->files[SNAPSHOT_LIVE_STATE].name;
+
+		return memory_file_write(image->mem, live->sent[SNAPSHOT_LIVE_MEMORY],
+					 live->written_bytes, err) < 0
+			       ? -1
+			       : state_file_fill(&state, live->sent[SNAPSHOT_LIVE_STATE], name,
+						 err);
 	}
 	return memory_file_save(image->mem, live->files[SNAPSHOT_LIVE_MEMORY].part,
 				live->written_bytes, err) < 0
@@ -75,13 +88,16 @@ static void free_paths(struct snapshot_live *live)
 		free(live->files[i].name);
 		free(live->files[i].part);
 		live->files[i] = (struct snapshot_live_file){0};
+		if (live->is_sent) {
+			fd_close(&live->sent[i]);
+		}
 	}
 }
 
 static void remove_parts(const struct snapshot_live *live)
 {
 	for (size_t i = 0; i < SNAPSHOT_LIVE_FILES; i++) {
-		if (live->files[i].part != NULL) {
+		if (live->files[i].part != NULL && !live->is_sent) {
 			(void)unlink(live->files[i].part);
 		}
 	}
@@ -179,12 +195,24 @@ static int give_names(const struct snapshot_live *live, struct error *err)
 	return result;
 }
 
+static int seal(const struct snapshot_live *live, struct error *err)
+{
+	for (size_t i = 0; i < SNAPSHOT_LIVE_FILES; i++) {
+		if (sealed_close(live->sent[i], live->files[i].name, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
 static void end(struct snapshot_live *live, const char *failure)
 {
 	struct error err = {0};
 
 	if (failure[0] != '\0') {
 		(void)error_set(&err, ERR_HOST, "%s", failure);
+	} else if (live->is_sent) {
+		(void)!seal(live, &err);
 	} else {
 		(void)!give_names(live, &err);
 	}
@@ -251,10 +279,15 @@ static int start(struct microvm *microvm, struct snapshot_live *live, struct err
 	live->loop = microvm->controller.loop;
 	live->image = (struct ev_source){.fd = -1, .fn = on_image};
 	live->total_bytes = gmem_len(microvm->controller.machine.mem);
-	if (share_progress(live, err) < 0 || make_parts(live, err) < 0) {
+	if (share_progress(live, err) < 0 || (!live->is_sent && make_parts(live, err) < 0)) {
 		return -1;
 	}
-	const struct fork_purpose purpose = {.serve = write_and_tell, .arg = live};
+	const struct fork_purpose purpose = {
+		.serve = write_and_tell,
+		.arg = live,
+		.kept = live->sent,
+		.kept_count = live->is_sent ? SNAPSHOT_LIVE_FILES : 0,
+	};
 
 	if (fork_image_start(microvm, &purpose, &live->image.fd, err) < 0 ||
 	    ev_add(live->loop, &live->image, EPOLLIN, err) < 0) {
@@ -265,8 +298,49 @@ static int start(struct microvm *microvm, struct snapshot_live *live, struct err
 	return 0;
 }
 
+/* Takes the descriptors that the names mean. */
+static int take_sent(struct snapshot_live *live, struct sent *sent, struct error *err)
+{
+	live->is_sent = true;
+	for (size_t i = 0; i < SNAPSHOT_LIVE_FILES; i++) {
+		live->sent[i] = -1;
+	}
+	for (size_t i = 0; i < SNAPSHOT_LIVE_FILES; i++) {
+		const char *name = live->files[i].name;
+
+		if (sent_take(sent, name, &live->sent[i], err) < 0 ||
+		    sealed_check_open(live->sent[i], name, err) < 0) {
+			return -1;
+		}
+	}
+	return fd_is_same_file(live->sent[0], live->sent[1])
+		       ? error_set(err, ERR_BAD_REQUEST,
+				   "snapshot_path and mem_file_path name the same file")
+		       : 0;
+}
+
+/* Where state and memory go. */
+static int set_places(struct microvm *microvm, const char *state_path, const char *memory_path,
+		      struct sent *sent, struct error *err)
+{
+	struct snapshot_live *live = &microvm->live;
+
+	if (set_path(&live->files[SNAPSHOT_LIVE_MEMORY], memory_path, err) < 0 ||
+	    set_path(&live->files[SNAPSHOT_LIVE_STATE], state_path, err) < 0) {
+		return -1;
+	}
+	if (sent_is_name(state_path) != sent_is_name(memory_path)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Either both files of a live snapshot are descriptors that come "
+				 "with the request, or none");
+	}
+	return sent_is_name(state_path)
+		       ? take_sent(live, sent, err)
+		       : snapshot_check_path(&microvm->controller.machine, state_path, err);
+}
+
 int snapshot_live_start(struct microvm *microvm, const char *state_path, const char *memory_path,
-			struct error *err)
+			struct sent *sent, struct error *err)
 {
 	struct snapshot_live *live = &microvm->live;
 
@@ -279,9 +353,7 @@ int snapshot_live_start(struct microvm *microvm, const char *state_path, const c
 		return -1;
 	}
 	forget(live);
-	if (set_path(&live->files[SNAPSHOT_LIVE_MEMORY], memory_path, err) < 0 ||
-	    set_path(&live->files[SNAPSHOT_LIVE_STATE], state_path, err) < 0 ||
-	    snapshot_check_path(&microvm->controller.machine, state_path, err) < 0 ||
+	if (set_places(microvm, state_path, memory_path, sent, err) < 0 ||
 	    start(microvm, live, err) < 0) {
 		forget(live);
 		return -1;

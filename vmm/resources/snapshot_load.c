@@ -17,7 +17,9 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem_pager.h"
+#include "vmm/base/sent.h"
 #include "vmm/persist/memory_file.h"
+#include "vmm/persist/sealed.h"
 #include "vmm/persist/working_set.h"
 #include "vmm/persist/state_file.h"
 #include "vmm/resources/overrides.h"
@@ -162,13 +164,37 @@ static uint64_t memory_len(const struct machine_state *state)
 	return len;
 }
 
-static int open_memory(const struct machine_state *state, const char *path, int *fd,
+/* Of a descriptor that came with the request. */
+static int take_memory(struct sent *sent, const char *name, int *fd, uint64_t *len,
 		       struct error *err)
+{
+	AUTO_FD taken = -1;
+	struct stat st;
+
+	if (sent_take(sent, name, &taken, err) < 0) {
+		return -1;
+	}
+	if (fstat(taken, &st) < 0 || !S_ISREG(st.st_mode)) {
+		return error_set(err, ERR_BAD_REQUEST, "%s is not a regular file", name);
+	}
+	if (sealed_check(taken, name, err) < 0) {
+		return -1;
+	}
+	*len = (uint64_t)st.st_size;
+	*fd = fd_take(&taken);
+	return 0;
+}
+
+static int open_memory(const struct machine_state *state, const char *path, struct sent *sent,
+		       int *fd, struct error *err)
 {
 	struct error cause = {0};
 	uint64_t len;
 
-	if (fd_open_file(path, "The file", fd, &len, &cause) == 0) {
+	if (sent_is_name(path) && take_memory(sent, path, fd, &len, err) < 0) {
+		return error_wrap(err, "Failed to load guest memory");
+	}
+	if (*fd >= 0 || fd_open_file(path, "The file", fd, &len, &cause) == 0) {
 		return len == memory_len(state)
 			       ? 0
 			       : error_set(err, ERR_CORRUPT,
@@ -189,6 +215,7 @@ static int open_memory(const struct machine_state *state, const char *path, int 
 /* Where the memory comes from, as the request says. */
 struct memory {
 	const char *path;
+	struct sent *sent; /* what came with the request */
 	bool is_paged;
 	bool is_copied;
 	int fd; /* of a file */
@@ -258,7 +285,7 @@ static int choose_source(const struct microvm *microvm, struct memory *memory,
 	if (memory->is_paged) {
 		return check_pager(microvm, memory->path, err);
 	}
-	if (open_memory(source->state, memory->path, &memory->fd, err) < 0) {
+	if (open_memory(source->state, memory->path, memory->sent, &memory->fd, err) < 0) {
 		return error_wrap(err, "Failed to load guest memory: Error creating guest memory "
 				       "from file");
 	}
@@ -270,11 +297,13 @@ static int choose_source(const struct microvm *microvm, struct memory *memory,
 }
 
 static int load_machine(struct microvm *microvm, const struct machine_state *state,
-			const struct load_body *body, struct error *err)
+			const struct request *request, struct error *err)
 {
+	const struct load_body *body = request->body;
 	struct memory memory = {
 		.path = body->has_mem_backend ? body->mem_backend.backend_path
 					      : body->mem_file_path,
+		.sent = request->sent,
 		.is_paged = body->has_mem_backend && body->mem_backend.backend_type == BACKEND_UFFD,
 		.fd = -1,
 		.pager = &microvm->pager,
@@ -299,6 +328,19 @@ static int load_machine(struct microvm *microvm, const struct machine_state *sta
 	return result;
 }
 
+static int read_state(const struct request *request, struct machine_state *state, struct error *err)
+{
+	const struct load_body *body = request->body;
+	AUTO_FD fd = -1;
+
+	if (!sent_is_name(body->snapshot_path)) {
+		return state_file_read(body->snapshot_path, state, err);
+	}
+	return sent_take(request->sent, body->snapshot_path, &fd, err) < 0
+		       ? -1
+		       : state_file_read_from(fd, body->snapshot_path, state, err);
+}
+
 static int load(struct microvm *microvm, struct request *request, struct error *err)
 {
 	const struct load_body *body = request->body;
@@ -311,7 +353,7 @@ static int load(struct microvm *microvm, struct request *request, struct error *
 				 "Loading a microVM snapshot not allowed after configuring "
 				 "boot-specific resources.");
 	}
-	int result = state_file_read(body->snapshot_path, &state, err);
+	int result = read_state(request, &state, err);
 
 	if (result < 0) {
 		(void)error_wrap(err, "Failed to get snapshot state from file");
@@ -320,7 +362,7 @@ static int load(struct microvm *microvm, struct request *request, struct error *
 						err);
 	}
 	if (result == 0) {
-		result = load_machine(microvm, &state, body, err);
+		result = load_machine(microvm, &state, request, err);
 	}
 	machine_state_destroy(&state);
 	if (result < 0) {
