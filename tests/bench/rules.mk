@@ -76,3 +76,12 @@ bench-fork: ## measure forks of a running machine beside floors; writes build/be
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/bench/bare_kvm
 	@mkdir -p build/bench
 	@tests/bench/fork $(B) | tee build/bench/fork.txt
+
+# --- pools ---
+
+.PHONY: bench-pool
+bench-pool: ## measure machines of a pool beside plain loads; writes build/bench/pool.txt
+	@tools/dev/setup build guest bench
+	@$(MAKE) --no-print-directory all guests
+	@mkdir -p build/bench
+	@tests/bench/pool $(B) | tee build/bench/pool.txt

@@ -11,7 +11,7 @@ _squibctl() {
 	help=$("$1" --help 2>/dev/null) || return
 	COMPREPLY=()
 	case $before in
-	-s | --socket | --vsock | --uffd | --working-set | --base)
+	-s | --socket | --vsock | --uffd | --working-set | --base | --state | --memory | --listens)
 		compopt -o filenames 2>/dev/null
 		COMPREPLY=($(compgen -f -- "$word"))
 		return
@@ -31,7 +31,7 @@ _squibctl() {
 	# The command, if it is on the line already.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket | --drive | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image | --base | --size | --cluster) i=$((i + 1)) ;;
+		-s | --socket | --drive | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image | --base | --size | --cluster | --state | --memory | --listens) i=$((i + 1)) ;;
 		-*) ;;
 		*) seen=${COMP_WORDS[i]} && break ;;
 		esac
@@ -43,6 +43,11 @@ _squibctl() {
 		[ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "create inspect flatten" -- "$word"))
 		[ "$before" = "$seen" ] || compopt -o filenames 2>/dev/null
 		[ "$before" = "$seen" ] || COMPREPLY=($(compgen -f -- "$word"))
+		;;
+	pool)
+		[ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "start take status stop" -- "$word"))
+		[ "$before" = "$seen" ] || compopt -o filenames 2>/dev/null
+		[ "$before" = "$seen" ] || COMPREPLY=($(compgen -d -- "$word"))
 		;;
 	snapshot | load | fork)
 		compopt -o filenames 2>/dev/null

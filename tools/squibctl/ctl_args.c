@@ -69,6 +69,12 @@ static const struct ctl_command commands[] = {
 	 .output = CTL_PRINT_CHILDREN,
 	 .method = "PUT",
 	 .path = "/fork"},
+	{.name = "pool",
+	 .operands = "ACTION DIRECTORY",
+	 .help = "Machines that are loaded already: start, take, status, stop",
+	 .operands_min = 2,
+	 .operands_max = 2,
+	 .output = CTL_PRINT_POOL},
 	{.name = "plug",
 	 .operands = "",
 	 .help = "Plug what --drive and --net name into the running microVM",
@@ -145,28 +151,36 @@ static const struct ctl_option options[] = {
 	 MEMBER(waits)},
 	{0, "diff", NULL, "With snapshot: of the memory only what changed", "snapshot", CTL_SWITCH,
 	 MEMBER(is_diff)},
-	{0, "live", NULL, "With snapshot: without a pause, of a forkable microVM", "snapshot",
-	 CTL_SWITCH, MEMBER(is_live)},
+	{0, "live", NULL, "With snapshot, pool: without a pause, of a forkable microVM",
+	 "snapshot pool", CTL_SWITCH, MEMBER(is_live)},
 	{0, "state-only", NULL, "With snapshot: write no memory", "snapshot", CTL_SWITCH,
 	 MEMBER(state_only)},
 	{0, "stay-paused", NULL, "With snapshot: do not resume", "snapshot", CTL_SWITCH,
 	 MEMBER(stay_paused)},
 	{0, "resume", NULL, "With load: let it run at once", "load", CTL_SWITCH, MEMBER(resume)},
-	{0, "paused", NULL, "With load, fork: leave it paused (load's default)", "load fork",
-	 CTL_SWITCH, MEMBER(paused)},
-	{0, "drive", "ID=PATH", "With load, fork: another file for a drive; with plug: a new one",
-	 "load fork plug", CTL_WORDS, MEMBER(drives)},
-	{0, "net", "ID=DEV", "With load, fork: another TAP for an interface; with plug: a new one",
-	 "load fork plug", CTL_WORDS, MEMBER(nets)},
+	{0, "send", NULL, "With load: open the files here, for a squib in a jail", "load",
+	 CTL_SWITCH, MEMBER(sends)},
+	{0, "paused", NULL, "With load, fork, pool take: leave it paused (load's default)",
+	 "load fork pool", CTL_SWITCH, MEMBER(paused)},
+	{0, "drive", "ID=PATH",
+	 "With load, fork, pool: another file for a drive; with plug: a new one",
+	 "load fork pool plug", CTL_WORDS, MEMBER(drives)},
+	{0, "net", "ID=DEV",
+	 "With load, fork, pool: another TAP for an interface; with plug: a new one",
+	 "load fork pool plug", CTL_WORDS, MEMBER(nets)},
 	{0, "read-only", NULL, "With plug: the drives can't be written", "plug", CTL_SWITCH,
 	 MEMBER(read_only)},
 	{0, "force", NULL, "With unplug: don't ask the guest", "unplug", CTL_SWITCH, MEMBER(force)},
-	{0, "vsock", "PATH", "With load, fork: another socket for the vsock device", "load fork",
-	 CTL_TEXT, MEMBER(vsock)},
-	{'n', "count", "N", "With fork: how many children (default: 1)", "fork", CTL_TEXT,
-	 MEMBER(count)},
-	{0, "name", "NAME", "With fork: they are NAME-1 and so on (child)", "fork", CTL_TEXT,
-	 MEMBER(name)},
+	{0, "vsock", "PATH", "With load, fork, pool: another socket for the vsock device",
+	 "load fork pool", CTL_TEXT, MEMBER(vsock)},
+	{'n', "count", "N", "With fork, pool: how many machines (default: 1)", "fork pool",
+	 CTL_TEXT, MEMBER(count)},
+	{0, "name", "NAME", "With fork, pool: they are NAME-1 and so on (child, pool)", "fork pool",
+	 CTL_TEXT, MEMBER(name)},
+	{0, "state", "PATH", "With pool: the state of a snapshot", "pool", CTL_TEXT, MEMBER(state)},
+	{0, "memory", "PATH", "With pool: its memory", "pool", CTL_TEXT, MEMBER(memory)},
+	{0, "listens", "PATH", "With pool: the API socket of machine % (DIRECTORY/%.sock)", "pool",
+	 CTL_TEXT, MEMBER(listens)},
 	{0, "keep", "IMAGE", "With fork: keep the image for more children", "fork", CTL_TEXT,
 	 MEMBER(keep)},
 	{0, "image", "IMAGE", "With fork: children of an image that was kept", "fork", CTL_TEXT,
@@ -175,12 +189,12 @@ static const struct ctl_option options[] = {
 	 MEMBER(copy)},
 	{0, "ends-with-parent", NULL, "With fork: they end when their parent does", "fork",
 	 CTL_SWITCH, MEMBER(ends_with_parent)},
-	{0, "track-dirty", NULL, "With load: note changes, for Diffs", "load", CTL_SWITCH,
-	 MEMBER(track_dirty)},
+	{0, "track-dirty", NULL, "With load, pool: note changes, for Diffs", "load pool",
+	 CTL_SWITCH, MEMBER(track_dirty)},
 	{0, "clock-realtime", NULL, "With load: the guest's clock jumps to now", "load", CTL_SWITCH,
 	 MEMBER(clock_realtime)},
-	{0, "working-set", "PATH", "With load: what to bring in at once", "load", CTL_TEXT,
-	 MEMBER(working_set)},
+	{0, "working-set", "PATH", "With load, pool: what to bring in at once", "load pool",
+	 CTL_TEXT, MEMBER(working_set)},
 	{0, "uffd", "SOCKET", "With load: memory from a page fault handler", "load", CTL_TEXT,
 	 MEMBER(uffd)},
 	{0, "base", "PATH", "With overlay create, flatten: its base", "overlay", CTL_TEXT,
@@ -368,11 +382,54 @@ static int check_load(const struct ctl_args *args, struct error *err)
 	if (args->resume && args->paused) {
 		return error_set(err, ERR_BAD_REQUEST, "--resume and --paused exclude each other");
 	}
+	if (args->sends && args->uffd != NULL) {
+		return error_set(err, ERR_BAD_REQUEST, "--send and --uffd exclude each other");
+	}
 	if ((args->uffd != NULL) != (args->operands[1] == NULL)) {
 		return error_set(err, ERR_BAD_REQUEST, "%s",
 				 args->uffd != NULL
 					 ? "--uffd takes the place of the memory's file: name none"
 					 : "Name the file of the memory, or a handler by --uffd");
+	}
+	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
+		       ? -1
+		       : check_overrides("net", "ID=DEV", &args->nets, err);
+}
+
+static int check_pool(const struct ctl_args *args, struct error *err)
+{
+	static const char *const actions[] = {"start", "take", "status", "stop"};
+	const char *what = args->operands[0];
+	size_t at = 0;
+
+	while (at < ARRAY_COUNT(actions) && strcmp(actions[at], what) != 0) {
+		at++;
+	}
+	if (at == ARRAY_COUNT(actions)) {
+		return error_set(err, ERR_BAD_REQUEST, "pool start, take, status or stop, not '%s'",
+				 what);
+	}
+	bool is_made = args->count != NULL || args->name != NULL || args->state != NULL ||
+		       args->memory != NULL || args->is_live || args->program != NULL ||
+		       args->listens != NULL || args->vsock != NULL || args->track_dirty ||
+		       args->working_set != NULL || args->drives.count + args->nets.count > 0;
+
+	if (at != 0 && is_made) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "What the machines of a pool are goes with pool start");
+	}
+	if ((args->state != NULL) != (args->memory != NULL)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "--state and --memory are the two files of one snapshot");
+	}
+	if (args->is_live && args->state != NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "--live takes the place of --state and --memory");
+	}
+	if ((args->program != NULL) != (args->listens != NULL)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "A command behind -- needs --listens, where its squib's API will "
+				 "be, and this one a command");
 	}
 	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
 		       ? -1
@@ -454,7 +511,7 @@ static int check_overlay(const struct ctl_args *args, struct error *err)
 }
 
 /* `given` has a bit for each option that is there. */
-static int check(const struct ctl_args *args, unsigned count, unsigned given, struct error *err)
+static int check(const struct ctl_args *args, unsigned count, uint64_t given, struct error *err)
 {
 	const struct ctl_command *command = args->command;
 
@@ -466,7 +523,7 @@ static int check(const struct ctl_args *args, unsigned count, unsigned given, st
 				 command->name, command->operands);
 	}
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		if ((given & 1U << i) != 0 && !goes_with(&options[i], command)) {
+		if ((given & 1ULL << i) != 0 && !goes_with(&options[i], command)) {
 			return error_set(err, ERR_BAD_REQUEST, "--%s goes with %s only",
 					 options[i].name, options[i].command);
 		}
@@ -479,6 +536,9 @@ static int check(const struct ctl_args *args, unsigned count, unsigned given, st
 	}
 	if (command->output == CTL_PRINT_PLUGGED) {
 		return check_plug(args, err);
+	}
+	if (command->output == CTL_PRINT_POOL) {
+		return check_pool(args, err);
 	}
 	if (command->output == CTL_PRINT_OVERLAY) {
 		return check_overlay(args, err);
@@ -493,7 +553,7 @@ static int check(const struct ctl_args *args, unsigned count, unsigned given, st
 int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct error *err)
 {
 	unsigned count = 0;
-	unsigned given = 0;
+	uint64_t given = 0;
 	bool only_words = false;
 
 	*args = (struct ctl_args){.socket = CTL_SOCKET_DEFAULT};
@@ -506,6 +566,10 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 			continue;
 		}
 		if (strcmp(argv[i], "--") == 0) {
+			if (args->command != NULL && args->command->output == CTL_PRINT_POOL) {
+				args->program = (const char *const *)&argv[i + 1];
+				break;
+			}
 			only_words = true;
 			continue;
 		}
@@ -522,7 +586,7 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 		if (take_option(args, &options[option], value, err) < 0) {
 			return -1;
 		}
-		given |= 1U << option;
+		given |= 1ULL << option;
 	}
 	return args->wants_help || args->wants_version ? 0 : check(args, count, given, err);
 }

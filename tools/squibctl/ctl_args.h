@@ -28,7 +28,8 @@ enum ctl_output {
 	CTL_PRINT_CHILDREN, /* it has several requests: ctl_fork.c */
 	CTL_PRINT_METADATA, /* the same: ctl_metadata.c */
 	CTL_PRINT_PLUGGED,  /* the same: ctl_plug.c */
-	CTL_PRINT_OVERLAY   /* it has none: ctl_overlay.c */
+	CTL_PRINT_OVERLAY,  /* it has none: ctl_overlay.c */
+	CTL_PRINT_POOL	    /* the same: ctl_pool.c */
 };
 
 struct ctl_command {
@@ -89,6 +90,11 @@ struct ctl_args {
 	const char *image;
 	bool ends_with_parent;
 	bool copy; /* makes the files of `drives` */
+	/* pool, and some of fork's and load's */
+	const char *state;
+	const char *memory;
+	const char *listens;	    /* where a machine's API listens; NULL: in the directory */
+	const char *const *program; /* words that start a squib, ended by NULL; NULL: our own */
 	/* overlay */
 	const char *base;
 	const char *size;    /* MiB */
@@ -98,6 +104,7 @@ struct ctl_args {
 	bool force;
 	/* load, and some of it fork and plug */
 	bool resume;
+	bool sends; /* opens the files and sends them */
 	bool paused;
 	bool track_dirty;
 	bool clock_realtime;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "tools/lib/progress.h"
+#include "tools/squibctl/ctl_overrides.h"
 #include "tools/squibctl/ctl_request.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -34,49 +35,6 @@ struct job {
 	char own_image[32];
 };
 
-/* `pattern` with each % replaced by the number; NULL if memory is short. */
-static char *expand(const char *pattern, unsigned long number)
-{
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-
-	if (out == NULL) {
-		return NULL;
-	}
-	for (const char *at = pattern; *at != '\0'; at++) {
-		if (*at == '%') {
-			fprintf(out, "%lu", number);
-		} else {
-			fputc(*at, out);
-		}
-	}
-	return fclose(out) == 0 ? text : NULL;
-}
-
-static json_t *expanded(const char *pattern, unsigned long number)
-{
-	AUTO_FREE char *text = expand(pattern, number);
-
-	return text != NULL ? json_string(text) : NULL;
-}
-
-/* A list of {id_key: ID, key: VALUE} of words "ID=VALUE". */
-static json_t *overrides(const struct ctl_words *words, const char *id_key, const char *key,
-			 unsigned long number)
-{
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < words->count; i++) {
-		const char *word = words->items[i];
-		size_t id_len = strcspn(word, "=");
-
-		json_array_append_new(list, json_pack("{s:s%, s:o}", id_key, word, id_len, key,
-						      expanded(word + id_len + 1, number)));
-	}
-	return list;
-}
-
 static json_t *child(const struct ctl_args *args, unsigned long number)
 {
 	const char *name = args->name != NULL ? args->name : "child";
@@ -89,20 +47,22 @@ static json_t *child(const struct ctl_args *args, unsigned long number)
 	    asprintf(&path, "%s/%s", args->operands[0], id) < 0) {
 		return NULL;
 	}
-	json_t *json = json_pack(
-		"{s:s, s:s++, s:s++, s:b, s:b, s:o, s:o}", "id", id, "api_sock", path, ".sock", "",
-		"serial_out_path", path, ".out", "", "paused", args->paused, "ends_with_parent",
-		args->ends_with_parent, "drive_overrides",
-		overrides(&args->drives, "drive_id", "path_on_host", number), "network_overrides",
-		overrides(&args->nets, "iface_id", "host_dev_name", number));
+	json_t *json =
+		json_pack("{s:s, s:s++, s:s++, s:b, s:b, s:o, s:o}", "id", id, "api_sock", path,
+			  ".sock", "", "serial_out_path", path, ".out", "", "paused", args->paused,
+			  "ends_with_parent", args->ends_with_parent, "drive_overrides",
+			  ctl_overrides(&args->drives, "drive_id", "path_on_host", number),
+			  "network_overrides",
+			  ctl_overrides(&args->nets, "iface_id", "host_dev_name", number));
 
 	json_array_foreach(json_object_get(json, "drive_overrides"), i, drive)
 	{
 		json_object_set_new(drive, "copy", json_boolean(args->copy));
 	}
 	if (json != NULL && args->vsock != NULL) {
-		json_object_set_new(json, "vsock_override",
-				    json_pack("{s:o}", "uds_path", expanded(args->vsock, number)));
+		json_object_set_new(
+			json, "vsock_override",
+			json_pack("{s:o}", "uds_path", ctl_expanded(args->vsock, number)));
 	}
 	return json;
 }

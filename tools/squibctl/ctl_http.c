@@ -194,9 +194,33 @@ static int send_all(int fd, const char *bytes, size_t len, struct error *err)
 	return 0;
 }
 
-int ctl_http_send(int fd, const char *method, const char *path, const char *body, struct error *err)
+/* The first byte, with descriptors beside it. */
+static int send_first(int fd, const char *bytes, const struct ctl_fds *fds, struct error *err)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(CTL_FDS_MAX * sizeof(int))];
+	} control = {0};
+	struct iovec iov = {(char *)bytes, 1};
+	const struct msghdr message = {.msg_iov = &iov,
+				       .msg_iovlen = 1,
+				       .msg_control = control.bytes,
+				       .msg_controllen = CMSG_SPACE(fds->count * sizeof(int))};
+
+	control.head.cmsg_level = SOL_SOCKET;
+	control.head.cmsg_type = SCM_RIGHTS;
+	control.head.cmsg_len = CMSG_LEN(fds->count * sizeof(int));
+	memcpy(CMSG_DATA(&control.head), fds->items, fds->count * sizeof(int));
+	return sendmsg(fd, &message, MSG_NOSIGNAL) == 1
+		       ? 0
+		       : error_sys(err, "Cannot send descriptors to squib");
+}
+
+int ctl_http_send(int fd, const char *method, const char *path, const char *body,
+		  const struct ctl_fds *fds, struct error *err)
 {
 	AUTO_FREE char *head = NULL;
+	int sent = 0;
 	int len;
 
 	if (body == NULL) {
@@ -211,7 +235,13 @@ int ctl_http_send(int fd, const char *method, const char *path, const char *body
 		head = NULL;
 		return error_set(err, ERR_HOST, "There is no memory for the request");
 	}
-	if (send_all(fd, head, (size_t)len, err) < 0) {
+	if (fds != NULL && fds->count > 0) {
+		if (send_first(fd, head, fds, err) < 0) {
+			return -1;
+		}
+		sent = 1;
+	}
+	if (send_all(fd, head + sent, (size_t)(len - sent), err) < 0) {
 		return -1;
 	}
 	return body != NULL ? send_all(fd, body, strlen(body), err) : 0;
@@ -307,8 +337,9 @@ int ctl_http_receive(int fd, struct ctl_reply *reply, struct error *err)
 int ctl_http_exchange(int fd, const char *method, const char *path, const char *body,
 		      struct ctl_reply *reply, struct error *err)
 {
-	return ctl_http_send(fd, method, path, body, err) < 0 ? -1
-							      : ctl_http_receive(fd, reply, err);
+	return ctl_http_send(fd, method, path, body, NULL, err) < 0
+		       ? -1
+		       : ctl_http_receive(fd, reply, err);
 }
 
 int ctl_http_wait_end(int fd, struct error *err)

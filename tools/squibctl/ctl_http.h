@@ -16,6 +16,16 @@ enum {
 	CTL_STATUS_FAULT = 400, /* this and all above */
 };
 
+enum {
+	CTL_FDS_MAX = 2 /* with one request */
+};
+
+/* Descriptors that are sent with a request, which calls them sent:0 and so on. */
+struct ctl_fds {
+	int items[CTL_FDS_MAX];
+	size_t count;
+};
+
 struct ctl_reply {
 	unsigned status;
 	char *body; /* heap, NUL-terminated; NULL: none */
@@ -46,9 +56,12 @@ MUST_CHECK int ctl_http_connect(const char *path, int *fd, struct error *err);
 MUST_CHECK int ctl_http_exchange(int fd, const char *method, const char *path, const char *body,
 				 struct ctl_reply *reply, struct error *err);
 
-/* The two halves of it, for who has to do while squib works: the socket is readable then. */
+/*
+ * The two halves of it, for who has to do while squib works: the socket is readable then. `fds`,
+ * which stay the caller's, are sent with the request; NULL: none.
+ */
 MUST_CHECK int ctl_http_send(int fd, const char *method, const char *path, const char *body,
-			     struct error *err);
+			     const struct ctl_fds *fds, struct error *err);
 MUST_CHECK int ctl_http_receive(int fd, struct ctl_reply *reply, struct error *err);
 
 /* Waits until the other side closes the connection. */

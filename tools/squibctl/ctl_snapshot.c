@@ -21,7 +21,7 @@
 #include <time.h>
 
 #include "tools/lib/progress.h"
-#include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_overrides.h"
 #include "tools/squibctl/ctl_request.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -62,15 +62,15 @@ static void wait_answer(int fd, const struct wait *wait)
 	progress_end(&progress);
 }
 
-/* A request that may take long; its answer's body is dropped. */
+/* A request that may take long; its answer's body is dropped. `fds`: see ctl_http_send. */
 static enum ctl_exit request_slowly(int fd, const char *path, const char *body,
-				    const struct wait *wait)
+				    const struct ctl_fds *fds, const struct wait *wait)
 {
 	struct ctl_reply reply = {0};
 	struct error err = {0};
 	enum ctl_exit code = CTL_EXIT_OK;
 
-	if (ctl_http_send(fd, "PUT", path, body, &err) < 0) {
+	if (ctl_http_send(fd, "PUT", path, body, fds, &err) < 0) {
 		return ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
 	}
 	wait_answer(fd, wait);
@@ -124,15 +124,15 @@ static void print_file(const char *what, const char *path, time_t since)
 	}
 }
 
-static enum ctl_exit request_save(int fd, const struct ctl_args *args, const char *type,
-				  const struct wait *wait)
+static enum ctl_exit request_save(int fd, const char *const files[2], const char *type,
+				  const struct ctl_fds *fds, const struct wait *wait)
 {
 	json_t *json = json_pack("{s:s, s:s, s:s*}", "snapshot_type", type, "snapshot_path",
-				 args->operands[0], "mem_file_path", args->operands[1]);
+				 files[0], "mem_file_path", files[1]);
 	AUTO_FREE char *body = json_dumps(json, JSON_COMPACT);
 
 	json_decref(json);
-	return body != NULL ? request_slowly(fd, args->command->path, body, wait)
+	return body != NULL ? request_slowly(fd, "/snapshot/create", body, fds, wait)
 			    : ctl_fail(CTL_EXIT_USAGE, "The names of the files are no UTF-8", NULL);
 }
 
@@ -150,7 +150,7 @@ static enum ctl_exit save(int fd, const struct ctl_args *args)
 	if (code != CTL_EXIT_OK) {
 		return code;
 	}
-	code = request_save(fd, args, args->is_diff ? "Diff" : "Full", &wait);
+	code = request_save(fd, args->operands, args->is_diff ? "Diff" : "Full", NULL, &wait);
 	bool resumes = was_running && !args->stay_paused;
 	uint64_t end = clock_host.now_ns(CLOCK_MONOTONIC);
 
@@ -216,11 +216,20 @@ static enum ctl_exit await_live(int fd)
 						      : code;
 }
 
+enum ctl_exit ctl_hand_on(int fd, const struct ctl_fds *fds)
+{
+	static const char *const files[] = {CTL_SENT_STATE, CTL_SENT_MEMORY};
+	const struct wait wait = {"forking", NULL, 0};
+	enum ctl_exit code = request_save(fd, files, "Live", fds, &wait);
+
+	return code == CTL_EXIT_OK ? await_live(fd) : code;
+}
+
 static enum ctl_exit save_live(int fd, const struct ctl_args *args)
 {
 	const struct wait wait = {"forking", NULL, time(NULL) - 1};
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
-	enum ctl_exit code = request_save(fd, args, "Live", &wait);
+	enum ctl_exit code = request_save(fd, args->operands, "Live", NULL, &wait);
 
 	if (code == CTL_EXIT_OK) {
 		code = await_live(fd);
@@ -236,52 +245,35 @@ static enum ctl_exit save_live(int fd, const struct ctl_args *args)
 
 /* --- Loading --- */
 
-/* "ID=VALUE" words as an array of objects with these two members; NULL: no UTF-8. */
-static json_t *overrides(const struct ctl_words *words, const char *id_name, const char *value_name)
-{
-	json_t *array = json_array();
-
-	for (unsigned i = 0; i < words->count; i++) {
-		const char *word = words->items[i];
-		size_t id_len = strcspn(word, "=");
-
-		if (json_array_append_new(array, json_pack("{s:s%, s:s}", id_name, word, id_len,
-							   value_name, word + id_len + 1)) < 0) {
-			json_decref(array);
-			return NULL;
-		}
-	}
-	return array;
-}
-
-static json_t *load_body(const struct ctl_args *args)
+json_t *ctl_load_body(const struct ctl_args *args, const char *state, const char *memory,
+		      unsigned long number)
 {
 	bool is_paged = args->uffd != NULL;
-	json_t *json =
-		json_pack("{s:s, s:{s:s, s:s}, s:b, s:b, s:b}", "snapshot_path", args->operands[0],
-			  "mem_backend", "backend_type", is_paged ? "Uffd" : "File", "backend_path",
-			  is_paged ? args->uffd : args->operands[1], "resume_vm", (int)args->resume,
-			  "track_dirty_pages", (int)args->track_dirty, "clock_realtime",
-			  (int)args->clock_realtime);
+	json_t *json = json_pack("{s:s, s:{s:s, s:s}, s:b, s:b, s:b}", "snapshot_path", state,
+				 "mem_backend", "backend_type", is_paged ? "Uffd" : "File",
+				 "backend_path", is_paged ? args->uffd : memory, "resume_vm",
+				 (int)args->resume, "track_dirty_pages", (int)args->track_dirty,
+				 "clock_realtime", (int)args->clock_realtime);
 	bool failed = json == NULL;
 
 	if (args->drives.count > 0) {
-		failed |= json_object_set_new(
-				  json, "drive_overrides",
-				  overrides(&args->drives, "drive_id", "path_on_host")) < 0;
+		failed |= json_object_set_new(json, "drive_overrides",
+					      ctl_overrides(&args->drives, "drive_id",
+							    "path_on_host", number)) < 0;
 	}
 	if (args->nets.count > 0) {
 		failed |= json_object_set_new(json, "network_overrides",
-					      overrides(&args->nets, "iface_id", "host_dev_name")) <
-			  0;
+					      ctl_overrides(&args->nets, "iface_id",
+							    "host_dev_name", number)) < 0;
 	}
 	if (args->vsock != NULL) {
 		failed |= json_object_set_new(json, "vsock_override",
-					      json_pack("{s:s}", "uds_path", args->vsock)) < 0;
+					      json_pack("{s:o}", "uds_path",
+							ctl_expanded(args->vsock, number))) < 0;
 	}
 	if (args->working_set != NULL) {
 		failed |= json_object_set_new(json, "working_set_path",
-					      json_string(args->working_set)) < 0;
+					      ctl_expanded(args->working_set, number)) < 0;
 	}
 	if (failed) {
 		json_decref(json);
@@ -290,19 +282,53 @@ static json_t *load_body(const struct ctl_args *args)
 	return json;
 }
 
-static enum ctl_exit load(int fd, const struct ctl_args *args)
+enum ctl_exit ctl_open_snapshot(const char *state, const char *memory, struct ctl_fds *fds)
+{
+	struct error err = {0};
+
+	*fds = (struct ctl_fds){.items = {-1, -1}};
+	if (fd_open_file(state, "The state", &fds->items[0], NULL, &err) < 0 ||
+	    fd_open_file(memory, "The memory", &fds->items[1], NULL, &err) < 0) {
+		ctl_close_fds(fds);
+		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+	}
+	fds->count = 2;
+	return CTL_EXIT_OK;
+}
+
+void ctl_close_fds(struct ctl_fds *fds)
+{
+	for (size_t i = 0; i < CTL_FDS_MAX; i++) {
+		fd_close(&fds->items[i]);
+	}
+	fds->count = 0;
+}
+
+enum ctl_exit ctl_load(int fd, json_t *body, const struct ctl_fds *fds)
 {
 	const struct wait wait = {"loading", NULL, 0};
-	json_t *json = load_body(args);
-	AUTO_FREE char *body = json_dumps(json, JSON_COMPACT);
+	AUTO_FREE char *text = json_dumps(body, JSON_COMPACT);
+
+	json_decref(body);
+	return text != NULL
+		       ? request_slowly(fd, "/snapshot/load", text, fds, &wait)
+		       : ctl_fail(CTL_EXIT_USAGE, "A name on the command line is no UTF-8", NULL);
+}
+
+static enum ctl_exit load(int fd, const struct ctl_args *args)
+{
+	struct ctl_fds fds = {.items = {-1, -1}};
+	const char *state = args->sends ? CTL_SENT_STATE : args->operands[0];
+	const char *memory = args->sends ? CTL_SENT_MEMORY : args->operands[1];
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
+	enum ctl_exit code = args->sends
+				     ? ctl_open_snapshot(args->operands[0], args->operands[1], &fds)
+				     : CTL_EXIT_OK;
 
-	json_decref(json);
-	if (body == NULL) {
-		return ctl_fail(CTL_EXIT_USAGE, "A name on the command line is no UTF-8", NULL);
+	if (code == CTL_EXIT_OK) {
+		code = ctl_load(fd, ctl_load_body(args, state, memory, 0), &fds);
 	}
-	enum ctl_exit code = request_slowly(fd, args->command->path, body, &wait);
-
+	ctl_close_fds(&fds);
 	if (code == CTL_EXIT_OK) {
 		printf("loaded in %.3f s; the microVM %s\n",
 		       (double)(clock_host.now_ns(CLOCK_MONOTONIC) - begin) / NS_PER_S,

@@ -3,9 +3,33 @@
 #ifndef TOOLS_CTL_SNAPSHOT_H
 #define TOOLS_CTL_SNAPSHOT_H
 
+#include <jansson.h>
+
 #include "tools/squibctl/ctl_args.h"
+#include "tools/squibctl/ctl_http.h"
+
+/* How a request calls the two descriptors of a snapshot that are sent with it. */
+#define CTL_SENT_STATE "sent:0"
+#define CTL_SENT_MEMORY "sent:1"
 
 /* Runs `snapshot` or `load` over a connection to squib, and prints what came of it. */
 enum ctl_exit ctl_snapshot_run(int fd, const struct ctl_args *args);
+
+/* A live snapshot to two memfds that can be sealed; returns when they are complete. */
+enum ctl_exit ctl_hand_on(int fd, const struct ctl_fds *fds);
+
+/* Opens the files of a snapshot; ctl_close_fds closes them. */
+enum ctl_exit ctl_open_snapshot(const char *state, const char *memory, struct ctl_fds *fds);
+void ctl_close_fds(struct ctl_fds *fds);
+
+/*
+ * The body of a load of these files, with the command line's overrides, in which a % is the number
+ * (0: it stays); NULL where they are no UTF-8.
+ */
+json_t *ctl_load_body(const struct ctl_args *args, const char *state, const char *memory,
+		      unsigned long number);
+
+/* Asks for a load, with descriptors beside it; takes the body. */
+enum ctl_exit ctl_load(int fd, json_t *body, const struct ctl_fds *fds);
 
 #endif

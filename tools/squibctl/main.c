@@ -14,6 +14,7 @@
 #include "tools/squibctl/ctl_metadata.h"
 #include "tools/squibctl/ctl_overlay.h"
 #include "tools/squibctl/ctl_plug.h"
+#include "tools/squibctl/ctl_pool.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_snapshot.h"
 #include "vmm/base/fd.h"
@@ -80,6 +81,7 @@ static enum ctl_exit show(int fd, const struct ctl_args *args, const struct ctl_
 	case CTL_PRINT_METADATA:
 	case CTL_PRINT_PLUGGED:
 	case CTL_PRINT_OVERLAY:
+	case CTL_PRINT_POOL:
 		break;
 	case CTL_PRINT_BODY:
 		if (reply->body != NULL) {
@@ -102,6 +104,9 @@ static enum ctl_exit run(const struct ctl_args *args)
 
 	if (command->output == CTL_PRINT_OVERLAY) {
 		return ctl_overlay_run(args);
+	}
+	if (command->output == CTL_PRINT_POOL) {
+		return ctl_pool_run(args);
 	}
 	if (word != NULL && ctl_read_body(word, &body, &err) < 0) {
 		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pools.
+ *
+ * Theory of operation. Who takes a machine needs no word with the keeper: the rename of its record
+ * makes it the taker's, or fails as another one has it. Only then it is asked whether it is alive,
+ * and resumed. If the taker is killed in between, the machine is taken and listed so.
+ */
+#include "tools/squibctl/ctl_pool.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_pool_dir.h"
+#include "tools/squibctl/ctl_pool_keep.h"
+#include "tools/squibctl/ctl_request.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+
+enum {
+	TAKE_MS = 30 * 1000, /* until a machine is ready */
+	STOP_MS = 60 * 1000, /* until all have ended */
+	TURN_MS = 200,	     /* between looks at the keeper */
+	LOOK_MS = 2,
+	COUNT_MAX = 10000,
+};
+
+static void nap(void)
+{
+	const struct timespec look = {.tv_nsec = LOOK_MS * NS_PER_MS};
+
+	nanosleep(&look, NULL);
+}
+
+static uint64_t deadline_in(uint64_t ms)
+{
+	return clock_host.now_ns(CLOCK_MONOTONIC) + ms * NS_PER_MS;
+}
+
+static bool is_over(uint64_t deadline)
+{
+	return clock_host.now_ns(CLOCK_MONOTONIC) > deadline;
+}
+
+static enum ctl_exit start(const struct ctl_args *args, const struct pool_dir *dir)
+{
+	char *end = NULL;
+	unsigned long want = args->count != NULL ? strtoul(args->count, &end, 10) : 1;
+
+	if (args->count != NULL && (*args->count < '1' || *args->count > '9' || *end != '\0')) {
+		want = 0;
+	}
+	return want > 0 && want <= COUNT_MAX
+		       ? pool_keep(args, dir, want)
+		       : ctl_fail(CTL_EXIT_USAGE, "--count is a number from 1 to 10000", NULL);
+}
+
+/* --- take --- */
+
+static enum ctl_exit resume(int fd)
+{
+	struct ctl_reply reply = {0};
+	enum ctl_exit code = ctl_request(fd, "PATCH", "/vm", "{\"state\":\"Resumed\"}", &reply);
+
+	free(reply.body);
+	return code;
+}
+
+/* Lets a machine go on that is loaded; one that has none is as it was. */
+static enum ctl_exit hand_out(const struct ctl_args *args, int fd,
+			      const struct pool_machine *machine)
+{
+	struct ctl_reply reply = {0};
+	enum ctl_exit code = ctl_request(fd, "GET", "/", NULL, &reply);
+	json_t *json = json_loads(reply.body != NULL ? reply.body : "", 0, NULL);
+	const char *state = json_string_value(json_object_get(json, "state"));
+
+	if (code == CTL_EXIT_OK && !args->paused && state != NULL && strcmp(state, "Paused") == 0) {
+		code = resume(fd);
+	}
+	json_decref(json);
+	free(reply.body);
+	if (code == CTL_EXIT_OK) {
+		printf("%s %d %lu\n", machine->socket, machine->pid, machine->number);
+	}
+	return code;
+}
+
+/* false: none is ready. */
+static bool take_one(const struct ctl_args *args, const struct pool_dir *dir, enum ctl_exit *code)
+{
+	struct pool_list list;
+	struct error err = {0};
+	bool is_taken = false;
+
+	if (pool_list(dir, &list, &err) < 0) {
+		*code = ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+		return true;
+	}
+	for (size_t i = 0; i < list.count && !is_taken; i++) {
+		struct pool_machine *machine = &list.items[i];
+		AUTO_FD fd = -1;
+
+		if (machine->state != POOL_READY || !pool_move(dir, machine, POOL_TAKEN)) {
+			continue;
+		}
+		if (ctl_http_connect(machine->socket, &fd, &err) < 0) {
+			/* It has ended, and nobody has noticed yet. */
+			error_clear(&err);
+			pool_forget(dir, machine);
+			continue;
+		}
+		*code = hand_out(args, fd, machine);
+		is_taken = true;
+	}
+	pool_list_free(&list);
+	return is_taken;
+}
+
+/* Until a record has another name. A keeper's end changes none, hence the bound. */
+static void await_change(int watch)
+{
+	struct pollfd changed = {.fd = watch, .events = POLLIN};
+
+	if (poll(&changed, 1, TURN_MS) > 0) {
+		pool_watch_clear(watch);
+	}
+}
+
+static enum ctl_exit take(const struct ctl_args *args, const struct pool_dir *dir)
+{
+	uint64_t deadline = deadline_in(TAKE_MS);
+	enum ctl_exit code = CTL_EXIT_OK;
+	struct error err = {0};
+	AUTO_FD watch = -1;
+
+	while (!take_one(args, dir, &code)) {
+		/* What has got ready before there was a watch is seen by another look. */
+		if (watch < 0) {
+			if (pool_watch(dir, &watch, &err) < 0) {
+				return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+			}
+			continue;
+		}
+		if (pool_keeper(dir) == 0) {
+			return ctl_fail(CTL_EXIT_NO_CONNECTION,
+					"No machine is ready, and no pool runs there that would "
+					"make one",
+					"squibctl pool start keeps some ready");
+		}
+		if (is_over(deadline)) {
+			return ctl_fail(CTL_EXIT_NO_CONNECTION,
+					"No machine has got ready in 30 s: what the pool prints "
+					"tells why",
+					NULL);
+		}
+		await_change(watch);
+	}
+	return code;
+}
+
+/* --- status --- */
+
+static enum ctl_exit status(const struct pool_dir *dir)
+{
+	struct pool_list list;
+	struct error err = {0};
+	pid_t keeper = pool_keeper(dir);
+
+	if (pool_list(dir, &list, &err) < 0) {
+		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+	}
+	if (keeper > 0) {
+		printf("kept by process %d\n", keeper);
+	} else {
+		printf("%s\n", keeper == 0 ? "kept by nobody" : "kept in another PID namespace");
+	}
+	for (size_t i = 0; i < list.count; i++) {
+		const struct pool_machine *machine = &list.items[i];
+		bool is_there = pool_born(machine->pid) == machine->born;
+
+		printf("%-6lu %-8s %10d  %s\n", machine->number,
+		       is_there ? pool_state_name(machine->state) : "ended", machine->pid,
+		       machine->socket);
+	}
+	pool_list_free(&list);
+	return keeper != 0 ? CTL_EXIT_OK : CTL_EXIT_NO_CONNECTION;
+}
+
+/* --- stop --- */
+
+static enum ctl_exit stop(const struct pool_dir *dir)
+{
+	uint64_t deadline = deadline_in(STOP_MS);
+	pid_t keeper = pool_keeper(dir);
+	struct error err = {0};
+	AUTO_FD lock = -1;
+
+	if (keeper < 0) {
+		return ctl_fail(CTL_EXIT_REFUSED, "The pool is kept in another PID namespace",
+				NULL);
+	}
+	if (keeper > 0 && kill(keeper, SIGTERM) < 0) {
+		return ctl_fail(CTL_EXIT_REFUSED, "The pool's process can't be signalled", NULL);
+	}
+	while (pool_keeper(dir) != 0) {
+		if (is_over(deadline)) {
+			return ctl_fail(CTL_EXIT_REFUSED, "The pool has not ended in 60 s", NULL);
+		}
+		nap();
+	}
+	/* One that was killed has left its machines. */
+	if (pool_lock(dir, &lock, &err) < 0) {
+		return ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+	}
+	pool_sweep(dir);
+	puts("stopped");
+	return CTL_EXIT_OK;
+}
+
+enum ctl_exit ctl_pool_run(const struct ctl_args *args)
+{
+	const char *action = args->operands[0];
+	bool is_start = strcmp(action, "start") == 0;
+	struct pool_dir dir;
+	struct error err = {0};
+	enum ctl_exit code;
+
+	if (pool_open(args->operands[1], is_start, &dir, &err) < 0) {
+		code = ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+	} else if (is_start) {
+		code = start(args, &dir);
+	} else if (strcmp(action, "take") == 0) {
+		code = take(args, &dir);
+	} else {
+		code = strcmp(action, "status") == 0 ? status(&dir) : stop(&dir);
+	}
+	pool_close(&dir);
+	return code;
+}

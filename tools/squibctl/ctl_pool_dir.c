@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The directory of a pool.
+ *
+ * Theory of operation. A record is written under another name and renamed, so that it is whole or
+ * not there. It has the process's pid and the time at which that began: together they mean one
+ * process for as long as the host runs. The keeper holds a record lock on `lock`, which the kernel
+ * drops with the process, however that ends, and which tells others who holds it. `next` has the
+ * number that comes next; it is counted up before a machine is made.
+ */
+#include "tools/squibctl/ctl_pool_dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/squibctl/ctl_http.h"
+#include "vmm/base/fd.h"
+
+enum {
+	NAME_LEN = 48,
+	RECORD_MAX = 16 << 10,
+	END_MS = 10 * 1000, /* for a process that was killed */
+};
+
+static const char *const state_names[POOL_STATES] = {
+	[POOL_MAKING] = "making",
+	[POOL_READY] = "ready",
+	[POOL_TAKEN] = "taken",
+	[POOL_ENDING] = "ending",
+};
+
+const char *pool_state_name(enum pool_state state)
+{
+	return state_names[state];
+}
+
+int pool_open(const char *path, bool makes, struct pool_dir *dir, struct error *err)
+{
+	*dir = (struct pool_dir){.fd = -1};
+	if (makes && mkdir(path, 0700) < 0 && errno != EEXIST) {
+		return error_sys(err, "Cannot make the directory %s", path);
+	}
+	dir->path = realpath(path, NULL);
+	if (dir->path != NULL) {
+		dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (dir->fd < 0) {
+		return error_sys(err, "Cannot open the pool's directory %s", path);
+	}
+	return 0;
+}
+
+void pool_close(struct pool_dir *dir)
+{
+	fd_close(&dir->fd);
+	free(dir->path);
+	dir->path = NULL;
+}
+
+/* --- The keeper --- */
+
+static struct flock whole_file(void)
+{
+	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+}
+
+int pool_lock(const struct pool_dir *dir, int *lock, struct error *err)
+{
+	AUTO_FD fd = openat(dir->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct flock flock = whole_file();
+
+	if (fd < 0) {
+		return error_sys(err, "Cannot open %s/lock", dir->path);
+	}
+	if (fcntl(fd, F_SETLK, &flock) < 0) {
+		return errno == EAGAIN || errno == EACCES
+			       ? error_set(err, ERR_BAD_STATE, "A pool runs in %s already",
+					   dir->path)
+			       : error_sys(err, "Cannot lock %s/lock", dir->path);
+	}
+	*lock = fd_take(&fd);
+	return 0;
+}
+
+pid_t pool_keeper(const struct pool_dir *dir)
+{
+	AUTO_FD fd = openat(dir->fd, "lock", O_RDWR | O_CLOEXEC);
+	struct flock flock = whole_file();
+
+	return fd >= 0 && fcntl(fd, F_GETLK, &flock) == 0 && flock.l_type != F_UNLCK ? flock.l_pid
+										     : 0;
+}
+
+int pool_watch(const struct pool_dir *dir, int *watch, struct error *err)
+{
+	AUTO_FD fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (fd < 0 || inotify_add_watch(fd, dir->path, IN_MOVE | IN_DELETE) < 0) {
+		return error_sys(err, "Cannot watch %s", dir->path);
+	}
+	*watch = fd_take(&fd);
+	return 0;
+}
+
+void pool_watch_clear(int watch)
+{
+	char events[4096];
+
+	while (read(watch, events, sizeof(events)) > 0) {
+	}
+}
+
+int pool_next(const struct pool_dir *dir, unsigned long *number, struct error *err)
+{
+	AUTO_FD fd = openat(dir->fd, "next", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	char text[24] = "";
+
+	if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) < 0) {
+		return error_sys(err, "Cannot read %s/next", dir->path);
+	}
+	unsigned long next = strtoul(text, NULL, 10);
+
+	*number = next > 0 ? next : 1;
+	/* As long as the longest number, so that one write replaces all of it. */
+	int len = snprintf(text, sizeof(text), "%020lu\n", *number + 1);
+
+	return pwrite(fd, text, (size_t)len, 0) == len
+		       ? 0
+		       : error_sys(err, "Cannot write %s/next", dir->path);
+}
+
+/* --- Records --- */
+
+static void format_name(const struct pool_machine *machine, enum pool_state state, char *name)
+{
+	snprintf(name, NAME_LEN, "%lu.%s", machine->number, state_names[state]);
+}
+
+int pool_write(const struct pool_dir *dir, const struct pool_machine *machine, struct error *err)
+{
+	char name[NAME_LEN];
+	char draft[NAME_LEN];
+	AUTO_FREE char *text = NULL;
+
+	format_name(machine, machine->state, name);
+	snprintf(draft, sizeof(draft), "%lu.draft", machine->number);
+	int len = asprintf(&text, "%d %llu\n%s\n%s\n", machine->pid,
+			   (unsigned long long)machine->born, machine->socket, machine->vsock);
+	AUTO_FD fd = openat(dir->fd, draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (len < 0) {
+		text = NULL;
+		return error_set(err, ERR_HOST, "There is no memory for a record");
+	}
+	if (fd < 0 || write(fd, text, (size_t)len) != len ||
+	    renameat(dir->fd, draft, dir->fd, name) < 0) {
+		return error_sys(err, "Cannot write %s/%s", dir->path, name);
+	}
+	return 0;
+}
+
+static int read_record(const struct pool_dir *dir, const char *name, struct pool_machine *machine)
+{
+	AUTO_FREE char *text = calloc(1, RECORD_MAX + 1);
+	AUTO_FD fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	unsigned long long born;
+
+	if (text == NULL || fd < 0 || read(fd, text, RECORD_MAX) <= 0) {
+		return -1;
+	}
+	char *rest = text;
+	const char *process = strsep(&rest, "\n");
+	const char *socket = rest != NULL ? strsep(&rest, "\n") : NULL;
+	const char *vsock = rest != NULL ? strsep(&rest, "\n") : NULL;
+
+	if (vsock == NULL || rest == NULL ||
+	    sscanf(process, "%d %llu", &machine->pid, &born) != 2 || machine->pid <= 0) {
+		return -1;
+	}
+	machine->born = born;
+	machine->socket = strdup(socket);
+	machine->vsock = strdup(vsock);
+	return machine->socket != NULL && machine->vsock != NULL ? 0 : -1;
+}
+
+static void free_machine(struct pool_machine *machine)
+{
+	free(machine->socket);
+	free(machine->vsock);
+	*machine = (struct pool_machine){0};
+}
+
+/* Whether it is the name of a record. */
+static bool read_name(const char *name, struct pool_machine *machine)
+{
+	char *end;
+
+	machine->number = strtoul(name, &end, 10);
+	if (name[0] < '0' || name[0] > '9' || *end != '.') {
+		return false;
+	}
+	for (unsigned i = 0; i < POOL_STATES; i++) {
+		if (strcmp(end + 1, state_names[i]) == 0) {
+			machine->state = (enum pool_state)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int add(struct pool_list *list, const struct pool_machine *machine)
+{
+	struct pool_machine *items = realloc(list->items, (list->count + 1) * sizeof(*list->items));
+
+	if (items == NULL) {
+		return -1;
+	}
+	list->items = items;
+	list->items[list->count++] = *machine;
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	unsigned long left = ((const struct pool_machine *)a)->number;
+	unsigned long right = ((const struct pool_machine *)b)->number;
+
+	return (left > right) - (left < right);
+}
+
+int pool_list(const struct pool_dir *dir, struct pool_list *list, struct error *err)
+{
+	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+
+	*list = (struct pool_list){0};
+	if (stream == NULL) {
+		fd_close(&fd);
+		return error_sys(err, "Cannot list %s", dir->path);
+	}
+	while ((entry = readdir(stream)) != NULL) {
+		struct pool_machine machine = {0};
+
+		if (!read_name(entry->d_name, &machine)) {
+			continue;
+		}
+		if (read_record(dir, entry->d_name, &machine) < 0 || add(list, &machine) < 0) {
+			free_machine(&machine);
+		}
+	}
+	closedir(stream);
+	if (list->count > 0) {
+		qsort(list->items, list->count, sizeof(*list->items), compare);
+	}
+	return 0;
+}
+
+void pool_list_free(struct pool_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		free_machine(&list->items[i]);
+	}
+	free(list->items);
+	*list = (struct pool_list){0};
+}
+
+bool pool_move(const struct pool_dir *dir, struct pool_machine *machine, enum pool_state to)
+{
+	char from_name[NAME_LEN];
+	char to_name[NAME_LEN];
+
+	format_name(machine, machine->state, from_name);
+	format_name(machine, to, to_name);
+	if (renameat(dir->fd, from_name, dir->fd, to_name) < 0) {
+		return false;
+	}
+	machine->state = to;
+	return true;
+}
+
+void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine)
+{
+	char name[NAME_LEN];
+
+	unlink(machine->socket);
+	if (machine->vsock[0] != '\0') {
+		unlink(machine->vsock);
+	}
+	format_name(machine, machine->state, name);
+	unlinkat(dir->fd, name, 0);
+}
+
+/* --- Processes --- */
+
+/* [linux proc(5)] Field 22 of its stat, behind the name in brackets, which may have any bytes. */
+uint64_t pool_born(pid_t pid)
+{
+	enum {
+		FIELDS_BEFORE = 18 /* between the state and the start */
+	};
+	AUTO_FREE char *text = NULL;
+	struct error ignored = {0};
+	char path[64];
+	size_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (read_file(path, "stat", 4096, &text, &len, &ignored) < 0) {
+		return 0;
+	}
+	const char *at = strrchr(text, ')');
+
+	if (at == NULL || at[1] == '\0' || at[2] == 'Z' || at[2] == 'X') {
+		return 0;
+	}
+	at += 2;
+	for (unsigned i = 0; i <= FIELDS_BEFORE && at != NULL; i++) {
+		at = strchr(at + 1, ' ');
+	}
+	return at != NULL ? strtoull(at, NULL, 10) : 0;
+}
+
+pid_t pool_peer(int fd)
+{
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : 0;
+}
+
+/* The descriptor holds on to the process: the look at its beginning is one at the same process. */
+static void end_process(pid_t pid, uint64_t born)
+{
+	AUTO_FD fd = pidfd_open(pid, 0);
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+
+	if (fd < 0 || born == 0 || pool_born(pid) != born) {
+		return;
+	}
+	if (pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0) {
+		(void)!poll(&end, 1, END_MS);
+	}
+}
+
+void pool_end(const struct pool_machine *machine)
+{
+	AUTO_FD fd = -1;
+	struct error ignored = {0};
+
+	end_process(machine->pid, machine->born);
+	/* One that was started by another program is no child of its first process. */
+	if (ctl_http_connect(machine->socket, &fd, &ignored) == 0) {
+		pid_t pid = pool_peer(fd);
+
+		if (pid > 0) {
+			end_process(pid, pool_born(pid));
+		}
+	}
+}

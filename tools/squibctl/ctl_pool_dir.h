@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The directory of a pool: a record for each machine, whose name is N.STATE. A machine changes its
+ * state by a rename, so that of two who want it one has it.
+ */
+#ifndef TOOLS_CTL_POOL_DIR_H
+#define TOOLS_CTL_POOL_DIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+enum pool_state {
+	POOL_MAKING,
+	POOL_READY,
+	POOL_TAKEN,
+	POOL_ENDING,
+	POOL_STATES
+};
+
+struct pool_machine {
+	unsigned long number;
+	enum pool_state state;
+	pid_t pid;
+	uint64_t born; /* when the process began, in ticks: with its pid it is the process's name */
+	char *socket;  /* heap: of its API */
+	char *vsock;   /* heap: of its vsock device, "" if none is known */
+};
+
+struct pool_list {
+	struct pool_machine *items; /* heap, by number */
+	size_t count;
+};
+
+struct pool_dir {
+	char *path; /* heap, absolute */
+	int fd;	    /* -1: not open */
+};
+
+/* The name of a state, for people and in file names. */
+const char *pool_state_name(enum pool_state state);
+
+/* Opens the directory, which `makes` makes if there is none, for its owner alone. */
+MUST_CHECK int pool_open(const char *path, bool makes, struct pool_dir *dir, struct error *err);
+void pool_close(struct pool_dir *dir);
+
+/* Becomes the one process that keeps the pool, for as long as *lock is open. */
+MUST_CHECK int pool_lock(const struct pool_dir *dir, int *lock, struct error *err);
+
+/* The process that keeps the pool; 0: none does. */
+pid_t pool_keeper(const struct pool_dir *dir);
+
+/*
+ * An inotify of the directory: readable when a record got or lost a name, until pool_watch_clear.
+ * The caller closes *watch.
+ */
+MUST_CHECK int pool_watch(const struct pool_dir *dir, int *watch, struct error *err);
+void pool_watch_clear(int watch);
+
+/* A number that no machine of this directory has had. By its keeper alone. */
+MUST_CHECK int pool_next(const struct pool_dir *dir, unsigned long *number, struct error *err);
+
+/* All records. What can't be read is not there. */
+MUST_CHECK int pool_list(const struct pool_dir *dir, struct pool_list *list, struct error *err);
+void pool_list_free(struct pool_list *list);
+
+/* Writes the record of a machine in its state, in place of one that is there. */
+MUST_CHECK int pool_write(const struct pool_dir *dir, const struct pool_machine *machine,
+			  struct error *err);
+
+/* Gives a machine another state. false: somebody else has, or it is gone. */
+bool pool_move(const struct pool_dir *dir, struct pool_machine *machine, enum pool_state to);
+
+/* Removes its record, and the sockets of a process that has ended. */
+void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine);
+
+/* When a process began, in ticks since the host did; 0: there is none, or it has ended. */
+uint64_t pool_born(pid_t pid);
+
+/* Ends its process, and whoever listens at its socket, and waits for that. */
+void pool_end(const struct pool_machine *machine);
+
+/* The process that listens at the other end of a connection; 0: the kernel does not tell. */
+pid_t pool_peer(int fd);
+
+#endif

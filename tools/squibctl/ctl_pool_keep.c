@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps a pool.
+ *
+ * Theory of operation. Machines are made one by one: a process, whose record is there before its
+ * program is executed; its API; a load that leaves the machine paused; then the record's name says
+ * that it is ready. Who takes one renames its record, which wakes the keeper. If the keeper is
+ * killed in between, each process has a record: it is seen by `status`, ended by `stop` and by the
+ * next `start`. Numbers are never used twice in a directory, nor is what is named by them.
+ *
+ * The snapshot is opened once, and handed on by descriptor: a squib in a jail has no name for it,
+ * and all machines share the pages of the memory's file.
+ */
+#include "tools/squibctl/ctl_pool_keep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_overrides.h"
+#include "tools/squibctl/ctl_request.h"
+#include "tools/squibctl/ctl_snapshot.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+
+enum {
+	LISTEN_MS = 10 * 1000, /* until the API of a process answers */
+	LOOK_US = 200,
+	TURN_S = 1, /* between looks at machines that may have ended */
+	WORDS_MAX = 128,
+};
+
+struct keeper {
+	const struct ctl_args *args;
+	const struct pool_dir *dir;
+	struct ctl_fds snapshot; /* count 0: squibs are made that have no machine */
+	int watch;		 /* an inotify of the directory */
+	sigset_t signals;	 /* while it waits: what ends it gets through */
+};
+
+static const int ends[] = {SIGTERM, SIGINT, SIGHUP};
+
+/* Signal handlers have no argument. */
+static volatile sig_atomic_t has_to_end;
+
+static void on_end(int signo)
+{
+	(void)signo;
+	has_to_end = 1;
+}
+
+/* They are blocked but while it waits. */
+static bool is_ending(void)
+{
+	sigset_t pending;
+	bool is_it = has_to_end != 0;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
+		is_it |= sigismember(&pending, ends[i]) == 1;
+	}
+	return is_it;
+}
+
+/* --- A process --- */
+
+/* A squib beside this program, else one of PATH. */
+static const char *own_squib(char path[PATH_MAX])
+{
+	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX - sizeof("squib"));
+
+	path[len > 0 ? len : 0] = '\0';
+	char *slash = strrchr(path, '/');
+
+	if (slash == NULL) {
+		return "squib";
+	}
+	memcpy(slash + 1, "squib", sizeof("squib"));
+	return access(path, X_OK) == 0 ? path : "squib";
+}
+
+/* In the process: the words of its command line; it is never freed. */
+static char **command(const struct keeper *keeper, const struct pool_machine *machine)
+{
+	static char path[PATH_MAX];
+	const char *name = keeper->args->name != NULL ? keeper->args->name : "pool";
+	const char *const own[] = {own_squib(path), "--id",	     "",
+				   "--api-sock",    machine->socket, NULL};
+	bool is_own = keeper->args->program == NULL;
+	const char *const *words = is_own ? own : keeper->args->program;
+	char **argv = calloc(WORDS_MAX + 1, sizeof(*argv));
+
+	for (unsigned i = 0; argv != NULL && i < WORDS_MAX && words[i] != NULL; i++) {
+		argv[i] = ctl_expand(words[i], is_own ? 0 : machine->number);
+	}
+	if (argv != NULL && is_own && asprintf(&argv[2], "%s-%lu", name, machine->number) < 0) {
+		argv[2] = NULL;
+	}
+	return argv;
+}
+
+static _Noreturn void be_process(const struct keeper *keeper, struct pool_machine *machine)
+{
+	char path[PATH_MAX];
+	sigset_t none;
+	struct error err = {0};
+
+	snprintf(path, sizeof(path), "%s/%lu.out", keeper->dir->path, machine->number);
+	int in = open("/dev/null", O_RDONLY);
+	int out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+
+	if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0) {
+		_exit(CTL_EXIT_USAGE);
+	}
+	close(in);
+	close(out);
+	/* A terminal's Ctrl-C is for the pool; those that were taken live on. */
+	setsid();
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGHUP, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	machine->pid = getpid();
+	machine->born = pool_born(machine->pid);
+	if (pool_write(keeper->dir, machine, &err) < 0) {
+		dprintf(STDERR_FILENO, "squibctl: %s\n", err.msg);
+		_exit(CTL_EXIT_USAGE);
+	}
+	char **argv = command(keeper, machine);
+
+	if (argv != NULL && argv[0] != NULL) {
+		execvp(argv[0], argv);
+	}
+	dprintf(STDERR_FILENO, "squibctl: Cannot execute %s: %s\n",
+		argv != NULL && argv[0] != NULL ? argv[0] : "a program", strerror(errno));
+	_exit(CTL_EXIT_USAGE);
+}
+
+/* Whether the process has failed: by its end, but for one that says that all is well. */
+static bool has_failed(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, WNOHANG) == pid &&
+	       (!WIFEXITED(status) || WEXITSTATUS(status) != 0);
+}
+
+/* Connects as soon as something listens; -1: it has ended, or takes too long. */
+static int await_api(const struct pool_machine *machine)
+{
+	const struct timespec look = {.tv_nsec = LOOK_US * 1000};
+	uint64_t deadline = clock_host.now_ns(CLOCK_MONOTONIC) + LISTEN_MS * NS_PER_MS;
+	struct error err = {0};
+	int fd = -1;
+
+	while (ctl_http_connect(machine->socket, &fd, &err) < 0) {
+		error_clear(&err);
+		if (is_ending() || has_failed(machine->pid) ||
+		    clock_host.now_ns(CLOCK_MONOTONIC) > deadline) {
+			return -1;
+		}
+		nanosleep(&look, NULL);
+	}
+	return fd;
+}
+
+/* --- A machine --- */
+
+static enum ctl_exit fill(const struct keeper *keeper, const struct pool_machine *machine, int fd)
+{
+	struct ctl_reply reply = {0};
+
+	if (keeper->snapshot.count > 0) {
+		return ctl_load(fd,
+				ctl_load_body(keeper->args, CTL_SENT_STATE, CTL_SENT_MEMORY,
+					      machine->number),
+				&keeper->snapshot);
+	}
+	enum ctl_exit code = ctl_request(fd, "GET", "/", NULL, &reply);
+
+	free(reply.body);
+	return code;
+}
+
+/* From the process to a machine that is ready. */
+static enum ctl_exit bring_up(const struct keeper *keeper, struct pool_machine *machine)
+{
+	AUTO_FD fd = await_api(machine);
+	struct error err = {0};
+
+	if (fd < 0 && is_ending()) {
+		return CTL_EXIT_NO_CONNECTION;
+	}
+	if (fd < 0) {
+		return ctl_fail(CTL_EXIT_NO_CONNECTION,
+				"Its program has failed, or does not listen", NULL);
+	}
+	enum ctl_exit code = fill(keeper, machine, fd);
+
+	if (code != CTL_EXIT_OK) {
+		return code;
+	}
+	machine->pid = pool_peer(fd);
+	machine->born = pool_born(machine->pid);
+	if (pool_write(keeper->dir, machine, &err) < 0) {
+		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+	}
+	return pool_move(keeper->dir, machine, POOL_READY)
+		       ? CTL_EXIT_OK
+		       : ctl_fail(CTL_EXIT_USAGE, "Its record is gone", NULL);
+}
+
+/* `pattern` with the number in it, from the root directory on; on the heap. */
+static char *absolute(const char *pattern, unsigned long number)
+{
+	AUTO_FREE char *text = ctl_expand(pattern, number);
+	char directory[PATH_MAX];
+	char *path = NULL;
+
+	if (text == NULL || text[0] == '/' || getcwd(directory, sizeof(directory)) == NULL) {
+		path = text;
+		text = NULL;
+		return path;
+	}
+	return asprintf(&path, "%s/%s", directory, text) < 0 ? NULL : path;
+}
+
+static int name_machine(const struct keeper *keeper, struct pool_machine *machine,
+			struct error *err)
+{
+	const struct ctl_args *args = keeper->args;
+
+	if (pool_next(keeper->dir, &machine->number, err) < 0) {
+		return -1;
+	}
+	if (args->listens != NULL) {
+		machine->socket = absolute(args->listens, machine->number);
+	} else if (asprintf(&machine->socket, "%s/%lu.sock", keeper->dir->path, machine->number) <
+		   0) {
+		machine->socket = NULL;
+	}
+	/* What another program starts may have another root directory. */
+	machine->vsock = args->vsock != NULL && args->program == NULL
+				 ? absolute(args->vsock, machine->number)
+				 : strdup("");
+	return machine->socket != NULL && machine->vsock != NULL
+		       ? 0
+		       : error_set(err, ERR_HOST, "There is no memory for a machine");
+}
+
+static enum ctl_exit make(const struct keeper *keeper)
+{
+	struct pool_machine machine = {.state = POOL_MAKING};
+	struct error err = {0};
+	enum ctl_exit code = CTL_EXIT_USAGE;
+
+	if (name_machine(keeper, &machine, &err) < 0) {
+		(void)ctl_fail(code, err.msg, NULL);
+	} else if ((machine.pid = fork()) == 0) {
+		be_process(keeper, &machine);
+	} else if (machine.pid > 0) {
+		machine.born = pool_born(machine.pid);
+		code = bring_up(keeper, &machine);
+		if (code != CTL_EXIT_OK) {
+			pool_end(&machine);
+			pool_forget(keeper->dir, &machine);
+		}
+		if (code != CTL_EXIT_OK && !is_ending()) {
+			fprintf(stderr, "squibctl: machine %lu was not made; see %s/%lu.out\n",
+				machine.number, keeper->dir->path, machine.number);
+		}
+	} else {
+		(void)ctl_fail(code, strerror(errno), "a machine could not be made");
+	}
+	free(machine.socket);
+	free(machine.vsock);
+	return code;
+}
+
+/* --- The pool --- */
+
+void pool_sweep(const struct pool_dir *dir)
+{
+	struct pool_list list;
+	struct error err = {0};
+
+	if (pool_list(dir, &list, &err) < 0) {
+		return;
+	}
+	for (size_t i = 0; i < list.count; i++) {
+		struct pool_machine *machine = &list.items[i];
+		char out[48];
+
+		/* Renamed first, so that nobody takes it meanwhile. */
+		if (machine->state == POOL_TAKEN || !pool_move(dir, machine, POOL_ENDING)) {
+			continue;
+		}
+		pool_end(machine);
+		pool_forget(dir, machine);
+		snprintf(out, sizeof(out), "%lu.out", machine->number);
+		unlinkat(dir->fd, out, 0);
+	}
+	pool_list_free(&list);
+}
+
+/* How many are ready. Forgets those that have ended by themselves. */
+static unsigned long look(const struct keeper *keeper)
+{
+	struct pool_list list;
+	struct error err = {0};
+	unsigned long ready = 0;
+
+	while (waitpid(-1, NULL, WNOHANG) > 0) {
+	}
+	if (pool_list(keeper->dir, &list, &err) < 0) {
+		return 0;
+	}
+	for (size_t i = 0; i < list.count; i++) {
+		struct pool_machine *machine = &list.items[i];
+
+		if (pool_born(machine->pid) == machine->born) {
+			ready += machine->state == POOL_READY;
+		} else if (machine->state == POOL_TAKEN ||
+			   (machine->state == POOL_READY &&
+			    pool_move(keeper->dir, machine, POOL_ENDING))) {
+			pool_forget(keeper->dir, machine);
+		}
+	}
+	pool_list_free(&list);
+	return ready;
+}
+
+/* Until a machine was taken, one may have ended, or all is to end. */
+static void await_change(const struct keeper *keeper)
+{
+	struct pollfd changed = {.fd = keeper->watch, .events = POLLIN};
+	const struct timespec turn = {.tv_sec = TURN_S};
+
+	if (ppoll(&changed, 1, &turn, &keeper->signals) > 0) {
+		pool_watch_clear(keeper->watch);
+	}
+}
+
+static enum ctl_exit keep(const struct keeper *keeper, unsigned long want)
+{
+	const struct timespec turn = {.tv_sec = TURN_S};
+	unsigned long made = 0;
+	bool is_told = false;
+
+	while (!is_ending()) {
+		if (look(keeper) >= want) {
+			if (!is_told) {
+				printf("ready: %lu in %s\n", want, keeper->dir->path);
+				fflush(stdout);
+				is_told = true;
+			}
+			await_change(keeper);
+			continue;
+		}
+		enum ctl_exit code = make(keeper);
+
+		if (code == CTL_EXIT_OK) {
+			made++;
+		} else if (made == 0 && !is_ending()) {
+			return code;
+		} else {
+			(void)ppoll(NULL, 0, &turn, &keeper->signals);
+		}
+	}
+	return CTL_EXIT_OK;
+}
+
+/* --- The snapshot --- */
+
+/* Of the microVM at --socket, which goes on. */
+static enum ctl_exit take_image(const struct ctl_args *args, struct ctl_fds *fds)
+{
+	AUTO_FD parent = -1;
+	struct error err = {0};
+
+	if (ctl_http_connect(args->socket, &parent, &err) < 0) {
+		return ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
+	}
+	fds->items[0] = memfd_create("state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fds->items[1] = memfd_create("memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fds->count = 2;
+	if (fds->items[0] < 0 || fds->items[1] < 0) {
+		return ctl_fail(CTL_EXIT_USAGE, "Cannot make a memfd", NULL);
+	}
+	return ctl_hand_on(parent, fds);
+}
+
+static enum ctl_exit get_snapshot(struct keeper *keeper)
+{
+	const struct ctl_args *args = keeper->args;
+
+	if (args->is_live) {
+		return take_image(args, &keeper->snapshot);
+	}
+	return args->state != NULL ? ctl_open_snapshot(args->state, args->memory, &keeper->snapshot)
+				   : CTL_EXIT_OK;
+}
+
+static int prepare(struct keeper *keeper, struct error *err)
+{
+	const struct sigaction action = {.sa_handler = on_end};
+	sigset_t blocked;
+
+	sigemptyset(&blocked);
+	for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
+		sigaddset(&blocked, ends[i]);
+		sigaction(ends[i], &action, NULL);
+	}
+	sigprocmask(SIG_BLOCK, &blocked, &keeper->signals);
+	for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
+		sigdelset(&keeper->signals, ends[i]);
+	}
+	return pool_watch(keeper->dir, &keeper->watch, err);
+}
+
+enum ctl_exit pool_keep(const struct ctl_args *args, const struct pool_dir *dir, unsigned long want)
+{
+	struct keeper keeper = {.args = args, .dir = dir, .snapshot = {.items = {-1, -1}}};
+	struct error err = {0};
+	AUTO_FD lock = -1;
+	enum ctl_exit code;
+
+	keeper.watch = -1;
+	if (pool_lock(dir, &lock, &err) < 0 || prepare(&keeper, &err) < 0) {
+		code = ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+	} else {
+		/* What one that was killed has left. */
+		pool_sweep(dir);
+		code = get_snapshot(&keeper);
+		if (code == CTL_EXIT_OK) {
+			code = keep(&keeper, want);
+		}
+		pool_sweep(dir);
+	}
+	ctl_close_fds(&keeper.snapshot);
+	fd_close(&keeper.watch);
+	return code;
+}
