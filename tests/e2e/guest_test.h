@@ -89,6 +89,7 @@ bool fork_networks_test(struct squib *squib);
 bool fork_drives_test(struct squib *squib);
 bool fork_failure_test(struct squib *squib);
 bool fork_killed_test(struct squib *squib);
+bool fork_parent_test(struct squib *squib);
 bool fork_storm_test(struct squib *squib);
 bool fork_endless_test(struct squib *squib);
 bool fork_unwanted_test(struct squib *squib);

@@ -263,6 +263,8 @@ static const struct live_test live_tests[] = {
 	{"a forked image that is killed is forgotten", KVM_PAYLOAD, fork_killed_test, 120},
 	{"a forked child never writes to a disk that others use", KVM_PAYLOAD, fork_drives_test,
 	 120},
+	{"forked machines end with their parent or outlive it, as asked", KVM_PAYLOAD,
+	 fork_parent_test, 120},
 	{"a machine is forked while its processes are killed", KVM_PAYLOAD, fork_storm_test, 300},
 	{"children of a forked monitor that is killed before it has their names", KVM_PAYLOAD,
 	 fork_unwanted_test, 120},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Property: memory that the guest has written to once, and only reads since then, keeps what it has;
- * machines that share it share its pages. Output: "read: 1", "read: 2" and so on, one line for each
- * look at all of it; "WRONG: ..." at the first page that has another number. It never ends.
+ * Property: memory that the guest has written to once, and only reads since then, keeps what it
+ * has; machines that share it share its pages. Output: "read: 1", "read: 2" and so on, one line for
+ * each look at all of it; "WRONG: ..." at the first page that has another number. It never ends.
  */
 #include "tests/guests/payload/guest.h"
 
