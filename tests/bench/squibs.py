@@ -48,14 +48,15 @@ class Api(http.client.HTTPConnection):
 class Squib:
     """A process, from its exec until its API listens."""
 
-    def __init__(self, build, level="Warn"):
+    def __init__(self, build, level="Warn", socket="api.sock"):
+        self.socket = socket
         self.begin = time.monotonic()
         self.process = subprocess.Popen(
-            [f"{build}/squib", "--api-sock", "api.sock", "--level", level, "--log-path", "log"],
+            [f"{build}/squib", "--api-sock", socket, "--level", level, "--log-path", "log"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         while True:
             try:
-                self.api = Api("api.sock")
+                self.api = Api(socket)
                 self.api.connect()
                 break
             except OSError:
@@ -75,7 +76,7 @@ class Squib:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
-        os.unlink("api.sock")
+        os.unlink(self.socket)
 
 
 def row(name, seconds):

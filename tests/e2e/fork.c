@@ -199,7 +199,7 @@ static bool is_refused(struct squib *squib, const char *body, const char *why)
 		squib_fail(squib, "the refusal is: %.300s", squib->answer));
 }
 
-static unsigned count_descriptors(pid_t pid)
+unsigned fork_descriptors(pid_t pid)
 {
 	char path[PATH_LEN];
 	unsigned count = 0;
@@ -276,7 +276,7 @@ bool fork_failure_test(struct squib *squib)
 	if (!fork_start(squib, ", \"forkable\": true")) {
 		return false;
 	}
-	unsigned fds = count_descriptors(squib->pid);
+	unsigned fds = fork_descriptors(squib->pid);
 	bool ok = is_refused(squib, "{}", "There is nothing to do") &&
 		  is_refused(squib, "{\"children\": [" CHILD("a") "], \"image\": \"none\"}",
 			     "There is no image `none`") &&
@@ -332,7 +332,7 @@ bool fork_failure_test(struct squib *squib)
 			return false;
 		}
 	}
-	unsigned left = count_descriptors(squib->pid);
+	unsigned left = fork_descriptors(squib->pid);
 
 	if (left != fds) {
 		return squib_fail(squib, "%u descriptors have become %u", fds, left);

@@ -20,6 +20,12 @@ bool fork_configure(struct squib *squib, const char *more);
 /* The same, and starts the guest. */
 bool fork_start(struct squib *squib, const char *more);
 
+/* Waits until a live snapshot is written or not, whose status must be `status`. */
+bool live_await(struct squib *squib, const char *status);
+
+/* How many descriptors a process has, or some more, always by the same number. */
+unsigned fork_descriptors(pid_t pid);
+
 /* Whether the directory has no file of this name. */
 bool fork_is_gone(const struct squib *squib, const char *name);
 

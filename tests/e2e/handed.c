@@ -3,7 +3,6 @@
  * Machines that are handed on by descriptor: a live snapshot to memfds that came with the request,
  * which are sealed, and loads of them in other processes.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -105,20 +104,6 @@ static struct handed two_memfds(void)
 	return (struct handed){{new_memfd(), new_memfd()}, 2};
 }
 
-static bool await_live(struct squib *squib, const char *wanted)
-{
-	uint64_t deadline = now_ms() + FORK_PATIENCE_MS;
-
-	do {
-		if (!squib_api(squib, 200, "GET", "/snapshot", "%s", "")) {
-			return false;
-		}
-		usleep(5000);
-	} while (strstr(squib->answer, "Writing") != NULL && now_ms() < deadline);
-	return strstr(squib->answer, wanted) != NULL ||
-	       squib_fail(squib, "the live snapshot: %.300s", squib->answer);
-}
-
 /* Whoever has one of them can neither write to it nor cut it. */
 static bool are_sealed(struct squib *squib, const struct handed *handed)
 {
@@ -134,23 +119,6 @@ static bool are_sealed(struct squib *squib, const struct handed *handed)
 
 	return (fstat(handed->fds[1], &st) == 0 && st.st_size == MEMORY) ||
 	       squib_fail(squib, "the memory is not as long as the guest's");
-}
-
-static unsigned descriptors_of(pid_t pid)
-{
-	char path[PATH_LEN];
-	unsigned count = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	DIR *folder = opendir(path);
-
-	while (folder != NULL && readdir(folder) != NULL) {
-		count++;
-	}
-	if (folder != NULL) {
-		closedir(folder);
-	}
-	return count;
 }
 
 /* What a live snapshot is not written to. */
@@ -192,7 +160,7 @@ static bool refuse_mapped(struct squib *squib)
 		page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, files.fds[1], 0);
 	}
 	bool ok = page != MAP_FAILED && ask(squib, &files, NULL, SAVE, LIVE, "sent:0", "sent:1") &&
-		  await_live(squib, "Cannot seal sent:1");
+		  live_await(squib, "Cannot seal sent:1");
 
 	munmap(page, 4096);
 	close_all(&files);
@@ -237,7 +205,7 @@ bool handed_on_test(struct squib *squib)
 	if (!fork_start(squib, ", \"forkable\": true")) {
 		return false;
 	}
-	unsigned before = descriptors_of(squib->pid);
+	unsigned before = fork_descriptors(squib->pid);
 
 	if (!refuse_saves(squib) || !refuse_mapped(squib)) {
 		return false;
@@ -245,11 +213,11 @@ bool handed_on_test(struct squib *squib)
 	struct handed files = two_memfds();
 
 	if (!ask(squib, &files, NULL, SAVE, LIVE, "sent:0", "sent:1") ||
-	    !await_live(squib, "Done") || !are_sealed(squib, &files) ||
+	    !live_await(squib, "Done") || !are_sealed(squib, &files) ||
 	    !squib_expect(squib, "round: ", NULL)) {
 		return false;
 	}
-	unsigned after = descriptors_of(squib->pid);
+	unsigned after = fork_descriptors(squib->pid);
 
 	if (before != after) {
 		return squib_fail(squib, "%u descriptors have become %u", before, after);
@@ -261,7 +229,7 @@ bool handed_on_test(struct squib *squib)
 	struct handed next = two_memfds();
 
 	ok = ok && ask(squib, &next, NULL, SAVE, LIVE, "sent:0", "sent:1") &&
-	     await_live(squib, "Done") && goes_on(squib) && squib_replace(squib, NULL) &&
+	     live_await(squib, "Done") && goes_on(squib) && squib_replace(squib, NULL) &&
 	     ask(squib, &next, NULL, LOAD, FROM, "sent:0", "sent:1") && goes_on(squib);
 	close_all(&next);
 	close_all(&files);

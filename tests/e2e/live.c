@@ -12,7 +12,7 @@
 #include "tests/e2e/guest_test.h"
 #include "tests/lib/squib.h"
 
-static bool await_live(struct squib *squib, const char *status)
+bool live_await(struct squib *squib, const char *status)
 {
 	uint64_t deadline = now_ms() + FORK_PATIENCE_MS;
 
@@ -47,7 +47,7 @@ static bool save_live(struct squib *squib, const char *memory)
 bool live_snapshot_test(struct squib *squib)
 {
 	if (!fork_start(squib, ", \"forkable\": true") || !save_live(squib, "memory") ||
-	    !await_live(squib, "Done") || !has_written(squib) ||
+	    !live_await(squib, "Done") || !has_written(squib) ||
 	    !squib_expect(squib, "round: ", NULL)) {
 		return false;
 	}
@@ -60,7 +60,7 @@ bool live_snapshot_test(struct squib *squib)
 			 "{\"snapshot_path\": \"state\", \"mem_backend\": {\"backend_type\": "
 			 "\"File\", \"backend_path\": \"memory\"}, \"resume_vm\": true}") &&
 	       squib_expect(squib, "round: ", NULL) && squib_expect(squib, "round: ", NULL) &&
-	       save_live(squib, "memory") && await_live(squib, "Done") &&
+	       save_live(squib, "memory") && live_await(squib, "Done") &&
 	       squib_expect(squib, "round: ", NULL) && squib_replace(squib, NULL) &&
 	       squib_put(squib, "/snapshot/load",
 			 "{\"snapshot_path\": \"state\", \"mem_backend\": {\"backend_type\": "
@@ -114,7 +114,7 @@ static bool fail_second_name(struct squib *squib)
 		return errno == EPERM /* not as root */ ||
 		       squib_fail(squib, "cannot mount a file: %s", strerror(errno));
 	}
-	bool ok = save_live(squib, "memory") && await_live(squib, "Failed") &&
+	bool ok = save_live(squib, "memory") && live_await(squib, "Failed") &&
 		  has_content(squib, "memory", "old memory") &&
 		  has_content(squib, "state", "an old state");
 
