@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -252,6 +253,41 @@ static long idle_cost_ms(void)
 	usleep(300 * 1000);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
 	return (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+}
+
+/* Sends a text, and beside it the writing end of a pipe; returns the other end. */
+static int say_with_pipe(int fd, const char *text)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {(char *)text, strlen(text)};
+	const struct msghdr message = {.msg_iov = &iov,
+				       .msg_iovlen = 1,
+				       .msg_control = control.bytes,
+				       .msg_controllen = sizeof(control.bytes)};
+	int pair[2];
+
+	cr_assert_eq(pipe(pair), 0);
+	control.head.cmsg_level = SOL_SOCKET;
+	control.head.cmsg_type = SCM_RIGHTS;
+	control.head.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.head), &pair[1], sizeof(int));
+	cr_assert_eq(sendmsg(fd, &message, MSG_NOSIGNAL), (ssize_t)strlen(text));
+	close(pair[1]);
+	return pair[0];
+}
+
+/* Nobody has the writing end any more. */
+static void wait_closed(int pipe_fd)
+{
+	struct pollfd end = {.fd = pipe_fd, .events = POLLIN};
+	char c;
+
+	cr_assert_eq(poll(&end, 1, PATIENCE_S * 1000), 1);
+	cr_expect_eq(read(pipe_fd, &c, 1), 0);
+	close(pipe_fd);
 }
 
 /* --- tests --- */
@@ -808,5 +844,33 @@ Test(server, a_path_that_can_not_be_bound_is_reported_with_its_cause)
 		cr_expect_null(server);
 		cr_expect_eq(count_fds(), fds);
 	}
+	tear_down(&service);
+}
+
+Test(server, descriptors_that_nobody_takes_are_closed)
+{
+	struct service service;
+
+	quiet();
+	start(&service);
+	int fd = open_client(&service);
+
+	/* With the answer, those that came with a part of the request too. */
+	int first = say_with_pipe(fd, "GET /a HT");
+	int second = say_with_pipe(fd, "TP/1.1\r\n\r\n");
+
+	hear_text(fd, "a");
+	wait_closed(first);
+	wait_closed(second);
+	/* With the answer to what is no request. */
+	first = say_with_pipe(fd, "FROB / HTTP/1.1\r\n\r\n");
+	hear_error(fd, "Invalid HTTP Method: Unsupported HTTP method.");
+	say(fd, "GET /b HTTP/1.1\r\n\r\n");
+	hear_text(fd, "b");
+	wait_closed(first);
+	/* With the connection. */
+	first = say_with_pipe(fd, "GET /c HT");
+	close(fd);
+	wait_closed(first);
 	tear_down(&service);
 }
