@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Linux guests that are forked while they write to a disk. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,6 +253,52 @@ static bool all_differ(struct squib *squib)
 	return true;
 }
 
+/* Waits until a program of the host's has printed the text; returns what is behind it. */
+static bool host_says(struct squib *squib, const char *text, char *rest, size_t cap)
+{
+	bool is_said = false;
+
+	while (!is_said && now_ms() < squib->deadline_ms) {
+		char *said = squib_text(squib, "host");
+		const char *at = said != NULL ? strstr(said, text) : NULL;
+
+		is_said = at != NULL;
+		snprintf(rest, cap, "%s", is_said ? at + strlen(text) : "");
+		free(said);
+		sleep_ms(20);
+	}
+	return is_said || squib_fail(squib, "no program says '%s'", text);
+}
+
+/* A machine of a pool goes on from an image of the running one, which came by descriptor. */
+static bool goes_on_in_pool(struct squib *squib, int beside)
+{
+	char parent[RANDOM_LEN + 1];
+	char random[RANDOM_LEN + 1];
+	char rest[64];
+	pid_t taken = 0;
+	pid_t keeper = machine_spawn(squib,
+				     "%.*ssquibctl -s api.sock pool start --live --vsock "
+				     "children/%%.pooled pool",
+				     beside, env("GT"));
+	bool ok = host_says(squib, "ready: 1", rest, sizeof(rest)) &&
+		  ask_guest(squib, "v.sock", parent) &&
+		  machine_run(squib, "%.*ssquibctl pool take pool", beside, env("GT")) &&
+		  host_says(squib, "pool/1.sock ", rest, sizeof(rest));
+
+	taken = atoi(rest);
+	/* Neither of them is needed by it. */
+	kill(keeper, SIGTERM);
+	ok = machine_reap(squib, keeper, "squibctl pool start") && ok;
+	squib_stop(squib);
+	ok = ok && ask_guest(squib, "children/1.pooled", random) &&
+	     (strcmp(parent, random) != 0 || squib_fail(squib, "both say %s", random));
+	if (taken > 0) {
+		kill(taken, SIGKILL);
+	}
+	return ok;
+}
+
 static bool run_warm(struct squib *squib)
 {
 	const struct guest guest = {
@@ -271,7 +318,7 @@ static bool run_warm(struct squib *squib)
 			   "%.*ssquibctl -s api.sock fork -n %d --ends-with-parent --vsock "
 			   "children/%%.vsock children",
 			   beside, env("GT"), WARM) &&
-	       all_differ(squib);
+	       all_differ(squib) && goes_on_in_pool(squib, beside);
 }
 
 const struct device_test fork_tests[] = {
