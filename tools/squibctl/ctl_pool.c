@@ -95,35 +95,40 @@ static enum ctl_exit hand_out(const struct ctl_args *args, int fd,
 	return code;
 }
 
-/* false: none is ready. */
+/* false: none is ready, so that there is no *code yet. */
 static bool take_one(const struct ctl_args *args, const struct pool_dir *dir, enum ctl_exit *code)
 {
 	struct pool_list list;
 	struct error err = {0};
-	bool is_taken = false;
+	bool is_done = false;
 
 	if (pool_list(dir, &list, &err) < 0) {
 		*code = ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 		return true;
 	}
-	for (size_t i = 0; i < list.count && !is_taken; i++) {
+	for (size_t i = 0; i < list.count && !is_done; i++) {
 		struct pool_machine *machine = &list.items[i];
 		AUTO_FD fd = -1;
 
 		if (machine->state != POOL_READY || !pool_move(dir, machine, POOL_TAKEN)) {
 			continue;
 		}
-		if (ctl_http_connect(machine->socket, &fd, &err) < 0) {
+		if (ctl_http_connect(machine->socket, &fd, &err) == 0) {
+			*code = hand_out(args, fd, machine);
+			is_done = true;
+		} else if (pool_born(machine->pid) == machine->born) {
+			/* It is another one's to take, who may connect. */
+			(void)pool_move(dir, machine, POOL_READY);
+			*code = ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
+			is_done = true;
+		} else {
 			/* It has ended, and nobody has noticed yet. */
 			error_clear(&err);
 			pool_forget(dir, machine);
-			continue;
 		}
-		*code = hand_out(args, fd, machine);
-		is_taken = true;
 	}
 	pool_list_free(&list);
-	return is_taken;
+	return is_done;
 }
 
 /* Until a record has another name. A keeper's end changes none, hence the bound. */

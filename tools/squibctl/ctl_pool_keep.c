@@ -214,6 +214,11 @@ static enum ctl_exit bring_up(const struct keeper *keeper, struct pool_machine *
 	}
 	machine->pid = pool_peer(fd);
 	machine->born = pool_born(machine->pid);
+	if (machine->born == 0) {
+		return ctl_fail(CTL_EXIT_NO_CONNECTION,
+				"The process behind its API has ended, or is not seen from here",
+				NULL);
+	}
 	if (pool_write(keeper->dir, machine, &err) < 0) {
 		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 	}
