@@ -2,6 +2,8 @@
 /* Names of registers and of the fields of ID registers [arm-arm D23]. */
 #include "arch/aarch64/regs.h"
 
+#include "arch/field.h"
+
 #include <stdio.h>
 
 #include "arch/aarch64/kvm_arm.h"
@@ -17,6 +19,8 @@ struct id_reg {
 	uint64_t id;
 	const char *name;
 	uint32_t is_signed; /* a bit per field: 15 is less than 0, and means "not implemented" */
+	uint32_t is_bits;   /* a bit per field: it is features of one bit each */
+	uint32_t is_cost;   /* a bit per field: less is better */
 	bool is_whole;	    /* not made of fields of 4 bits */
 	const char *fields[FIELDS]; /* from bit 0 upwards; NULL: reserved */
 };
@@ -31,6 +35,8 @@ static const struct id_reg id_regs[] = {
 	{.id = ARM64_SYS_REG(3, 3, 0, 0, 7), .name = "DCZID_EL0", .is_whole = true},
 	{.id = ARM64_SYS_REG(3, 3, 0, 0, 1),
 	 .name = "CTR_EL0",
+	 .is_bits = 1U << 7,
+	 .is_cost = 1U << 5 | 1U << 6,
 	 .fields = {"IminLine", NULL, NULL, "L1Ip", "DminLine", "ERG", "CWG", "IDC and DIC",
 		    "TminLine", "TminLine"}},
 	{.id = ID_REG(4, 0),
@@ -50,7 +56,22 @@ static const struct id_reg id_regs[] = {
 	 .fields = {"SVEver", "SVE AES", [4] = "SVE BitPerm", "SVE BF16",
 		    "SVE B16B16", [8] = "SVE SHA3", [10] = "SVE SM4",
 		    "SVE I8MM", [13] = "SVE F32MM", "SVE F64MM"}},
-	{.id = ID_REG(4, 5), .name = "ID_AA64SMFR0_EL1", .is_whole = true},
+	{.id = ID_REG(4, 5),
+	 .name = "ID_AA64SMFR0_EL1",
+	 .is_bits = 1U << 7 | 1U << 8 | 1U << 9 | 1U << 10 | 1U << 12 | 1U << 13 | 1U << 15,
+	 .fields = {[7] = "SF8FMA, SF8DP4 and SF8DP2",
+		    "F32F32, BI32I32, B16F32 and F16F32",
+		    "I8I32",
+		    "F8F32, F8F16, F16F16 and B16B16",
+		    "I16I32",
+		    "F64F64",
+		    "I16I64",
+		    "SMEver",
+		    "FA64 and LUTv2"}},
+	{.id = ID_REG(4, 7),
+	 .name = "ID_AA64FPFR0_EL1",
+	 .is_bits = 1U << 0 | 1U << 7,
+	 .fields = {"F8E4M3 and F8E5M2", [7] = "F8CVT, F8FMA, F8DP4 and F8DP2"}},
 	{.id = ID_REG(5, 0),
 	 .name = "ID_AA64DFR0_EL1",
 	 .is_signed = 1U << 2 | 1U << 9,
@@ -96,6 +117,79 @@ static const struct id_reg id_regs[] = {
 	 .name = "ID_AA64MMFR4_EL1",
 	 .is_signed = 1U << 6,
 	 .fields = {NULL, "EIESB", "ASID2", "HACDBS", "FGWTE3", "NV_frac", "E2H0", [9] = "E3DSE"}},
+	/* Of AArch32. */
+	{.id = ID_REG(1, 0),
+	 .name = "ID_PFR0_EL1",
+	 .fields = {"State0", "State1", "State2", "State3", "CSV2", "AMU", "DIT", "RAS"}},
+	{.id = ID_REG(1, 1),
+	 .name = "ID_PFR1_EL1",
+	 .fields = {"ProgMod", "Security", "MProgMod", "Virtualization", "GenTimer", "Sec_frac",
+		    "Virt_frac", "GIC"}},
+	{.id = ID_REG(1, 2),
+	 .name = "ID_DFR0_EL1",
+	 .is_signed = 1U << 6,
+	 .fields = {"CopDbg", "CopSDbg", "MMapDbg", "CopTrc", "MMapTrc", "MProfDbg", "PerfMon",
+		    "TraceFilt"}},
+	{.id = ID_REG(1, 4),
+	 .name = "ID_MMFR0_EL1",
+	 .is_signed = 1U << 7,
+	 .fields = {"VMSA", "PMSA", "OuterShr", "ShareLvl", "TCM", "AuxReg", "FCSE", "InnerShr"}},
+	{.id = ID_REG(1, 5),
+	 .name = "ID_MMFR1_EL1",
+	 .fields = {"L1HvdVA", "L1UniVA", "L1HvdSW", "L1UniSW", "L1Hvd", "L1Uni", "L1TstCln",
+		    "BPred"}},
+	{.id = ID_REG(1, 6),
+	 .name = "ID_MMFR2_EL1",
+	 .fields = {"L1HvdFG", "L1HvdBG", "L1HvdRng", "HvdTLB", "UniTLB", "MemBarr", "WFIStall",
+		    "HWAccFlg"}},
+	{.id = ID_REG(1, 7),
+	 .name = "ID_MMFR3_EL1",
+	 .is_signed = 1U << 7,
+	 .fields = {"CMaintVA", "CMaintSW", "BPMaint", "MaintBcst", "PAN", "CohWalk", "CMemSz",
+		    "Supersec"}},
+	{.id = ID_REG(2, 0),
+	 .name = "ID_ISAR0_EL1",
+	 .fields = {"Swap", "BitCount", "BitField", "CmpBranch", "Coproc", "Debug", "Divide"}},
+	{.id = ID_REG(2, 1),
+	 .name = "ID_ISAR1_EL1",
+	 .fields = {"Endian", "Except", "Except_AR", "Extend", "IfThen", "Immediate", "Interwork",
+		    "Jazelle"}},
+	{.id = ID_REG(2, 2),
+	 .name = "ID_ISAR2_EL1",
+	 .fields = {"LoadStore", "MemHint", "MultiAccessInt", "Mult", "MultS", "MultU", "PSR_AR",
+		    "Reversal"}},
+	{.id = ID_REG(2, 3),
+	 .name = "ID_ISAR3_EL1",
+	 .fields = {"Saturate", "SIMD", "SVC", "SynchPrim", "TabBranch", "T32Copy", "TrueNOP",
+		    "T32EE"}},
+	{.id = ID_REG(2, 4),
+	 .name = "ID_ISAR4_EL1",
+	 .fields = {"Unpriv", "WithShifts", "Writeback", "SMC", "Barrier", "SynchPrim_frac",
+		    "PSR_M", "SWP_frac"}},
+	{.id = ID_REG(2, 5),
+	 .name = "ID_ISAR5_EL1",
+	 .fields = {"SEVL", "AES", "SHA1", "SHA2", "CRC32", NULL, "RDM", "VCMA"}},
+	{.id = ID_REG(2, 6),
+	 .name = "ID_MMFR4_EL1",
+	 .fields = {"SpecSEI", "AC2", "XNX", "CnP", "HPDS", "LSM", "CCIDX", "EVT"}},
+	{.id = ID_REG(2, 7),
+	 .name = "ID_ISAR6_EL1",
+	 .fields = {"JSCVT", "DP", "FHM", "SB", "SPECRES", "BF16", "I8MM", "CLRBHB"}},
+	{.id = ID_REG(3, 0),
+	 .name = "MVFR0_EL1",
+	 .fields = {"SIMDReg", "FPSP", "FPDP", "FPTrap", "FPDivide", "FPSqrt", "FPShVec",
+		    "FPRound"}},
+	{.id = ID_REG(3, 1),
+	 .name = "MVFR1_EL1",
+	 .fields = {"FPFtZ", "FPDNaN", "SIMDLS", "SIMDInt", "SIMDSP", "SIMDHP", "FPHP",
+		    "SIMDFMAC"}},
+	{.id = ID_REG(3, 2), .name = "MVFR2_EL1", .fields = {"SIMDMisc", "FPMisc"}},
+	{.id = ID_REG(3, 4), .name = "ID_PFR2_EL1", .fields = {"CSV3", "SSBS", "RAS_frac"}},
+	{.id = ID_REG(3, 5),
+	 .name = "ID_DFR1_EL1",
+	 .is_signed = 1U << 0,
+	 .fields = {"MTPMU", "HPMN0"}},
+	{.id = ID_REG(3, 6), .name = "ID_MMFR5_EL1", .fields = {"ETS", "nTLBPA"}},
 };
 
 /* Those that KVM may refuse for another reason, or that a reader looks for. */
@@ -110,28 +204,7 @@ static const struct {
 	{KVM_ARM_CORE_REG(elr_el1), "ELR_EL1"},
 	{KVM_ARM_CORE_REG(spsr[0]), "SPSR_EL1"},
 	{KVM_ARM_MPIDR_EL1, "MPIDR_EL1"},
-	{ID_REG(1, 0), "ID_PFR0_EL1"},
-	{ID_REG(1, 1), "ID_PFR1_EL1"},
-	{ID_REG(1, 2), "ID_DFR0_EL1"},
 	{ID_REG(1, 3), "ID_AFR0_EL1"},
-	{ID_REG(1, 4), "ID_MMFR0_EL1"},
-	{ID_REG(1, 5), "ID_MMFR1_EL1"},
-	{ID_REG(1, 6), "ID_MMFR2_EL1"},
-	{ID_REG(1, 7), "ID_MMFR3_EL1"},
-	{ID_REG(2, 0), "ID_ISAR0_EL1"},
-	{ID_REG(2, 1), "ID_ISAR1_EL1"},
-	{ID_REG(2, 2), "ID_ISAR2_EL1"},
-	{ID_REG(2, 3), "ID_ISAR3_EL1"},
-	{ID_REG(2, 4), "ID_ISAR4_EL1"},
-	{ID_REG(2, 5), "ID_ISAR5_EL1"},
-	{ID_REG(2, 6), "ID_MMFR4_EL1"},
-	{ID_REG(2, 7), "ID_ISAR6_EL1"},
-	{ID_REG(3, 0), "MVFR0_EL1"},
-	{ID_REG(3, 1), "MVFR1_EL1"},
-	{ID_REG(3, 2), "MVFR2_EL1"},
-	{ID_REG(3, 4), "ID_PFR2_EL1"},
-	{ID_REG(3, 5), "ID_DFR1_EL1"},
-	{ID_REG(3, 6), "ID_MMFR5_EL1"},
 	{KVM_REG_ARM_TIMER_CTL, "CNTV_CTL_EL0"},
 	{KVM_REG_ARM_TIMER_CNT, "CNTVCT_EL0"},
 	{KVM_REG_ARM_TIMER_CVAL, "CNTV_CVAL_EL0"},
@@ -316,4 +389,84 @@ unsigned reg_explain(uint64_t id, uint64_t saved, uint64_t host, struct text *te
 	unsigned count = explain_fields(reg, values, true, text);
 
 	return count > 0 ? count : explain_fields(reg, values, false, text);
+}
+
+/* --- The table, for others --- */
+
+/* Services of KVM's firmware, a bit each. */
+static const char *service_name(uint64_t id, unsigned bit)
+{
+	static const struct {
+		uint64_t id;
+		unsigned bit;
+		const char *name;
+	} services[] = {
+		{KVM_REG_ARM_STD_BMAP, KVM_REG_ARM_STD_BIT_TRNG_V1_0, "TRNG"},
+		{KVM_REG_ARM_STD_HYP_BMAP, KVM_REG_ARM_STD_HYP_BIT_PV_TIME, "stolen time"},
+		{KVM_REG_ARM_VENDOR_HYP_BMAP, KVM_REG_ARM_VENDOR_HYP_BIT_FUNC_FEAT,
+		 "KVM's features"},
+		{KVM_REG_ARM_VENDOR_HYP_BMAP, KVM_REG_ARM_VENDOR_HYP_BIT_PTP, "PTP clock"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(services); i++) {
+		if (services[i].id == id && services[i].bit == bit) {
+			return services[i].name;
+		}
+	}
+	return NULL;
+}
+
+struct arch_field arch_field_at(const struct arch_register *reg, unsigned bit)
+{
+	const struct id_reg *id_reg = id_reg_of(reg->id);
+	const unsigned field = bit / FIELD_BITS;
+	struct arch_field found = {.width = (unsigned)reg_len(reg->id) * 8};
+
+	if (kind_of(reg->id) == KVM_REG_ARM_FW_FEAT_BMAP) {
+		found = (struct arch_field){bit, 1, service_name(reg->id, bit), ARCH_RULE_AND};
+	} else if (id_reg == NULL) {
+		found.rule = reg_is_of_host(reg->id) ? ARCH_RULE_LEFT : ARCH_RULE_MACHINE;
+	} else if (id_reg->is_whole || field >= FIELDS) {
+		found.rule = ARCH_RULE_LEFT;
+	} else {
+		found = (struct arch_field){field * FIELD_BITS, FIELD_BITS, id_reg->fields[field],
+					    (id_reg->is_bits >> field & 1) != 0	  ? ARCH_RULE_AND
+					    : (id_reg->is_cost >> field & 1) != 0 ? ARCH_RULE_MAX
+					    : (id_reg->is_signed >> field & 1) != 0
+						    ? ARCH_RULE_SIGNED_MIN
+						    : ARCH_RULE_MIN};
+	}
+	return found;
+}
+
+void arch_register_add_name(struct text *text, const struct arch_register *reg)
+{
+	text_add(text, "%s", reg_name(reg->id).text);
+}
+
+void arch_field_add_name(struct text *text, const struct arch_register *reg,
+			 const struct arch_field *field)
+{
+	if (field->name != NULL) {
+		text_add(text, "%s (", field->name);
+	}
+	arch_register_add_name(text, reg);
+	if (field->width == 1) {
+		text_add(text, " bit %u", field->shift);
+	} else if (field->width == FIELD_BITS) {
+		text_add(text, " bits %u:%u", field->shift + field->width - 1, field->shift);
+	}
+	text_add(text, "%s", field->name != NULL ? ")" : "");
+}
+
+void arch_vendor_add_name(struct text *text, const struct cpu_template *dump)
+{
+	for (size_t i = 0; i < dump->register_count; i++) {
+		if (dump->registers[i].id == id_regs[0].id) {
+			text_add(text, "implementer 0x%x",
+				 (unsigned)(dump->registers[i].bits.value[0] >> 24 & 0xff));
+			return;
+		}
+	}
+	text_add(text, "unknown");
 }

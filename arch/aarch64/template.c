@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "arch/aarch64/kvm_arm.h"
+#include "arch/aarch64/regs.h"
 #include "arch/template.h"
 #include "vmm/base/bytes.h"
 
@@ -75,9 +76,11 @@ static int change_register(const struct cpu_template_register *change, int vcpu,
 		cpu_template_apply(&change->bits, value, CPU_TEMPLATE_WORDS);
 		result = kvm_arm_set_reg_bytes(vcpu, change->id, value, err);
 	}
-	return result == 0 ? 0
-			   : error_wrap(err, "KVM does not let the CPU template %s register %#llx",
-					done, (unsigned long long)change->id);
+	return result == 0
+		       ? 0
+		       : error_wrap(err, "KVM does not let the CPU template %s register %#llx (%s)",
+				    done, (unsigned long long)change->id,
+				    reg_name(change->id).text);
 }
 
 int template_set_registers(const struct cpu_template *cpu_template, int vcpu, struct error *err)

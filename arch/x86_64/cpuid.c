@@ -396,6 +396,20 @@ static enum vendor table_vendor(struct cpuid_table *table)
 	return memcmp(name, "AuthenticAMD", sizeof(name)) == 0 ? VENDOR_AMD : VENDOR_ANY;
 }
 
+static int normalise_vendor(struct cpuid_table *table, const struct arch_machine *machine,
+			    enum vendor vendor, cpuid_read_fn read_host, struct error *err)
+{
+	switch (vendor) {
+	case VENDOR_INTEL:
+		return normalise_intel(table, machine, read_host, err);
+	case VENDOR_AMD:
+		return normalise_amd(table, machine, read_host, err);
+	case VENDOR_ANY:
+		break; /* no changes for one vendor alone */
+	}
+	return 0;
+}
+
 int cpuid_normalise(struct cpuid_table *table, const struct arch_machine *machine,
 		    cpuid_read_fn read_host, struct error *err)
 {
@@ -410,16 +424,12 @@ int cpuid_normalise(struct cpuid_table *table, const struct arch_machine *machin
 		return -1;
 	}
 	apply_fixed_bits(table, vendor);
-	if (normalise_common(table, machine, read_host, err) != 0) {
+	if (normalise_common(table, machine, read_host, err) != 0 ||
+	    normalise_vendor(table, machine, vendor, read_host, err) != 0) {
 		return -1;
 	}
-	switch (vendor) {
-	case VENDOR_INTEL:
-		return normalise_intel(table, machine, read_host, err);
-	case VENDOR_AMD:
-		return normalise_amd(table, machine, read_host, err);
-	case VENDOR_ANY:
-		break; /* no changes for one vendor alone */
+	if (cpu_template != NULL) {
+		template_cut_leaves(table);
 	}
 	return 0;
 }

@@ -11,18 +11,6 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/kvm.h"
 
-/* Fields of CPUID that are numbers: the guest must not have a larger one than the host. */
-static const struct limit {
-	uint32_t leaf;
-	enum cpuid_reg reg;
-	unsigned shift;
-	const char *name;
-} limits[] = {
-	{0x24, CPUID_EBX, 0, "version of AVX10"},
-	{0x80000008, CPUID_EAX, 0, "width of physical addresses"},
-	{0x80000008, CPUID_EAX, 8, "width of linear addresses"},
-};
-
 /* What was found to be lacking so far. */
 struct list {
 	struct text *text;
@@ -63,31 +51,18 @@ static uint32_t entry_reg(const struct kvm_cpuid_entry2 *entry, enum cpuid_reg r
 	__builtin_unreachable();
 }
 
-struct vendor {
-	char name[13];
-};
-
-static struct vendor vendor(const struct cpuid_table *table)
+static struct cpuid_vendor vendor(const struct cpuid_table *table)
 {
 	const struct kvm_cpuid_entry2 *entry = find(table, 0, 0);
-	struct vendor vendor = {{0}};
 
-	store_le32(vendor.name, entry->ebx);
-	store_le32(vendor.name + 4, entry->edx);
-	store_le32(vendor.name + 8, entry->ecx);
-	for (char *c = vendor.name; *c != '\0'; c++) {
-		if (*c < ' ' || *c > '~') {
-			*c = '?';
-		}
-	}
-	return vendor;
+	return cpuid_vendor(entry->ebx, entry->edx, entry->ecx);
 }
 
 static void compare_vendor(struct list *list, const struct cpuid_table *guest,
 			   const struct cpuid_table *host)
 {
-	const struct vendor wanted = vendor(guest);
-	const struct vendor has = vendor(host);
+	const struct cpuid_vendor wanted = vendor(guest);
+	const struct cpuid_vendor has = vendor(host);
 
 	if (strcmp(wanted.name, has.name) != 0) {
 		next(list);
@@ -96,20 +71,19 @@ static void compare_vendor(struct list *list, const struct cpuid_table *guest,
 	}
 }
 
+static struct arch_register register_of(uint32_t leaf, uint32_t subleaf, unsigned reg)
+{
+	return (struct arch_register){
+		.is_cpuid = true, .reg = reg, .leaf = leaf, .subleaf = subleaf};
+}
+
 static void add_feature(struct list *list, const struct cpuid_features *row, unsigned bit)
 {
-	static const char *const regs[] = {"EAX", "EBX", "ECX", "EDX"};
-	const char *name = row->names[bit];
+	const struct arch_register reg = register_of(row->leaf, row->subleaf, row->reg);
+	const struct arch_field field = arch_field_at(&reg, bit);
 
 	next(list);
-	if (name != NULL) {
-		text_add(list->text, "%s (", name);
-	}
-	text_add(list->text, "CPUID 0x%x", row->leaf);
-	if (row->has_subleaves) {
-		text_add(list->text, ".%u", row->subleaf);
-	}
-	text_add(list->text, " %s bit %u%s", regs[row->reg], bit, name != NULL ? ")" : "");
+	arch_field_add_name(list->text, &reg, &field);
 }
 
 static void compare_features(struct list *list, const struct cpuid_table *guest,
@@ -119,7 +93,7 @@ static void compare_features(struct list *list, const struct cpuid_table *guest,
 		const struct cpuid_features *row = &cpuid_features[i];
 		const uint32_t wanted = entry_reg(find(guest, row->leaf, row->subleaf), row->reg);
 		const uint32_t has = entry_reg(find(host, row->leaf, row->subleaf), row->reg);
-		uint32_t lacks = wanted & ~has & ~row->ignored;
+		uint32_t lacks = wanted & ~has & ~row->ignored & ~row->inverted;
 
 		while (lacks != 0) {
 			add_feature(list, row, (unsigned)__builtin_ctz(lacks));
@@ -128,15 +102,23 @@ static void compare_features(struct list *list, const struct cpuid_table *guest,
 	}
 }
 
+static uint32_t field_value(const struct cpuid_table *table, const struct cpuid_field *row)
+{
+	return entry_reg(find(table, row->leaf, row->subleaf), row->reg) >> row->shift &
+	       (uint32_t)((UINT64_C(1) << row->width) - 1);
+}
+
+/* Numbers: the guest must not have a larger one than the host. */
 static void compare_limits(struct list *list, const struct cpuid_table *guest,
 			   const struct cpuid_table *host)
 {
-	for (size_t i = 0; i < ARRAY_COUNT(limits); i++) {
-		const struct limit *row = &limits[i];
-		const uint32_t wanted =
-			entry_reg(find(guest, row->leaf, 0), row->reg) >> row->shift & 0xff;
-		const uint32_t has =
-			entry_reg(find(host, row->leaf, 0), row->reg) >> row->shift & 0xff;
+	for (size_t i = 0; i < cpuid_field_count; i++) {
+		const struct cpuid_field *row = &cpuid_fields[i];
+		if (row->rule != ARCH_RULE_LIMIT) {
+			continue;
+		}
+		const uint32_t wanted = field_value(guest, row);
+		const uint32_t has = field_value(host, row);
 
 		if (wanted > has) {
 			next(list);

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "arch/field.h"
+#include "arch_state.h"
 #include "layout.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/cpu_template.h"
@@ -28,9 +30,19 @@ const struct kvm_msr_entry *msr_boot(size_t *count);
  */
 MUST_CHECK int msr_list_to_save(int kvm, const struct cpu_template *cpu_template,
 				struct msr_list *list, struct error *err);
+
+/*
+ * Reads those of the list that the vCPU has to msrs[0] to msrs[*count - 1], for which there is room
+ * for all of the list.
+ */
+MUST_CHECK int msr_read(int vcpu, const struct msr_list *list, struct arch_msr *msrs,
+			uint32_t *count, struct error *err);
 bool msr_list_has(const struct msr_list *list, uint32_t index);
 
 /* Appends the register's name and number, "IA32_XSS (MSR 0xda0)", or "MSR 0xc0010020". */
 void msr_add_name(struct text *text, uint32_t index);
+
+/* The part of the register that has bit `bit`, below 64. */
+struct arch_field msr_field(uint32_t index, unsigned bit);
 
 #endif

@@ -129,71 +129,43 @@ int msr_list_to_save(int kvm, const struct cpu_template *cpu_template, struct ms
 	return 0;
 }
 
-static const struct {
-	uint32_t index;
-	const char *name;
-} names[] = {
-	{0x10, "IA32_TSC"},
-	{0x12, "MSR_KVM_SYSTEM_TIME"},
-	{0x34, "MSR_SMI_COUNT"},
-	{0x3a, "IA32_FEATURE_CONTROL"},
-	{0x3b, "IA32_TSC_ADJUST"},
-	{0x48, "IA32_SPEC_CTRL"},
-	{0x8b, "IA32_BIOS_SIGN_ID"},
-	{0x9e, "IA32_SMBASE"},
-	{0xce, "MSR_PLATFORM_INFO"},
-	{0xe1, "IA32_UMWAIT_CONTROL"},
-	{0x10a, "IA32_ARCH_CAPABILITIES"},
-	{0x122, "IA32_TSX_CTRL"},
-	{0x140, "MSR_MISC_FEATURES_ENABLES"},
-	{0x174, "IA32_SYSENTER_CS"},
-	{0x175, "IA32_SYSENTER_ESP"},
-	{0x176, "IA32_SYSENTER_EIP"},
-	{0x17a, "IA32_MCG_STATUS"},
-	{0x1a0, "IA32_MISC_ENABLE"},
-	{0x1c4, "IA32_XFD"},
-	{0x1c5, "IA32_XFD_ERR"},
-	{0x1d9, "IA32_DEBUGCTL"},
-	{0x1fc, "MSR_POWER_CTL"},
-	{0x277, "IA32_PAT"},
-	{0x2ff, "IA32_MTRR_DEF_TYPE"},
-	{0x4d0, "IA32_MCG_EXT_CTL"},
-	{0x6a0, "IA32_U_CET"},
-	{0x6a2, "IA32_S_CET"},
-	{0x6a4, "IA32_PL0_SSP"},
-	{0x6a5, "IA32_PL1_SSP"},
-	{0x6a6, "IA32_PL2_SSP"},
-	{0x6a7, "IA32_PL3_SSP"},
-	{0x6a8, "IA32_INTERRUPT_SSP_TABLE_ADDR"},
-	{0x6e0, "IA32_TSC_DEADLINE"},
-	{0xd90, "IA32_BNDCFGS"},
-	{0xda0, "IA32_XSS"},
-	{0x4b564d01, "MSR_KVM_SYSTEM_TIME_NEW"},
-	{0x4b564d02, "MSR_KVM_ASYNC_PF_EN"},
-	{0x4b564d03, "MSR_KVM_STEAL_TIME"},
-	{0x4b564d04, "MSR_KVM_PV_EOI_EN"},
-	{0x4b564d05, "MSR_KVM_POLL_CONTROL"},
-	{0x4b564d06, "MSR_KVM_ASYNC_PF_INT"},
-	{0x4b564d07, "MSR_KVM_ASYNC_PF_ACK"},
-	{0x4b564d08, "MSR_KVM_MIGRATION_CONTROL"},
-	{0xc0000081, "IA32_STAR"},
-	{0xc0000082, "IA32_LSTAR"},
-	{0xc0000083, "IA32_CSTAR"},
-	{0xc0000084, "IA32_FMASK"},
-	{0xc0000102, "IA32_KERNEL_GS_BASE"},
-	{0xc0000103, "IA32_TSC_AUX"},
-	{0xc0010015, "MSR_K7_HWCR"},
-	{0xc0011029, "MSR_AMD64_DE_CFG"},
-	{0xc001011f, "MSR_AMD64_VIRT_SPEC_CTRL"},
-};
-
-void msr_add_name(struct text *text, uint32_t index)
+/* Reads up to KVM_MSRS_MAX registers from list->index[at] on; returns how many were looked at. */
+static uint32_t read_some(int vcpu, const struct msr_list *list, uint32_t at, struct arch_msr *msrs,
+			  uint32_t *read, struct error *err)
 {
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		if (names[i].index == index) {
-			text_add(text, "%s (MSR 0x%x)", names[i].name, index);
-			return;
-		}
+	const uint32_t count = (uint32_t)min_u64(list->count - at, KVM_MSRS_MAX);
+	struct kvm_msr_entry entries[KVM_MSRS_MAX] = {0};
+	size_t done;
+
+	for (uint32_t i = 0; i < count; i++) {
+		entries[i].index = list->index[at + i];
 	}
-	text_add(text, "MSR 0x%x", index);
+	if (kvm_get_msrs(vcpu, entries, count, &done, err) != 0) {
+		return 0;
+	}
+	for (size_t i = 0; i < done; i++) {
+		msrs[i] = (struct arch_msr){.index = entries[i].index, .value = entries[i].data};
+	}
+	*read = (uint32_t)done;
+	/* What can't be read, this vCPU does not have. */
+	return (uint32_t)done + (done < count ? 1 : 0);
+}
+
+int msr_read(int vcpu, const struct msr_list *list, struct arch_msr *msrs, uint32_t *count,
+	     struct error *err)
+{
+	uint32_t at = 0;
+
+	*count = 0;
+	while (at < list->count) {
+		uint32_t read = 0;
+		const uint32_t seen = read_some(vcpu, list, at, &msrs[*count], &read, err);
+
+		if (seen == 0) {
+			return -1;
+		}
+		*count += read;
+		at += seen;
+	}
+	return 0;
 }

@@ -13,11 +13,13 @@
  */
 #include "template.h"
 
+#include "arch/field.h"
 #include "arch/template.h"
 
 #include <string.h>
 
 #include "kvm_x86.h"
+#include "msr.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
 
@@ -30,6 +32,11 @@ enum reg {
 
 #define INDEXED KVM_CPUID_FLAG_SIGNIFCANT_INDEX
 #define IA32_ARCH_CAPABILITIES 0x10a
+
+/* Leaves: the features that have subleaves, KVM's own, and where the extended ones begin. */
+#define FEATURES UINT32_C(0x7)
+#define HYPERVISOR UINT32_C(0x40000000)
+#define EXTENDED UINT32_C(0x80000000)
 
 /* --- The static ones --- */
 
@@ -205,6 +212,30 @@ static struct kvm_cpuid_entry2 *find(const struct cpuid_table *table,
 	return NULL;
 }
 
+enum {
+	NAMES_LEN = 256 /* of what a message names */
+};
+
+/* Appends the features that the template wants of a leaf: ": AVX-VNNI (CPUID 0x7.1 EAX bit 4)". */
+static void add_wanted(struct text *text, const struct cpu_template_leaf *leaf)
+{
+	const char *separator = ": ";
+
+	for (unsigned i = 0; i < ARRAY_COUNT(leaf->regs); i++) {
+		const struct arch_register reg = {true, i, leaf->leaf, leaf->subleaf, 0};
+		struct arch_field field;
+
+		for (unsigned bit = 0; bit < 32; bit = field.shift + field.width) {
+			field = arch_field_at(&reg, bit);
+			if ((leaf->regs[i].value >> bit & 1) != 0 && field.width == 1) {
+				text_add(text, "%s", separator);
+				arch_field_add_name(text, &reg, &field);
+				separator = ", ";
+			}
+		}
+	}
+}
+
 int template_check_leaves(const struct cpu_template *cpu_template,
 			  const struct cpuid_table *supported, struct error *err)
 {
@@ -212,10 +243,15 @@ int template_check_leaves(const struct cpu_template *cpu_template,
 		const struct cpu_template_leaf *leaf = &cpu_template->leaves[i];
 
 		if (find(supported, leaf) == NULL) {
+			char names[NAMES_LEN];
+			struct text text;
+
+			text_init(&text, names, sizeof(names));
+			add_wanted(&text, leaf);
 			return error_set(err, ERR_NOT_SUPPORTED,
 					 "Template changes a CPUID entry not supported by KVM: "
-					 "Leaf: %x, Subleaf: %x",
-					 leaf->leaf, leaf->subleaf);
+					 "Leaf: %x, Subleaf: %x%s",
+					 leaf->leaf, leaf->subleaf, names);
 		}
 	}
 	return 0;
@@ -256,11 +292,52 @@ int template_apply_leaves(const struct cpu_template *cpu_template, struct cpuid_
 	return 0;
 }
 
+/* A leaf whose EAX is the last one of its kind; UINT32_MAX where it is not there. */
+static uint32_t last_of(const struct cpuid_table *table, uint32_t leaf)
+{
+	const struct cpu_template_leaf key = {.leaf = leaf};
+	const struct kvm_cpuid_entry2 *entry = find(table, &key);
+
+	return entry != NULL ? entry->eax : UINT32_MAX;
+}
+
+void template_cut_leaves(struct cpuid_table *table)
+{
+	const uint32_t last = last_of(table, 0);
+	const uint32_t last_extended = last_of(table, EXTENDED);
+	const uint32_t last_of_features = last_of(table, FEATURES);
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < table->count; i++) {
+		const struct kvm_cpuid_entry2 *entry = &table->entry[i];
+		const bool is_extended = (entry->function & EXTENDED) != 0;
+		const bool is_basic = entry->function < HYPERVISOR;
+
+		if ((is_basic && entry->function > last) ||
+		    (is_extended && entry->function > last_extended) ||
+		    (entry->function == FEATURES && entry->index > last_of_features)) {
+			continue;
+		}
+		table->entry[kept++] = *entry;
+	}
+	table->count = kept;
+}
+
+static const char *name_of(uint32_t index, char *buf, size_t len)
+{
+	struct text text;
+
+	text_init(&text, buf, len);
+	msr_add_name(&text, index);
+	return buf;
+}
+
 int template_set_msrs(const struct cpu_template *cpu_template, int vcpu, struct error *err)
 {
 	for (size_t i = 0; i < cpu_template->register_count; i++) {
 		const struct cpu_template_register *change = &cpu_template->registers[i];
 		struct kvm_msr_entry msr = {.index = (uint32_t)change->id};
+		char name[NAMES_LEN];
 		uint64_t value;
 		size_t done = 0;
 
@@ -270,14 +347,15 @@ int template_set_msrs(const struct cpu_template *cpu_template, int vcpu, struct 
 		if (done == 0) {
 			return error_set(err, ERR_NOT_SUPPORTED,
 					 "Template changes an MSR entry not supported by KVM: "
-					 "Register Address: %x",
-					 msr.index);
+					 "Register Address: %x: %s",
+					 msr.index, name_of(msr.index, name, sizeof(name)));
 		}
 		value = msr.data;
 		cpu_template_apply(&change->bits, &value, 1);
 		msr.data = value;
 		if (kvm_set_msrs(vcpu, &msr, 1, err) < 0) {
-			return -1;
+			return error_wrap(err, "KVM does not let the CPU template change %s",
+					  name_of(msr.index, name, sizeof(name)));
 		}
 	}
 	return 0;

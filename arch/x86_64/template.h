@@ -26,6 +26,12 @@ MUST_CHECK int template_check_leaves(const struct cpu_template *cpu_template,
 MUST_CHECK int template_apply_leaves(const struct cpu_template *cpu_template,
 				     struct cpuid_table *table, struct error *err);
 
+/*
+ * Takes away the leaves and subleaves behind the last ones that the table itself names: so a
+ * template hides what only some hosts have, which it can't name on the others.
+ */
+void template_cut_leaves(struct cpuid_table *table);
+
 /* Changes the registers of a vCPU whose CPUID is set. */
 MUST_CHECK int template_set_msrs(const struct cpu_template *cpu_template, int vcpu,
 				 struct error *err);

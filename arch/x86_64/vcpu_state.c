@@ -147,32 +147,6 @@ static int save_cpuid(const struct arch_vcpu *vcpu, struct arch_vcpu_state *stat
 	return 0;
 }
 
-/* Reads up to KVM_MSRS_MAX registers from list->index[at] on; returns how many were looked at. */
-static uint32_t save_some_msrs(const struct arch_vcpu *vcpu, struct arch_vcpu_state *state,
-			       uint32_t at, struct error *err)
-{
-	const struct msr_list *list = &vcpu->vm->msrs;
-	const uint32_t count = (uint32_t)min_u64(list->count - at, KVM_MSRS_MAX);
-	struct kvm_msr_entry entries[KVM_MSRS_MAX] = {0};
-	size_t done;
-
-	for (uint32_t i = 0; i < count; i++) {
-		entries[i].index = list->index[at + i];
-	}
-	if (kvm_get_msrs(vcpu->fd, entries, count, &done, err) != 0) {
-		return 0;
-	}
-	for (size_t i = 0; i < done; i++) {
-		state->msrs[state->msr_count] = (struct arch_msr){
-			.index = entries[i].index,
-			.value = entries[i].data,
-		};
-		state->msr_count++;
-	}
-	/* What can't be read, this vCPU does not have. */
-	return (uint32_t)done + (done < count ? 1 : 0);
-}
-
 static struct arch_msr *find_msr(struct arch_vcpu_state *state, uint32_t index)
 {
 	for (uint32_t i = 0; i < state->msr_count; i++) {
@@ -185,16 +159,8 @@ static struct arch_msr *find_msr(struct arch_vcpu_state *state, uint32_t index)
 
 static int save_msrs(const struct arch_vcpu *vcpu, struct arch_vcpu_state *state, struct error *err)
 {
-	uint32_t at = 0;
-
-	state->msr_count = 0;
-	while (at < vcpu->vm->msrs.count) {
-		const uint32_t seen = save_some_msrs(vcpu, state, at, err);
-
-		if (seen == 0) {
-			return -1;
-		}
-		at += seen;
+	if (msr_read(vcpu->fd, &vcpu->vm->msrs, state->msrs, &state->msr_count, err) != 0) {
+		return -1;
 	}
 
 	/*

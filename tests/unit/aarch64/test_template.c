@@ -70,9 +70,11 @@ Test(template, what_kvm_does_not_take_is_an_error, .init = script)
 		uint64_t id;
 		const char *text;
 	} cases[] = {
-		{FIXED, "KVM does not let the CPU template change register 0x603000000013c000: "},
+		{FIXED, "KVM does not let the CPU template change register 0x603000000013c000 "
+			"(MIDR_EL1): "},
 		{0x603000000013ffff,
-		 "KVM does not let the CPU template read register 0x603000000013ffff: "},
+		 "KVM does not let the CPU template read register 0x603000000013ffff "
+		 "(S3_7_C15_C15_7): "},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {

@@ -87,8 +87,9 @@ Test(explain, several_are_a_list, .init = same_as_host)
 	state.cpuid.entry[2].ebx |= 1 << 16 | 1 << 22;
 	state.cpuid.entry[2].edx |= 1 << 24;
 	cr_expect_eq(explain(), 4);
-	cr_expect_str_eq(said, "FMA (CPUID 0x1 ECX bit 12), AVX512F (CPUID 0x7.0 EBX bit 16), "
-			       "CPUID 0x7.0 EBX bit 22, AMX-TILE (CPUID 0x7.0 EDX bit 24)");
+	cr_expect_str_eq(said,
+			 "FMA (CPUID 0x1 ECX bit 12), AVX512F (CPUID 0x7.0 EBX bit 16), "
+			 "PCOMMIT (CPUID 0x7.0 EBX bit 22), AMX-TILE (CPUID 0x7.0 EDX bit 24)");
 }
 
 Test(explain, bits_that_any_host_can_give_are_not_features, .init = same_as_host)

@@ -83,7 +83,7 @@ Test(template, a_leaf_that_kvm_lacks_is_refused)
 
 	cr_expect_eq(template_check_leaves(&leaves, &table, &err), -1);
 	cr_expect_str_eq(err.msg, "Template changes a CPUID entry not supported by KVM: Leaf: 7, "
-				  "Subleaf: 1");
+				  "Subleaf: 1: SHA512 (CPUID 0x7.1 EAX bit 0)");
 	error_clear(&err);
 	table.entry[table.count++] = (struct kvm_cpuid_entry2){.function = 7, .index = 1};
 	cr_expect_eq(template_check_leaves(&leaves, &table, &err), 0);
@@ -115,7 +115,7 @@ Test(template, a_template_gives_what_no_guest_has_without)
 		{.leaf = 0x1, .regs = {[1] = {0x00ff0000, 0}, [2] = {1 << 5, 1 << 5}}},
 	};
 	const struct cpu_template nested = {.leaves = wanted, .leaf_count = 1};
-	struct cpuid_table table = {.count = 2};
+	struct cpuid_table table = {.count = 2, .entry[0].eax = 0xd};
 	struct arch_machine machine = {.vcpu_count = 4, .cpu_template = &nested};
 	struct error err = {0};
 
@@ -134,6 +134,43 @@ Test(template, a_template_gives_what_no_guest_has_without)
 	cr_assert_eq(cpuid_normalise(&plain, &machine, host, &err), 0);
 	cr_expect_eq(plain.entry[1].ecx & 1 << 5, 0);
 	cr_expect(!template_has_nested(&plain));
+}
+
+/* What is behind the last leaf of a template can't be named on hosts that lack it. */
+Test(template, leaves_behind_the_last_one_are_hidden)
+{
+	static const struct cpu_template_leaf wanted[] = {
+		{.leaf = 0x0, .regs = {[0] = {UINT32_MAX, 0xd}}},
+		{.leaf = 0x7, .flags = 1, .regs = {[0] = {UINT32_MAX, 1}}},
+	};
+	static const struct kvm_cpuid_entry2 had[] = {
+		{.function = 0, .eax = 0x24},
+		{.function = 7, .eax = 2, .ebx = 8},
+		{.function = 7, .index = 1, .eax = 1 << 4},
+		{.function = 7, .index = 2, .edx = 1},
+		{.function = 0xd, .index = 2, .eax = 256},
+		{.function = 0x1d, .index = 1, .eax = 1},
+		{.function = 0x40000001, .eax = 1},
+		{.function = 0x80000000, .eax = 0x80000007},
+		{.function = 0x80000007, .edx = 1 << 8},
+		{.function = 0x80000008, .eax = 48},
+	};
+	const struct cpu_template last = {.leaves = wanted, .leaf_count = ARRAY_COUNT(wanted)};
+	struct cpuid_table table = {.count = ARRAY_COUNT(had)};
+	const struct arch_machine machine = {.vcpu_count = 1, .cpu_template = &last};
+	struct error err = {0};
+
+	memcpy(table.entry, had, sizeof(had));
+	cr_assert_eq(cpuid_normalise(&table, &machine, host, &err), 0, "%s", err.msg);
+	for (uint32_t i = 0; i < table.count; i++) {
+		const struct kvm_cpuid_entry2 *entry = &table.entry[i];
+
+		cr_expect(entry->function != 0x1d && entry->function != 0x80000008 &&
+				  (entry->function != 7 || entry->index < 2),
+			  "leaf 0x%x.%u", entry->function, entry->index);
+	}
+	/* Topology and caches were added: 0xb twice, 0x80000005 and 0x80000006. */
+	cr_expect_eq(table.count, 7 + 4);
 }
 
 static uint64_t arch_capabilities = 0xffff;
@@ -170,7 +207,7 @@ Test(template, registers_change_by_their_bits)
 	cr_expect_eq(was_set, 0xf1f1);
 	cr_expect_eq(template_set_msrs(&bad, VCPU_FD, &err), -1);
 	cr_expect_str_eq(err.msg, "Template changes an MSR entry not supported by KVM: Register "
-				  "Address: 999");
+				  "Address: 999: MSR 0x999");
 }
 
 /* What a template sets is saved, whether or not KVM lists it. */
