@@ -60,6 +60,12 @@ int kvm_set_cpuid2(int vcpu, const struct cpuid_table *table, struct error *err)
 	return kvm_call(vcpu, KVM_SET_CPUID2, (void *)table, "KVM_SET_CPUID2", err);
 }
 
+int kvm_get_cpuid2(int vcpu, struct cpuid_table *table, struct error *err)
+{
+	table->count = CPUID_ENTRIES_MAX;
+	return kvm_call(vcpu, KVM_GET_CPUID2, table, "KVM_GET_CPUID2", err);
+}
+
 /* A struct kvm_msrs with room for its entries. */
 struct msr_entries {
 	uint32_t count;

@@ -40,6 +40,9 @@ MUST_CHECK int kvm_get_supported_cpuid(int kvm, struct cpuid_table *table, struc
 /* KVM_SET_CPUID2 [4.66]. Before any MSR: since Linux 6.13 some exist only by CPUID. */
 MUST_CHECK int kvm_set_cpuid2(int vcpu, const struct cpuid_table *table, struct error *err);
 
+/* KVM_GET_CPUID2 [4.67]: as the guest has it now, with bits that KVM sets by its registers. */
+MUST_CHECK int kvm_get_cpuid2(int vcpu, struct cpuid_table *table, struct error *err);
+
 /* KVM_SET_MSRS [4.19] of `count` <= KVM_MSRS_MAX; one that KVM refuses is an error naming it. */
 MUST_CHECK int kvm_set_msrs(int vcpu, const struct kvm_msr_entry *msrs, size_t count,
 			    struct error *err);

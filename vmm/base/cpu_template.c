@@ -2,6 +2,40 @@
 /* CPU templates: masks and values, and what they ask of KVM. */
 #include "vmm/base/cpu_template.h"
 
+#include <stdlib.h>
+
+int cpu_template_block_new(const struct cpu_template *sizes, struct cpu_template_block **made,
+			   struct error *err)
+{
+	struct cpu_template_block *block =
+		calloc(1, sizeof(*block) + sizes->register_count * sizeof(*block->registers) +
+				  sizes->leaf_count * sizeof(*block->leaves) +
+				  sizes->capability_count * sizeof(*block->capabilities) +
+				  sizes->feature_count * sizeof(*block->features));
+
+	if (block == NULL) {
+		return error_sys(err, "Cannot keep the CPU template");
+	}
+	/* What is aligned to 8 bytes comes first. */
+	block->registers = (struct cpu_template_register *)(block + 1);
+	block->leaves = (struct cpu_template_leaf *)(block->registers + sizes->register_count);
+	block->capabilities = (struct cpu_template_capability *)(block->leaves + sizes->leaf_count);
+	block->features =
+		(struct cpu_template_feature *)(block->capabilities + sizes->capability_count);
+	block->bits = (struct cpu_template){
+		.capabilities = block->capabilities,
+		.capability_count = sizes->capability_count,
+		.leaves = block->leaves,
+		.leaf_count = sizes->leaf_count,
+		.registers = block->registers,
+		.register_count = sizes->register_count,
+		.features = block->features,
+		.feature_count = sizes->feature_count,
+	};
+	*made = block;
+	return 0;
+}
+
 uint32_t cpu_template_apply32(uint32_t old, uint32_t mask, uint32_t value)
 {
 	return (old & ~mask) | value;

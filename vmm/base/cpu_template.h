@@ -66,6 +66,19 @@ struct cpu_template {
 	size_t feature_count;
 };
 
+/* A template with lists that can be filled: one block of the heap, to be freed. */
+struct cpu_template_block {
+	struct cpu_template bits; /* with all of the lists */
+	struct cpu_template_capability *capabilities;
+	struct cpu_template_leaf *leaves;
+	struct cpu_template_register *registers;
+	struct cpu_template_feature *features;
+};
+
+/* A zeroed one, with as many items as `sizes` counts. */
+MUST_CHECK int cpu_template_block_new(const struct cpu_template *sizes,
+				      struct cpu_template_block **made, struct error *err);
+
 uint32_t cpu_template_apply32(uint32_t old, uint32_t mask, uint32_t value);
 
 /* Changes `words` words of 64 bits. */
