@@ -73,3 +73,30 @@ void expect_page_tells(const struct flag *flags, size_t count, const char *path)
 	}
 	free(page);
 }
+
+void expect_page_has_commands(const char *path, const struct command_table *table)
+{
+	AUTO_FREE char *page = document(path);
+
+	for (const struct command *command = table->commands; command->name != NULL; command++) {
+		char entry[120];
+
+		(void)snprintf(entry, sizeof(entry), "\n.B %s\n", roff(command->name));
+		char *at = strstr(page, entry);
+
+		cr_assert_not_null(at, "%s lacks%s", path, entry);
+		char *end = strstr(at, "\n.TP");
+
+		for (size_t i = 0; i < table->option_count; i++) {
+			if (((command->required | command->optional) & COMMAND_BIT(i)) == 0) {
+				continue;
+			}
+			(void)snprintf(entry, sizeof(entry), "\\-\\-%s",
+				       roff(table->options[i].name));
+			char *found = strstr(at, entry);
+
+			cr_expect(found != NULL && (end == NULL || found < end), "%s: %s lacks %s",
+				  path, command->name, entry);
+		}
+	}
+}

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "tools/lib/commands.h"
 #include "vmm/base/flags.h"
 
 /* The text of a file of the tree, to be freed; tests run in its root. */
@@ -19,5 +20,8 @@ void expect_help_tells(const struct flag *flags, size_t count, void (*print_help
 
 /* Each flag has an entry in a manual page, with its value. */
 void expect_page_tells(const struct flag *flags, size_t count, const char *path);
+
+/* Each command has an entry in a manual page, with its options. */
+void expect_page_has_commands(const char *path, const struct command_table *table);
 
 #endif

@@ -136,30 +136,7 @@ Test(editor_args, help_and_version_win_over_what_is_missing)
 
 Test(editor_args, the_manual_page_has_every_command_with_its_flags)
 {
-	AUTO_FREE char *page = document("docs/man/snapshot-editor.1");
-	const struct editor_option *options = editor_options();
-
-	for (const struct editor_command *command = editor_commands(); command->name != NULL;
-	     command++) {
-		char entry[80];
-
-		(void)snprintf(entry, sizeof(entry), "\n.B %s\n", roff(command->name));
-		char *at = strstr(page, entry);
-
-		cr_assert_not_null(at, "docs/man/snapshot-editor.1 lacks%s", entry);
-		char *end = strstr(at, "\n.TP");
-
-		for (int i = 0; i < EDITOR_FLAG_COUNT; i++) {
-			if (((command->required | command->optional) & 1U << i) == 0) {
-				continue;
-			}
-			(void)snprintf(entry, sizeof(entry), "\\-\\-%s", roff(options[i].name));
-			char *found = strstr(at, entry);
-
-			cr_expect(found != NULL && (end == NULL || found < end),
-				  "docs/man/snapshot-editor.1: %s lacks %s", command->name, entry);
-		}
-	}
+	expect_page_has_commands("docs/man/snapshot-editor.1", &editor_commands);
 }
 
 /* A page that only names another one is read by those alone who have installed both. */

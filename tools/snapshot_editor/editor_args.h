@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "tools/lib/commands.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 
@@ -38,22 +39,6 @@ enum editor_task {
 	EDITOR_CHECK,
 };
 
-struct editor_command {
-	const char *name; /* "edit-memory rebase" */
-	const char *help;
-	const char *prefix; /* of messages [compat]; NULL: none */
-	enum editor_task task;
-	unsigned required; /* a bit for each flag */
-	unsigned optional;
-	bool takes_regs;
-};
-
-struct editor_option {
-	const char *name; /* without dashes */
-	const char *value;
-	char letter;
-};
-
 enum {
 	EDITOR_REGS_MAX = 256
 };
@@ -61,24 +46,20 @@ enum {
 struct editor_args {
 	bool wants_help;
 	bool wants_version;
-	const struct editor_command *command;
+	const struct command *command;
 	const char *values[EDITOR_FLAG_COUNT]; /* of argv; NULL: not given */
 	int level;
 	uint64_t regs[EDITOR_REGS_MAX];
 	size_t reg_count;
 };
 
-/* The tables, for help and tests. Commands end with one without a name. */
-const struct editor_command *editor_commands(void);
-const struct editor_option *editor_options(void);
+/* The table, for help and tests. Its tasks are enum editor_task. */
+extern const struct command_table editor_commands;
 
 /* On failure the message is for the user, exit status 2. */
 MUST_CHECK int editor_args_parse(int argc, char **argv, struct editor_args *args,
 				 struct error *err);
 
 void editor_print_help(FILE *out);
-
-/* The command and its flags, as one line without an end. */
-void editor_print_usage(const struct editor_command *command, FILE *out);
 
 #endif

@@ -54,7 +54,7 @@ static int run_on_state(const struct editor_args *args, struct error *err)
 {
 	struct machine_state state = {0};
 	int result = state_open(args->values[EDITOR_VMSTATE_PATH], &state, err);
-	enum editor_task task = args->command->task;
+	enum editor_task task = (enum editor_task)args->command->task;
 
 	if (result == 0 && task == EDITOR_REMOVE_REGS) {
 		result = remove_regs(&state, args, err);
@@ -77,7 +77,7 @@ static int run_command(const struct editor_args *args, struct error *err)
 	const struct sign_files files = {values[EDITOR_VMSTATE_PATH], values[EDITOR_MEMORY_PATH],
 					 values[EDITOR_SIGNATURE_PATH]};
 
-	switch (args->command->task) {
+	switch ((enum editor_task)args->command->task) {
 	case EDITOR_REBASE:
 		return rebase(values[EDITOR_MEMORY_PATH], values[EDITOR_DIFF_PATH], err);
 	case EDITOR_REMOVE_REGS:
