@@ -9,10 +9,12 @@ FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
 TEST_LIB_SRC := $(addprefix tests/lib/,testbed.c api_client.c squib.c runner.c huge_pool.c)
 UNIT_LIB_SRC := $(filter-out $(TEST_LIB_SRC),$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(wildcard seccomp/*.c) \
-	$(UNIT_LIB_SRC) $(CTL_SRC) $(EDITOR_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
+	$(UNIT_LIB_SRC) $(addprefix tools/cpu_template_helper/,helper_args.c fingerprint_names.c) $(CTL_SRC) $(EDITOR_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
+# cpu-template-helper speaks of an architecture's registers.
+HELPER_UNIT_SRC := $(HELPER_SRC) vmm/resources/cpu_template_json.c vmm/persist/durable.c tools/lib/commands.c
 UNIT_ARCH_SRC := $(wildcard tests/unit/$(ARCH)/*.c) $(FAKE_KVM) $(ARCH_SRC) $(EDITOR_ARCH_SRC) \
-	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
+	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC)) $(HELPER_UNIT_SRC)
 
 # criterion does not bear ThreadSanitizer; a stand-in of its interface does.
 ifeq ($(SAN),thread)
@@ -243,7 +245,7 @@ mutants: ## make faults in FILES, and report those that no unit test notices (CO
 # --- static checks ---
 
 LINT_SRC = $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'seccomp/*.c' 'tools/squibctl/*.c' \
-	'tools/lib/*.c' 'tools/snapshot_editor/*.c' ':!tools/snapshot_editor/regs_*' \
+	'tools/lib/*.c' 'tools/cpu_template_helper/*.c' 'tools/snapshot_editor/*.c' ':!tools/snapshot_editor/regs_*' \
 	tools/seccompiler/main.c 'tools/jailer/*.c')
 LINT_ARCH_SRC = $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c' tools/snapshot_editor/regs_$(ARCH).c)
 SHELL_SRC = $(shell git grep -lI --untracked '^\#!.*sh' -- tools tests .ci)

@@ -51,6 +51,18 @@ $(B)/snapshot-editor: $(call objects,tools/snapshot_editor/main.c $(EDITOR_SRC) 
 $(B)/rebase-snap: $(B)/snapshot-editor
 	@ln -sf snapshot-editor $@
 
+# --- cpu-template-helper ---
+
+# It makes vCPUs with squib's own code, and all of squib is there for that.
+HELPER_SRC := $(filter-out tools/cpu_template_helper/main.c tools/cpu_template_helper/guest.c, \
+	$(wildcard tools/cpu_template_helper/*.c))
+
+all: $(B)/cpu-template-helper
+$(B)/cpu-template-helper: $(call objects,$(addprefix tools/cpu_template_helper/,main.c guest.c) $(HELPER_SRC) \
+		$(TOOLS_LIB_SRC) $(filter-out vmm/main.c,$(SQUIB_SRC))) $(FILTER_DATA)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # --- installation ---
 
 PREFIX ?= /usr/local
@@ -59,9 +71,10 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 .PHONY: install
 install: all ## install squib, its tools, manual pages and completions (DESTDIR, PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions
-	install -m 755 $(B)/squib $(B)/squibctl $(B)/jailer $(B)/snapshot-editor build/$(HOST_ARCH)/seccompiler $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/squib $(B)/squibctl $(B)/jailer $(B)/snapshot-editor $(B)/cpu-template-helper build/$(HOST_ARCH)/seccompiler $(DESTDIR)$(PREFIX)/bin
 	ln -sf snapshot-editor $(DESTDIR)$(PREFIX)/bin/rebase-snap
-	install -m 644 $(addprefix docs/man/,squib.1 squibctl.1 jailer.1 seccompiler.1 snapshot-editor.1 rebase-snap.1) $(SHARE)/man/man1
+	install -m 644 $(addprefix docs/man/,squib.1 squibctl.1 jailer.1 seccompiler.1 snapshot-editor.1 rebase-snap.1 cpu-template-helper.1) $(SHARE)/man/man1
 	install -m 644 tools/completion/squib.bash $(SHARE)/bash-completion/completions/squib
 	install -m 644 tools/completion/squibctl.bash $(SHARE)/bash-completion/completions/squibctl
-	install -m 644 tools/completion/snapshot-editor.bash $(SHARE)/bash-completion/completions/snapshot-editor
+	install -m 644 tools/completion/commands.bash $(SHARE)/bash-completion/completions/snapshot-editor
+	install -m 644 tools/completion/commands.bash $(SHARE)/bash-completion/completions/cpu-template-helper
