@@ -120,12 +120,27 @@ static void level_field(const struct row *row, const struct arch_field *field, s
 
 static bool is_everywhere(const struct row *row)
 {
-	for (size_t i = 1; i < row->count; i++) {
+	for (size_t i = 0; i < row->count; i++) {
 		if (cells_find(&row->dumps[i].cells, row->first) == NULL) {
 			return false;
 		}
 	}
 	return true;
+}
+
+/* The register has something that a template would level, if it could. */
+static bool has_features(const struct cell *cell)
+{
+	struct arch_field field;
+
+	for (unsigned bit = 0; bit < cell->width; bit = field.shift + field.width) {
+		field = arch_field_at(&cell->reg, bit);
+		if (field.rule != ARCH_RULE_MACHINE && field.rule != ARCH_RULE_LEFT &&
+		    cell_field(cell, &field) != 0) {
+			return true;
+		}
+	}
+	return false;
 }
 
 /* The register as a template is to have it; without bits there is nothing to say. */
@@ -135,18 +150,37 @@ static struct cell level(const struct row *row)
 		.reg = row->first->reg, .flags = row->first->flags, .width = row->first->width};
 	struct arch_field field;
 
-	if (!is_everywhere(row)) {
-		field = arch_field_at(&row->first->reg, 0);
-		if (field.rule != ARCH_RULE_MACHINE && (row->first->bits.value[0] != 0)) {
-			note(row, NULL, "is not on each host, so that no template can name it");
-		}
-		return made;
-	}
 	for (unsigned bit = 0; bit < made.width; bit = field.shift + field.width) {
 		field = arch_field_at(&made.reg, bit);
 		level_field(row, &field, &made);
 	}
 	return made;
+}
+
+/* An earlier host has it too, so that it was looked at. */
+static bool is_seen(const struct dump *dumps, size_t host, const struct cell *cell)
+{
+	for (size_t i = 0; i < host; i++) {
+		if (cells_find(&dumps[i].cells, cell) != NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void note_lone(const struct dump *dumps, size_t count, FILE *notes)
+{
+	for (size_t host = 0; host < count; host++) {
+		for (size_t i = 0; i < dumps[host].cells.count; i++) {
+			const struct row row = {dumps, count, &dumps[host].cells.items[i], notes};
+
+			if (!is_everywhere(&row) && !is_seen(dumps, host, row.first) &&
+			    has_features(row.first)) {
+				note(&row, NULL,
+				     "is not on each host, so that no template can name it");
+			}
+		}
+	}
 }
 
 int compare_common(const struct dump *dumps, size_t count, struct cells *made, FILE *notes,
@@ -165,11 +199,15 @@ int compare_common(const struct dump *dumps, size_t count, struct cells *made, F
 	}
 	for (size_t i = 0; i < first->count; i++) {
 		const struct row row = {dumps, count, &first->items[i], notes};
-		const struct cell cell = level(&row);
 
-		if ((cell.bits.mask[0] | cell.bits.mask[1]) != 0) {
-			made->items[made->count++] = cell;
+		if (is_everywhere(&row)) {
+			const struct cell cell = level(&row);
+
+			if ((cell.bits.mask[0] | cell.bits.mask[1]) != 0) {
+				made->items[made->count++] = cell;
+			}
 		}
 	}
+	note_lone(dumps, count, notes);
 	return 0;
 }

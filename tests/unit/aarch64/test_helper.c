@@ -17,6 +17,21 @@
 
 static char said[4096];
 
+/* What tests make; freed after each. */
+static struct dump dumps[2];
+static struct cells made;
+static struct file file;
+
+static void clean_up(void)
+{
+	dump_free(&dumps[0]);
+	dump_free(&dumps[1]);
+	cells_free(&made);
+	file_free(&file);
+}
+
+TestSuite(helper, .fini = clean_up);
+
 static FILE *listen(void)
 {
 	memset(said, 0, sizeof(said));
@@ -80,8 +95,6 @@ static const struct cpu_template_register v1[] = {WHOLE(PFR0, 0x0001000100ff0000
 
 Test(helper, common_goes_by_the_rules)
 {
-	struct dump dumps[2];
-	struct cells made;
 	struct error err = {0};
 	FILE *out = listen();
 
@@ -101,8 +114,6 @@ Test(helper, common_goes_by_the_rules)
 Test(helper, implementers_are_vendors)
 {
 	static const struct cpu_template_register other[] = {WHOLE(MIDR, 0xc00fac30)};
-	struct dump dumps[2];
-	struct cells made;
 	struct error err = {0};
 
 	make(n1, ARRAY_COUNT(n1), "n1", &dumps[0]);
@@ -115,7 +126,6 @@ Test(helper, implementers_are_vendors)
 
 Test(helper, explain_names_fields)
 {
-	struct dump dumps[2];
 	FILE *out = listen();
 
 	make(n1, ARRAY_COUNT(n1), "n1", &dumps[0]);
@@ -130,28 +140,28 @@ Test(helper, explain_names_fields)
 /* Firecracker's dumps have 128 bits for each register; its machines take no such template. */
 Test(helper, bitmaps_are_as_wide_as_firecrackers)
 {
-	struct dump dump;
-	struct dump again = {.path = NULL};
+	struct dump *const dump = &dumps[0];
+	struct dump *const again = &dumps[1];
 	struct error err = {0};
 
-	make(n1, 1, "n1", &dump);
-	json_t *whole = cells_to_json(&dump.cells, CELLS_DUMP);
-	json_t *stripped = cells_to_json(&dump.cells, CELLS_TEMPLATE);
+	make(n1, 1, "n1", dump);
+	json_t *whole = cells_to_json(&dump->cells, CELLS_DUMP);
+	json_t *stripped = cells_to_json(&dump->cells, CELLS_TEMPLATE);
 	AUTO_FREE char *text = json_dumps(whole, JSON_COMPACT);
 	AUTO_FREE char *stripped_text = json_dumps(stripped, JSON_COMPACT);
-	struct file file = {.text = strdup(text)};
 	static const char begin[] =
 		"{\"kvm_capabilities\":[],\"vcpu_features\":[],\"reg_modifiers\":[{"
 		"\"addr\":\"0x603000000013c020\",\"bitmap\":\"0b";
 
+	file.text = strdup(text);
 	cr_expect_eq(strncmp(text, begin, strlen(begin)), 0, "%s", text);
 	cr_expect_eq(strlen(text), strlen(begin) + 128 + strlen("\"}]}"));
 	cr_expect_eq(text[strlen(begin)], '0');
 	cr_expect_eq(stripped_text[strlen(begin) + 63], 'x');
 	cr_expect_eq(stripped_text[strlen(begin) + 64], '0');
 	cr_assert_eq(json_doc_load(file.text, strlen(file.text), "", &file.doc, &err), 0);
-	cr_assert_eq(file_to_dump(&file, "x", &again, &err), 0, "%s", err.msg);
-	cr_expect(cells_equal(&dump.cells, &again.cells));
+	cr_assert_eq(file_to_dump(&file, "x", again, &err), 0, "%s", err.msg);
+	cr_expect(cells_equal(&dump->cells, &again->cells));
 	json_decref(whole);
 	json_decref(stripped);
 }

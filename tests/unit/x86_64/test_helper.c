@@ -22,6 +22,22 @@ enum {
 
 static char said[SAID_LEN];
 
+/* What tests read and make; freed after each. */
+static struct file files[3];
+static struct dump dumps[3];
+static struct cells made;
+
+static void clean_up(void)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
+		file_free(&files[i]);
+		dump_free(&dumps[i]);
+	}
+	cells_free(&made);
+}
+
+TestSuite(helper, .fini = clean_up);
+
 /* What is printed goes to `said`. */
 static FILE *listen(void)
 {
@@ -106,8 +122,6 @@ static const char two[] =
 
 Test(helper, strip_keeps_what_differs)
 {
-	struct file files[2];
-	struct dump dumps[2];
 	struct cells *const sets[] = {&dumps[0].cells, &dumps[1].cells};
 
 	read_text(one, "one", &files[0], &dumps[0]);
@@ -136,8 +150,6 @@ Test(helper, strip_keeps_what_differs)
 
 Test(helper, strip_of_three_keeps_what_any_two_differ_in)
 {
-	struct file files[3];
-	struct dump dumps[3];
 	struct cells *const sets[] = {&dumps[0].cells, &dumps[1].cells, &dumps[2].cells};
 
 	read_text(two, "a", &files[0], &dumps[0]);
@@ -154,8 +166,6 @@ Test(helper, strip_of_three_keeps_what_any_two_differ_in)
 
 Test(helper, verify_names_what_a_guest_sees_otherwise)
 {
-	struct file files[2];
-	struct dump dumps[2];
 	FILE *out = listen();
 
 	read_text(one, "one", &files[0], &dumps[0]);
@@ -185,14 +195,14 @@ Test(helper, verify_names_what_a_guest_sees_otherwise)
 
 Test(helper, explain_names_features)
 {
-	struct dump skylake;
-	struct dump ice_lake;
+	struct dump *const skylake = &dumps[0];
+	struct dump *const ice_lake = &dumps[1];
 	FILE *out = listen();
 
-	read_host("xeon-skylake", &skylake);
-	read_host("xeon-ice-lake", &ice_lake);
-	cr_expect_eq(compare_explain(&skylake, &skylake, out), 0);
-	cr_expect_gt(compare_explain(&skylake, &ice_lake, out), 20);
+	read_host("xeon-skylake", skylake);
+	read_host("xeon-ice-lake", ice_lake);
+	cr_expect_eq(compare_explain(skylake, skylake, out), 0);
+	cr_expect_gt(compare_explain(skylake, ice_lake, out), 20);
 	fclose(out);
 	static const char *const lines[] = {
 		"MPX (CPUID 0x7.0 EBX bit 14): only in xeon-skylake\n",
@@ -219,9 +229,6 @@ static const char msr_two[] = "{\"msr_modifiers\":[{\"addr\":\"0x10a\",\"bitmap\
 
 Test(helper, common_goes_by_the_rules)
 {
-	struct file files[2];
-	struct dump dumps[2];
-	struct cells made;
 	struct error err = {0};
 	FILE *out = listen();
 
@@ -241,8 +248,6 @@ Test(helper, common_goes_by_the_rules)
 /* Whatever two hosts of one vendor differ in, under their template they do not but where noted. */
 static void expect_levels(const char *a, const char *b)
 {
-	struct dump dumps[2];
-	struct cells made;
 	struct error err = {0};
 	FILE *out = listen();
 
@@ -271,20 +276,25 @@ static void expect_levels(const char *a, const char *b)
 
 Test(helper, common_is_what_both_have)
 {
-	expect_levels("xeon-skylake", "xeon-ice-lake");
-	expect_levels("xeon-cascade-lake", "xeon-granite-rapids");
-	expect_levels("epyc-milan", "epyc-turin");
+	static const char *const pairs[][2] = {
+		{"xeon-skylake", "xeon-ice-lake"},
+		{"xeon-cascade-lake", "xeon-granite-rapids"},
+		{"epyc-milan", "epyc-turin"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(pairs); i++) {
+		expect_levels(pairs[i][0], pairs[i][1]);
+		clean_up();
+	}
 }
 
 Test(helper, common_hides_leaves_that_one_lacks)
 {
-	struct dump dumps[2];
-	struct cells made;
 	struct error err = {0};
 	FILE *out = listen();
 
-	read_host("xeon-granite-rapids", &dumps[0]);
-	read_host("xeon-skylake", &dumps[1]);
+	read_host("xeon-skylake", &dumps[0]);
+	read_host("xeon-granite-rapids", &dumps[1]);
 	cr_assert_eq(compare_common(dumps, 2, &made, out, &err), 0, "%s", err.msg);
 	fclose(out);
 	const struct cell *last = at(&made, (struct arch_register){true, 0, 0, 0, 0});
@@ -299,8 +309,6 @@ Test(helper, common_hides_leaves_that_one_lacks)
 
 Test(helper, common_refuses_two_vendors)
 {
-	struct dump dumps[2];
-	struct cells made;
 	struct error err = {0};
 
 	read_host("xeon-skylake", &dumps[0]);
@@ -314,22 +322,21 @@ Test(helper, common_refuses_two_vendors)
 
 Test(helper, what_is_written_is_read_again)
 {
-	struct dump host;
-	struct dump again;
-	struct file file = {0};
+	struct dump *const host = &dumps[0];
+	struct dump *const again = &dumps[1];
+	struct file *const file = &files[0];
 	char path[] = "/tmp/helper.XXXXXX";
 	struct error err = {0};
 
 	close(mkstemp(path));
-	read_host("epyc-rome", &host);
-	cr_assert_eq(file_write(path, cells_to_json(&host.cells, CELLS_DUMP), &err), 0, "%s",
+	read_host("epyc-rome", host);
+	cr_assert_eq(file_write(path, cells_to_json(&host->cells, CELLS_DUMP), &err), 0, "%s",
 		     err.msg);
-	cr_assert_eq(file_read(path, &file, &err), 0, "%s", err.msg);
-	again = (struct dump){.path = NULL};
-	cr_assert_eq(file_to_dump(&file, path, &again, &err), 0, "%s", err.msg);
-	cr_expect(cells_equal(&host.cells, &again.cells));
-	again.cells.items[7].bits.value[0] ^= 1;
-	cr_expect(!cells_equal(&host.cells, &again.cells));
+	cr_assert_eq(file_read(path, file, &err), 0, "%s", err.msg);
+	cr_assert_eq(file_to_dump(file, path, again, &err), 0, "%s", err.msg);
+	cr_expect(cells_equal(&host->cells, &again->cells));
+	again->cells.items[7].bits.value[0] ^= 1;
+	cr_expect(!cells_equal(&host->cells, &again->cells));
 	unlink(path);
 }
 
@@ -341,9 +348,9 @@ Test(helper, a_suffix_goes_before_the_extension)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		AUTO_FREE char *made = file_add_suffix(cases[i][0], "_x");
+		AUTO_FREE char *path = file_add_suffix(cases[i][0], "_x");
 
-		cr_expect_str_eq(made, cases[i][1]);
+		cr_expect_str_eq(path, cases[i][1]);
 	}
 }
 
@@ -384,19 +391,20 @@ Test(helper, a_file_that_is_none_is_refused)
 
 static size_t compare_prints(const char *prev, const char *curr, const char *const *filters)
 {
-	struct file files[2];
 	struct fingerprint both[2];
 	const char *const texts[2] = {prev, curr};
 	struct error err = {0};
 	FILE *out = listen();
 
 	for (size_t i = 0; i < 2; i++) {
-		read_text(texts[i], "x", &files[i], &both[i].guest);
+		read_text(texts[i], "x", &files[i], &dumps[i]);
+		both[i].guest = dumps[i];
 		cr_assert_eq(fingerprint_read(&files[i].doc, &both[i], &err), 0, "%s", err.msg);
 	}
 	size_t count = fingerprint_compare(&both[0], &both[1], filters, out);
 
 	fclose(out);
+	clean_up();
 	return count;
 }
 
@@ -423,10 +431,9 @@ Test(helper, a_fingerprint_without_a_field_is_refused)
 {
 	static const char text[] = "{\"firecracker_version\":\"1\",\"guest_cpu_config\":{}}";
 	struct fingerprint print;
-	struct file file;
 	struct error err = {0};
 
-	read_text(text, "x", &file, &print.guest);
-	cr_expect_eq(fingerprint_read(&file.doc, &print, &err), -1);
+	read_text(text, "x", &files[0], &dumps[0]);
+	cr_expect_eq(fingerprint_read(&files[0].doc, &print, &err), -1);
 	cr_expect_str_eq(err.msg, "the text `kernel_version` is missing");
 }
