@@ -12,17 +12,20 @@
 enum {
 	FIELDS = 16, /* of 4 bits each */
 	FIELD_BITS = 4,
+	/* Names stand in their tables: pointers to them would be memory of each process. */
+	FIELD_NAME_LEN = 36,
+	NAME_LEN = 32,
 };
 
 /* A register that tells what the CPU is. */
 struct id_reg {
 	uint64_t id;
-	const char *name;
+	char name[NAME_LEN];
 	uint32_t is_signed; /* a bit per field: 15 is less than 0, and means "not implemented" */
 	uint32_t is_bits;   /* a bit per field: it is features of one bit each */
 	uint32_t is_cost;   /* a bit per field: less is better */
 	bool is_whole;	    /* not made of fields of 4 bits */
-	const char *fields[FIELDS]; /* from bit 0 upwards; NULL: reserved */
+	char fields[FIELDS][FIELD_NAME_LEN]; /* from bit 0 upwards; empty: reserved */
 };
 
 #define ID_REG(crm, op2) ARM64_SYS_REG(3, 0, 0, crm, op2)
@@ -37,8 +40,8 @@ static const struct id_reg id_regs[] = {
 	 .name = "CTR_EL0",
 	 .is_bits = 1U << 7,
 	 .is_cost = 1U << 5 | 1U << 6,
-	 .fields = {"IminLine", NULL, NULL, "L1Ip", "DminLine", "ERG", "CWG", "IDC and DIC",
-		    "TminLine", "TminLine"}},
+	 .fields = {"IminLine", "", "", "L1Ip", "DminLine", "ERG", "CWG", "IDC and DIC", "TminLine",
+		    "TminLine"}},
 	{.id = ID_REG(4, 0),
 	 .name = "ID_AA64PFR0_EL1",
 	 .is_signed = 1U << 4 | 1U << 5,
@@ -46,7 +49,7 @@ static const struct id_reg id_regs[] = {
 		    "MPAM", "AMU", "DIT", "RME", "CSV2", "CSV3"}},
 	{.id = ID_REG(4, 1),
 	 .name = "ID_AA64PFR1_EL1",
-	 .fields = {"BT", "SSBS", "MTE", "RAS_frac", "MPAM_frac", NULL, "SME", "RNDR_trap",
+	 .fields = {"BT", "SSBS", "MTE", "RAS_frac", "MPAM_frac", "", "SME", "RNDR_trap",
 		    "CSV2_frac", "NMI", "MTE_frac", "GCS", "THE", "MTEX", "DF2", "PFAR"}},
 	{.id = ID_REG(4, 2),
 	 .name = "ID_AA64PFR2_EL1",
@@ -75,13 +78,13 @@ static const struct id_reg id_regs[] = {
 	{.id = ID_REG(5, 0),
 	 .name = "ID_AA64DFR0_EL1",
 	 .is_signed = 1U << 2 | 1U << 9,
-	 .fields = {"DebugVer", "TraceVer", "PMUVer", "BRPs", NULL, "WRPs", NULL, "CTX_CMPs",
-		    "PMSVer", "DoubleLock", "TraceFilt", "TraceBuffer", "MTPMU", "BRBE",
-		    "ExtTrcBuff", "HPMN0"}},
+	 .fields = {"DebugVer", "TraceVer", "PMUVer", "BRPs", "", "WRPs", "", "CTX_CMPs", "PMSVer",
+		    "DoubleLock", "TraceFilt", "TraceBuffer", "MTPMU", "BRBE", "ExtTrcBuff",
+		    "HPMN0"}},
 	{.id = ID_REG(5, 1), .name = "ID_AA64DFR1_EL1", .is_whole = true},
 	{.id = ID_REG(6, 0),
 	 .name = "ID_AA64ISAR0_EL1",
-	 .fields = {NULL, "AES", "SHA1", "SHA2", "CRC32", "Atomic", "TME", "RDM", "SHA3", "SM3",
+	 .fields = {"", "AES", "SHA1", "SHA2", "CRC32", "Atomic", "TME", "RDM", "SHA3", "SM3",
 		    "SM4", "DP", "FHM", "TS", "TLB", "RNDR"}},
 	{.id = ID_REG(6, 1),
 	 .name = "ID_AA64ISAR1_EL1",
@@ -90,8 +93,7 @@ static const struct id_reg id_regs[] = {
 	{.id = ID_REG(6, 2),
 	 .name = "ID_AA64ISAR2_EL1",
 	 .fields = {"WFxT", "RPRES", "GPA3", "APA3", "MOPS", "BC", "PAC_frac", "CLRBHB",
-		    "SYSREG_128", "SYSINSTR_128", "PRFMSLC", NULL, "RPRFM", "CSSC", "LUT",
-		    "ATS1A"}},
+		    "SYSREG_128", "SYSINSTR_128", "PRFMSLC", "", "RPRFM", "CSSC", "LUT", "ATS1A"}},
 	{.id = ID_REG(6, 3),
 	 .name = "ID_AA64ISAR3_EL1",
 	 .fields = {"CPA", "FAMINMAX", "TLBIW", "PACM"}},
@@ -99,8 +101,7 @@ static const struct id_reg id_regs[] = {
 	 .name = "ID_AA64MMFR0_EL1",
 	 .is_signed = 1U << 6 | 1U << 7,
 	 .fields = {"PARange", "ASIDBits", "BigEnd", "SNSMem", "BigEndEL0", "TGran16", "TGran64",
-		    "TGran4", "TGran16_2", "TGran64_2", "TGran4_2", "ExS", NULL, NULL, "FGT",
-		    "ECV"}},
+		    "TGran4", "TGran16_2", "TGran64_2", "TGran4_2", "ExS", "", "", "FGT", "ECV"}},
 	{.id = ID_REG(7, 1),
 	 .name = "ID_AA64MMFR1_EL1",
 	 .fields = {"HAFDBS", "VMIDBits", "VH", "HPDS", "LO", "PAN", "SpecSEI", "XNX", "TWED",
@@ -108,15 +109,15 @@ static const struct id_reg id_regs[] = {
 	{.id = ID_REG(7, 2),
 	 .name = "ID_AA64MMFR2_EL1",
 	 .fields = {"CnP", "UAO", "LSM", "IESB", "VARange", "CCIDX", "NV", "ST", "AT", "IDS", "FWB",
-		    NULL, "TTL", "BBM", "EVT", "E0PD"}},
+		    "", "TTL", "BBM", "EVT", "E0PD"}},
 	{.id = ID_REG(7, 3),
 	 .name = "ID_AA64MMFR3_EL1",
 	 .fields = {"TCRX", "SCTLRX", "S1PIE", "S2PIE", "S1POE", "S2POE", "AIE", "MEC", "D128",
-		    "D128_2", "SNERR", "ANERR", NULL, "SDERR", "ADERR", "Spec_FPACC"}},
+		    "D128_2", "SNERR", "ANERR", "", "SDERR", "ADERR", "Spec_FPACC"}},
 	{.id = ID_REG(7, 4),
 	 .name = "ID_AA64MMFR4_EL1",
 	 .is_signed = 1U << 6,
-	 .fields = {NULL, "EIESB", "ASID2", "HACDBS", "FGWTE3", "NV_frac", "E2H0", [9] = "E3DSE"}},
+	 .fields = {"", "EIESB", "ASID2", "HACDBS", "FGWTE3", "NV_frac", "E2H0", [9] = "E3DSE"}},
 	/* Of AArch32. */
 	{.id = ID_REG(1, 0),
 	 .name = "ID_PFR0_EL1",
@@ -168,7 +169,7 @@ static const struct id_reg id_regs[] = {
 		    "PSR_M", "SWP_frac"}},
 	{.id = ID_REG(2, 5),
 	 .name = "ID_ISAR5_EL1",
-	 .fields = {"SEVL", "AES", "SHA1", "SHA2", "CRC32", NULL, "RDM", "VCMA"}},
+	 .fields = {"SEVL", "AES", "SHA1", "SHA2", "CRC32", "", "RDM", "VCMA"}},
 	{.id = ID_REG(2, 6),
 	 .name = "ID_MMFR4_EL1",
 	 .fields = {"SpecSEI", "AC2", "XNX", "CnP", "HPDS", "LSM", "CCIDX", "EVT"}},
@@ -195,7 +196,7 @@ static const struct id_reg id_regs[] = {
 /* Those that KVM may refuse for another reason, or that a reader looks for. */
 static const struct {
 	uint64_t id;
-	const char *name;
+	char name[NAME_LEN];
 } names[] = {
 	{KVM_ARM_CORE_REG(regs.sp), "SP_EL0"},
 	{KVM_ARM_CORE_REG(regs.pc), "PC"},
@@ -367,7 +368,7 @@ static unsigned explain_fields(const struct id_reg *reg, const uint64_t values[2
 		}
 		add_separator(text);
 		text_add(text, "%s (%s bits %u:%u: %u, this host has %u)",
-			 reg->fields[i] != NULL ? reg->fields[i] : "a reserved field", reg->name,
+			 reg->fields[i][0] != '\0' ? reg->fields[i] : "a reserved field", reg->name,
 			 i * FIELD_BITS + FIELD_BITS - 1, i * FIELD_BITS, (unsigned)saved & 15,
 			 (unsigned)host & 15);
 		count++;
@@ -429,12 +430,14 @@ struct arch_field arch_field_at(const struct arch_register *reg, unsigned bit)
 	} else if (id_reg->is_whole || field >= FIELDS) {
 		found.rule = ARCH_RULE_LEFT;
 	} else {
-		found = (struct arch_field){field * FIELD_BITS, FIELD_BITS, id_reg->fields[field],
-					    (id_reg->is_bits >> field & 1) != 0	  ? ARCH_RULE_AND
-					    : (id_reg->is_cost >> field & 1) != 0 ? ARCH_RULE_MAX
-					    : (id_reg->is_signed >> field & 1) != 0
-						    ? ARCH_RULE_SIGNED_MIN
-						    : ARCH_RULE_MIN};
+		const char *name = id_reg->fields[field];
+
+		found = (struct arch_field){
+			field * FIELD_BITS, FIELD_BITS, name[0] != '\0' ? name : NULL,
+			(id_reg->is_bits >> field & 1) != 0	? ARCH_RULE_AND
+			: (id_reg->is_cost >> field & 1) != 0	? ARCH_RULE_MAX
+			: (id_reg->is_signed >> field & 1) != 0 ? ARCH_RULE_SIGNED_MIN
+								: ARCH_RULE_MIN};
 	}
 	return found;
 }

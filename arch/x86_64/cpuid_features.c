@@ -34,7 +34,7 @@
 	UINT32_MAX /* hints, and details of features that have bits of their own                   \
 		    */
 
-static const char *const leaf_1_ecx[32] = {
+static const char leaf_1_ecx[32][CPUID_NAME_LEN] = {
 	[0] = "SSE3",	 [1] = "PCLMULQDQ", [2] = "DTES64",	 [3] = "MONITOR",
 	[4] = "DS-CPL",	 [5] = "VMX",	    [6] = "SMX",	 [7] = "EIST",
 	[8] = "TM2",	 [9] = "SSSE3",	    [10] = "CNXT-ID",	 [11] = "SDBG",
@@ -45,7 +45,7 @@ static const char *const leaf_1_ecx[32] = {
 	[29] = "F16C",	 [30] = "RDRAND",   [31] = "HYPERVISOR",
 };
 
-static const char *const leaf_1_edx[32] = {
+static const char leaf_1_edx[32][CPUID_NAME_LEN] = {
 	[0] = "FPU",	[1] = "VME",  [2] = "DE",    [3] = "PSE",  [4] = "TSC",	   [5] = "MSR",
 	[6] = "PAE",	[7] = "MCE",  [8] = "CX8",   [9] = "APIC", [11] = "SEP",   [12] = "MTRR",
 	[13] = "PGE",	[14] = "MCA", [15] = "CMOV", [16] = "PAT", [17] = "PSE36", [18] = "PSN",
@@ -53,13 +53,13 @@ static const char *const leaf_1_edx[32] = {
 	[26] = "SSE2",	[27] = "SS",  [28] = "HTT",  [29] = "TM",  [31] = "PBE",
 };
 
-static const char *const leaf_5_ecx[32] = {
+static const char leaf_5_ecx[32][CPUID_NAME_LEN] = {
 	[0] = "EMX",
 	[1] = "IBE",
 	[3] = "MONITORLESS_MWAIT",
 };
 
-static const char *const leaf_6_eax[32] = {
+static const char leaf_6_eax[32][CPUID_NAME_LEN] = {
 	[0] = "DTS",
 	[1] = "TURBO_BOOST",
 	[2] = "ARAT",
@@ -84,12 +84,12 @@ static const char *const leaf_6_eax[32] = {
 	[24] = "THERM_INTERRUPT_HFI",
 };
 
-static const char *const leaf_6_ecx[32] = {
+static const char leaf_6_ecx[32][CPUID_NAME_LEN] = {
 	[0] = "APERFMPERF",
 	[3] = "EPB",
 };
 
-static const char *const leaf_7_ebx[32] = {
+static const char leaf_7_ebx[32][CPUID_NAME_LEN] = {
 	[0] = "FSGSBASE",
 	[1] = "TSC_ADJUST",
 	[2] = "SGX",
@@ -124,7 +124,7 @@ static const char *const leaf_7_ebx[32] = {
 	[31] = "AVX512VL",
 };
 
-static const char *const leaf_7_ecx[32] = {
+static const char leaf_7_ecx[32][CPUID_NAME_LEN] = {
 	[0] = "PREFETCHWT1",
 	[1] = "AVX512_VBMI",
 	[2] = "UMIP",
@@ -152,7 +152,7 @@ static const char *const leaf_7_ecx[32] = {
 	[31] = "PKS",
 };
 
-static const char *const leaf_7_edx[32] = {
+static const char leaf_7_edx[32][CPUID_NAME_LEN] = {
 	[1] = "SGX-KEYS",
 	[2] = "AVX512_4VNNIW",
 	[3] = "AVX512_4FMAPS",
@@ -181,7 +181,7 @@ static const char *const leaf_7_edx[32] = {
 	[31] = "SSBD",
 };
 
-static const char *const leaf_7_1_eax[32] = {
+static const char leaf_7_1_eax[32][CPUID_NAME_LEN] = {
 	[0] = "SHA512",		[1] = "SM3",	       [2] = "SM4",	  [3] = "RAO-INT",
 	[4] = "AVX-VNNI",	[5] = "AVX512_BF16",   [6] = "LASS",	  [7] = "CMPCCXADD",
 	[8] = "ARCHPERFMONEXT", [10] = "FZRM",	       [11] = "FSRS",	  [12] = "FSRCS",
@@ -190,70 +190,70 @@ static const char *const leaf_7_1_eax[32] = {
 	[27] = "MSRLIST",	[30] = "INVD_DISABLE", [31] = "MOVRS",
 };
 
-static const char *const leaf_7_1_ebx[32] = {
+static const char leaf_7_1_ebx[32][CPUID_NAME_LEN] = {
 	[0] = "PPIN",
 	[1] = "PBNDKB",
 	[3] = "CPUIDMAXVAL_LIM_RMV",
 };
 
-static const char *const leaf_7_1_ecx[32] = {
+static const char leaf_7_1_ecx[32][CPUID_NAME_LEN] = {
 	[5] = "MSR_IMM",
 };
 
-static const char *const leaf_7_1_edx[32] = {
+static const char leaf_7_1_edx[32][CPUID_NAME_LEN] = {
 	[4] = "AVX-VNNI-INT8", [5] = "AVX-NE-CONVERT", [8] = "AMX-COMPLEX", [10] = "AVX-VNNI-INT16",
 	[13] = "UTMR",	       [14] = "PREFETCHI",     [15] = "USER_MSR",   [17] = "UIRET_UIF",
 	[18] = "CET_SSS",      [19] = "AVX10",	       [21] = "APX_F",	    [23] = "MWAIT",
 };
 
-static const char *const leaf_7_2_edx[32] = {
+static const char leaf_7_2_edx[32][CPUID_NAME_LEN] = {
 	[0] = "PSFD",	  [1] = "IPRED_CTRL", [2] = "RRSBA_CTRL",      [3] = "DDPD_U",
 	[4] = "BHI_CTRL", [5] = "MCDT_NO",    [6] = "UC_LOCK_DISABLE", [7] = "MONITOR_MITG_NO",
 };
 
 /* Set bits are events that can't be counted. */
-static const char *const leaf_a_ebx[32] = {
+static const char leaf_a_ebx[32][CPUID_NAME_LEN] = {
 	[0] = "NO_CORE_CYCLES",	   [1] = "NO_INSTRUCTIONS",  [2] = "NO_REFERENCE_CYCLES",
 	[3] = "NO_LLC_REFERENCES", [4] = "NO_LLC_MISSES",    [5] = "NO_BRANCHES",
 	[6] = "NO_BRANCH_MISSES",  [7] = "NO_TOPDOWN_SLOTS",
 };
 
-static const char *const leaf_d_eax[32] = {
+static const char leaf_d_eax[32][CPUID_NAME_LEN] = {
 	[0] = "XCR0.X87",    [1] = "XCR0.SSE",	    [2] = "XCR0.AVX",	    [3] = "XCR0.BNDREGS",
 	[4] = "XCR0.BNDCSR", [5] = "XCR0.OPMASK",   [6] = "XCR0.ZMM_Hi256", [7] = "XCR0.Hi16_ZMM",
 	[9] = "XCR0.PKRU",   [17] = "XCR0.TILECFG", [18] = "XCR0.TILEDATA", [19] = "XCR0.APX",
 };
 
-static const char *const leaf_d_edx[32] = {
+static const char leaf_d_edx[32][CPUID_NAME_LEN] = {
 	[30] = "XCR0.LWP",
 };
 
-static const char *const leaf_d_1_eax[32] = {
+static const char leaf_d_1_eax[32][CPUID_NAME_LEN] = {
 	[0] = "XSAVEOPT", [1] = "XSAVEC", [2] = "XGETBV_ECX1", [3] = "XSAVES", [4] = "XFD",
 };
 
-static const char *const leaf_d_1_ecx[32] = {
+static const char leaf_d_1_ecx[32][CPUID_NAME_LEN] = {
 	[8] = "XSS.PT",	  [10] = "XSS.PASID", [11] = "XSS.CET_U", [12] = "XSS.CET_S",
 	[13] = "XSS.HDC", [14] = "XSS.UINTR", [15] = "XSS.LBR",	  [16] = "XSS.HWP",
 };
 
-static const char *const leaf_f_edx[32] = {
+static const char leaf_f_edx[32][CPUID_NAME_LEN] = {
 	[1] = "L3_MONITORING",
 };
 
-static const char *const leaf_f_1_edx[32] = {
+static const char leaf_f_1_edx[32][CPUID_NAME_LEN] = {
 	[0] = "L3_OCCUPANCY",
 	[1] = "L3_TOTAL_BANDWIDTH",
 	[2] = "L3_LOCAL_BANDWIDTH",
 };
 
-static const char *const leaf_10_ebx[32] = {
+static const char leaf_10_ebx[32][CPUID_NAME_LEN] = {
 	[1] = "L3_CAT",
 	[2] = "L2_CAT",
 	[3] = "MBA",
 };
 
-static const char *const leaf_12_eax[32] = {
+static const char leaf_12_eax[32][CPUID_NAME_LEN] = {
 	[0] = "SGX1",
 	[1] = "SGX2",
 	[5] = "SGX_ENCLV",
@@ -263,7 +263,7 @@ static const char *const leaf_12_eax[32] = {
 	[11] = "SGX_EDECCSSA",
 };
 
-static const char *const leaf_14_ebx[32] = {
+static const char leaf_14_ebx[32][CPUID_NAME_LEN] = {
 	[0] = "PT_CR3_FILTER",	     [1] = "PT_PSB",
 	[2] = "PT_IP_FILTER",	     [3] = "PT_MTC",
 	[4] = "PT_PTWRITE",	     [5] = "PT_POWER_EVENTS",
@@ -271,49 +271,49 @@ static const char *const leaf_14_ebx[32] = {
 	[8] = "PT_TNT_DISABLE",
 };
 
-static const char *const leaf_14_ecx[32] = {
+static const char leaf_14_ecx[32][CPUID_NAME_LEN] = {
 	[0] = "PT_TOPA",	 [1] = "PT_TOPA_ENTRIES",
 	[2] = "PT_SINGLE_RANGE", [3] = "PT_TRACE_TRANSPORT",
 	[31] = "PT_LIP",
 };
 
-static const char *const leaf_19_eax[32] = {
+static const char leaf_19_eax[32][CPUID_NAME_LEN] = {
 	[0] = "KL_CPL0_ONLY",
 	[1] = "KL_NO_ENCRYPT",
 	[2] = "KL_NO_DECRYPT",
 };
 
-static const char *const leaf_19_ebx[32] = {
+static const char leaf_19_ebx[32][CPUID_NAME_LEN] = {
 	[0] = "AESKLE",
 	[2] = "AES_WIDE_KL",
 	[4] = "KL_BACKUP_MSRS",
 };
 
-static const char *const leaf_1c_ebx[32] = {
+static const char leaf_1c_ebx[32][CPUID_NAME_LEN] = {
 	[0] = "LBR_CPL_FILTER",
 	[1] = "LBR_BRANCH_FILTER",
 	[2] = "LBR_CALL_STACK",
 };
 
-static const char *const leaf_1c_ecx[32] = {
+static const char leaf_1c_ecx[32][CPUID_NAME_LEN] = {
 	[0] = "LBR_MISPREDICTS",
 	[1] = "LBR_TIMES",
 	[2] = "LBR_BRANCH_TYPES",
 };
 
-static const char *const leaf_1e_1_eax[32] = {
+static const char leaf_1e_1_eax[32][CPUID_NAME_LEN] = {
 	[0] = "AMX-INT8", [1] = "AMX-BF16",   [2] = "AMX-COMPLEX",
 	[3] = "AMX-FP16", [4] = "AMX-FP8",    [5] = "AMX-TRANSPOSE",
 	[6] = "AMX-TF32", [7] = "AMX-AVX512", [8] = "AMX-MOVRS",
 };
 
-static const char *const leaf_24_ebx[32] = {
+static const char leaf_24_ebx[32][CPUID_NAME_LEN] = {
 	[16] = "AVX10/128",
 	[17] = "AVX10/256",
 	[18] = "AVX10/512",
 };
 
-static const char *const kvm_eax[32] = {
+static const char kvm_eax[32][CPUID_NAME_LEN] = {
 	[0] = "KVM_CLOCKSOURCE",
 	[1] = "KVM_NOP_IO_DELAY",
 	[2] = "KVM_MMU_OP",
@@ -334,11 +334,11 @@ static const char *const kvm_eax[32] = {
 	[24] = "KVM_CLOCKSOURCE_STABLE",
 };
 
-static const char *const kvm_edx[32] = {
+static const char kvm_edx[32][CPUID_NAME_LEN] = {
 	[0] = "KVM_HINTS_REALTIME",
 };
 
-static const char *const leaf_80000001_ecx[32] = {
+static const char leaf_80000001_ecx[32][CPUID_NAME_LEN] = {
 	[0] = "LAHF_LM",       [1] = "CMP_LEGACY",  [2] = "SVM",	[3] = "EXTAPIC",
 	[4] = "CR8_LEGACY",    [5] = "ABM",	    [6] = "SSE4A",	[7] = "MISALIGNSSE",
 	[8] = "3DNOWPREFETCH", [9] = "OSVW",	    [10] = "IBS",	[11] = "XOP",
@@ -348,7 +348,7 @@ static const char *const leaf_80000001_ecx[32] = {
 	[28] = "PERFCTR_LLC",  [29] = "MWAITX",	    [30] = "ADMSK_EXT",
 };
 
-static const char *const leaf_80000001_edx[32] = {
+static const char leaf_80000001_edx[32][CPUID_NAME_LEN] = {
 	[0] = "FPU",	  [1] = "VME",	     [2] = "DE",     [3] = "PSE",      [4] = "TSC",
 	[5] = "MSR",	  [6] = "PAE",	     [7] = "MCE",    [8] = "CX8",      [9] = "APIC",
 	[11] = "SYSCALL", [12] = "MTRR",     [13] = "PGE",   [14] = "MCA",     [15] = "CMOV",
@@ -357,20 +357,20 @@ static const char *const leaf_80000001_edx[32] = {
 	[29] = "LM",	  [30] = "3DNOWEXT", [31] = "3DNOW",
 };
 
-static const char *const leaf_80000007_ebx[32] = {
+static const char leaf_80000007_ebx[32][CPUID_NAME_LEN] = {
 	[0] = "OVERFLOW_RECOV",
 	[1] = "SUCCOR",
 	[2] = "HWA",
 	[3] = "SMCA",
 };
 
-static const char *const leaf_80000007_edx[32] = {
+static const char leaf_80000007_edx[32][CPUID_NAME_LEN] = {
 	[0] = "TS",  [1] = "FID",	  [2] = "VID",		 [3] = "TTP",
 	[4] = "TM",  [6] = "100MHZSTEPS", [7] = "HWPSTATE",	 [8] = "INVARIANT_TSC",
 	[9] = "CPB", [10] = "EFFFREQRO",  [11] = "PROCFEEDBACK", [12] = "ACC_POWER",
 };
 
-static const char *const leaf_80000008_ebx[32] = {
+static const char leaf_80000008_ebx[32][CPUID_NAME_LEN] = {
 	[0] = "CLZERO",
 	[1] = "IRPERF",
 	[2] = "XSAVEERPTR",
@@ -400,7 +400,7 @@ static const char *const leaf_80000008_ebx[32] = {
 	[31] = "BRS",
 };
 
-static const char *const leaf_8000000a_edx[32] = {
+static const char leaf_8000000a_edx[32][CPUID_NAME_LEN] = {
 	[0] = "SVM_NP",
 	[1] = "SVM_LBRVIRT",
 	[2] = "SVM_LOCK",
@@ -429,14 +429,14 @@ static const char *const leaf_8000000a_edx[32] = {
 	[30] = "SVM_IDLEHLTINTERCEPT",
 };
 
-static const char *const leaf_8000001a_eax[32] = {
+static const char leaf_8000001a_eax[32][CPUID_NAME_LEN] = {
 	[0] = "FP128",
 	[1] = "MOVU",
 	[2] = "FP256",
 	[3] = "FP512",
 };
 
-static const char *const leaf_8000001b_eax[32] = {
+static const char leaf_8000001b_eax[32][CPUID_NAME_LEN] = {
 	[0] = "IBS_FFV",
 	[1] = "IBS_FETCHSAM",
 	[2] = "IBS_OPSAM",
@@ -450,7 +450,7 @@ static const char *const leaf_8000001b_eax[32] = {
 	[11] = "IBS_L3MISSFILTERING",
 };
 
-static const char *const leaf_8000001f_eax[32] = {
+static const char leaf_8000001f_eax[32][CPUID_NAME_LEN] = {
 	[0] = "SME",
 	[1] = "SEV",
 	[2] = "VM_PAGE_FLUSH",
@@ -477,13 +477,13 @@ static const char *const leaf_8000001f_eax[32] = {
 	[29] = "NESTED_VIRT_SNP_MSR",
 };
 
-static const char *const leaf_80000022_eax[32] = {
+static const char leaf_80000022_eax[32][CPUID_NAME_LEN] = {
 	[0] = "PERFMON_V2",
 	[1] = "LBR_STACK",
 	[2] = "LBR_PMC_FREEZE",
 };
 
-static const char *const leaf_80000021_eax[32] = {
+static const char leaf_80000021_eax[32][CPUID_NAME_LEN] = {
 	[0] = "NO_NESTED_DATA_BP",
 	[1] = "FSGS_NON_SERIALIZING",
 	[2] = "LFENCE_SERIALIZING",
@@ -510,14 +510,14 @@ static const char *const leaf_80000021_eax[32] = {
 	[31] = "SRSO_MSR_FIX",
 };
 
-static const char *const leaf_80000021_ecx[32] = {
+static const char leaf_80000021_ecx[32][CPUID_NAME_LEN] = {
 	[1] = "TSA_SQ_NO",
 	[2] = "TSA_L1_NO",
 };
 
-static const char *const no_names[32];
+static const char no_names[32][CPUID_NAME_LEN];
 
-static const char *const component[32] = {
+static const char component[32][CPUID_NAME_LEN] = {
 	[0] = "supervisor state",
 	[1] = "aligned to 64 bytes",
 	[2] = "XFD",

@@ -16,6 +16,12 @@ enum cpuid_reg {
 	CPUID_EDX
 };
 
+/* Names stand in their tables: pointers to them would be memory of each process. */
+enum {
+	CPUID_NAME_LEN = 24,
+	CPUID_FIELD_NAME_LEN = 56
+};
+
 /* A register of CPUID whose bits are features. */
 struct cpuid_features {
 	uint32_t leaf;
@@ -27,8 +33,8 @@ struct cpuid_features {
 	 * registers.
 	 */
 	uint32_t ignored;
-	uint32_t inverted;	  /* bits that say that something is missing, or wrong */
-	const char *const *names; /* of the 32 bits; NULL: without one */
+	uint32_t inverted;		     /* bits that say that something is missing, or wrong */
+	const char (*names)[CPUID_NAME_LEN]; /* of the 32 bits; empty: without one */
 };
 
 extern const struct cpuid_features cpuid_features[];
@@ -46,7 +52,7 @@ struct cpuid_field {
 	unsigned shift;
 	unsigned width;
 	enum arch_rule rule;
-	const char *name;
+	char name[CPUID_FIELD_NAME_LEN];
 };
 
 extern const struct cpuid_field cpuid_fields[];

@@ -39,8 +39,9 @@ static bool find_feature(const struct arch_register *reg, uint32_t subleaf, unsi
 		if (row->leaf == reg->leaf && row->subleaf == subleaf && row->reg == reg->reg) {
 			const bool is_inverted = (row->inverted >> bit & 1) != 0;
 
-			*field = (struct arch_field){bit, 1, row->names[bit],
-						     is_inverted ? ARCH_RULE_OR : ARCH_RULE_AND};
+			*field = (struct arch_field){
+				bit, 1, row->names[bit][0] != '\0' ? row->names[bit] : NULL,
+				is_inverted ? ARCH_RULE_OR : ARCH_RULE_AND};
 			return true;
 		}
 	}

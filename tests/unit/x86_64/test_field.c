@@ -112,17 +112,22 @@ Test(field, each_bit_is_in_one_field)
 	}
 }
 
-/* A name that is there twice in a register would be a slip. */
+/* A name that is there twice in a register would be a slip; one without an end too. */
 Test(field, names_are_told_apart)
 {
 	for (size_t i = 0; i < cpuid_feature_count; i++) {
-		const char *const *names = cpuid_features[i].names;
+		const char(*names)[CPUID_NAME_LEN] = cpuid_features[i].names;
 
 		for (unsigned a = 0; a < 32; a++) {
-			for (unsigned b = a + 1; names[a] != NULL && b < 32; b++) {
-				cr_expect(names[b] == NULL || strcmp(names[a], names[b]) != 0,
-					  "leaf 0x%x: %s", cpuid_features[i].leaf, names[a]);
+			cr_expect_lt(strnlen(names[a], CPUID_NAME_LEN), CPUID_NAME_LEN);
+			for (unsigned b = a + 1; names[a][0] != '\0' && b < 32; b++) {
+				cr_expect(strcmp(names[a], names[b]) != 0, "leaf 0x%x: %s",
+					  cpuid_features[i].leaf, names[a]);
 			}
 		}
+	}
+	for (size_t i = 0; i < cpuid_field_count; i++) {
+		cr_expect_lt(strnlen(cpuid_fields[i].name, CPUID_FIELD_NAME_LEN),
+			     CPUID_FIELD_NAME_LEN);
 	}
 }
