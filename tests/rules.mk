@@ -205,7 +205,8 @@ FUZZ_DEVICES_SRC := $(DEVICE_SRC) $(API_SRC) $(VMM_SRC) $(FILTER_SRC) tests/fake
 # A scripted KVM where state is loaded into one.
 fuzz_base_src = $(if $(filter state_%,$(1)),$(FAKE_KVM) $(filter-out vmm/base/kvm_sys.c,$(FUZZ_BASE_SRC)),$(FUZZ_BASE_SRC))
 fuzz_main = tests/fuzz/fuzz_$(if $(filter state_%,$(1)),state,$(1)).c
-fuzz_src = $(call fuzz_main,$(1)) $(if $(filter virtio_mmio virtio_pci,$(1)),tests/fuzz/copier.c) $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
+fuzz_src = $(call fuzz_main,$(1)) $(if $(filter virtio_mmio virtio_pci,$(1)),tests/fuzz/copier.c) \
+	$(if $(filter template_%,$(1)),$(HELPER_UNIT_SRC)) $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
 	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC),$(FUZZ_DEVICES_SRC)))
 fuzz_objects = $(patsubst %.c,build/fuzz/obj/$(call fuzz_isa,$(1))/%.o,$(call fuzz_src,$(1)))
 
