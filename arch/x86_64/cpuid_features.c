@@ -517,12 +517,6 @@ static const char leaf_80000021_ecx[32][CPUID_NAME_LEN] = {
 
 static const char no_names[32][CPUID_NAME_LEN];
 
-static const char component[32][CPUID_NAME_LEN] = {
-	[0] = "supervisor state",
-	[1] = "aligned to 64 bytes",
-	[2] = "XFD",
-};
-
 const struct cpuid_features cpuid_features[] = {
 	{0x1, 0, CPUID_ECX, MWAIT | TSC_DEADLINE | OSXSAVE | HYPERVISOR, 0, leaf_1_ecx},
 	{0x1, 0, CPUID_EDX, HTT, 0, leaf_1_edx},
@@ -544,7 +538,6 @@ const struct cpuid_features cpuid_features[] = {
 	{0xd, 1, CPUID_EAX, 0, 0, leaf_d_1_eax},
 	{0xd, 1, CPUID_ECX, 0, 0, leaf_d_1_ecx},
 	{0xd, 1, CPUID_EDX, 0, 0, no_names},
-	{0xd, CPUID_ANY, CPUID_ECX, NONE_IS_LACKING, 0, component},
 	{0xf, 0, CPUID_EDX, 0, 0, leaf_f_edx},
 	{0xf, 1, CPUID_EDX, 0, 0, leaf_f_1_edx},
 	{0x10, 0, CPUID_EBX, 0, 0, leaf_10_ebx},
@@ -614,6 +607,9 @@ const struct cpuid_field cpuid_fields[] = {
 	{0xd, 1, CPUID_EBX, 0, 32, MACHINE, "size of the compact XSAVE area in use"},
 	{0xd, CPUID_ANY, CPUID_EAX, 0, 32, LEFT, "size of a component of the XSAVE area"},
 	{0xd, CPUID_ANY, CPUID_EBX, 0, 32, LEFT, "place of a component in the XSAVE area"},
+	{0xd, CPUID_ANY, CPUID_ECX, 0, 1, LEFT, "component of supervisor state"},
+	{0xd, CPUID_ANY, CPUID_ECX, 1, 1, LEFT, "component aligned to 64 bytes"},
+	{0xd, CPUID_ANY, CPUID_ECX, 2, 1, LEFT, "component with XFD"},
 	{0x12, 0, CPUID_EDX, 0, 8, MIN, "size of an enclave outside 64-bit mode, as a power of 2"},
 	{0x12, 0, CPUID_EDX, 8, 8, MIN, "size of an enclave in 64-bit mode, as a power of 2"},
 	{0x14, 0, CPUID_EAX, 0, 32, MIN, "last subleaf of 0x14"},

@@ -2,6 +2,7 @@
 /* Reads a command line by a table. */
 #include "tools/lib/commands.h"
 
+#include <assert.h>
 #include <getopt.h>
 #include <string.h>
 
@@ -93,15 +94,16 @@ static void fill_getopt(const struct command_table *table,
 static int option_of(const struct parse *parse, int letter)
 {
 	const unsigned takes = parse->line->command->required | parse->line->command->optional;
-	int found = -1;
+	size_t found = parse->table->option_count;
 
 	for (size_t i = 0; i < parse->table->option_count; i++) {
 		if (parse->table->options[i].letter == letter &&
-		    (found < 0 || (takes & COMMAND_BIT(i)) != 0)) {
-			found = (int)i;
+		    (found == parse->table->option_count || (takes & COMMAND_BIT(i)) != 0)) {
+			found = i;
 		}
 	}
-	return found; /* getopt returns no other letter */
+	assert(found < parse->table->option_count); /* getopt returns no other letter */
+	return (int)found;
 }
 
 static int take(struct parse *parse, int found, const char *value, struct error *err)

@@ -304,6 +304,10 @@ Test(helper, common_hides_leaves_that_one_lacks)
 	cr_expect_eq(last->bits.value[0], 0x16);
 	cr_expect_eq(features->bits.value[0], 0);
 	cr_expect_null(at(&made, (struct arch_register){true, 0, 7, 1, 0}));
+	/* A frequency is what it is. */
+	cr_expect_null(at(&made, (struct arch_register){true, 1, 0x16, 0, 0}));
+	cr_expect_neq(strstr(said, "note: frequency in MHz (CPUID 0x16 EBX bits 15:0) differs"),
+		      NULL, "%s", said);
 	cr_expect_neq(strstr(said, "note: CPUID 0x7.1 EAX is not on each host"), NULL, "%s", said);
 }
 
