@@ -174,7 +174,6 @@ static int read_record(const struct pool_dir *dir, const char *name, struct pool
 {
 	AUTO_FREE char *text = calloc(1, RECORD_MAX + 1);
 	AUTO_FD fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	unsigned long long born;
 
 	if (text == NULL || fd < 0 || read(fd, text, RECORD_MAX) <= 0) {
 		return -1;
@@ -184,11 +183,13 @@ static int read_record(const struct pool_dir *dir, const char *name, struct pool
 	const char *socket = rest != NULL ? strsep(&rest, "\n") : NULL;
 	const char *vsock = rest != NULL ? strsep(&rest, "\n") : NULL;
 
-	if (vsock == NULL || rest == NULL ||
-	    sscanf(process, "%d %llu", &machine->pid, &born) != 2 || machine->pid <= 0) {
+	char *born = NULL;
+
+	machine->pid = (pid_t)strtol(process, &born, 10);
+	machine->born = strtoull(born, NULL, 10);
+	if (vsock == NULL || rest == NULL || machine->pid <= 0 || machine->born == 0) {
 		return -1;
 	}
-	machine->born = born;
 	machine->socket = strdup(socket);
 	machine->vsock = strdup(vsock);
 	return machine->socket != NULL && machine->vsock != NULL ? 0 : -1;

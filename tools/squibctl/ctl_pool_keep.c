@@ -36,8 +36,8 @@
 
 enum {
 	LISTEN_MS = 10 * 1000, /* until the API of a process answers */
-	LOOK_US = 200,
-	TURN_S = 1, /* between looks at machines that may have ended */
+	LOOK_NS = 200 * 1000,  /* between tries to connect */
+	TURN_S = 1,	       /* between looks at machines that may have ended */
 	WORDS_MAX = 128,
 };
 
@@ -160,7 +160,7 @@ static bool has_failed(pid_t pid)
 /* Connects as soon as something listens; -1: it has ended, or takes too long. */
 static int await_api(const struct pool_machine *machine)
 {
-	const struct timespec look = {.tv_nsec = LOOK_US * 1000};
+	const struct timespec look = {.tv_nsec = LOOK_NS};
 	uint64_t deadline = clock_host.now_ns(CLOCK_MONOTONIC) + LISTEN_MS * NS_PER_MS;
 	struct error err = {0};
 	int fd = -1;

@@ -30,7 +30,7 @@ int coded_file_write(const struct coded_file *file, const char *path, void *thin
 		     struct error *err)
 {
 	AUTO_FREE uint8_t *bytes = NULL;
-	size_t len;
+	size_t len = 0;
 
 	return encode(file, thing, &bytes, &len, err) < 0
 		       ? -1
@@ -41,7 +41,7 @@ int coded_file_fill(const struct coded_file *file, int fd, const char *name, voi
 		    struct error *err)
 {
 	AUTO_FREE uint8_t *bytes = NULL;
-	size_t len;
+	size_t len = 0;
 
 	return encode(file, thing, &bytes, &len, err) < 0 ? -1
 							  : durable_fill(fd, name, bytes, len, err);
