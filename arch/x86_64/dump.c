@@ -3,7 +3,8 @@
  * What a guest's processor is, as a template.
  *
  * Theory of operation. CPUID is asked of KVM, which has the last word on what the guest reads. Of
- * the registers that a state has, those are left out that Firecracker's dumps lack [compat].
+ * the registers that a state has, those are left out that Firecracker's dumps lack [compat], unless
+ * the template names them: then somebody wants to know.
  */
 #include "arch/template.h"
 
@@ -30,6 +31,13 @@ static const struct left_out {
 	{0x600, 0x600, NULL},		/* IA32_DS_AREA: the same */
 	{0xc0010000, 0xc0010007, NULL}, /* AMD's legacy counters */
 	{0xc0010200, 0xc001020b, NULL}, /* AMD's core counters */
+	/* What the guest sets, and KVM does not list: MTRRs, banks of machine checks. */
+	{0x200, 0x20f, NULL},
+	{0x250, 0x250, NULL},
+	{0x258, 0x259, NULL},
+	{0x268, 0x26f, NULL},
+	{0x2ff, 0x2ff, NULL},
+	{0x400, 0x47f, NULL},
 	/* IA32_ARCH_CAPABILITIES, which KVM emulates there, and CPUID hides */
 	{0x10a, 0x10a, "AuthenticAMD"},
 };
@@ -41,6 +49,16 @@ static bool is_left_out(uint32_t index, const char *vendor)
 
 		if (index >= row->first && index <= row->last &&
 		    (row->vendor == NULL || strcmp(row->vendor, vendor) == 0)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_named(const struct cpu_template *cpu_template, uint32_t index)
+{
+	for (size_t i = 0; cpu_template != NULL && i < cpu_template->register_count; i++) {
+		if (cpu_template->registers[i].id == index) {
 			return true;
 		}
 	}
@@ -79,7 +97,8 @@ static struct cpu_template_leaf leaf_of(const struct kvm_cpuid_entry2 *entry)
 	};
 }
 
-static uint32_t keep_msrs(struct arch_msr *msrs, uint32_t count, const struct cpuid_table *table)
+static uint32_t keep_msrs(struct arch_msr *msrs, uint32_t count, const struct cpuid_table *table,
+			  const struct cpu_template *cpu_template)
 {
 	const struct kvm_cpuid_entry2 *first = &table->entry[0];
 	struct cpuid_vendor vendor = {{0}};
@@ -89,7 +108,8 @@ static uint32_t keep_msrs(struct arch_msr *msrs, uint32_t count, const struct cp
 		vendor = cpuid_vendor(first->ebx, first->edx, first->ecx);
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		if (!is_left_out(msrs[i].index, vendor.name)) {
+		if (is_named(cpu_template, msrs[i].index) ||
+		    !is_left_out(msrs[i].index, vendor.name)) {
 			msrs[kept++] = msrs[i];
 		}
 	}
@@ -110,7 +130,7 @@ int arch_dump_cpu(const struct arch_vcpu *vcpu, struct cpu_template_block **dump
 	qsort(table.entry, table.count, sizeof(table.entry[0]), by_leaf);
 	qsort(msrs, count, sizeof(msrs[0]), by_index);
 	sizes.leaf_count = table.count;
-	sizes.register_count = keep_msrs(msrs, count, &table);
+	sizes.register_count = keep_msrs(msrs, count, &table, vcpu->vm->cpu_template);
 	if (cpu_template_block_new(&sizes, dump, err) != 0) {
 		return -1;
 	}
