@@ -8,6 +8,19 @@
 
 #include "vmm/base/fd.h"
 
+int argv_copy(const char *const argv[TOLD_ARGV_MAX], char *copy[TOLD_ARGV_MAX + 1])
+{
+	static char words[TOLD_ARGV_MAX][64];
+	int argc = 0;
+
+	for (; argc < TOLD_ARGV_MAX && argv[argc] != NULL; argc++) {
+		strcpy(words[argc], argv[argc]);
+		copy[argc] = words[argc];
+	}
+	copy[argc] = NULL;
+	return argc;
+}
+
 char *document(const char *path)
 {
 	char *text = NULL;

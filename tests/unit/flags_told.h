@@ -15,6 +15,13 @@ char *document(const char *path);
 /* `word` as roff has it: each dash as \-, so that it can be copied from the page. */
 const char *roff(const char *word);
 
+enum {
+	TOLD_ARGV_MAX = 12
+};
+
+/* Copies a command line's words, which a parser may sort, and returns how many there are. */
+int argv_copy(const char *const argv[TOLD_ARGV_MAX], char *copy[TOLD_ARGV_MAX + 1]);
+
 /* Each flag has one line of --help, with its text, and no line has more than 100 columns. */
 void expect_help_tells(const struct flag *flags, size_t count, void (*print_help)(FILE *out));
 

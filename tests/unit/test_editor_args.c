@@ -8,28 +8,18 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
-enum {
-	ARGV_MAX = 12
-};
-
-static int parse(const char *const argv[ARGV_MAX], struct editor_args *args, struct error *err)
+static int parse(const char *const argv[TOLD_ARGV_MAX], struct editor_args *args, struct error *err)
 {
-	static char words[ARGV_MAX][64];
-	char *copy[ARGV_MAX + 1] = {NULL};
-	int argc = 0;
+	char *copy[TOLD_ARGV_MAX + 1];
+	int argc = argv_copy(argv, copy);
 
-	/* getopt_long sorts them. */
-	for (; argv[argc] != NULL; argc++) {
-		strcpy(words[argc], argv[argc]);
-		copy[argc] = words[argc];
-	}
 	return editor_args_parse(argc, copy, args, err);
 }
 
 Test(editor_args, commands_of_firecracker_are_read_as_there)
 {
 	static const struct {
-		const char *argv[ARGV_MAX];
+		const char *argv[TOLD_ARGV_MAX];
 		enum editor_task task;
 		enum editor_flag flag;
 	} cases[] = {
@@ -63,7 +53,7 @@ Test(editor_args, commands_of_firecracker_are_read_as_there)
 
 Test(editor_args, ids_of_registers_are_decimal_or_hex)
 {
-	const char *const argv[ARGV_MAX] = {
+	const char *const argv[TOLD_ARGV_MAX] = {
 		"e", "edit-vmstate", "remove-regs", "0x603000000013c020",      "17", "-v",
 		"a", "-o",	     "b",	    "18446744073709551615 0X1"};
 	struct editor_args args;
@@ -80,7 +70,7 @@ Test(editor_args, ids_of_registers_are_decimal_or_hex)
 #define REGS "e", "edit-vmstate", "remove-regs", "-v", "a", "-o", "b"
 
 static const struct {
-	const char *argv[ARGV_MAX];
+	const char *argv[TOLD_ARGV_MAX];
 	const char *msg;
 } faults[] = {
 	{{"e"}, "a subcommand is missing"},
@@ -123,7 +113,7 @@ Test(editor_args, each_fault_is_told)
 
 Test(editor_args, help_and_version_win_over_what_is_missing)
 {
-	static const char *const cases[][ARGV_MAX] = {
+	static const char *const cases[][TOLD_ARGV_MAX] = {
 		{"e", "--help"}, {"e", "-h"}, {"e", "verify", "--help"}, {"e", "sign", "-h"}};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {

@@ -9,27 +9,19 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
-enum {
-	ARGV_MAX = 12
-};
-
-static int parse(const char *const argv[ARGV_MAX], struct command_line *line, struct error *err)
+static int parse(const char *const argv[TOLD_ARGV_MAX], struct command_line *line,
+		 struct error *err)
 {
-	static char words[ARGV_MAX][64];
-	char *copy[ARGV_MAX + 1] = {NULL};
-	int argc = 0;
+	char *copy[TOLD_ARGV_MAX + 1];
+	int argc = argv_copy(argv, copy);
 
-	for (; argv[argc] != NULL; argc++) {
-		strcpy(words[argc], argv[argc]);
-		copy[argc] = words[argc];
-	}
 	return helper_args_parse(argc, copy, line, err);
 }
 
 Test(helper_args, commands_of_firecracker_are_read_as_there)
 {
 	static const struct {
-		const char *argv[ARGV_MAX];
+		const char *argv[TOLD_ARGV_MAX];
 		enum helper_task task;
 		enum helper_flag flag;
 		const char *value;
@@ -82,9 +74,9 @@ Test(helper_args, commands_of_firecracker_are_read_as_there)
 
 Test(helper_args, a_list_ends_at_the_next_flag)
 {
-	const char *const strip[ARGV_MAX] = {"h",  "template", "strip",	  "-p", "a", "b",
-					     "-s", "x",	       "--paths", "c",	"d"};
-	const char *const compare[ARGV_MAX] = {
+	const char *const strip[TOLD_ARGV_MAX] = {"h",	"template", "strip",   "-p", "a", "b",
+						  "-s", "x",	    "--paths", "c",  "d"};
+	const char *const compare[TOLD_ARGV_MAX] = {
 		"h",  "fingerprint", "compare", "-f", "bios_version", "guest_cpu_config",
 		"-p", "a",	     "-c",	"b"};
 	struct command_line line;
@@ -101,7 +93,7 @@ Test(helper_args, a_list_ends_at_the_next_flag)
 }
 
 static const struct {
-	const char *argv[ARGV_MAX];
+	const char *argv[TOLD_ARGV_MAX];
 	const char *msg;
 } faults[] = {
 	{{"h"}, "a subcommand is missing"},
