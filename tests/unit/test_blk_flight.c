@@ -17,12 +17,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "devices/virtio/blk/blk_uring.h"
+#include "devices/virtio/core/virtio_leave.h"
 #include "tests/lib/blk_guest.h"
 #include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
@@ -522,6 +524,74 @@ Test(blk_flight, a_reset_with_all_slots_in_flight_frees_them_all)
 	vdriver_wait_used(&guest.driver, 0);
 	expect_answer(0, chain);
 	finish();
+}
+
+/* --- a device that leaves --- */
+
+static int idle;
+
+/* Once for each time that it was told. */
+static bool was_told(void)
+{
+	eventfd_t count;
+
+	return eventfd_read(idle, &count) == 0;
+}
+
+static void leave_with_a_read_in_flight(void)
+{
+	idle = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	cr_assert(idle >= 0);
+	cr_assert_not(virtio_leave(blk_virtio(guest.blk), idle));
+	cr_assert(virtio_is_busy(blk_virtio(guest.blk)));
+	cr_assert_not(was_told());
+}
+
+Test(blk_flight, a_drive_that_leaves_answers_what_is_in_flight_and_takes_nothing)
+{
+	struct vring_used used;
+
+	start_on_pipe();
+	unsigned first = start_read();
+
+	leave_with_a_read_in_flight();
+	unsigned second = start_read();
+
+	feed_now(2);
+	vdriver_wait_used(&guest.driver, 0);
+	expect_answer(0, first);
+	cr_assert(was_told());
+	cr_assert_not(virtio_is_busy(blk_virtio(guest.blk)));
+	vdriver_kick(&guest.driver, 0);
+	vdriver_run(&guest.driver);
+	cr_assert_not(vdriver_used(&guest.driver, 0, &used));
+	/* Which stays after all. */
+	virtio_resume(blk_virtio(guest.blk));
+	vdriver_wait_used(&guest.driver, 0);
+	expect_answer(0, second);
+	vdriver_run(&guest.driver);
+	cr_assert_not(was_told());
+	cr_assert(virtio_leave(blk_virtio(guest.blk), idle), "nothing is in flight");
+	finish();
+	close(idle);
+}
+
+Test(blk_flight, a_drive_that_leaves_is_busy_while_a_reset_waits)
+{
+	pthread_t vcpu;
+
+	start_on_pipe();
+	start_read();
+	atomic_store(&is_reset, false);
+	cr_assert_eq(pthread_create(&vcpu, NULL, reset_on_a_vcpu, NULL), 0);
+	usleep(FEED_DELAY_US);
+	leave_with_a_read_in_flight();
+	feed_now(1);
+	cr_assert_eq(pthread_join(vcpu, NULL), 0);
+	cr_assert(was_told());
+	cr_assert_not(virtio_is_busy(blk_virtio(guest.blk)));
+	finish();
+	close(idle);
 }
 
 Test(blk_flight, completions_for_a_queue_that_broke_are_dropped)

@@ -23,12 +23,15 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "arch/pci.h"
 #include "devices/virtio/core/mmio.h"
 #include "devices/virtio/core/virtio.h"
+#include "devices/virtio/core/virtio_leave.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
 #include "vmm/base/kvm.h"
 #include "vmm/base/log.h"
 #include "vmm/machine/machine_state.h"
@@ -520,6 +523,10 @@ int devmgr_attach_pci(const struct attachment *at, unsigned ports, struct error 
 				     &devmgr->pci};
 
 	devmgr->has_pci = true;
+	devmgr->idle = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (devmgr->idle < 0) {
+		return error_sys(err, "Cannot create an eventfd for devices that are unplugged");
+	}
 	pci_host_init(&devmgr->pci);
 	at->boot->has_pci = true;
 	at->boot->pci_ports = ports;
@@ -622,6 +629,15 @@ struct hotplug_port *devmgr_port(struct devmgr *devmgr, const struct virtio_dev 
 	size_t index = find_place(devmgr, dev);
 
 	return is_behind_port(index) ? &devmgr->ports[port_of(index)] : NULL;
+}
+
+bool devmgr_leave(struct devmgr *devmgr, struct virtio_dev *dev)
+{
+	eventfd_t old;
+
+	/* What unplug_wake, or a device that was resumed, has left. */
+	(void)!eventfd_read(devmgr->idle, &old);
+	return virtio_leave(dev, devmgr->idle);
 }
 
 int devmgr_unplug(struct devmgr *devmgr, struct virtio_dev *dev, struct error *err)
@@ -728,6 +744,9 @@ void devmgr_destroy(struct devmgr *devmgr)
 		hotplug_port_destroy(&devmgr->ports[--devmgr->port_count]);
 	}
 	msi_routes_free(devmgr->msi);
+	if (devmgr->has_pci) {
+		fd_close(&devmgr->idle);
+	}
 	metrics_remove(devmgr->vm->metrics, &devmgr->serial_source);
 	metrics_remove(devmgr->vm->metrics, &devmgr->i8042_source);
 	metrics_remove(devmgr->vm->metrics, &devmgr->rtc_source);

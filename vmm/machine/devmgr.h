@@ -67,6 +67,7 @@ struct devmgr {
 	bool has_pci; /* virtio devices are PCI functions */
 	struct pci_host pci;
 	struct msi_routes *msi; /* NULL: no PCI bus */
+	int idle;		/* eventfd of a device that leaves; with PCI alone */
 	unsigned port_count;	/* for hot-plug */
 	struct hotplug_port ports[PCI_PORTS_MAX];
 	unsigned next_port;		   /* to be tried first */
@@ -113,6 +114,12 @@ MUST_CHECK int devmgr_attach_platform(const struct attachment *at, struct error 
  */
 MUST_CHECK int devmgr_plug(struct devmgr *devmgr, struct virtio_dev *dev, const char *id,
 			   struct error *err);
+
+/*
+ * A device is to be unplugged: it takes nothing more, and devmgr->idle is readable once nothing of
+ * it is in flight. True: nothing is. virtio_resume takes it back. VMM thread.
+ */
+bool devmgr_leave(struct devmgr *devmgr, struct virtio_dev *dev);
 
 /*
  * Takes a device of the PCI bus out of a machine that was started, and frees it. What is in flight

@@ -274,7 +274,8 @@ static int unplug(struct microvm *microvm, struct request *request, struct error
 				"Cannot unplug root device", err) < 0) {
 		return -1;
 	}
-	return unplug_begin(microvm, request, blk_virtio(drive->blk), err);
+	return unplug_begin(microvm, request, blk_virtio(drive->blk),
+			    blk_file_unwritten(&drive->file, &drive->config), err);
 }
 
 static int unplugged(struct microvm *microvm, struct request *request, struct error *err)
@@ -285,6 +286,9 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	assert(at < config->drive_count); /* requests come one by one, and unplug() has found it */
 	struct drive *drive = &config->drives[at];
 
+	if (unplug_is_synchronised(request)) {
+		blk_set_synchronised(drive->blk);
+	}
 	if (unplug_end(microvm, request, blk_virtio(drive->blk), err) < 0) {
 		return -1;
 	}

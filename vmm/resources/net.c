@@ -260,7 +260,7 @@ static int unplug(struct microvm *microvm, struct request *request, struct error
 				err) < 0) {
 		return -1;
 	}
-	return unplug_begin(microvm, request, net_virtio(config->nets[at].net), err);
+	return unplug_begin(microvm, request, net_virtio(config->nets[at].net), -1, err);
 }
 
 static int unplugged(struct microvm *microvm, struct request *request, struct error *err)

@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Takes devices out of the PCI bus, with the guest's consent where it can be asked. */
+/*
+ * Takes devices out of the PCI bus, with the guest's consent where it can be asked.
+ *
+ * Theory of operation. The host's disks are waited for on the thread that asks: first for what is
+ * in flight of a device that takes nothing more, then for its file to be written. The VMM thread
+ * goes on meanwhile, and finds nothing left to wait for when it takes the device out. A guest that
+ * is asked resets the device on a vCPU before it gives it back.
+ */
 #include "vmm/resources/unplug.h"
 
+#include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
+#include "devices/virtio/core/virtio_leave.h"
 #include "vmm/base/log.h"
 #include "vmm/resources/resource.h"
 
@@ -29,40 +40,82 @@ static bool is_forced(const struct request *request)
 	return ((const struct body *)request->body)->force;
 }
 
-int unplug_begin(struct microvm *microvm, struct request *request, const struct virtio_dev *dev,
-		 struct error *err)
-{
-	struct hotplug_port *port = devmgr_port(&microvm->controller.machine.devmgr, dev);
+/* What `run` leaves to `finish`, in request->stored; the last is set there. */
+enum {
+	IS_ASKED,	 /* the guest */
+	EVENT,		 /* a descriptor that gets readable; -1: nothing is waited for */
+	FILE_FD,	 /* to be written to its disk; -1: none */
+	IS_SYNCHRONISED, /* that was done */
+};
 
-	if (port == NULL || is_forced(request)) {
-		return 0;
-	}
-	if (microvm->controller.state == VM_PAUSED && hotplug_port_is_in_use(port)) {
-		return error_set(err, ERR_BAD_STATE,
-				 "The guest is paused and can't give %s back: resume it, or unplug "
-				 "with `\"force\": true`",
-				 dev->id);
-	}
-	if (!hotplug_port_ask_back(port)) {
-		return 0;
-	}
-	request->stored = json_integer(port->released);
+static json_t *left(const struct request *request, size_t what)
+{
+	return json_array_get(request->stored, what);
+}
+
+static int leave(struct request *request, bool is_asked, int event, int file, struct error *err)
+{
+	request->stored = json_pack("[biib]", is_asked, event, file, false);
 	return request->stored != NULL
 		       ? 0
 		       : error_set(err, ERR_HOST, "Out of memory for an unplugged device");
 }
 
+int unplug_begin(struct microvm *microvm, struct request *request, struct virtio_dev *dev, int file,
+		 struct error *err)
+{
+	struct devmgr *devmgr = &microvm->controller.machine.devmgr;
+	struct hotplug_port *port = is_forced(request) ? NULL : devmgr_port(devmgr, dev);
+
+	if (port != NULL && microvm->controller.state == VM_PAUSED &&
+	    hotplug_port_is_in_use(port)) {
+		return error_set(err, ERR_BAD_STATE,
+				 "The guest is paused and can't give %s back: resume it, or unplug "
+				 "with `\"force\": true`",
+				 dev->id);
+	}
+	if (port != NULL && hotplug_port_ask_back(port)) {
+		return leave(request, true, port->released, file, err);
+	}
+	int event = devmgr_leave(devmgr, dev) ? -1 : devmgr->idle;
+
+	return leave(request, false, event, file, err);
+}
+
 int unplug_wait(struct request *request, struct error *err)
 {
-	struct pollfd released = {.events = POLLIN};
+	struct pollfd event = {.events = POLLIN,
+			       .fd = (int)json_integer_value(left(request, EVENT))};
+	int file = (int)json_integer_value(left(request, FILE_FD));
 
 	(void)err;
-	if (request->stored != NULL) {
-		released.fd = (int)json_integer_value(request->stored);
-		/* What has come of it, the VMM thread sees. */
-		(void)poll(&released, 1, PATIENCE_S * MS_PER_S);
+	/* What has come of it, the VMM thread sees. */
+	if ((event.fd >= 0 && poll(&event, 1, PATIENCE_S * MS_PER_S) <= 0) || file < 0) {
+		return 0;
+	}
+	if (fdatasync(file) == 0) {
+		(void)json_array_set(request->stored, IS_SYNCHRONISED, json_true());
+	} else {
+		log_error("The drive %s can't be synchronised: %s (os error %d)", request->id,
+			  error_os_text(errno), errno);
 	}
 	return 0;
+}
+
+bool unplug_is_synchronised(const struct request *request)
+{
+	return json_is_true(left(request, IS_SYNCHRONISED));
+}
+
+static int take_out(struct devmgr *devmgr, struct virtio_dev *dev, struct error *err)
+{
+	if (virtio_is_busy(dev)) {
+		return error_set(err, ERR_BAD_STATE,
+				 "The host has not ended what is in flight of %s within %d s, and "
+				 "the guest has it as before: try again",
+				 dev->id, PATIENCE_S);
+	}
+	return devmgr_unplug(devmgr, dev, err) < 0 ? error_wrap(err, "PCI manager error") : 0;
 }
 
 int unplug_end(struct microvm *microvm, const struct request *request, struct virtio_dev *dev,
@@ -77,18 +130,28 @@ int unplug_end(struct microvm *microvm, const struct request *request, struct vi
 				 "before: try again, or unplug with `\"force\": true`",
 				 dev->id, PATIENCE_S);
 	}
-	if (port != NULL) {
-		log_info("The device %s is unplugged: %s", dev->id,
-			 request->stored != NULL ? "the guest has given it back"
-						 : "the guest was not asked");
+	bool is_asked = json_is_true(left(request, IS_ASKED));
+	char id[sizeof(dev->id)];
+
+	memcpy(id, dev->id, sizeof(id));
+	if (take_out(devmgr, dev, err) < 0) {
+		virtio_resume(dev);
+		return -1;
 	}
-	return devmgr_unplug(devmgr, dev, err) < 0 ? error_wrap(err, "PCI manager error") : 0;
+	if (port != NULL) {
+		log_info("The device %s is unplugged: %s", id,
+			 is_asked ? "the guest has given it back" : "the guest was not asked");
+	}
+	return 0;
 }
 
 void unplug_wake(struct microvm *microvm)
 {
 	struct devmgr *devmgr = &microvm->controller.machine.devmgr;
 
+	if (devmgr->has_pci) {
+		(void)!eventfd_write(devmgr->idle, 1);
+	}
 	for (unsigned i = 0; i < devmgr->port_count; i++) {
 		(void)!eventfd_write(devmgr->ports[i].released, 1);
 	}

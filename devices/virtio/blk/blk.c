@@ -45,6 +45,7 @@
 #include "devices/virtio/blk/blk_rings.h"
 #include "devices/virtio/blk/blk_sync.h"
 #include "devices/virtio/blk/blk_uring.h"
+#include "devices/virtio/core/virtio_leave.h"
 #include "devices/virtio/core/virtio_state.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
@@ -117,6 +118,8 @@ struct blk {
 	struct blk_uring *ring;	      /* NULL: the host refuses it to the Sync engine */
 	struct blk_rings *rings;      /* where the ring is from; NULL: it is the drive's own */
 	struct ev_source completions; /* of ring; fd -1 without one */
+
+	bool is_synchronised; /* whoever freed the drive has done it */
 
 	struct blk_metrics metrics; /* shared */
 	struct log_limit failures;  /* of the host: shared */
@@ -263,11 +266,22 @@ static void resume_starved(struct blk *blk)
 	blk->starved = 0;
 }
 
+/* Calls that a disk is waited for with. */
+static bool is_busy(const struct virtio_dev *dev)
+{
+	const struct blk *blk = container_of(dev, struct blk, dev);
+
+	return blk->uring != NULL && in_flight(blk) > 0;
+}
+
 static void settle(struct blk *blk)
 {
 	reap(blk);
 	resume_starved(blk);
 	publish(blk);
+	if (!is_busy(&blk->dev)) {
+		virtio_note_idle(&blk->dev);
+	}
 }
 
 /* --- The way of a request --- */
@@ -697,7 +711,8 @@ static void synchronise(struct blk *blk)
 {
 	struct blk_io io = {.op = BLK_OP_FLUSH, .overlay = blk->file.overlay};
 
-	if (!blk->is_writeback || blk->disk.is_read_only || blk->file.fd < 0) {
+	if (!blk->is_writeback || blk->disk.is_read_only || blk->file.fd < 0 ||
+	    blk->is_synchronised) {
 		return;
 	}
 	enum blk_progress progress = blk_io_start(&io);
@@ -739,6 +754,7 @@ const struct virtio_class blk_class = {
 	.end_turn = end_turn,
 	.reset = reset,
 	.quiesce = quiesce,
+	.is_busy = is_busy,
 	.destroy = destroy,
 };
 
@@ -914,6 +930,12 @@ void blk_free(struct blk *blk)
 	synchronise(blk);
 	drop_overlay(&blk->file);
 	free(blk);
+}
+
+/* The map of an overlay is not in its file yet. */
+void blk_set_synchronised(struct blk *blk)
+{
+	blk->is_synchronised = blk->file.overlay == NULL;
 }
 
 struct virtio_dev *blk_virtio(struct blk *blk)

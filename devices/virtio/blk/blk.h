@@ -71,6 +71,12 @@ MUST_CHECK int blk_file_open_overlay(const struct blk_overlay_paths *paths, stru
 void blk_file_close(struct blk_file *file);
 int blk_file_base_fd(const struct blk_file *file); /* of an overlay; -1: it is raw */
 
+/*
+ * The descriptor of a file that its drive's end, or closing it, writes to the disk; -1: neither
+ * does. Whoever may wait for the disk can synchronise it before.
+ */
+int blk_file_unwritten(const struct blk_file *file, const struct blk_config *config);
+
 struct blk_metrics {
 	struct metric activate_fails;
 	struct metric cfg_fails;
@@ -109,6 +115,9 @@ struct blk_rings;
 MUST_CHECK int blk_new(const struct dev_env *env, const struct blk_config *config,
 		       const struct blk_file *file, struct blk **out, struct error *err);
 void blk_free(struct blk *blk); /* drains what is in flight; NULL is fine */
+
+/* The caller has synchronised the file, and nothing is written any more: blk_free does not. */
+void blk_set_synchronised(struct blk *blk);
 
 /*
  * The same on a thread that may make no io_uring: the drive has one of `rings` until blk_free.

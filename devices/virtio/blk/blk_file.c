@@ -154,3 +154,15 @@ void blk_file_close(struct blk_file *file)
 	blk_overlay_free(file->overlay);
 	file->overlay = NULL;
 }
+
+/* The last close of a block device writes what its page cache has. */
+int blk_file_unwritten(const struct blk_file *file, const struct blk_config *config)
+{
+	bool is_written = config->cache_type == BLK_CACHE_WRITEBACK;
+	struct stat st;
+
+	if (config->is_read_only || file->fd < 0) {
+		return -1;
+	}
+	return is_written || (fstat(file->fd, &st) == 0 && S_ISBLK(st.st_mode)) ? file->fd : -1;
+}

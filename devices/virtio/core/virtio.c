@@ -44,6 +44,7 @@
 #include <sys/eventfd.h>
 
 #include "devices/virtio/core/virtio_internal.h"
+#include "devices/virtio/core/virtio_leave.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -157,6 +158,7 @@ int virtio_init(struct virtio_dev *dev, const struct dev_env *env,
 		.offered = params->features | VIRTIO_FEATURES_ALWAYS,
 		.config_len = min_u64(params->config_len, VIRTIO_CONFIG_MAX),
 		.activate_fails = params->activate_fails,
+		.idle = -1,
 		.driver_lock = PTHREAD_MUTEX_INITIALIZER,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
@@ -209,6 +211,7 @@ static void kick_all(struct virtio_dev *dev)
 void virtio_resume(struct virtio_dev *dev)
 {
 	virtio_lock(dev);
+	dev->idle = -1;
 	if (dev->class->resume != NULL) {
 		dev->class->resume(dev);
 	}
@@ -324,7 +327,7 @@ void virtio_serve(struct virtio_dev *dev, unsigned index, uint32_t budget)
 	enum virtio_step step = VIRTIO_DONE;
 	uint32_t seen = budget;
 
-	if (!dev->is_active || vq->size == 0) {
+	if (!dev->is_active || dev->idle >= 0 || vq->size == 0) {
 		return;
 	}
 	virtq_disarm_kick(vq);
@@ -390,7 +393,10 @@ static void reset(struct virtio_dev *dev)
 
 	dev->is_active = false;
 	if (was_active && dev->class->reset != NULL) {
+		dev->is_resetting = true;
 		dev->class->reset(dev);
+		dev->is_resetting = false;
+		virtio_note_idle(dev);
 	}
 	for (unsigned i = 0; i < dev->queue_count; i++) {
 		reset_config(&dev->queues[i]);

@@ -65,6 +65,8 @@ struct virtio_dev {
 	uint64_t acked; /* by the driver, a part of offered */
 	uint8_t status; /* [virtio-1.2 §2.1] */
 	bool is_active;
+	bool is_resetting;	  /* also while the lock is given up for that */
+	int idle;		  /* of virtio_leave; -1: it stays */
 	uint32_t budget;	  /* of the turn under way: see virtio_serve */
 	struct virtq_chain chain; /* of the step under way */
 	/* shared */
@@ -89,10 +91,7 @@ struct virtio_params {
 MUST_CHECK int virtio_init(struct virtio_dev *dev, const struct dev_env *env,
 			   const struct virtio_params *params, struct error *err);
 
-/*
- * Resets the device as its driver would, which may be gone: on return nothing of it is in flight.
- * Waits for the host. Any thread.
- */
+/* As its driver does: on return nothing of it is in flight. Waits for the host. Any thread. */
 void virtio_reset(struct virtio_dev *dev);
 
 /* Resets an active device (class->reset) and frees what virtio_init made. VMM thread. */

@@ -3,6 +3,7 @@
 #ifndef DEVICES_VIRTIO_VIRTIO_CLASS_H
 #define DEVICES_VIRTIO_VIRTIO_CLASS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -88,6 +89,11 @@ struct virtio_class {
 	 * last may go back by virtq_rewind. NULL: between two events that is always so.
 	 */
 	void (*quiesce)(struct virtio_dev *dev);
+	/*
+	 * An active device that takes nothing more has something in flight; virtio_note_idle tells
+	 * when it has not. NULL: never between two events.
+	 */
+	bool (*is_busy)(const struct virtio_dev *dev);
 	/* The machine goes on after a pause: queue_ready is called for every queue afterwards. */
 	void (*resume)(struct virtio_dev *dev);
 	/* Frees the whole device. Not under the lock, VMM thread. */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Devices of a PCI bus that come and go: plug.sh rescan|ports. With "rescan" the guest is told nothing: it looks for what has
-# come, and removes what is to go. With "ports" it does neither.
+# Devices of a PCI bus that come and go: plug.sh rescan|ports|hangs. With "rescan" the guest is told nothing: it looks for
+# what has come, and removes what is to go. With "ports" it does neither. With "hangs" it has two disks that the host holds.
 #
 # shellcheck shell=dash disable=SC1091,SC2012
 . /tests/lib.sh
@@ -14,6 +14,30 @@ remove() { [ "$way" = ports ] || must sh -c "echo 1 >$(function_of "$1")/remove"
 has_gone() { [ ! -e "$1" ]; }
 # Ports take turns, so that one whose power has just gone off is left in peace.
 place() { [ "$way" = ports ] && echo "0000:0$1:00.0" || echo 0000:00:02.0; }
+
+is_dead() { [ "$(od -An -tx4 -N4 "$1" | tr -d ' ')" = ffffffff ]; }
+
+# Of one disk a read is in flight while it is unplugged, of the other one a write is not on the disk.
+hangs() {
+	reads=$(function_of /sys/block/vdb)/config
+	writes=$(function_of /sys/block/vdc)/config
+	must gt io write /dev/vdc ok 0 64 64
+	meet "to hang"
+	gt io read /dev/vdb ok 4096 4 4 &
+	pid=$!
+	usleep 500000
+	meet "a read in flight"
+	meet "typed while it hangs"
+	must wait $pid
+	wait_for 20 is_dead "$reads"
+	must ls /tests >/dev/null
+	meet "a write in the cache"
+	meet "typed while that hangs"
+	wait_for 20 is_dead "$writes"
+	echo "plug: done"
+}
+
+[ "$way" != hangs ] || { hangs; exit; }
 
 # A file system, twice on the same place.
 for round in 1 2; do
@@ -73,7 +97,7 @@ meet "to be unplugged under load"
 if [ "$way" = ports ]; then
 	wait_for 20 has_gone /dev/vdc
 else
-	[ "$(od -An -tx4 -N4 "$config" | tr -d ' ')" = ffffffff ] || wrong "the function is still there"
+	is_dead "$config" || wrong "the function is still there"
 fi
 must ls /tests >/dev/null
 ok "dead"
