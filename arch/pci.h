@@ -4,6 +4,7 @@
 #define ARCH_PCI_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,5 +29,27 @@ extern const struct arch_pci arch_pci;
  * how many there are.
  */
 size_t arch_irqchip_routes(struct kvm_irq_routing_entry out[ARCH_IRQCHIP_ROUTES_MAX]);
+
+struct arch_vm;
+
+/*
+ * A frame of registers that turns messages into shared interrupts, for a controller that takes no
+ * messages (GICv2m) [gic-v2m 5].
+ */
+struct arch_msi_frame {
+	uint64_t base;
+	uint64_t len;
+	uint32_t first; /* interrupt, as the controller counts them */
+	uint32_t count;
+};
+
+/* The frame of a finished VM with a PCI bus; false: it has none, KVM takes messages. */
+bool arch_msi_frame(const struct arch_vm *vm, struct arch_msi_frame *frame);
+
+/*
+ * *route, that of a message, becomes one to the pin that the frame makes of it. Others stay: KVM
+ * delivers them, or nobody does. For VMs whose messages need no device id.
+ */
+void arch_route_message(struct kvm_irq_routing_entry *route);
 
 #endif

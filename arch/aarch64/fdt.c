@@ -25,7 +25,7 @@
 enum {
 	PHANDLE_GIC = 1,
 	PHANDLE_CLOCK = 2,
-	PHANDLE_ITS = 3,
+	PHANDLE_MSI = 3,      /* what takes the messages of PCI functions */
 	PHANDLE_CACHE = 4000, /* and downwards [compat] */
 };
 
@@ -283,25 +283,49 @@ static void write_its(struct writer *w, const struct gic *gic)
 	put_flag(w, "msi-controller");
 	put_u32(w, "#msi-cells", 1);
 	put_u64s(w, "reg", reg, ARRAY_COUNT(reg));
-	put_u32(w, "phandle", PHANDLE_ITS);
+	put_u32(w, "phandle", PHANDLE_MSI);
 	end_node(w);
 }
 
-static void write_gic(struct writer *w, const struct gic *gic)
+/* [dt-bind arm,gic] */
+static void write_v2m(struct writer *w, const struct arch_vm *vm)
 {
+	struct arch_msi_frame frame;
+
+	(void)arch_msi_frame(vm, &frame);
+	const uint64_t reg[] = {frame.base, frame.len};
+
+	begin_node(w, "v2m@%llx", (unsigned long long)frame.base);
+	put_string(w, "compatible", "arm,gic-v2m-frame");
+	put_flag(w, "msi-controller");
+	put_u64s(w, "reg", reg, ARRAY_COUNT(reg));
+	put_u32(w, "arm,msi-base-spi", frame.first);
+	put_u32(w, "arm,msi-num-spis", frame.count);
+	put_u32(w, "phandle", PHANDLE_MSI);
+	end_node(w);
+}
+
+static void write_gic(struct writer *w, const struct arch_vm *vm)
+{
+	const struct gic *gic = &vm->gic;
+	bool has_child = gic->has_its || gic->has_v2m;
 	const uint64_t reg[] = {gic->dist, gic->dist_len, gic->cpu, gic->cpu_len};
 
 	begin_node(w, "interrupt-controller@%llx", (unsigned long long)gic->dist);
 	put_string(w, "compatible", gic->version == GIC_V3 ? "arm,gic-v3" : "arm,gic-400");
 	put_flag(w, "interrupt-controller");
 	put_u32(w, "#interrupt-cells", 3);
-	put_u32(w, "#address-cells", gic->has_its ? 2 : 0); /* of devices below it */
+	put_u32(w, "#address-cells", has_child ? 2 : 0); /* of devices below it */
 	put_u64s(w, "reg", reg, ARRAY_COUNT(reg));
 	put_u32(w, "phandle", PHANDLE_GIC);
-	if (gic->has_its) {
+	if (has_child) {
 		put_u32(w, "#size-cells", 2);
 		put_flag(w, "ranges");
+	}
+	if (gic->has_its) {
 		write_its(w, gic);
+	} else if (gic->has_v2m) {
+		write_v2m(w, vm);
 	}
 	end_node(w);
 }
@@ -330,8 +354,8 @@ static void write_pci(struct writer *w, uint32_t ports)
 		CELLS_OF(arch_pci.window_len),
 	};
 	const uint32_t buses[] = {0, ports};
-	/* Functions from 0 on are devices from 0 on to the ITS. */
-	const uint32_t msi_map[] = {0, PHANDLE_ITS, 0, (ports + 1) * FUNCTIONS};
+	/* Functions from 0 on are devices from 0 on to the ITS; a frame does not ask. */
+	const uint32_t msi_map[] = {0, PHANDLE_MSI, 0, (ports + 1) * FUNCTIONS};
 
 	begin_node(w, "pci@%llx", (unsigned long long)arch_pci.ecam);
 	put_string(w, "compatible", "pci-host-ecam-generic");
@@ -449,7 +473,7 @@ static void write_tree(struct writer *w, const struct arch_vm *vm, const struct 
 	write_cpus(w, vm);
 	write_memory(w, boot);
 	write_chosen(w, boot, seed);
-	write_gic(w, &vm->gic);
+	write_gic(w, vm);
 	write_fixed(w);
 	if (boot->has_pci) {
 		write_pci(w, boot->pci_ports);

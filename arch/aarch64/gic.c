@@ -9,8 +9,8 @@
  * that freezes both [linux Documentation/virt/kvm/devices/arm-vgic*.rst].
  *
  * Messages of PCI functions come by an ITS, which is a device of its own to KVM, and a part of
- * GICv3. A GICv2 would need a frame that turns messages into shared interrupts (GICv2m); KVM has
- * none, and so few hosts are left that have no GICv3 that squib has none either.
+ * GICv3. A GICv2 has beside it a frame that turns messages into shared interrupts (GICv2m), which
+ * KVM knows nothing of: a message is routed to its pin (pci.c).
  */
 #include "arch/aarch64/gic.h"
 
@@ -119,7 +119,7 @@ static int make_its(struct gic *gic, int vm, struct error *err)
 	return 0;
 }
 
-int gic_init(struct gic *gic, int vm, unsigned vcpu_count, bool has_its, struct error *err)
+int gic_init(struct gic *gic, int vm, unsigned vcpu_count, bool takes_messages, struct error *err)
 {
 	const struct kind *kind = &kinds[0];
 	AUTO_FD fd = -1;
@@ -127,12 +127,6 @@ int gic_init(struct gic *gic, int vm, unsigned vcpu_count, bool has_its, struct 
 	*gic = (struct gic){0};
 	if (create_device(vm, &kind, &fd, err) < 0) {
 		return -1;
-	}
-	if (has_its && kind->version != GIC_V3) {
-		return error_set(err, ERR_NOT_SUPPORTED,
-				 "This host's KVM has only a %s for guests, which takes no message "
-				 "interrupts, as PCI needs: leave out --enable-pci",
-				 kind->name);
 	}
 	uint64_t cpu_len = kind->cpu_len + kind->cpu_len_each * vcpu_count;
 	struct gic made = {
@@ -142,9 +136,11 @@ int gic_init(struct gic *gic, int vm, unsigned vcpu_count, bool has_its, struct 
 		.dist_len = kind->dist_len,
 		.cpu = kind->cpu_end - cpu_len,
 		.cpu_len = cpu_len,
+		.has_v2m = takes_messages && kind->version == GIC_V2,
 	};
+	bool needs_its = takes_messages && !made.has_v2m;
 
-	if (configure(&made, kind, err) < 0 || (has_its && make_its(&made, vm, err) < 0)) {
+	if (configure(&made, kind, err) < 0 || (needs_its && make_its(&made, vm, err) < 0)) {
 		return -1;
 	}
 	*gic = made;

@@ -10,10 +10,10 @@
 
 /*
  * Creates and initialises the GIC of a VM that has all its `vcpu_count` vCPUs: a redistributor
- * exists per vCPU. Only after this does KVM accept an irqfd. With has_its it takes messages, which
- * a GICv2 can't: ERR_NOT_SUPPORTED. *gic is GIC_NONE on failure.
+ * exists per vCPU. Only after this does KVM accept an irqfd. With takes_messages a GICv3 has an
+ * ITS, and a GICv2 a frame, which the caller serves. *gic is GIC_NONE on failure.
  */
-MUST_CHECK int gic_init(struct gic *gic, int vm, unsigned vcpu_count, bool has_its,
+MUST_CHECK int gic_init(struct gic *gic, int vm, unsigned vcpu_count, bool takes_messages,
 			struct error *err);
 
 /* The part of attributes of the GIC's device that says of which vCPU they are. */

@@ -25,6 +25,10 @@
 #define LAYOUT_GICV2_CPU_LEN (8 * KIB)
 #define LAYOUT_GICV2_CPU (LAYOUT_GICV2_DIST - LAYOUT_GICV2_CPU_LEN)
 
+/* A frame beside it for messages is one 4 KiB page below [gic-v2m 5]. */
+#define LAYOUT_V2M_LEN (4 * KIB)
+#define LAYOUT_V2M (LAYOUT_GICV2_CPU - LAYOUT_V2M_LEN)
+
 enum gic_version {
 	GIC_NONE,
 	GIC_V2,
@@ -42,6 +46,7 @@ struct gic {
 	bool has_its; /* v3: takes messages, with a descriptor of its own */
 	int its_fd;
 	uint64_t its;
+	bool has_v2m; /* v2: messages go to a frame that is ours */
 };
 
 #endif

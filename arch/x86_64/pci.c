@@ -41,3 +41,16 @@ size_t arch_irqchip_routes(struct kvm_irq_routing_entry out[ARCH_IRQCHIP_ROUTES_
 	}
 	return count;
 }
+
+/* KVM's local APICs take messages. */
+bool arch_msi_frame(const struct arch_vm *vm, struct arch_msi_frame *frame)
+{
+	(void)vm;
+	(void)frame;
+	return false;
+}
+
+void arch_route_message(struct kvm_irq_routing_entry *route)
+{
+	(void)route;
+}

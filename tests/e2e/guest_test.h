@@ -63,6 +63,7 @@ struct guest_test {
 	const char *run;       /* shell script for the guest's init */
 	const char *end;       /* what init does then: "reboot" */
 	const char *flags;     /* more flags for squib, separated by spaces */
+	const char *more;      /* more members of its configuration */
 	struct step steps[STEPS_MAX];
 	const char *never;  /* must not be in the output */
 	int exit_status;    /* or KILLED_BY + signal */

@@ -170,6 +170,18 @@ const struct guest_test guest_tests[] = {
 		.steps = {INIT, SAYS("verdict good"), {CHECK, NULL, 0, has_five_threads}},
 	},
 	{
+		.name = "4 vCPUs have a device on a PCI bus, whose messages interrupt them",
+		.needs = KVM_LINUX,
+		.kernel = OWN_KERNEL,
+		.vcpus = 4,
+		.flags = "--enable-pci",
+		.more = "\"entropy\": {}",
+		.run = VERDICT("[ $(head -c 64 /dev/hwrng | wc -c) = 64 ] && "
+			       "grep -E '[1-9].*MSI.* virtio' /proc/interrupts"),
+		.end = "reboot",
+		.steps = {INIT, SAYS("verdict good")},
+	},
+	{
 		.name = "32 vCPUs are seen",
 		.needs = KVM_LINUX,
 		.kernel = OWN_KERNEL,

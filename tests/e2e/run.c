@@ -125,13 +125,13 @@ static bool write_config(struct squib *squib, const struct guest_test *test)
 		 "\"console=ttyS0 "
 		 "reboot=k panic=1 nomodule i8042.noaux i8042.nomux i8042.dumbkbd%s%s%s%s%s\"}, "
 		 "\"drives\": [], \"machine-config\": {\"vcpu_count\": %u, \"mem_size_mib\": %u, "
-		 "\"smt\": %s, \"huge_pages\": \"%s\"}}\n",
+		 "\"smt\": %s, \"huge_pages\": \"%s\"}%s%s}\n",
 		 kernel, initrd, test->boot_args != NULL ? " " : "",
 		 test->boot_args != NULL ? test->boot_args : "", script,
 		 test->end != NULL ? " squib.end=" : "", test->end != NULL ? test->end : "",
 		 test->vcpus > 0 ? test->vcpus : 1, test->mem_mib > 0 ? test->mem_mib : 128,
-		 test->smt ? "true" : "false",
-		 test->huge_pages != NULL ? test->huge_pages : "None");
+		 test->smt ? "true" : "false", test->huge_pages != NULL ? test->huge_pages : "None",
+		 test->more != NULL ? ", " : "", test->more != NULL ? test->more : "");
 	return squib_write(squib, "vm.json", config);
 }
 

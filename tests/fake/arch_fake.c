@@ -119,6 +119,27 @@ size_t arch_irqchip_routes(struct kvm_irq_routing_entry out[ARCH_IRQCHIP_ROUTES_
 	return 1;
 }
 
+struct arch_msi_frame arch_fake_frame;
+
+bool arch_msi_frame(const struct arch_vm *vm, struct arch_msi_frame *frame)
+{
+	(void)vm;
+	*frame = arch_fake_frame;
+	return frame->count > 0;
+}
+
+/* Messages to the frame, if there is one. */
+void arch_route_message(struct kvm_irq_routing_entry *route)
+{
+	uint32_t pin = route->u.msi.data;
+
+	if (arch_fake_frame.count > 0 &&
+	    route->u.msi.address_lo == (uint32_t)arch_fake_frame.base) {
+		*route = (struct kvm_irq_routing_entry){
+			.gsi = route->gsi, .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip.pin = pin};
+	}
+}
+
 int arch_find_template(const char *name, const struct cpu_template **cpu_template,
 		       struct error *err)
 {

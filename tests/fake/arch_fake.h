@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include "arch/pci.h"
+
 enum {
 	ARCH_FAKE_VIRTIO_SLOTS = 8
 };
@@ -18,6 +20,9 @@ void arch_fake_fail(const char *function);
  * sets it. 0 at first.
  */
 uint64_t *arch_fake_number(unsigned index);
+
+/* Where messages become the pin that their data is; a count of 0, as at first: there is none. */
+extern struct arch_msi_frame arch_fake_frame;
 
 /* How many arch_vm_init and arch_vcpu_init objects are alive: 0 when nothing leaked. */
 int arch_fake_alive(void);

@@ -472,6 +472,30 @@ Test(devmgr_virtio, a_device_is_plugged_into_the_lowest_free_slot)
 	end();
 }
 
+Test(devmgr_virtio, a_frame_for_messages_says_what_interrupts_they_become)
+{
+	static const struct {
+		uint64_t offset;
+		uint32_t len, value;
+	} cases[] = {{8, 4, 40 << 16 | 5}, {8, 1, 0}, {9, 1, 0}, {0xfcc, 4, 0}, {0x40, 4, 0}};
+	const uint64_t base = 0xd8000000;
+	struct error err = {0};
+
+	on_pci = true;
+	arch_fake_frame =
+		(struct arch_msi_frame){.base = base, .len = 0x1000, .first = 40, .count = 5};
+	cr_assert(attach(&err) == 0, "%s", err.msg);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		uint8_t data[8] = {0};
+
+		memset(data, 0xee, cases[i].len);
+		cr_assert(bus_read(&vm.mmio, base + cases[i].offset, data, cases[i].len));
+		cr_expect_eq(load_le32(data), cases[i].value, "case %zu", i);
+		cr_expect(bus_write(&vm.mmio, base + cases[i].offset, data, cases[i].len));
+	}
+	end();
+}
+
 Test(devmgr_virtio, an_unplugged_device_leaves_nothing_to_kvm)
 {
 	struct error err = {0};

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "tests/fake/arch_fake.h"
 #include "tests/fake/kvm_fake.h"
 #include "tests/lib/capture.h"
 #include "arch/pci.h"
@@ -224,6 +225,24 @@ Test(msi, kvm_is_told_whose_message_it_is_where_it_asks)
 	set(0, 0x3ffd0040, 0);
 	cr_expect_eq(table.entries[1].flags, KVM_MSI_VALID_DEVID);
 	cr_expect_eq(table.entries[1].u.msi.devid, 9 << 3);
+	free_group();
+}
+
+Test(msi, a_message_to_a_frame_is_the_pin_that_it_becomes)
+{
+	arch_fake_frame = (struct arch_msi_frame){.base = 0x1000, .count = 4};
+	make_group(1, 1);
+	set(0, 0x1000, 3);
+	set(0, 0x1000, 3);
+	cr_expect_eq(kvm_fake_count(KVM_SET_GSI_ROUTING), 1);
+	cr_assert_eq(table.head.nr, 2);
+	cr_expect_eq(table.entries[1].type, KVM_IRQ_ROUTING_IRQCHIP);
+	cr_expect_eq(table.entries[1].gsi, arch_pci.msi_gsi);
+	cr_expect_eq(table.entries[1].u.irqchip.pin, 3);
+	/* The same bits, as a message that is none of the frame's. */
+	set(0, UINT64_C(3) << 32, 0);
+	cr_expect_eq(kvm_fake_count(KVM_SET_GSI_ROUTING), 2);
+	cr_expect_eq(table.entries[1].type, KVM_IRQ_ROUTING_MSI);
 	free_group();
 }
 

@@ -511,6 +511,21 @@ static int add_ports(struct devmgr *devmgr, unsigned count, struct error *err)
 	return 0;
 }
 
+/* What turns messages into interrupts where KVM does not. */
+static int attach_msi_frame(struct devmgr *devmgr, struct error *err)
+{
+	struct vm *vm = devmgr->vm;
+	struct arch_msi_frame frame;
+
+	if (!arch_msi_frame(&vm->arch, &frame)) {
+		return 0;
+	}
+	const struct bus_range range = {frame.base, frame.len, &v2m_bus_ops, &devmgr->v2m};
+
+	devmgr->v2m = (struct v2m_frame){.first = frame.first, .count = frame.count};
+	return bus_attach(&vm->mmio, &range, err);
+}
+
 int devmgr_attach_pci(const struct attachment *at, unsigned ports, struct error *err)
 {
 	struct devmgr *devmgr = at->devmgr;
@@ -530,8 +545,9 @@ int devmgr_attach_pci(const struct attachment *at, unsigned ports, struct error 
 	pci_host_init(&devmgr->pci);
 	at->boot->has_pci = true;
 	at->boot->pci_ports = ports;
-	if (msi_routes_new(vm->vm_fd, &devmgr->msi, err) < 0 || add_ports(devmgr, ports, err) < 0 ||
-	    bus_attach(&vm->mmio, &ecam, err) < 0 || bus_attach(&vm->mmio, &windows, err) < 0) {
+	if (attach_msi_frame(devmgr, err) < 0 || msi_routes_new(vm->vm_fd, &devmgr->msi, err) < 0 ||
+	    add_ports(devmgr, ports, err) < 0 || bus_attach(&vm->mmio, &ecam, err) < 0 ||
+	    bus_attach(&vm->mmio, &windows, err) < 0) {
 		return -1;
 	}
 	return arch_pci.ports != 0 ? bus_attach(&vm->pio, &io, err) : 0;

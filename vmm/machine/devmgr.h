@@ -12,6 +12,7 @@
 #include "devices/legacy/rtc_pl031.h"
 #include "devices/legacy/serial.h"
 #include "devices/pci/host.h"
+#include "devices/pci/v2m.h"
 #include "devices/platform/acpi_sleep.h"
 #include "devices/platform/boot_timer.h"
 #include "devices/platform/vmclock.h"
@@ -66,6 +67,7 @@ struct devmgr {
 	size_t line_count;
 	bool has_pci; /* virtio devices are PCI functions */
 	struct pci_host pci;
+	struct v2m_frame v2m;	/* where KVM takes no messages */
 	struct msi_routes *msi; /* NULL: no PCI bus */
 	int idle;		/* eventfd of a device that leaves; with PCI alone */
 	unsigned port_count;	/* for hot-plug */

@@ -169,11 +169,11 @@ void msi_group_unbind(const struct msi_group *group)
 	}
 }
 
-/* Of one GSI: flags and function are the same, too. */
+/* Of one GSI: flags and function are the same, too. A pin is where a message has its address. */
 static bool is_same(const struct kvm_irq_routing_entry *one,
 		    const struct kvm_irq_routing_entry *other)
 {
-	return one->u.msi.address_lo == other->u.msi.address_lo &&
+	return one->type == other->type && one->u.msi.address_lo == other->u.msi.address_lo &&
 	       one->u.msi.address_hi == other->u.msi.address_hi &&
 	       one->u.msi.data == other->u.msi.data;
 }
@@ -219,6 +219,8 @@ static void route(void *arg, unsigned vector, uint64_t address, uint32_t data)
 	if (routes->has_device_ids) {
 		entry.flags = KVM_MSI_VALID_DEVID;
 		entry.u.msi.devid = group->device_id;
+	} else {
+		arch_route_message(&entry);
 	}
 	pthread_mutex_lock(&routes->lock);
 	int result = set_entry(routes, group->first + vector, &entry, &err);

@@ -26,9 +26,20 @@ static const struct cache_list usual_caches = {
 		    {3, CACHE_UNIFIED, 32 << 20, 64, 32768, 64}},
 };
 
-static const struct gic gic_v3 = {GIC_V3,  -1,	  0x3fff0000, 0x10000, 0x3ff70000,
-				  0x80000, false, -1,	      0};
-static const struct gic gic_v2 = {GIC_V2, -1, 0x3ffff000, 0x1000, 0x3fffd000, 0x2000, false, -1, 0};
+static const struct gic gic_v3 = {.version = GIC_V3,
+				  .fd = -1,
+				  .dist = 0x3fff0000,
+				  .dist_len = 0x10000,
+				  .cpu = 0x3ff70000,
+				  .cpu_len = 0x80000,
+				  .its_fd = -1};
+static const struct gic gic_v2 = {.version = GIC_V2,
+				  .fd = -1,
+				  .dist = 0x3ffff000,
+				  .dist_len = 0x1000,
+				  .cpu = 0x3fffd000,
+				  .cpu_len = 0x2000,
+				  .its_fd = -1};
 
 /* `vcpus` vCPUs numbered as KVM does: 16 per cluster. */
 static struct machine *machine_new(uint64_t ram_len, unsigned vcpus)
@@ -400,6 +411,24 @@ Test(fdt, a_pci_bus_has_windows_and_tells_who_takes_its_messages)
 	EXPECT_CELLS(m, pci, "msi-map", 0, 3, 0, 0x100);
 	EXPECT_CELLS(m, pci, "ranges", 0x02000000, 0, 0x40003000, 0, 0x40003000, 0, 0x2fffd000,
 		     0x03000000, 0x40, 0, 0x40, 0, 0x40, 0);
+	free(m);
+}
+
+Test(fdt, a_version_2_has_a_frame_for_messages)
+{
+	static const char v2m[] = "/interrupt-controller@3ffff000/v2m@3fffc000";
+	struct machine *m = machine_new(GIB, 1);
+
+	m->boot.has_pci = true;
+	m->vm.gic = gic_v2;
+	m->vm.gic.has_v2m = true;
+	write_fdt(m);
+	expect_string(m, v2m, "compatible", "arm,gic-v2m-frame");
+	EXPECT_CELLS(m, v2m, "reg", 0, 0x3fffc000, 0, 0x1000);
+	EXPECT_CELLS(m, v2m, "arm,msi-base-spi", 32);
+	EXPECT_CELLS(m, v2m, "arm,msi-num-spis", 92);
+	EXPECT_CELLS(m, v2m, "phandle", 3);
+	EXPECT_CELLS(m, "/pci@70000000", "msi-map", 0, 3, 0, 0x100);
 	free(m);
 }
 

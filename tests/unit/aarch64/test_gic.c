@@ -217,16 +217,19 @@ Test(gic, an_its_takes_messages)
 	cr_expect_eq(kvm_fake_open_fds(), before);
 }
 
-Test(gic, version_2_takes_none)
+Test(gic, version_2_has_a_frame_for_them)
 {
 	struct gic gic;
 	struct error err = {0};
-	unsigned before = kvm_fake_open_fds();
 
-	script(false, true, 0);
-	cr_assert_eq(gic_init(&gic, VM, 1, true, &err), -1);
-	cr_expect_eq(err.kind, ERR_NOT_SUPPORTED);
-	cr_expect_str_eq(err.msg, "This host's KVM has only a GICv2 for guests, which takes no "
-				  "message interrupts, as PCI needs: leave out --enable-pci");
-	cr_expect_eq(kvm_fake_open_fds(), before);
+	for (int takes_messages = 0; takes_messages <= 1; takes_messages++) {
+		script(false, true, 0);
+		cr_assert_eq(gic_init(&gic, VM, 1, takes_messages, &err), 0, "%s", err.msg);
+		cr_expect(gic.has_v2m == takes_messages && !gic.has_its);
+		gic_destroy(&gic);
+	}
+	script(true, true, 0);
+	cr_assert_eq(gic_init(&gic, VM, 1, true, &err), 0, "%s", err.msg);
+	cr_expect_not(gic.has_v2m);
+	gic_destroy(&gic);
 }

@@ -223,6 +223,46 @@ Test(vm, a_refused_capability_fails_the_start)
 	cr_assert_eq(err.sys, EPERM);
 }
 
+Test(vm, a_frame_makes_messages_shared_interrupts)
+{
+	static const struct {
+		uint64_t address;
+		uint32_t data;
+		int pin; /* -1: it stays a message */
+	} cases[] = {
+		{0x3fffc040, 32, 0},  {0x3fffc040, 123, 91}, {0x3fffc040, 124, -1},
+		{0x3fffc040, 31, -1}, {0x3fffc040, 0, -1},   {0x3fffc040, UINT32_MAX, -1},
+		{0x3fffc044, 32, -1}, {0x13fffc040, 32, -1},
+	};
+	struct arch_vm vm = {.gic = {.version = GIC_V2, .has_v2m = true}};
+	struct arch_msi_frame frame;
+
+	cr_assert(arch_msi_frame(&vm, &frame));
+	cr_expect(frame.base == 0x3fffc000 && frame.len == 0x1000);
+	cr_expect(frame.first == 32 && frame.count == 92);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct kvm_irq_routing_entry route = {.gsi = 100, .type = KVM_IRQ_ROUTING_MSI};
+
+		route.u.msi.address_lo = (uint32_t)cases[i].address;
+		route.u.msi.address_hi = (uint32_t)(cases[i].address >> 32);
+		route.u.msi.data = cases[i].data;
+		arch_route_message(&route);
+		cr_expect_eq(route.gsi, 100);
+		if (cases[i].pin < 0) {
+			cr_expect(route.type == KVM_IRQ_ROUTING_MSI &&
+					  route.u.msi.data == cases[i].data,
+				  "case %zu", i);
+		} else {
+			cr_expect(route.type == KVM_IRQ_ROUTING_IRQCHIP &&
+					  route.u.irqchip.irqchip == 0 &&
+					  route.u.irqchip.pin == (uint32_t)cases[i].pin,
+				  "case %zu", i);
+		}
+	}
+	vm.gic.has_v2m = false;
+	cr_expect_not(arch_msi_frame(&vm, &frame));
+}
+
 /* As in arch/arm64/kvm/vgic/vgic-irqfd.c: what KVM's own first table has is not to be lost. */
 Test(vm, routes_to_pins_are_those_of_a_new_vm)
 {
