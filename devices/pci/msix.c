@@ -129,9 +129,10 @@ static void entry_bytes(const struct msix_entry *entry, uint8_t bytes[MSIX_ENTRY
 void msix_read_table(const struct msix *msix, uint64_t offset, uint8_t *data, uint32_t len)
 {
 	uint8_t bytes[MSIX_ENTRY_LEN];
+	uint64_t vector = offset / MSIX_ENTRY_LEN;
 
-	if (offset / MSIX_ENTRY_LEN < msix->count && is_word(offset, len)) {
-		entry_bytes(&msix->entries[offset / MSIX_ENTRY_LEN], bytes);
+	if (vector < msix->count && is_word(offset, len)) {
+		entry_bytes(&msix->entries[vector], bytes);
 		memcpy(data, bytes + offset % MSIX_ENTRY_LEN, len);
 	}
 }
