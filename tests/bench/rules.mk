@@ -68,6 +68,14 @@ bench-snapshot: ## measure saving and loading beside floors; writes build/bench/
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/gt $(B)/bench/bare_kvm
 	@tests/bench/snapshot_run $(ARCH)
 
+# --- devices that are plugged in ---
+
+.PHONY: bench-plug
+bench-plug: ## measure a disk that is plugged in beside floors; writes build/bench/plug.txt
+	@tools/dev/setup build guest bench
+	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe
+	@tests/bench/plug_run $(ARCH)
+
 # --- forks ---
 
 .PHONY: bench-fork

@@ -48,12 +48,12 @@ class Api(http.client.HTTPConnection):
 class Squib:
     """A process, from its exec until its API listens."""
 
-    def __init__(self, build, level="Warn", socket="api.sock"):
+    def __init__(self, build, level="Warn", socket="api.sock", more=(), stdin=subprocess.DEVNULL):
         self.socket = socket
         self.begin = time.monotonic()
         self.process = subprocess.Popen(
-            [f"{build}/squib", "--api-sock", socket, "--level", level, "--log-path", "log"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            [f"{build}/squib", "--api-sock", socket, "--level", level, "--log-path", "log", *more],
+            stdin=stdin, stdout=subprocess.PIPE)
         while True:
             try:
                 self.api = Api(socket)
@@ -76,6 +76,8 @@ class Squib:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         os.unlink(self.socket)
 
 
