@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 enum {
-	COMMANDS_MAX = 8
+	COMMANDS_MAX = 12
 };
 
 struct command {

@@ -4,9 +4,10 @@
  *
  * usage: devices [-k] [-t TAP -u UNIX_PATH] [-n ROUNDS] -- NAME COMMAND... [-- NAME COMMAND...]
  *
- * Output: a line per row and round, "NAME ROW COUNT NANOSECONDS VCPU_NS OTHER_NS", separated by
- * tabs: what the guest's clock said the row took, and what the monitor's vCPU threads and its other
- * threads spent meanwhile. The guest's program is tests/bench/guest/.
+ * Output: a line per row and round, "NAME ROW COUNT NANOSECONDS VCPU_NS OTHER_NS EXITS INTERRUPTS",
+ * separated by tabs: what the guest's clock said the row took, what the monitor's vCPU threads and
+ * its other threads spent meanwhile, and what KVM counted. The guest's program is
+ * tests/bench/guest/.
  *
  * With -k a monitor is killed when its guest says that it is done: for guests that can't end it.
  * With -t and -u there is a peer for the guest's sockets. UNIX_PATH is where the monitor listens
@@ -42,6 +43,7 @@ struct run {
 	bool is_done;
 	bool is_killed; /* when it is done */
 	struct cpu_time begin;
+	struct kvm_counts begin_counts;
 	size_t len;
 	size_t at; /* of the first byte that was not looked at */
 	char output[OUTPUT_MAX];
@@ -97,12 +99,16 @@ static void take_line(struct run *run, const char *line)
 	if (strncmp(word, "begin ", 6) == 0) {
 		fprintf(stderr, "%s: %s\n", run->command->name, word + 6);
 		run->begin = cpu_time_of(run->pid);
+		run->begin_counts = kvm_counts();
 	} else if (strncmp(word, "end ", 4) == 0) {
+		struct kvm_counts counts = kvm_counts();
 		struct cpu_time end = cpu_time_of(run->pid);
 
-		printf("%s\t%s\t%llu\t%llu\n", run->command->name, word + 4,
+		printf("%s\t%s\t%llu\t%llu\t%llu\t%llu\n", run->command->name, word + 4,
 		       (unsigned long long)(end.vcpus - run->begin.vcpus),
-		       (unsigned long long)(end.others - run->begin.others));
+		       (unsigned long long)(end.others - run->begin.others),
+		       (unsigned long long)(counts.exits - run->begin_counts.exits),
+		       (unsigned long long)(counts.interrupts - run->begin_counts.interrupts));
 	} else if (strcmp(word, "done") == 0) {
 		run->is_done = true;
 		if (run->is_killed) {

@@ -20,4 +20,13 @@ struct cpu_time {
 
 struct cpu_time cpu_time_of(pid_t pid);
 
+/* What KVM has counted for the guests that run now, as far as debugfs is mounted and shows it; else
+ * zeroes. */
+struct kvm_counts {
+	uint64_t exits; /* but those for ports, where the console is */
+	uint64_t interrupts;
+};
+
+struct kvm_counts kvm_counts(void);
+
 #endif

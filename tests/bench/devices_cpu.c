@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Processor time of a monitor by the role of its threads.
+ * Processor time of a monitor by the role of its threads, and KVM's counts.
  *
  * Theory of operation. The process's clock has all of it, also of threads that are gone (the
  * kernel's workers for io_uring come and go); vCPU threads are told by their names, and their
@@ -87,4 +87,22 @@ struct cpu_time cpu_time_of(pid_t pid)
 	time.others = (uint64_t)all.tv_sec * 1000000000 + (uint64_t)all.tv_nsec - time.vcpus +
 		      sum_up("/proc", is_vhost, pid);
 	return time;
+}
+
+static uint64_t kvm_count(const char *name)
+{
+	char path[64];
+	char line[32];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%s", name);
+	read_line(path, line, sizeof(line));
+	return strtoull(line, NULL, 10);
+}
+
+struct kvm_counts kvm_counts(void)
+{
+	return (struct kvm_counts){
+		.exits = kvm_count("exits") - kvm_count("io_exits"),
+		.interrupts = kvm_count("irq_injections"),
+	};
 }

@@ -21,10 +21,17 @@ PARTS = [
     ("network", "c", "squib Sync", "QEMU threads", r"net "),
     ("vsock", "d", "squib Sync", "QEMU threads", r"vsock "),
 ]
+# With PCI: heading, squib with virtio-mmio, squib with PCI, QEMU with PCI, pattern of rows.
+PCI_PARTS = [
+    ("block, Sync engine", "squib Sync", "squib PCI Sync", "QEMU PCI threads", r"read|write"),
+    ("block, Async engine", "squib Async", "squib PCI Async", "QEMU PCI io_uring", r"read|write"),
+    ("network", "squib Sync", "squib PCI Sync", "QEMU PCI threads", r"net "),
+    ("vsock", "squib Sync", "squib PCI Sync", "QEMU PCI threads", r"vsock "),
+]
 
 
 def load(path):
-    """{name: {row: [(total, vcpu, others) per operation, ...]}}, in instructions."""
+    """{name: {row: [(total, vcpu, others, exits, interrupts) per operation, ...]}}, the former in instructions."""
     found = {}
     if os.path.exists(path):
         with open(path, encoding="utf-8") as lines:
@@ -51,12 +58,12 @@ def table_counted(data):
         for row, runs in data.get(ours, {}).items():
             if not re.match(pattern, row):
                 continue
-            total, _, others = min(runs)
+            total, _, others, *_ = min(runs)
             text = f"  {row:30}{thousands(total):>8}"
             if row not in data.get(theirs, {}):
                 lines.append(f"{text}{'-':>8}{'-':>8}{'':>4}{thousands(others):>8}{'-':>8}{'-':>8}")
                 continue
-            peer, _, peer_others = min(data[theirs][row])
+            peer, _, peer_others, *_ = min(data[theirs][row])
             lines.append(f"{text}{thousands(peer):>8}{total / peer:>8.2f}{'':>4}"
                          f"{thousands(others):>8}{thousands(peer_others):>8}{others / peer_others:>8.2f}")
             engine = heading.partition(", ")[2].partition(" ")[0]
@@ -65,6 +72,31 @@ def table_counted(data):
     spread = max((max(runs)[0] / min(runs)[0] - 1 for rows in data.values() for runs in rows.values()), default=0)
     lines += ["", f"Largest difference between rounds: {100 * spread:.1f} %"]
     return lines, bars
+
+
+def table_pci(data):
+    """Lines of the table, and [(operation, [cost of squib, squib with PCI, QEMU with PCI])] for the picture."""
+    groups = ("whole machine", "monitor", "exits", "interrupts")
+    lines = ["squib with virtio-mmio, squib with PCI and QEMU's microvm with PCI, per operation (less is better):",
+             "thousands of instructions of the whole machine and of the monitor's own threads, exits of the guest but those",
+             "for ports (the console's), and interrupts that it took, timers included", "",
+             f"{'':25}" + "".join(f"{group:>22}" for group in groups),
+             f"{'operation':25}" + f"{'MMIO':>8}{'PCI':>7}{'QEMU':>7}" * len(groups)]
+    rows = []
+    for heading, *names, pattern in PCI_PARTS:
+        if any(name not in data for name in names):
+            continue
+        lines += ["", heading]
+        engine = heading.partition(", ")[2].partition(" ")[0]
+        for row in (r for r in data[names[0]] if re.match(pattern, r)):
+            best = [min(data[name][row]) if row in data[name] else None for name in names]
+            line = f"  {row:23}"
+            for index, scale, digits in ((0, 1000, 1), (2, 1000, 1), (3, 1, 2), (4, 1, 2)):
+                cells = ["-" if run is None else f"{run[index] / scale:.{digits}f}" for run in best]
+                line += f"{cells[0]:>8}{cells[1]:>7}{cells[2]:>7}"
+            lines.append(line)
+            rows.append((f"{row}, {engine}" if engine else row, best))
+    return lines, rows
 
 
 def table_native(data):
@@ -76,15 +108,29 @@ def table_native(data):
         line = f"{row:24}"
         for name in columns:
             runs = data.get(name, {}).get(row)
-            line += f"{min(others for _, _, others in runs) / 1000:>15.2f}" if runs else f"{'-':>15}"
+            line += f"{min(others for _, _, others, *_ in runs) / 1000:>15.2f}" if runs else f"{'-':>15}"
         lines.append(line)
     return lines
 
 
-def draw(path, bars):
+def pci_charts(rows):
+    """What squib takes with PCI, in per cent of what others take."""
+    charts = []
+    for cls, index, other, title in (
+            ("c", 0, 0, "Instructions per operation with PCI, per cent of squib's with virtio-mmio (100)"),
+            ("b", 0, 2, "Instructions per operation with PCI, per cent of QEMU's with PCI (100)"),
+            ("d", 3, 0, "Exits per operation with PCI, per cent of squib's with virtio-mmio (100)")):
+        bars = [(label, [(cls, "squib with PCI", 100 * best[1][index] / best[other][index])])
+                for label, best in rows if best[other] is not None and best[other][index] > 0]
+        charts.append((title, "per cent; less is better", bars))
+    return charts
+
+
+def draw(path, bars, pci_rows):
     report.LEFT, report.BAR, report.GAP = 260, 18, 6
     report.draw(path, [("Instructions per operation, per cent of QEMU's microvm (100)", "per cent; less is better",
-                        [(label, [(cls, heading, value)]) for cls, heading, label, value in bars])])
+                        [(label, [(cls, heading, value)]) for cls, heading, label, value in bars])]
+                + pci_charts(pci_rows))
 
 
 def put_into(document, lines):
@@ -101,6 +147,8 @@ def main():
     where, svg, document = sys.argv[1:4]
     data = load(os.path.join(where, "devices.tsv"))
     lines, bars = table_counted(data) if data else ([], [])
+    pci_lines, pci_rows = table_pci(data) if data else ([], [])
+    lines += [""] * 2 + pci_lines if pci_rows else []
     native = load(os.path.join(where, "native.tsv"))
     if native:
         lines += ["", ""] * bool(lines) + table_native(native)
@@ -109,7 +157,7 @@ def main():
     print("\n".join(lines))
     put_into(document, lines)
     if bars:
-        draw(svg, bars)
+        draw(svg, bars, pci_rows)
 
 
 main()

@@ -8,7 +8,7 @@ rows = {}
 with open(f"{directory}/mmds.tsv", encoding="utf-8") as lines:
     for line in lines:
         name, row, count, *times = line.rstrip("\n").split("\t")
-        total, vcpus, others = (int(time) / int(count) / 1000 for time in times)
+        total, _, others, *_ = (int(time) / int(count) / 1000 for time in times)
         rows.setdefault(row, {})[name] = (total, others)
 
 print("Thousands of instructions per request: of the whole machine, and of the monitor's own threads\n")

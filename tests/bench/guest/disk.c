@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads and writes of the drive, past the guest's page cache, one or many at a time. */
+/*
+ * Reads and writes of the drive, past the guest's page cache, one or many at a time. The buffer is
+ * in huge pages, so that the data of a request are in one piece whatever memory was free.
+ */
 #include "tests/bench/guest/operations.h"
 
 #include <fcntl.h>
@@ -7,12 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum {
 	DISK_LEN = 16 << 20, /* of the drive, that is used */
 	DEPTH = 32,
 	LEN_MAX = 128 << 10,
+	HUGE_LEN = 2 << 20,
 	COUNT_SMALL = 1024,
 	COUNT_LARGE = 128,
 	WARM_UP = 64,
@@ -101,15 +106,17 @@ static void measure(int fd, char *data, size_t len, bool is_write, bool is_deep)
 void disk_measure(const char *path)
 {
 	int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	char *data = aligned_alloc(4096, (size_t)DEPTH * LEN_MAX);
+	size_t len = (size_t)DEPTH * LEN_MAX;
+	char *data = aligned_alloc(HUGE_LEN, len);
 
-	if (fd < 0 || data == NULL || io_uring_queue_init(DEPTH, &ring, 0) < 0) {
+	if (fd < 0 || data == NULL || madvise(data, len, MADV_HUGEPAGE) < 0 ||
+	    io_uring_queue_init(DEPTH, &ring, 0) < 0) {
 		die("%s", path);
 	}
-	memset(data, 1, (size_t)DEPTH * LEN_MAX);
-	for (size_t len = 4096; len <= LEN_MAX; len *= LEN_MAX / 4096) {
+	memset(data, 1, len);
+	for (size_t each = 4096; each <= LEN_MAX; each *= LEN_MAX / 4096) {
 		for (unsigned i = 0; i < 4; i++) {
-			measure(fd, data, len, i >= 2, i % 2 == 1);
+			measure(fd, data, each, i >= 2, i % 2 == 1);
 		}
 	}
 	io_uring_queue_exit(&ring);
