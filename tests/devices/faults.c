@@ -244,16 +244,7 @@ static bool run_slow(struct squib *squib)
 	struct host_dm dms[2] = {{.loop = -1}, {.loop = -1}};
 	bool ok = try_slow(squib, dms);
 
-	/* What is held can't be killed. */
-	for (unsigned i = 0; i < 2; i++) {
-		if (dms[i].is_made) {
-			ok = host_dm_hold(squib, &dms[i], false) && ok;
-		}
-	}
-	squib_stop(squib);
-	host_dm_destroy(&dms[0]);
-	host_dm_destroy(&dms[1]);
-	return ok;
+	return host_dms_end(squib, dms, 2) && ok;
 }
 
 /* --- network --- */

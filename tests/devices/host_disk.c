@@ -199,3 +199,20 @@ void host_dm_destroy(struct host_dm *dm)
 	}
 	*dm = (struct host_dm){.loop = -1};
 }
+
+bool host_dms_end(struct squib *squib, struct host_dm *dms, unsigned count)
+{
+	bool ok = true;
+
+	/* What is held can't be killed. */
+	for (unsigned i = 0; i < count; i++) {
+		if (dms[i].is_made) {
+			ok = host_dm_hold(squib, &dms[i], false) && ok;
+		}
+	}
+	squib_stop(squib);
+	for (unsigned i = 0; i < count; i++) {
+		host_dm_destroy(&dms[i]);
+	}
+	return ok;
+}

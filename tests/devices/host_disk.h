@@ -43,5 +43,7 @@ bool host_dm_change(struct squib *squib, const struct host_dm *dm, const struct 
 bool host_dm_hold(struct squib *squib, const struct host_dm *dm, bool hold);
 /* Nobody may use it any more. */
 void host_dm_destroy(struct host_dm *dm);
+/* Stops squib, whose requests go on where they are held, and destroys the devices. */
+bool host_dms_end(struct squib *squib, struct host_dm *dms, unsigned count);
 
 #endif
