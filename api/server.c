@@ -410,7 +410,7 @@ static int listen_at(const char *path, int *fd, struct error *err)
 {
 	static const char failed[] = "Failed to open the API socket at: ";
 
-	switch (unix_listen(path, fd)) {
+	switch (unix_listen(path, false, fd)) {
 	case UNIX_LISTENS:
 		return 0;
 	case UNIX_PATH_EMPTY:

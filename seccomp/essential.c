@@ -34,7 +34,7 @@ enum {
 #endif
 
 enum {
-	IN_VMM = 1 << FILTER_VMM | 1 << FILTER_FORK,
+	IN_VMM = 1 << FILTER_VMM | 1 << FILTER_FORK | 1 << FILTER_DEBUG,
 	IN_API = 1 << FILTER_API,
 	IN_VCPU = 1 << FILTER_VCPU,
 	IN_ALL = IN_VMM | IN_API | IN_VCPU,

@@ -29,13 +29,11 @@ extern char seccomp_default_filters_end[];
 extern const char seccomp_syscall_names[];
 extern const uint32_t seccomp_syscall_names_len; /* bytes */
 
-const char filter_magic[FILTER_MAGIC_LEN] = {'s', 'q', 'u', 'i', 'b', 'b', 'p', '2'};
+const char filter_magic[FILTER_MAGIC_LEN] = {'s', 'q', 'u', 'i', 'b', 'b', 'p', '3'};
 
 const char *const filter_thread_names[FILTER_THREADS] = {
-	[FILTER_VMM] = "vmm",
-	[FILTER_API] = "api",
-	[FILTER_VCPU] = "vcpu",
-	[FILTER_FORK] = "fork",
+	[FILTER_VMM] = "vmm",	[FILTER_API] = "api",	  [FILTER_VCPU] = "vcpu",
+	[FILTER_FORK] = "fork", [FILTER_DEBUG] = "debug",
 };
 
 /* Notes where the id of the process goes. */
@@ -80,7 +78,7 @@ int filter_set_parse(const void *bytes, size_t len, struct filter_set *set, stru
 	for (int i = 0; i < FILTER_THREADS; i++) {
 		uint32_t count = header.counts[i];
 
-		if (count == 0 && i == FILTER_FORK) {
+		if (count == 0 && i >= FILTER_FORK) {
 			continue;
 		}
 		if (count == 0 || count > FILTER_INSTRUCTIONS_MAX || count > len / sizeof(*next)) {

@@ -16,6 +16,7 @@ enum filter_thread {
 	FILTER_API,
 	FILTER_VCPU,
 	FILTER_FORK, /* in place of FILTER_VMM where the machine can be forked, and in its images */
+	FILTER_DEBUG, /* in place of FILTER_VMM where a debugger can be attached */
 	FILTER_THREADS
 };
 
@@ -33,7 +34,7 @@ enum {
  */
 #define FILTER_SELF UINT32_C(0x7fffffff)
 
-/* "vmm", "api", "vcpu", "fork": what policies call them. The last one may be missing. */
+/* "vmm", "api", "vcpu", "fork", "debug": what policies call them. The last two may be missing. */
 extern const char *const filter_thread_names[FILTER_THREADS];
 
 /*
@@ -64,7 +65,8 @@ struct filter_set {
 MUST_CHECK int filter_set_default(struct filter_set *set, struct error *err);
 
 /*
- * The filters of a file, which must be for this architecture and have all but FILTER_FORK, none
+ * The filters of a file, which must be for this architecture and have all but FILTER_FORK and
+ * FILTER_DEBUG, none
  * without the calls that squib can't do without (seccomp/essential.h).
  */
 MUST_CHECK int filter_set_load(const char *path, struct filter_set *set, struct error *err);

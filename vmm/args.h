@@ -26,6 +26,7 @@ struct args {
 	uint64_t mmds_size_limit; /* bytes; UINT64_MAX: as api_payload_max */
 	const char *metrics_path;
 	bool enable_pci;
+	const char *gdb_socket;
 	bool boot_timer;
 	bool no_seccomp;
 	const char *seccomp_filter;

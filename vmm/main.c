@@ -329,6 +329,7 @@ static int run(struct process *process, struct error *err)
 	controller->confine = &process->confine;
 	controller->has_boot_timer = process->args.boot_timer;
 	controller->has_pci = process->args.enable_pci;
+	controller->gdb_socket = process->args.gdb_socket;
 	process->microvm.metadata_max = process->args.mmds_size_limit != UINT64_MAX
 						? process->args.mmds_size_limit
 						: process->args.api_payload_max;

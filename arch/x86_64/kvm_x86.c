@@ -151,6 +151,11 @@ int kvm_set_regs(int vcpu, const struct kvm_regs *regs, struct error *err)
 	return kvm_call(vcpu, KVM_SET_REGS, (void *)regs, "KVM_SET_REGS", err);
 }
 
+int kvm_get_fpu(int vcpu, struct kvm_fpu *fpu, struct error *err)
+{
+	return kvm_call(vcpu, KVM_GET_FPU, fpu, "KVM_GET_FPU", err);
+}
+
 int kvm_set_fpu(int vcpu, const struct kvm_fpu *fpu, struct error *err)
 {
 	return kvm_call(vcpu, KVM_SET_FPU, (void *)fpu, "KVM_SET_FPU", err);
@@ -332,6 +337,18 @@ int kvm_set_clock(int vm, const struct kvm_clock_data *clock, struct error *err)
 }
 
 /* --- While it runs --- */
+
+bool kvm_translate(int vcpu, uint64_t address, gpa_t *gpa)
+{
+	struct kvm_translation translation = {.linear_address = address};
+	struct error ignored = {0};
+
+	if (kvm_call(vcpu, KVM_TRANSLATE, &translation, "KVM_TRANSLATE", &ignored) != 0) {
+		return false;
+	}
+	*gpa = GPA(translation.physical_address);
+	return translation.valid != 0;
+}
 
 int kvm_kvmclock_ctrl(int vcpu, struct error *err)
 {

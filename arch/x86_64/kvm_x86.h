@@ -7,12 +7,14 @@
 #define ARCH_X86_64_KVM_X86_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "layout.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
+#include "vmm/base/gmem.h"
 
 enum {
 	KVM_MSRS_MAX = 64 /* per kvm_get_msrs and kvm_set_msrs */
@@ -67,7 +69,8 @@ MUST_CHECK int kvm_set_sregs(int vcpu, const struct kvm_sregs *sregs, struct err
 MUST_CHECK int kvm_get_regs(int vcpu, struct kvm_regs *regs, struct error *err);
 MUST_CHECK int kvm_set_regs(int vcpu, const struct kvm_regs *regs, struct error *err);
 
-/* KVM_SET_FPU [4.23] */
+/* KVM_GET_FPU [4.22], KVM_SET_FPU [4.23] */
+MUST_CHECK int kvm_get_fpu(int vcpu, struct kvm_fpu *fpu, struct error *err);
 MUST_CHECK int kvm_set_fpu(int vcpu, const struct kvm_fpu *fpu, struct error *err);
 
 /* KVM_GET_LAPIC [4.57], KVM_SET_LAPIC [4.58] */
@@ -139,6 +142,9 @@ MUST_CHECK int kvm_get_clock(int vm, struct kvm_clock_data *clock, struct error 
 MUST_CHECK int kvm_set_clock(int vm, const struct kvm_clock_data *clock, struct error *err);
 
 /* --- While it runs --- */
+
+/* KVM_TRANSLATE [4.15] by the guest's tables, as they are now; false: they have no such page. */
+bool kvm_translate(int vcpu, uint64_t address, gpa_t *gpa);
 
 /* KVM_KVMCLOCK_CTRL [4.85]: fails with EINVAL as long as the guest has not set up kvm-clock. */
 MUST_CHECK int kvm_kvmclock_ctrl(int vcpu, struct error *err);

@@ -8,6 +8,7 @@
 
 #include "arch/arch.h"
 #include "arch/boot.h"
+#include "arch/debug.h"
 #include "arch/pci.h"
 #include "arch/state.h"
 #include "arch/template.h"
@@ -18,6 +19,9 @@ static struct {
 	const char *failing;
 	int alive;
 	uint64_t numbers[ARCH_VCPUS_MAX + 1];
+	uint8_t regs[ARCH_VCPUS_MAX][8 + 8 + 2];
+	struct debug_plan plans[ARCH_VCPUS_MAX];
+	unsigned injected;
 } fake;
 
 uint64_t *arch_fake_number(unsigned index)
@@ -333,4 +337,97 @@ unsigned arch_state_explain(int kvm, const struct arch_vcpu_state *state, struct
 	(void)state;
 	(void)lacks;
 	return 0;
+}
+
+/* --- Debugging: memory is as the guest's physical one, and registers are what tests set --- */
+
+const char debug_architecture[] = "fake";
+
+const struct debug_reg debug_regs[] = {
+	{"a", NULL, "squib.fake", 64, 0},
+	{"pc", "code_ptr", NULL, 64, 0},
+	{"flags", NULL, "squib.fake.more", 16, 0},
+};
+
+const size_t debug_reg_count = ARRAY_COUNT(debug_regs);
+
+int debug_get_regs(const struct arch_vcpu *vcpu, uint8_t bytes[DEBUG_BYTES_MAX], struct error *err)
+{
+	memcpy(bytes, fake.regs[vcpu->index], sizeof(fake.regs[0]));
+	return may_fail("debug_get_regs", err);
+}
+
+int debug_set_regs(const struct arch_vcpu *vcpu, const uint8_t bytes[DEBUG_BYTES_MAX],
+		   struct error *err)
+{
+	memcpy(fake.regs[vcpu->index], bytes, sizeof(fake.regs[0]));
+	return may_fail("debug_set_regs", err);
+}
+
+bool debug_translate(const struct arch_vcpu *vcpu, const struct gmem *mem, uint64_t address,
+		     gpa_t *gpa, uint64_t *left)
+{
+	(void)vcpu;
+	(void)mem;
+	/* Two views of the memory, in the upper half of the address space and in the lower one. */
+	*gpa = GPA(address & ~(UINT64_C(1) << 63));
+	*left = 4096 - address % 4096;
+	return (address >> 62 & 1) == 0;
+}
+
+const struct debug_trap debug_trap = {.bytes = {0xb0, 0x0b}, .len = 2};
+
+struct debug_can debug_find_abilities(int kvm)
+{
+	return (struct debug_can){.debug = kvm_check_extension(kvm, KVM_CAP_SET_GUEST_DEBUG) > 0,
+				  .breaks = 2,
+				  .watches = 2};
+}
+
+bool debug_plan_fits(const struct debug_plan *plan)
+{
+	return plan->point_count <= 2;
+}
+
+const struct debug_plan *arch_fake_plan(unsigned index)
+{
+	return &fake.plans[index];
+}
+
+int debug_apply(const struct arch_vcpu *vcpu, const struct debug_plan *plan, struct error *err)
+{
+	fake.plans[vcpu->index] = *plan;
+	return may_fail("debug_apply", err);
+}
+
+/* An exit has its debug_stop_kind as its first 32 bits, then the number of the point. */
+int debug_explain(const struct arch_vcpu *vcpu, const struct debug_plan *plan,
+		  const struct kvm_debug_exit_arch *exit, struct debug_stop *stop,
+		  struct error *err)
+{
+	uint32_t numbers[2];
+
+	_Static_assert(sizeof(*exit) >= sizeof(numbers), "a kind and a number");
+	memcpy(numbers, exit, sizeof(numbers));
+	*stop = (struct debug_stop){.kind = numbers[0] % (DEBUG_STOP_GUEST + 1),
+				    .address = load_le64(fake.regs[vcpu->index] + 8)};
+	stop->point = numbers[1];
+	if (stop->kind == DEBUG_STOP_POINT && stop->point >= plan->point_count) {
+		stop->kind = DEBUG_STOP_GUEST;
+	}
+	return may_fail("debug_explain", err);
+}
+
+unsigned arch_fake_injected(void)
+{
+	return fake.injected;
+}
+
+int debug_inject(const struct arch_vcpu *vcpu, const struct kvm_debug_exit_arch *exit,
+		 struct error *err)
+{
+	(void)vcpu;
+	(void)exit;
+	fake.injected++;
+	return may_fail("debug_inject", err);
 }

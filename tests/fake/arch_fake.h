@@ -8,6 +8,8 @@
 
 #include "arch/pci.h"
 
+struct debug_plan;
+
 enum {
 	ARCH_FAKE_VIRTIO_SLOTS = 8
 };
@@ -26,5 +28,9 @@ extern struct arch_msi_frame arch_fake_frame;
 
 /* How many arch_vm_init and arch_vcpu_init objects are alive: 0 when nothing leaked. */
 int arch_fake_alive(void);
+
+/* What a vCPU was last told to stop at, and how many exceptions were handed to the guest. */
+const struct debug_plan *arch_fake_plan(unsigned index);
+unsigned arch_fake_injected(void);
 
 #endif

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	const struct sock_filter *next = (const void *)(data + sizeof(struct filter_header));
 
 	for (int i = 0; i < FILTER_THREADS; i++) {
-		if (i == FILTER_FORK && set.programs[i].len == 0) {
+		if (i >= FILTER_FORK && set.programs[i].len == 0) {
 			continue;
 		}
 		if (set.programs[i].filter != next || set.programs[i].len == 0) {

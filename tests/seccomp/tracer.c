@@ -35,7 +35,7 @@
 enum {
 	SEEN_BITS = 18,
 	SEEN_MAX = 1 << SEEN_BITS,
-	THREADS = FILTER_THREADS, /* kinds of them: vmm, api, vcpu, fork */
+	THREADS = FILTER_THREADS, /* kinds of them: vmm, api, vcpu, fork, debug */
 	FEIGNED,		  /* the trace's data of a call whose answer is changed */
 	FIRST_WORDS = 24,
 	/* KVM_GET_SUPPORTED_CPUID, which headers of aarch64 lack, and its struct. */

@@ -28,6 +28,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 
+#include "seccomp/filter.h"
 #include "seccomp/bpf.h"
 #include "seccomp/compile.h"
 #include "seccomp/policy.h"
@@ -156,6 +157,7 @@ static const struct pin {
 	{"fork", "prlimit64", 2, 1, {0x1000}},
 	{"fork", "mmap", 2, 2, {PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC}},
 	{"fork", "ioctl", 1, 2, {FICLONERANGE, 0}},
+	{"debug", "ioctl", 1, 4, {KVM_RUN, KVM_SET_GSI_ROUTING, KVM_SET_MSRS, TIOCSCTTY}},
 	{"fork", "ioctl", 1, 3, {TIOCSTI, FIONBIO, 0x400454cb /* TUNSETPERSIST */}},
 };
 
@@ -235,7 +237,7 @@ Test(policy_pins, no_rule_allows_more_than_it_should)
 		cr_assert(read_file(path, "The policy", POLICY_LEN_MAX, &text, &len, &err) == 0 &&
 				  policy_parse(text, len, &policy, &err) == 0,
 			  "%s", err.msg);
-		cr_assert_eq(policy.filter_count, 4);
+		cr_assert_eq(policy.filter_count, FILTER_THREADS);
 		for (size_t f = 0; f < policy.filter_count; f++) {
 			struct compiled compiled = {.arch = &archs[a],
 						    .filter = &policy.filters[f]};

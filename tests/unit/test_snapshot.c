@@ -260,7 +260,7 @@ Test(snapshot, the_api_itself_brings_no_pages)
 	make_machine();
 	api_bed_expect("PUT /snapshot/create", create, NULL);
 	renew();
-	cr_assert(unix_listen("api.sock", &listener) == UNIX_LISTENS);
+	cr_assert(unix_listen("api.sock", false, &listener) == UNIX_LISTENS);
 	cr_assert(symlink("api.sock", "other.sock") == 0);
 	api_bed.microvm.api_socket = "api.sock";
 	expect_refusal(

@@ -36,7 +36,7 @@ Test(unix_listen, clients_can_connect_to_it)
 	AUTO_FD fd = -1;
 	AUTO_FD client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	cr_assert(unix_listen("api", &fd) == UNIX_LISTENS);
+	cr_assert(unix_listen("api", false, &fd) == UNIX_LISTENS);
 	cr_assert(connect(client, (struct sockaddr *)&address, sizeof(address)) == 0);
 	cr_assert((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
 	cr_assert((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
@@ -71,7 +71,7 @@ Test(unix_listen, what_can_not_be_bound_has_a_cause_and_leaves_nothing)
 		int fd = -1;
 
 		errno = 0;
-		cr_expect(unix_listen(cases[i].path, &fd) == cases[i].result, "case %zu", i);
+		cr_expect(unix_listen(cases[i].path, false, &fd) == cases[i].result, "case %zu", i);
 		cr_expect(cases[i].sys == 0 || errno == cases[i].sys, "case %zu: %d", i, errno);
 		fd_close(&fd);
 		cr_expect(kvm_fake_open_fds() == fds, "case %zu", i);

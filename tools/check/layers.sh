@@ -11,9 +11,10 @@ layers='
 vmm/base/       vmm/base/
 vmm/confine/    vmm/confine/ vmm/base/ seccomp/
 vmm/machine/    vmm/machine/ vmm/confine/ vmm/base/ arch/ devices/device.h devices/legacy/ devices/pci/ devices/platform/ devices/virtio/core/
+vmm/debug/      vmm/debug/ vmm/machine/ vmm/base/ arch/
 vmm/persist/    vmm/persist/ vmm/machine/ vmm/base/ vmm/version.h arch/ devices/device.h devices/legacy/ devices/platform/ devices/virtio/core/ devices/virtio/classes.h
-vmm/control/    vmm/control/ vmm/machine/ vmm/confine/ vmm/base/ vmm/args.h arch/ devices/legacy/ devices/virtio/core/
-vmm/resources/  vmm/resources/ vmm/persist/ vmm/control/ vmm/machine/ vmm/confine/ vmm/base/ vmm/version.h arch/ devices/
+vmm/control/    vmm/control/ vmm/debug/ vmm/machine/ vmm/confine/ vmm/base/ vmm/args.h arch/ devices/legacy/ devices/virtio/core/
+vmm/resources/  vmm/resources/ vmm/persist/ vmm/control/ vmm/debug/ vmm/machine/ vmm/confine/ vmm/base/ vmm/version.h arch/ devices/
 vmm/main.c      vmm/ api/ arch/ seccomp/
 vmm/            vmm/ seccomp/
 devices/        devices/ vmm/base/

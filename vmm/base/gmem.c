@@ -256,6 +256,24 @@ int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
 	return 0;
 }
 
+int gmem_write_code(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
+{
+	struct iovec iov[GMEM_REGIONS_MAX];
+	size_t count;
+
+	if (gmem_write(mem, gpa, buf, len) < 0 ||
+	    gmem_iov(mem, (struct gmem_range){gpa, len}, GMEM_READ, iov, &count) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < count; i++) {
+		char *begin = iov[i].iov_base;
+
+		/* Nothing on x86_64; a processor of Arm may have caches that do not know. */
+		__builtin___clear_cache(begin, begin + iov[i].iov_len);
+	}
+	return 0;
+}
+
 int gmem_load_file(struct gmem *mem, gpa_t gpa, int fd, uint64_t offset, uint64_t len,
 		   struct error *err)
 {

@@ -69,7 +69,6 @@ MUST_CHECK int gmem_new_file(const struct gmem_range *ranges, size_t count, int 
 			     struct gmem **mem, struct error *err);
 
 void gmem_free(struct gmem *mem); /* NULL is fine */
-
 size_t gmem_region_count(const struct gmem *mem);
 struct gmem_slot gmem_slot(const struct gmem *mem, size_t index);
 
@@ -82,10 +81,11 @@ bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len);
 /*
  * Copies between guest memory and a buffer of ours. -1 if any byte of the range is not RAM; then
  * nothing was copied. Safe from any thread; the guest may change the bytes at the same time, so
- * check the copy, never the original.
+ * check the copy, never the original. write_code is for instructions: no cache keeps the old ones.
  */
 MUST_CHECK int gmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len);
 MUST_CHECK int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len);
+MUST_CHECK int gmem_write_code(struct gmem *mem, gpa_t gpa, const void *buf, size_t len);
 
 /* What a system call does with guest memory. */
 enum gmem_access {

@@ -258,6 +258,13 @@ void kvm_unmap_run(struct kvm_run *run, size_t len)
 	}
 }
 
+int kvm_set_guest_debug(int vcpu, const struct kvm_guest_debug *debug, struct error *err)
+{
+	struct kvm_guest_debug copy = *debug;
+
+	return kvm_call(vcpu, KVM_SET_GUEST_DEBUG, &copy, "KVM_SET_GUEST_DEBUG", err);
+}
+
 enum kvm_run_result kvm_run(int vcpu)
 {
 	if (kvm_sys_ioctl(vcpu, KVM_RUN, NULL) == 0) {

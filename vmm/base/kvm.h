@@ -95,6 +95,10 @@ MUST_CHECK int kvm_set_device_attr(int device, uint32_t group, uint64_t attr, co
 MUST_CHECK int kvm_map_run(int kvm, int vcpu, struct kvm_run **run, size_t *len, struct error *err);
 void kvm_unmap_run(struct kvm_run *run, size_t len); /* NULL is fine */
 
+/* KVM_SET_GUEST_DEBUG [4.87] */
+MUST_CHECK int kvm_set_guest_debug(int vcpu, const struct kvm_guest_debug *debug,
+				   struct error *err);
+
 enum kvm_run_result {
 	KVM_RAN,	 /* an exit to handle: run->exit_reason */
 	KVM_INTERRUPTED, /* a kick (EINTR) or a passing refusal (EAGAIN): look for commands, go on

@@ -3,6 +3,8 @@
 #ifndef VMM_BASE_UNIX_LISTEN_H
 #define VMM_BASE_UNIX_LISTEN_H
 
+#include <stdbool.h>
+
 #include "vmm/base/attr.h"
 
 enum {
@@ -19,8 +21,9 @@ enum unix_listen {
 /*
  * Makes the file of a stream socket, which must not be there, and listens on it; *fd is
  * non-blocking and closed on exec. After a failure no file was made. Clients know each caller's
- * sentences for the causes, so those are the caller's.
+ * sentences for the causes, so those are the caller's. Of a private one, the file is for its owner
+ * alone, whatever the umask.
  */
-MUST_CHECK enum unix_listen unix_listen(const char *path, int *fd);
+MUST_CHECK enum unix_listen unix_listen(const char *path, bool is_private, int *fd);
 
 #endif

@@ -382,10 +382,9 @@ static void check_privileges(const struct sandbox_plan *plan, struct sandbox *sa
 static void check_seccomp(const struct sandbox_plan *plan, struct sandbox *sandbox)
 {
 	static const char *const whats[FILTER_THREADS] = {
-		[FILTER_VMM] = "seccomp filter vmm",
-		[FILTER_API] = "seccomp filter api",
-		[FILTER_VCPU] = "seccomp filter vcpu",
-		[FILTER_FORK] = "seccomp filter fork",
+		[FILTER_VMM] = "seccomp filter vmm",	 [FILTER_API] = "seccomp filter api",
+		[FILTER_VCPU] = "seccomp filter vcpu",	 [FILTER_FORK] = "seccomp filter fork",
+		[FILTER_DEBUG] = "seccomp filter debug",
 	};
 	struct sandbox_row *mode = add(sandbox, "seccomp at the start",
 				       "the loading of the kernel runs before squib's filters");
@@ -405,7 +404,8 @@ static void check_seccomp(const struct sandbox_plan *plan, struct sandbox *sandb
 			continue;
 		}
 		if (plan->filters->programs[i].len == 0) {
-			tell(row, "none, so no machine can be forked; ");
+			tell(row, "none, so no machine can be %s; ",
+			     i == FILTER_FORK ? "forked" : "debugged");
 		} else {
 			tell(row, "%u instructions, ", plan->filters->programs[i].len);
 		}

@@ -49,6 +49,46 @@ static void destroy_machine(void *arg)
 	machine_destroy(&((const struct start *)arg)->controller->machine);
 }
 
+/* A machine is debugged by way of its own socket, or of the process's. */
+static struct gdb_config debug_of(const struct controller *controller,
+				  const struct start_plan *plan)
+{
+	return plan->debug.path != NULL || controller->gdb_socket == NULL
+		       ? plan->debug
+		       : (struct gdb_config){.path = controller->gdb_socket};
+}
+
+/* The socket's file goes with a failed start alone: a running machine's filter has no unlink. */
+static void close_debugger(void *arg)
+{
+	const struct start *start = arg;
+	struct controller *controller = start->controller;
+
+	if (controller->debugger == NULL) {
+		return;
+	}
+	vm_stop(&controller->machine.vm);
+	gdb_server_free(controller->debugger);
+	controller->debugger = NULL;
+	if (controller->state == VM_NOT_STARTED) {
+		unlink(debug_of(controller, start->plan).path);
+	}
+}
+
+static int open_debugger(void *arg, struct error *err)
+{
+	const struct start *start = arg;
+	struct controller *controller = start->controller;
+	const struct gdb_config config = debug_of(controller, start->plan);
+
+	if (config.path == NULL) {
+		return 0;
+	}
+	controller->debugger =
+		gdb_server_new(&config, &controller->machine.vm, controller->loop, err);
+	return controller->debugger != NULL ? 0 : -1;
+}
+
 static void on_end(struct ev_source *source, uint32_t ready)
 {
 	struct controller *controller = container_of(source, struct controller, end);
@@ -104,6 +144,16 @@ static void let_devices_go(void *arg)
 	evloop_thaw(((const struct start *)arg)->controller->loop);
 }
 
+/* The filter of the VMM thread. */
+static enum filter_thread filter_of(const struct controller *controller,
+				    const struct start_plan *plan)
+{
+	if (plan->is_forkable) {
+		return FILTER_FORK;
+	}
+	return debug_of(controller, plan).path != NULL ? FILTER_DEBUG : FILTER_VMM;
+}
+
 static int confine_vmm(void *arg, struct error *err)
 {
 	const struct start *start = arg;
@@ -119,8 +169,8 @@ static int confine_vmm(void *arg, struct error *err)
 		return -1;
 	}
 	if (start->plan->is_forked ||
-	    filter_install(&confine->filters, start->plan->is_forkable ? FILTER_FORK : FILTER_VMM,
-			   err) == 0) {
+	    filter_install(&confine->filters, filter_of(start->controller, start->plan), err) ==
+		    0) {
 		return 0;
 	}
 	if (landlock_is_on(&confine->landlock)) {
@@ -135,11 +185,9 @@ static int confine_vmm(void *arg, struct error *err)
 }
 
 static const struct step start_steps[] = {
-	{make_machine, destroy_machine},
-	{watch_end, unwatch_end},
-	{start_telemetry, stop_telemetry},
-	{pause_loaded, let_devices_go},
-	{confine_vmm, NULL},
+	{make_machine, destroy_machine}, {open_debugger, close_debugger},
+	{watch_end, unwatch_end},	 {start_telemetry, stop_telemetry},
+	{pause_loaded, let_devices_go},	 {confine_vmm, NULL},
 };
 
 /* Writes a line of metrics. A failure is logged: no client waits for this line. */
@@ -150,6 +198,20 @@ static void write_metrics(const struct controller *controller)
 	if (telemetry_flush(controller->telemetry, &err) < 0) {
 		log_warn("%s", err.msg);
 	}
+}
+
+/* The policy must have the wider filter that such a machine needs. */
+static int check_filter(const struct confine *confine, enum filter_thread thread, const char *kind,
+			struct error *err)
+{
+	if (confine->filters.programs[FILTER_VMM].len > 0 &&
+	    confine->filters.programs[thread].len == 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The policy of --seccomp-filter has no filter `%s`, by which a "
+				 "%s machine is held in: see docs/seccomp.md",
+				 filter_thread_names[thread], kind);
+	}
+	return 0;
 }
 
 /* What holds the VMM thread in must let a machine be forked that is to be. */
@@ -166,13 +228,24 @@ static int check_forkable(const struct controller *controller, const struct star
 				 "A machine with --landlock can't be forkable, as its children "
 				 "could not open their files: hold it in with the jailer");
 	}
-	if (confine->filters.programs[FILTER_VMM].len > 0 &&
-	    confine->filters.programs[FILTER_FORK].len == 0) {
-		return error_set(err, ERR_BAD_REQUEST,
-				 "The policy of --seccomp-filter has no filter `fork`, by which a "
-				 "forkable machine is held in: see docs/seccomp.md");
+	return check_filter(confine, FILTER_FORK, "forkable", err);
+}
+
+static int check_debug(const struct controller *controller, const struct start_plan *plan,
+		       struct error *err)
+{
+	if (debug_of(controller, plan).path == NULL) {
+		return 0;
 	}
-	return 0;
+	if (plan->is_forkable || plan->is_forked) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "A forkable machine can't be debugged, as its children would have "
+				 "the debugger's breakpoints: leave out `forkable`, or the "
+				 "debugger's socket");
+	}
+	return controller->confine == NULL
+		       ? 0
+		       : check_filter(controller->confine, FILTER_DEBUG, "debugged", err);
 }
 
 /* Ports need a bus. */
@@ -193,7 +266,8 @@ int controller_start(struct controller *controller, const struct start_plan *pla
 {
 	struct start start = {.controller = controller, .plan = plan};
 
-	if (check_forkable(controller, plan, err) < 0 || check_ports(controller, plan, err) < 0) {
+	if (check_forkable(controller, plan, err) < 0 || check_debug(controller, plan, err) < 0 ||
+	    check_ports(controller, plan, err) < 0) {
 		return -1;
 	}
 	if (steps_run(start_steps, ARRAY_COUNT(start_steps), &start, err) < 0) {

@@ -10,6 +10,7 @@
 #include "vmm/base/evloop.h"
 #include "vmm/confine/confine.h"
 #include "vmm/control/telemetry.h"
+#include "vmm/debug/gdb_server.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/timeline.h"
 
@@ -28,11 +29,13 @@ struct controller {
 	struct telemetry *telemetry;
 	const struct confine *confine; /* NULL: nothing holds threads in */
 	bool has_boot_timer;
-	bool has_pci; /* of machines that boot: a loaded one has what it was saved with */
+	bool has_pci;		/* of machines that boot: a loaded one has what it was saved with */
+	const char *gdb_socket; /* of --gdb-socket; NULL: none */
 	/* the controller's; zeroed at first */
 	enum vm_state state;
-	struct machine machine; /* zeroes while VM_NOT_STARTED */
-	struct ev_source end;	/* the guest ended */
+	struct machine machine;	     /* zeroes while VM_NOT_STARTED */
+	struct ev_source end;	     /* the guest ended */
+	struct gdb_server *debugger; /* NULL: nothing of the sort was asked for */
 };
 
 /* What to start. */
@@ -42,6 +45,7 @@ struct start_plan {
 	bool is_paused;	  /* the machine stays paused: a loaded one that is not to run yet */
 	bool is_forkable; /* the VMM thread gets the filter of those that fork */
 	bool is_forked;	  /* the thread has that filter from its parent */
+	struct gdb_config debug;
 	/* Allows the files that the running machine may open again (landlock_allow). */
 	int (*allow)(void *arg, const struct landlock *landlock, int rules, struct error *err);
 	void *arg;

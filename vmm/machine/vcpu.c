@@ -111,7 +111,8 @@ static bool wait_until_wanted(struct vcpu *vcpu)
 	struct vm *vm = vcpu->vm;
 
 	pthread_mutex_lock(&vm->lock);
-	while (vm->want == VM_PARK || (vm->want == VM_RUN && vm->end != VM_NOT_ENDED)) {
+	while (vm->want == VM_PARK ||
+	       (vm->want == VM_RUN && (vm->end != VM_NOT_ENDED || vcpu->is_held))) {
 		if (!vcpu->is_parked) {
 			vcpu->is_parked = true;
 			vm->parked++;
@@ -229,6 +230,19 @@ static void serve_system_event(struct vcpu *vcpu)
 	}
 }
 
+/* Parks the vCPU for the debugger, which stops the others and looks why. */
+static void serve_debug(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+
+	pthread_mutex_lock(&vm->lock);
+	vcpu->is_held = true;
+	vcpu->has_stopped = true;
+	vcpu->stop = vcpu->run->debug.arch;
+	pthread_mutex_unlock(&vm->lock);
+	ev_wake_signal(vm->debugger);
+}
+
 static void serve_exit(struct vcpu *vcpu)
 {
 	switch (vcpu->run->exit_reason) {
@@ -270,6 +284,11 @@ static void run_guest(struct vcpu *vcpu)
 		switch (kvm_run(vcpu->fd)) {
 		case KVM_RAN:
 			vcpu->failed_runs = 0;
+			if (vcpu->run->exit_reason == KVM_EXIT_DEBUG &&
+			    vcpu->vm->debugger != NULL) {
+				serve_debug(vcpu);
+				return; /* no instruction is half done */
+			}
 			serve_exit(vcpu);
 			break;
 		case KVM_INTERRUPTED:

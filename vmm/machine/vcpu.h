@@ -50,6 +50,9 @@ struct vcpu {
 	struct metric_source metric_source;
 	/* shared, under vm->lock */
 	bool is_parked;
+	bool is_held;	  /* by a debugger, whatever vm->want is */
+	bool has_stopped; /* with KVM_EXIT_DEBUG, of which `stop` tells; the debugger clears it */
+	struct kvm_debug_exit_arch stop;
 };
 
 /* Creates the vCPU in KVM. vcpu_destroy takes a zeroed one, too; its thread must have ended. */

@@ -174,15 +174,14 @@ static void note_pause(struct vm *vm)
 	}
 }
 
-static int park(struct vm *vm, struct error *err)
+/* With vm->lock held, which it gives up. */
+static int await_parked(struct vm *vm, struct error *err)
 {
 	struct timespec deadline;
 	int sys = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &deadline);
 	deadline.tv_sec += PAUSE_TIMEOUT_S;
-	pthread_mutex_lock(&vm->lock);
-	set_want(vm, VM_PARK);
 	while (vm->parked < vm->machine.vcpu_count && sys == 0) {
 		sys = pthread_cond_timedwait(&vm->changed, &vm->lock, &deadline);
 	}
@@ -194,6 +193,13 @@ static int park(struct vm *vm, struct error *err)
 				 vm->machine.vcpu_count, PAUSE_TIMEOUT_S);
 	}
 	return 0;
+}
+
+static int park(struct vm *vm, struct error *err)
+{
+	pthread_mutex_lock(&vm->lock);
+	set_want(vm, VM_PARK);
+	return await_parked(vm, err);
 }
 
 int vm_pause(struct vm *vm, struct error *err)
@@ -220,6 +226,28 @@ int vm_do_parked(struct vm *vm, void (*fn)(void *arg), void *arg, struct error *
 		vm_resume(vm);
 	}
 	return result;
+}
+
+int vm_hold(struct vm *vm, struct error *err)
+{
+	pthread_mutex_lock(&vm->lock);
+	for (unsigned i = 0; i < vm->machine.vcpu_count; i++) {
+		vm->vcpus[i].is_held = true;
+		vcpu_kick(&vm->vcpus[i]);
+	}
+	return await_parked(vm, err);
+}
+
+void vm_release(struct vm *vm, uint32_t vcpus)
+{
+	/* The guest's clocks have gone on. */
+	note_pause(vm);
+	pthread_mutex_lock(&vm->lock);
+	for (unsigned i = 0; i < vm->machine.vcpu_count; i++) {
+		vm->vcpus[i].is_held &= (vcpus >> i & 1) == 0;
+	}
+	pthread_cond_broadcast(&vm->changed);
+	pthread_mutex_unlock(&vm->lock);
 }
 
 void vm_stop(struct vm *vm)

@@ -10,6 +10,7 @@
 #include "arch/arch.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
+#include "vmm/base/evloop.h"
 #include "vmm/base/gmem.h"
 #include "vmm/base/metrics.h"
 #include "vmm/machine/bus.h"
@@ -50,6 +51,7 @@ struct vm {
 	struct timeline *timeline;     /* the creator's */
 	struct metrics *metrics;       /* the same; NULL: nothing is counted */
 	const struct confine *confine; /* the same; NULL: none */
+	struct ev_wake *debugger;      /* the same: told of KVM_EXIT_DEBUG; NULL: none */
 	int end_event;		       /* eventfd, readable once the guest has ended */
 	/* shared */
 	_Atomic int end;		/* enum vm_end; the first end wins */
@@ -105,6 +107,15 @@ MUST_CHECK int vm_pause(struct vm *vm, struct error *err);
  * call, and the vCPUs run as before. VMM thread.
  */
 MUST_CHECK int vm_do_parked(struct vm *vm, void (*fn)(void *arg), void *arg, struct error *err);
+
+/*
+ * Holds all vCPUs for a debugger, whether or not the machine is paused besides; returns when none
+ * is inside the guest or a device. Idempotent. Fails as vm_pause does. VMM thread.
+ */
+MUST_CHECK int vm_hold(struct vm *vm, struct error *err);
+
+/* Lets vCPU i go if bit i of `vcpus` is set: it runs unless the machine is paused. VMM thread. */
+void vm_release(struct vm *vm, uint32_t vcpus);
 
 /*
  * Hides from processes that are forked from now on what would keep KVM's objects alive there: the

@@ -81,6 +81,7 @@ struct start_plan actions_plan(struct microvm *microvm)
 				.arg = microvm,
 			},
 		.is_forkable = config->machine.forkable,
+		.debug = {.path = config->gdb_socket_path, .waits = true},
 		.allow = allow,
 		.arg = microvm,
 	};

@@ -23,6 +23,7 @@ enum static_template {
 struct body {
 	struct machine_config machine;
 	enum static_template cpu_template;
+	char *gdb_socket_path;
 };
 
 static const char *const template_names[] = {"C3",  "T2",   "T2S",  "T2CL",
@@ -40,6 +41,7 @@ enum field {
 	FIELD_HUGE_PAGES,
 	FIELD_FORKABLE,
 	FIELD_PCI_HOTPLUG_PORTS,
+	FIELD_GDB_SOCKET_PATH,
 	FIELD_COUNT
 };
 
@@ -59,6 +61,7 @@ static const struct schema_field fields[FIELD_COUNT] = {
 		SCHEMA_FIELD_AS("forkable", struct body, machine.forkable, SCHEMA_DEFAULTED),
 	[FIELD_PCI_HOTPLUG_PORTS] = SCHEMA_FIELD_AS("pci_hotplug_ports", struct body,
 						    machine.pci_hotplug_ports, SCHEMA_DEFAULTED),
+	[FIELD_GDB_SOCKET_PATH] = SCHEMA_FIELD(struct body, gdb_socket_path, SCHEMA_OPTIONAL),
 };
 
 static const struct schema schema = SCHEMA("MachineConfig", struct body, fields);
@@ -115,11 +118,15 @@ static int check_patch(struct request *request, struct error *err)
 static void clear(struct vm_config *config)
 {
 	config->machine = (struct machine_config){.vcpu_count = 1, .mem_size_mib = 128};
+	free(config->gdb_socket_path);
+	config->gdb_socket_path = NULL;
 }
 
 static json_t *show(const struct vm_config *config)
 {
-	struct body body = {.machine = config->machine, .cpu_template = CPU_TEMPLATE_NONE};
+	struct body body = {.machine = config->machine,
+			    .cpu_template = CPU_TEMPLATE_NONE,
+			    .gdb_socket_path = config->gdb_socket_path};
 	uint64_t shown = SCHEMA_ALL;
 
 	/* [compat] A custom template is shown as None, and none at all is not. */
@@ -137,6 +144,10 @@ static json_t *show(const struct vm_config *config)
 	}
 	if (config->machine.pci_hotplug_ports == 0) {
 		shown &= ~(UINT64_C(1) << FIELD_PCI_HOTPLUG_PORTS);
+	}
+	/* [compat] Firecracker has it only in builds for debugging. */
+	if (config->gdb_socket_path == NULL) {
+		shown &= ~(UINT64_C(1) << FIELD_GDB_SOCKET_PATH);
 	}
 	return schema_encode(&schema, &body, shown);
 }
@@ -199,11 +210,28 @@ static int store(struct vm_config *config, const struct machine_config *machine,
 	return 0;
 }
 
+/* The body's string becomes the configuration's. A loaded machine does not wait for a debugger. */
+static void take_socket(struct vm_config *config, const struct request *request)
+{
+	struct body *body = request->body;
+
+	free(config->gdb_socket_path);
+	config->gdb_socket_path = NULL;
+	if (!request->is_loaded) {
+		config->gdb_socket_path = body->gdb_socket_path;
+		body->gdb_socket_path = NULL;
+	}
+}
+
 static int put(struct microvm *microvm, struct request *request, struct error *err)
 {
 	const struct body *body = request->body;
 
-	return store(&microvm->config, &body->machine, request, err);
+	if (store(&microvm->config, &body->machine, request, err) < 0) {
+		return -1;
+	}
+	take_socket(&microvm->config, request);
+	return 0;
 }
 
 /* Fields that are absent keep what they have; all change or none. */
@@ -235,7 +263,13 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 	if (present & 1u << FIELD_PCI_HOTPLUG_PORTS) {
 		machine.pci_hotplug_ports = asked->pci_hotplug_ports;
 	}
-	return store(&microvm->config, &machine, request, err);
+	if (store(&microvm->config, &machine, request, err) < 0) {
+		return -1;
+	}
+	if (present & 1u << FIELD_GDB_SOCKET_PATH) {
+		take_socket(&microvm->config, request);
+	}
+	return 0;
 }
 
 static int get(struct microvm *microvm, struct request *request, struct error *err)

@@ -96,6 +96,7 @@ enum {
 
 struct vm_config {
 	struct machine_config machine;
+	char *gdb_socket_path;			 /* NULL: none */
 	const struct cpu_template *cpu_template; /* heap; NULL: none */
 	const char *static_template; /* its name, a constant, in its place; NULL: none */
 	struct boot_source_config boot_source;

@@ -128,6 +128,11 @@ static int create(struct microvm *microvm, struct request *request, struct error
 				 "Cannot save the microVM state: Operation not allowed: "
 				 "save/restore unavailable while running");
 	}
+	if (gdb_server_is_attached(controller->debugger)) {
+		return error_set(err, ERR_BAD_STATE,
+				 "Cannot save the microVM state: a debugger is attached, which may "
+				 "have changed how the guest goes on: detach it first");
+	}
 	AUTO_FREE char *config = vm_config_text(&microvm->config, err);
 
 	if (config == NULL) {

@@ -488,7 +488,7 @@ int vsock_listen(const char *path, int *fd, struct error *err)
 	static const char prefix[] = "Cannot create backend for vsock device: "
 				     "Error binding to the host-side Unix socket";
 
-	switch (unix_listen(path, fd)) {
+	switch (unix_listen(path, false, fd)) {
 	case UNIX_LISTENS:
 		return 0;
 	case UNIX_PATH_EMPTY:

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A debugger's view of an x86_64 vCPU: its registers, page tables and debug registers. */
+#include "arch/debug.h"
+
+#include <string.h>
+
+#include "kvm_x86.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/kvm.h"
+
+/* --- Registers --- */
+
+/* Where KVM has a register: which of its structures, the offset in there, the bytes. */
+enum {
+	IN_REGS,
+	IN_SREGS,
+	IN_FPU,
+	IN_STRUCTS
+};
+
+#define SOURCE(which, type, member, len)                                                           \
+	((uint64_t)(which) << 32 | (uint64_t)(len) << 16 | offsetof(type, member))
+
+#define GENERAL(name) GENERAL_AS(name, NULL, NULL)
+#define GENERAL_AS(name, type, feature)                                                            \
+	{                                                                                          \
+#name, type, feature, 64, SOURCE(IN_REGS, struct kvm_regs, name, 8)                \
+	}
+#define SEGMENT(name)                                                                              \
+	{                                                                                          \
+#name, NULL, NULL, 32, SOURCE(IN_SREGS, struct kvm_sregs, name.selector, 2)        \
+	}
+#define SYSTEM(name, feature)                                                                      \
+	{                                                                                          \
+#name, NULL, feature, 64, SOURCE(IN_SREGS, struct kvm_sregs, name, 8)              \
+	}
+#define ST(i)                                                                                      \
+	{                                                                                          \
+		"st" #i, "i387_ext", NULL, 80, SOURCE(IN_FPU, struct kvm_fpu, fpr[i], 10)          \
+	}
+#define X87(name, member, len)                                                                     \
+	{                                                                                          \
+		name, NULL, NULL, 32, SOURCE(IN_FPU, struct kvm_fpu, member, len)                  \
+	}
+#define XMM(i, feature)                                                                            \
+	{                                                                                          \
+		"xmm" #i, "uint128", feature, 128, SOURCE(IN_FPU, struct kvm_fpu, xmm[i], 16)      \
+	}
+
+const char debug_architecture[] = "i386:x86-64";
+
+/* The order of gdb's features for this architecture. */
+const struct debug_reg debug_regs[] = {
+	GENERAL_AS(rax, NULL, "org.gnu.gdb.i386.core"),
+	GENERAL(rbx),
+	GENERAL(rcx),
+	GENERAL(rdx),
+	GENERAL(rsi),
+	GENERAL(rdi),
+	GENERAL_AS(rbp, "data_ptr", NULL),
+	GENERAL_AS(rsp, "data_ptr", NULL),
+	GENERAL(r8),
+	GENERAL(r9),
+	GENERAL(r10),
+	GENERAL(r11),
+	GENERAL(r12),
+	GENERAL(r13),
+	GENERAL(r14),
+	GENERAL(r15),
+	GENERAL_AS(rip, "code_ptr", NULL),
+	{"eflags", NULL, NULL, 32, SOURCE(IN_REGS, struct kvm_regs, rflags, 4)},
+	SEGMENT(cs),
+	SEGMENT(ss),
+	SEGMENT(ds),
+	SEGMENT(es),
+	SEGMENT(fs),
+	SEGMENT(gs),
+	ST(0),
+	ST(1),
+	ST(2),
+	ST(3),
+	ST(4),
+	ST(5),
+	ST(6),
+	ST(7),
+	X87("fctrl", fcw, 2),
+	X87("fstat", fsw, 2),
+	X87("ftag", ftwx, 1),	  /* a bit per register that is not empty, as FXSAVE has it */
+	X87("fiseg", last_ip, 0), /* 64-bit code has no selectors there */
+	X87("fioff", last_ip, 4),
+	X87("foseg", last_dp, 0),
+	X87("fooff", last_dp, 4),
+	X87("fop", last_opcode, 2),
+	XMM(0, "org.gnu.gdb.i386.sse"),
+	XMM(1, NULL),
+	XMM(2, NULL),
+	XMM(3, NULL),
+	XMM(4, NULL),
+	XMM(5, NULL),
+	XMM(6, NULL),
+	XMM(7, NULL),
+	XMM(8, NULL),
+	XMM(9, NULL),
+	XMM(10, NULL),
+	XMM(11, NULL),
+	XMM(12, NULL),
+	XMM(13, NULL),
+	XMM(14, NULL),
+	XMM(15, NULL),
+	X87("mxcsr", mxcsr, 4),
+	{"fs_base", NULL, "org.gnu.gdb.i386.segments", 64,
+	 SOURCE(IN_SREGS, struct kvm_sregs, fs.base, 8)},
+	{"gs_base", NULL, NULL, 64, SOURCE(IN_SREGS, struct kvm_sregs, gs.base, 8)},
+	SYSTEM(cr0, "squib.system"),
+	SYSTEM(cr2, NULL),
+	SYSTEM(cr3, NULL),
+	SYSTEM(cr4, NULL),
+	SYSTEM(cr8, NULL),
+	SYSTEM(efer, NULL),
+};
+
+const size_t debug_reg_count = ARRAY_COUNT(debug_regs);
+
+struct structs {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_fpu fpu;
+};
+
+static int get_structs(const struct arch_vcpu *vcpu, struct structs *all, struct error *err)
+{
+	return kvm_get_regs(vcpu->fd, &all->regs, err) == 0 &&
+			       kvm_get_sregs(vcpu->fd, &all->sregs, err) == 0 &&
+			       kvm_get_fpu(vcpu->fd, &all->fpu, err) == 0
+		       ? 0
+		       : -1;
+}
+
+/* Where `all` has the register, and how many bytes. */
+static uint8_t *find(struct structs *all, const struct debug_reg *reg, size_t *len)
+{
+	uint8_t *const starts[IN_STRUCTS] = {
+		[IN_REGS] = (uint8_t *)&all->regs,
+		[IN_SREGS] = (uint8_t *)&all->sregs,
+		[IN_FPU] = (uint8_t *)&all->fpu,
+	};
+
+	*len = reg->source >> 16 & 0xffff;
+	return starts[reg->source >> 32] + (reg->source & 0xffff);
+}
+
+int debug_get_regs(const struct arch_vcpu *vcpu, uint8_t bytes[DEBUG_BYTES_MAX], struct error *err)
+{
+	struct structs all = {0};
+
+	if (get_structs(vcpu, &all, err) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < debug_reg_count; i++) {
+		size_t len;
+		const uint8_t *from = find(&all, &debug_regs[i], &len);
+
+		memset(bytes, 0, debug_regs[i].bits / 8);
+		memcpy(bytes, from, len);
+		bytes += debug_regs[i].bits / 8;
+	}
+	return 0;
+}
+
+int debug_set_regs(const struct arch_vcpu *vcpu, const uint8_t bytes[DEBUG_BYTES_MAX],
+		   struct error *err)
+{
+	struct structs all = {0};
+
+	if (get_structs(vcpu, &all, err) < 0) {
+		return -1;
+	}
+	struct structs old = all;
+
+	for (size_t i = 0; i < debug_reg_count; i++) {
+		size_t len;
+		uint8_t *to = find(&all, &debug_regs[i], &len);
+
+		memcpy(to, bytes, len);
+		bytes += debug_regs[i].bits / 8;
+	}
+	if (memcmp(&all.sregs, &old.sregs, sizeof(all.sregs)) != 0 &&
+	    kvm_set_sregs(vcpu->fd, &all.sregs, err) < 0) {
+		return -1;
+	}
+	if (memcmp(&all.fpu, &old.fpu, sizeof(all.fpu)) != 0 &&
+	    kvm_set_fpu(vcpu->fd, &all.fpu, err) < 0) {
+		return -1;
+	}
+	return memcmp(&all.regs, &old.regs, sizeof(all.regs)) != 0
+		       ? kvm_set_regs(vcpu->fd, &all.regs, err)
+		       : 0;
+}
+
+/* --- Memory --- */
+
+bool debug_translate(const struct arch_vcpu *vcpu, const struct gmem *mem, uint64_t address,
+		     gpa_t *gpa, uint64_t *left)
+{
+	/* KVM walks the tables, of all modes; its answer is for one page. */
+	const uint64_t page = 4 * KIB;
+
+	(void)mem;
+	*left = page - address % page;
+	return kvm_translate(vcpu->fd, address, gpa);
+}
+
+const struct debug_trap debug_trap = {.bytes = {0xcc}, .len = 1}; /* INT3 */
+
+/* --- Stops --- */
+
+/* [intel-sdm vol. 3, 18.2] */
+enum {
+	DEBUG_REGISTERS = 4,
+	VECTOR_DB = 1,
+	VECTOR_BP = 3,
+	DR6_STEP = 1 << 14,
+	DR7_EMPTY = 0x600, /* a bit that is always 1, and exact breakpoints */
+	DR7_WRITE = 1,
+	DR7_ACCESS = 3,
+};
+
+struct debug_can debug_find_abilities(int kvm)
+{
+	const int flags = kvm_check_extension(kvm, KVM_CAP_SET_GUEST_DEBUG2);
+
+	return (struct debug_can){
+		.debug = kvm_check_extension(kvm, KVM_CAP_SET_GUEST_DEBUG) > 0,
+		.breaks = DEBUG_REGISTERS,
+		.watches = DEBUG_REGISTERS,
+		.block_irqs = flags > 0 && (flags & KVM_GUESTDBG_BLOCKIRQ) != 0,
+	};
+}
+
+/* The length as DR7 has it; -1: none that it has. */
+static int dr7_len(const struct debug_point *point)
+{
+	static const int lens[] = {[1] = 0, [2] = 1, [4] = 3, [8] = 2};
+
+	if (point->kind == DEBUG_EXEC) {
+		return 0;
+	}
+	if (point->kind == DEBUG_READ || point->len == 0 || point->len > 8 ||
+	    (point->len & (point->len - 1)) != 0 || point->address % point->len != 0) {
+		return -1;
+	}
+	return lens[point->len];
+}
+
+bool debug_plan_fits(const struct debug_plan *plan)
+{
+	for (unsigned i = 0; i < plan->point_count; i++) {
+		if (dr7_len(&plan->points[i]) < 0) {
+			return false;
+		}
+	}
+	return plan->point_count <= DEBUG_REGISTERS;
+}
+
+int debug_apply(const struct arch_vcpu *vcpu, const struct debug_plan *plan, struct error *err)
+{
+	static const uint64_t kinds[] = {
+		[DEBUG_EXEC] = 0, [DEBUG_WRITE] = DR7_WRITE, [DEBUG_ACCESS] = DR7_ACCESS};
+	struct kvm_guest_debug debug = {.arch.debugreg[7] = DR7_EMPTY};
+
+	for (unsigned i = 0; i < plan->point_count; i++) {
+		const struct debug_point *point = &plan->points[i];
+		const uint64_t how = kinds[point->kind] | (uint64_t)dr7_len(point) << 2;
+
+		debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+		debug.arch.debugreg[i] = point->address;
+		debug.arch.debugreg[7] |= UINT64_C(2) << (2 * i) | how << (16 + 4 * i);
+	}
+	if (plan->has_traps) {
+		debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
+	}
+	if (plan->is_stepping) {
+		debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+		debug.control |= plan->can.block_irqs ? KVM_GUESTDBG_BLOCKIRQ : 0;
+	}
+	return kvm_set_guest_debug(vcpu->fd, &debug, err);
+}
+
+int debug_explain(const struct arch_vcpu *vcpu, const struct debug_plan *plan,
+		  const struct kvm_debug_exit_arch *exit, struct debug_stop *stop,
+		  struct error *err)
+{
+	(void)vcpu;
+	(void)err;
+	*stop = (struct debug_stop){.kind = DEBUG_STOP_GUEST, .address = exit->pc};
+	if (exit->exception == VECTOR_BP) {
+		stop->kind = DEBUG_STOP_TRAP;
+		return 0;
+	}
+	for (unsigned i = 0; i < plan->point_count; i++) {
+		if ((exit->dr6 & UINT64_C(1) << i) != 0) {
+			stop->kind = DEBUG_STOP_POINT;
+			stop->point = i;
+			return 0;
+		}
+	}
+	if (plan->is_stepping && (exit->dr6 & DR6_STEP) != 0) {
+		stop->kind = DEBUG_STOP_STEP;
+	}
+	return 0;
+}
+
+int debug_inject(const struct arch_vcpu *vcpu, const struct kvm_debug_exit_arch *exit,
+		 struct error *err)
+{
+	const struct kvm_guest_debug debug = {.control = KVM_GUESTDBG_ENABLE |
+							 (exit->exception == VECTOR_BP
+								  ? KVM_GUESTDBG_INJECT_BP
+								  : KVM_GUESTDBG_INJECT_DB)};
+
+	return kvm_set_guest_debug(vcpu->fd, &debug, err);
+}
