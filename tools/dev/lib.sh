@@ -103,6 +103,18 @@ fetch_package() {
     progress_end
 }
 
+# take_libraries FILE: of the packages in packages/ puts the libraries that FILE needs into lib/, and those that they
+# need; false: one is missing.
+take_libraries() {
+    local needed found
+    for needed in $(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+        [ ! -e "lib/$needed" ] || continue
+        found=$(find packages/lib packages/usr/lib -path "*/$needed" | head -n 1)
+        [ -n "$found" ] && take_libraries "$found" || return
+        cp -L "$found" lib/
+    done
+}
+
 # fetch_source PACKAGE VERSION DIR: unpacks the source of that version of a binary package into DIR, without Debian's
 # patches. apt's lists have no sources as a rule, so it gets lists of its own here, from where its packages are.
 fetch_source() {

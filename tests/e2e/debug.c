@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Debian's gdb ($GDB) with a payload guest and with Linux: each session is a list of commands, and
+ * of what gdb has to print for them.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/e2e/guest_test.h"
+
+enum {
+	GDB_PATIENCE_MS = 120000
+};
+
+/* What needs registers of the processor, or the interception of its breakpoint instruction. */
+enum needs {
+	ANY,
+	HARD,  /* hardware breakpoints */
+	WATCH, /* watchpoints */
+	SOFT,  /* software breakpoints */
+};
+
+/*
+ * QEMU emulates an AMD processor whose guests' debug registers and INT3 reach no hypervisor, and a
+ * KVM that interprets guests knows hardware breakpoints and steps alone.
+ */
+static bool has(enum needs needs)
+{
+	static int emulated = -1;
+
+	if (emulated < 0) {
+		FILE *file = fopen("/proc/cpuinfo", "re");
+		char line[256];
+
+		emulated = 0;
+		while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+			emulated |= strstr(line, "QEMU TCG") != NULL;
+		}
+		if (file != NULL) {
+			fclose(file);
+		}
+	}
+	if (env_kvm_kind() != KVM_LINUX) {
+		return needs == ANY || needs == HARD;
+	}
+	return needs == ANY || !is_x86() || !emulated;
+}
+
+/* A command, and texts that follow each other in what gdb says, from where the last one ended. */
+struct line {
+	const char *command;
+	const char *says; /* NULL: nothing in particular */
+	enum needs needs;
+};
+
+static bool write_script(struct squib *squib, const struct line *lines, size_t count)
+{
+	char script[4096] = "set pagination off\nset confirm off\n";
+	size_t len = strlen(script);
+
+	for (size_t i = 0; i < count; i++) {
+		if (has(lines[i].needs)) {
+			len += (size_t)snprintf(script + len, sizeof(script) - len, "%s\n",
+						lines[i].command);
+		}
+	}
+	return len < sizeof(script) ? squib_write(squib, "script", script)
+				    : squib_fail(squib, "the script for gdb is too long");
+}
+
+static bool run_gdb(struct squib *squib, const char *symbols)
+{
+	char command[3 * PATH_LEN];
+	const uint64_t until = now_ms() + GDB_PATIENCE_MS;
+	int status;
+
+	snprintf(command, sizeof(command),
+		 "cd %.400s && exec %.400s -nx -q -batch %.400s -x script >said 2>&1", squib->dir,
+		 env("GDB"), symbols);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setpgid(0, 0);
+		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+		_exit(127);
+	}
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		if (now_ms() > until) {
+			kill(-pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			squib_show(squib, "said");
+			return squib_fail(squib, "gdb goes on for ever");
+		}
+		sleep_ms(20);
+	}
+	return true;
+}
+
+static bool session(struct squib *squib, const char *symbols, const struct line *lines,
+		    size_t count)
+{
+	if (!write_script(squib, lines, count) || !run_gdb(squib, symbols)) {
+		return false;
+	}
+	char *said = squib_text(squib, "said");
+	const char *at = said;
+
+	for (size_t i = 0; i < count && at != NULL; i++) {
+		if (has(lines[i].needs) && lines[i].says != NULL) {
+			at = strstr(at, lines[i].says);
+			at = at != NULL ? at + strlen(lines[i].says) : NULL;
+		}
+		if (at == NULL) {
+			squib_show(squib, "said");
+			squib_fail(squib, "gdb does not say \"%s\" for %s", lines[i].says,
+				   lines[i].command);
+		}
+	}
+	bool is_good = at != NULL;
+
+	free(said);
+	return is_good;
+}
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* --- A payload, from its first instruction to its end --- */
+
+bool debug_payload_test(struct squib *squib)
+{
+	static const struct line lines[] = {
+		{"target remote gdb.sock", NULL, ANY},
+		{"info threads", "* 1    Thread 1 (vCPU 0)", ANY},
+		{"", "  2    Thread 2 (vCPU 1)", ANY},
+		{"set $before = $pc", NULL, ANY},
+		{"stepi", NULL, ANY},
+		{"p $pc != $before", " = 1", ANY},
+		{"hbreak tick", "Hardware assisted breakpoint 1 at", HARD},
+		{"continue", "Thread 1 hit Breakpoint 1, tick (by=by@entry=1)", HARD},
+		{"backtrace", "#1 ", HARD},
+		{"", "in guest_main ()", HARD},
+		{"info symbol $pc", "tick in section .text", HARD},
+		{"p debug_count", " = 0", HARD},
+		{"continue", "Thread 1 hit Breakpoint 1, tick", HARD},
+		{"p debug_count", " = 1", HARD},
+		{"delete", NULL, ANY},
+		{"watch debug_count", "Hardware watchpoint 2: debug_count", WATCH},
+		{"continue", "Old value = 1\nNew value = 2", WATCH},
+		{"delete", NULL, ANY},
+		{"break tick", "Breakpoint 3 at", SOFT},
+		{"continue", "Thread 1 hit Breakpoint 3, tick", SOFT},
+		{"x/1xb $pc", NULL, ANY},
+		{"delete", NULL, ANY},
+		{"p debug_count = 10", " = 10", ANY},
+		{"p debug_count", " = 10", ANY},
+		{"thread 2", "[Switching to thread 2 (Thread 2)]", ANY},
+		{"p $pc", NULL, ANY},
+		{"detach", "detached]", ANY},
+	};
+	char kernel[PATH_LEN];
+	char symbols[PATH_LEN];
+
+	payload_path("debug", kernel);
+	snprintf(symbols, sizeof(symbols), "%.400s/debug.elf", env("GUEST_DIR"));
+	/* What is left of five rounds when ten was set between two of them. */
+	const char *end = has(SOFT) ? "counted to 13" : has(HARD) ? "counted to 14" : "counted to ";
+
+	return squib_serve(squib, NULL) &&
+	       squib_put(squib, "/boot-source",
+			 "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
+			 kernel) &&
+	       squib_put(squib, "/machine-config",
+			 "{\"vcpu_count\": 2, \"mem_size_mib\": 64, \"gdb_socket_path\": "
+			 "\"gdb.sock\"}") &&
+	       squib_api_start(squib, 204) && session(squib, symbols, lines, COUNT(lines)) &&
+	       squib_expect(squib, end, NULL) && squib_ends(squib, 0);
+}
+
+/* --- Linux: from its start, and while it runs --- */
+
+static bool start_linux(struct squib *squib)
+{
+	return squib_serve(squib, NULL) &&
+	       squib_put(squib, "/boot-source",
+			 "{\"kernel_image_path\": \"%.400s/%s\", \"initrd_path\": "
+			 "\"%.400s/initrd.cpio\", \"boot_args\": \"console=ttyS0 reboot=k panic=1 "
+			 "nomodule nokaslr\"}",
+			 env("KERNEL_DIR"), is_x86() ? "vmlinux" : "Image", env("IMAGE_DIR")) &&
+	       squib_put(squib, "/machine-config",
+			 "{\"vcpu_count\": 1, \"mem_size_mib\": 128, \"gdb_socket_path\": "
+			 "\"gdb.sock\"}") &&
+	       squib_api_start(squib, 204);
+}
+
+bool debug_linux_test(struct squib *squib)
+{
+	static const struct line from_start[] = {
+		{"target remote gdb.sock", NULL, ANY},
+		{"stepi", NULL, ANY},
+		{"hbreak *start_kernel", "Hardware assisted breakpoint 1 at", HARD},
+		{"continue", "Breakpoint 1, ", HARD},
+		{"backtrace", "#0 ", HARD},
+		{"", "in start_kernel ()", HARD},
+		{"x/s linux_banner", "\"Linux version ", HARD},
+		{"delete", NULL, ANY},
+		{"break kernel_init", "Breakpoint 2 at", SOFT},
+		{"continue", "Breakpoint 2, ", SOFT},
+		{"", "in kernel_init ()", SOFT},
+		{"stepi", NULL, SOFT},
+		{"watch *(unsigned long *)&jiffies_64", "Hardware watchpoint 3", WATCH},
+		{"continue", "Hardware watchpoint 3", WATCH},
+		{"", "New value = ", WATCH},
+		{"delete", NULL, ANY},
+		{"detach", "detached]", ANY},
+	};
+	static const struct line later[] = {
+		{"target remote gdb.sock", NULL, ANY},
+		{"info threads", "* 1    Thread 1 (vCPU 0)", ANY},
+		{"x/s linux_banner", "\"Linux version ", ANY},
+		{"set $before = *(unsigned long *)&jiffies_64", NULL, ANY},
+		{"p $before != 0", " = 1", ANY},
+		{"stepi", NULL, ANY},
+		{"p $pc", NULL, ANY},
+		{"detach", "detached]", ANY},
+	};
+	const char *symbols = env("KERNEL_SYMBOLS");
+
+	return start_linux(squib) && session(squib, symbols, from_start, COUNT(from_start)) &&
+	       squib_expect(squib, "squib-guest: init reached", NULL) &&
+	       session(squib, symbols, later, COUNT(later)) &&
+	       session(squib, symbols, later, COUNT(later)) && squib_ask(squib, "nproc\n", "\n1") &&
+	       squib_type(squib, "reboot -f\n") && squib_ends(squib, 0);
+}
