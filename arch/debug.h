@@ -105,6 +105,14 @@ bool debug_plan_fits(const struct debug_plan *plan);
 MUST_CHECK int debug_apply(const struct arch_vcpu *vcpu, const struct debug_plan *plan,
 			   struct error *err);
 
+/*
+ * Keeps interrupts from a vCPU that is about to step one instruction, where debug_apply can't: one
+ * that was due while it stood still would be stepped into. Returns whether anything was changed,
+ * which debug_unblock_irqs takes back when the vCPU stands still again.
+ */
+bool debug_block_irqs(const struct arch_vcpu *vcpu, const struct gmem *mem);
+MUST_CHECK int debug_unblock_irqs(const struct arch_vcpu *vcpu, struct error *err);
+
 enum debug_stop_kind {
 	DEBUG_STOP_TRAP,  /* a breakpoint instruction, at `address` */
 	DEBUG_STOP_POINT, /* the point of number `point` */

@@ -161,11 +161,12 @@ $(B)/jailer_probe: $(call objects,tests/jailer/probe.c)
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 .PHONY: test test-long unit e2e api guest-files fuzz eva lint lint-style lint-arch analyze format
-guest-files: ## prepare guest kernel, root file system, load generators, clients and stock kernel of ARCH
+guest-files: ## prepare guest kernel, root file system, load generators, clients, gdb and stock kernel of ARCH
 	@tools/dev/guest_kernel $(ARCH)
 	@tools/dev/guest_image $(ARCH)
 	@tools/dev/guest_load $(ARCH)
 	@tools/dev/guest_clients $(ARCH)
+	@tools/dev/guest_gdb $(ARCH)
 	@tools/dev/guest_stock $(ARCH)
 
 test: ## install what is missing, then check and test everything, both architectures

@@ -395,6 +395,61 @@ int debug_apply(const struct arch_vcpu *vcpu, const struct debug_plan *plan, str
 	return kvm_set_guest_debug(vcpu->fd, &debug, err);
 }
 
+/* Instructions that would see or keep the mask: exceptions made and left, and accesses to DAIF. */
+static bool sees_mask(uint32_t instruction)
+{
+	static const struct {
+		uint32_t mask;
+		uint32_t value;
+	} those[] = {
+		{0xff000000, 0xd4000000}, /* SVC, HVC, SMC, BRK, HLT */
+		{0xfffff000, 0xd69f0000}, /* ERET, with or without authentication */
+		{0xffdfffe0, 0xd51b4220}, /* MSR DAIF, MRS DAIF */
+		{0xfffff0df, 0xd50340df}, /* MSR DAIFSet, MSR DAIFClr */
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(those); i++) {
+		if ((instruction & those[i].mask) == those[i].value) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool debug_block_irqs(const struct arch_vcpu *vcpu, const struct gmem *mem)
+{
+	struct error ignored = {0};
+	uint8_t instruction[4];
+	uint64_t pstate;
+	uint64_t pc;
+	uint64_t left;
+	gpa_t gpa;
+
+	return get(vcpu, PC, &pc, &ignored) == 0 && get(vcpu, PSTATE, &pstate, &ignored) == 0 &&
+	       (pstate & PSR_I_BIT) == 0 && debug_translate(vcpu, mem, pc, &gpa, &left) &&
+	       gmem_read(mem, gpa, instruction, sizeof(instruction)) == 0 &&
+	       !sees_mask(load_le32(instruction)) &&
+	       set(vcpu, PSTATE, pstate | PSR_I_BIT, &ignored) == 0;
+}
+
+/* If the instruction made an exception, what the vCPU was before is in SPSR, and I is set anyway.
+ */
+int debug_unblock_irqs(const struct arch_vcpu *vcpu, struct error *err)
+{
+	const uint64_t vectors_len = 0x800;
+	uint64_t vbar;
+	uint64_t value;
+	uint64_t pc;
+
+	if (get(vcpu, PC, &pc, err) < 0 || get(vcpu, VBAR_EL1, &vbar, err) < 0) {
+		return -1;
+	}
+	const uint64_t id = pc - vbar < vectors_len ? SPSR_EL1 : PSTATE;
+
+	return get(vcpu, id, &value, err) == 0 ? set(vcpu, id, value & ~(uint64_t)PSR_I_BIT, err)
+					       : -1;
+}
+
 /* The point that an exception is about; a watched word may lie above where the access began. */
 static void find_point(const struct debug_plan *plan, unsigned ec, uint64_t address,
 		       struct debug_stop *stop)

@@ -26,9 +26,9 @@ enum {
 	{                                                                                          \
 #name, type, feature, 64, SOURCE(IN_REGS, struct kvm_regs, name, 8)                \
 	}
-#define SEGMENT(name)                                                                              \
+#define SEGMENT(name, member)                                                                      \
 	{                                                                                          \
-#name, NULL, NULL, 32, SOURCE(IN_SREGS, struct kvm_sregs, name.selector, 2)        \
+		name, NULL, NULL, 32, SOURCE(IN_SREGS, struct kvm_sregs, member, 2)                \
 	}
 #define SYSTEM(name, feature)                                                                      \
 	{                                                                                          \
@@ -69,12 +69,12 @@ const struct debug_reg debug_regs[] = {
 	GENERAL(r15),
 	GENERAL_AS(rip, "code_ptr", NULL),
 	{"eflags", NULL, NULL, 32, SOURCE(IN_REGS, struct kvm_regs, rflags, 4)},
-	SEGMENT(cs),
-	SEGMENT(ss),
-	SEGMENT(ds),
-	SEGMENT(es),
-	SEGMENT(fs),
-	SEGMENT(gs),
+	SEGMENT("cs", cs.selector),
+	SEGMENT("ss", ss.selector),
+	SEGMENT("ds", ds.selector),
+	SEGMENT("es", es.selector),
+	SEGMENT("fs", fs.selector),
+	SEGMENT("gs", gs.selector),
 	ST(0),
 	ST(1),
 	ST(2),
@@ -284,6 +284,21 @@ int debug_apply(const struct arch_vcpu *vcpu, const struct debug_plan *plan, str
 		debug.control |= plan->can.block_irqs ? KVM_GUESTDBG_BLOCKIRQ : 0;
 	}
 	return kvm_set_guest_debug(vcpu->fd, &debug, err);
+}
+
+/* By KVM_GUESTDBG_BLOCKIRQ, since Linux 5.16. */
+bool debug_block_irqs(const struct arch_vcpu *vcpu, const struct gmem *mem)
+{
+	(void)vcpu;
+	(void)mem;
+	return false;
+}
+
+int debug_unblock_irqs(const struct arch_vcpu *vcpu, struct error *err)
+{
+	(void)vcpu;
+	(void)err;
+	return 0;
 }
 
 int debug_explain(const struct arch_vcpu *vcpu, const struct debug_plan *plan,

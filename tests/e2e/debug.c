@@ -210,7 +210,7 @@ bool debug_linux_test(struct squib *squib)
 		{"break kernel_init", "Breakpoint 2 at", SOFT},
 		{"continue", "Breakpoint 2, ", SOFT},
 		{"", "in kernel_init ()", SOFT},
-		{"stepi", NULL, SOFT},
+		{"stepi", "in kernel_init ()", SOFT}, /* not in the timer's interrupt */
 		{"watch *(unsigned long *)&jiffies_64", "Hardware watchpoint 3", WATCH},
 		{"continue", "Hardware watchpoint 3", WATCH},
 		{"", "New value = ", WATCH},

@@ -22,6 +22,7 @@ static struct {
 	uint8_t regs[ARCH_VCPUS_MAX][8 + 8 + 2];
 	struct debug_plan plans[ARCH_VCPUS_MAX];
 	unsigned injected;
+	unsigned blocked;
 } fake;
 
 uint64_t *arch_fake_number(unsigned index)
@@ -398,6 +399,26 @@ int debug_apply(const struct arch_vcpu *vcpu, const struct debug_plan *plan, str
 {
 	fake.plans[vcpu->index] = *plan;
 	return may_fail("debug_apply", err);
+}
+
+unsigned arch_fake_blocked(void)
+{
+	return fake.blocked;
+}
+
+bool debug_block_irqs(const struct arch_vcpu *vcpu, const struct gmem *mem)
+{
+	(void)vcpu;
+	(void)mem;
+	fake.blocked++;
+	return true;
+}
+
+int debug_unblock_irqs(const struct arch_vcpu *vcpu, struct error *err)
+{
+	(void)vcpu;
+	fake.blocked--;
+	return may_fail("debug_unblock_irqs", err);
 }
 
 /* An exit has its debug_stop_kind as its first 32 bits, then the number of the point. */

@@ -33,4 +33,7 @@ int arch_fake_alive(void);
 const struct debug_plan *arch_fake_plan(unsigned index);
 unsigned arch_fake_injected(void);
 
+/* How many vCPUs have their interrupts blocked for a step. */
+unsigned arch_fake_blocked(void);
+
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -423,6 +424,7 @@ Test(gdb_server, points_of_hardware_tell_their_kind)
 		{"Z2,1234,4", "z2,1234,4", "T05thread:1;watch:1234;", DEBUG_WRITE},
 		{"Z3,1234,4", "z3,1234,4", "T05thread:1;rwatch:1234;", DEBUG_READ},
 		{"Z4,1234,4", "z4,1234,4", "T05thread:1;awatch:1234;", DEBUG_ACCESS},
+		{"Z4,1234,4", "z4,1234,4", "T05thread:1;awatch:1234;", DEBUG_ACCESS},
 	};
 
 	start_with_socket();
@@ -465,6 +467,7 @@ Test(gdb_server, a_step_is_of_one_vcpu)
 	attach();
 	go("vCont;s:2");
 	cr_expect_eq(parked(), 1); /* vCPU 0 */
+	cr_expect_eq(arch_fake_blocked(), 1);
 	cr_expect_not(arch_fake_plan(0)->is_stepping);
 	stop_vcpu(1, DEBUG_STOP_STEP, 0);
 	expect_answer("T05thread:2;");
@@ -478,6 +481,10 @@ Test(gdb_server, a_step_is_of_one_vcpu)
 	expect("g", "E01"); /* not while it runs */
 	stop_vcpu(1, DEBUG_STOP_STEP, 0);
 	expect_answer("T05thread:2;");
+	cr_expect_eq(arch_fake_blocked(), 0);
+	go("s");
+	leave();
+	cr_expect_eq(arch_fake_blocked(), 0);
 }
 
 /* --- The machine's life --- */
@@ -582,6 +589,37 @@ Test(gdb_server, a_start_that_fails_leaves_nothing_behind)
 	cr_expect(access("gdb", F_OK) < 0);
 	kvm_fake_script(KVM_CHECK_EXTENSION, NULL);
 	api_bed_expect("PUT /actions", START, NULL);
+}
+
+/* The steps before the socket fail first, then its own, then those behind it. */
+Test(gdb_server, no_socket_is_left_by_a_start_that_lacks_descriptors)
+{
+	struct api_bed_mark before;
+	struct rlimit limit;
+	bool is_started = false;
+
+	api_bed_expect("PUT /machine-config", MACHINE ",\"gdb_socket_path\":\"gdb\"}", NULL);
+	api_bed_put_kernel();
+	before = api_bed_mark();
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (unsigned left = 1; left < 64 && !is_started; left++) {
+		int highest = dup(STDERR_FILENO);
+		const struct rlimit few = {.rlim_cur = (rlim_t)highest + left,
+					   .rlim_max = limit.rlim_max};
+
+		close(highest);
+		cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+		struct http_response response = api_bed_request("PUT /actions", START);
+
+		cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		is_started = response.status == 204;
+		free(response.body);
+		if (!is_started) {
+			api_bed_expect_same(&before, "too few descriptors");
+			cr_expect(access("gdb", F_OK) < 0, "with %u descriptors", left);
+		}
+	}
+	cr_expect(is_started);
 }
 
 Test(gdb_server, the_socket_is_for_its_owner_and_for_one_debugger)

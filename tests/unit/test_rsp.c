@@ -109,7 +109,7 @@ Test(rsp, what_is_too_long_ends_the_connection)
 	memcpy(full + sizeof(full) - 3, "#00", 3);
 	feed(full, sizeof(full));
 	cr_expect_eq(rsp_next(&rsp), RSP_PACKET);
-	cr_expect_eq(rsp.data_len, RSP_DATA_MAX);
+	cr_expect_eq(strlen(rsp.data), RSP_DATA_MAX);
 	/* What begins no packet needs no room. */
 	rsp_init(&rsp);
 	full[0] = 'x';

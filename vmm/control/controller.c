@@ -24,7 +24,7 @@
 
 struct start {
 	struct controller *controller;
-	const struct start_plan *plan;
+	const struct start_plan *plan; /* NULL at the machine's end, when steps are only undone */
 };
 
 static int make_machine(void *arg, struct error *err)
@@ -70,8 +70,10 @@ static void close_debugger(void *arg)
 	vm_stop(&controller->machine.vm);
 	gdb_server_free(controller->debugger);
 	controller->debugger = NULL;
-	if (controller->state == VM_NOT_STARTED) {
-		unlink(debug_of(controller, start->plan).path);
+	const char *path = start->plan != NULL ? debug_of(controller, start->plan).path : NULL;
+
+	if (path != NULL) {
+		unlink(path);
 	}
 }
 

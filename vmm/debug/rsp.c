@@ -16,7 +16,6 @@ enum {
 void rsp_init(struct rsp *rsp)
 {
 	rsp->in_len = 0;
-	rsp->data_len = 0;
 	rsp->is_quiet = false;
 	rsp->out_len = 0;
 	rsp->out_sent = 0;
@@ -87,7 +86,6 @@ static enum rsp_event next_packet(struct rsp *rsp)
 	}
 	memcpy(rsp->data, data, len);
 	rsp->data[len] = '\0';
-	rsp->data_len = len;
 	acknowledge(rsp, '+');
 	drop(rsp, whole);
 	return RSP_PACKET;

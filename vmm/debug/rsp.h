@@ -23,8 +23,7 @@ struct rsp {
 	char in[RSP_DATA_MAX + RSP_FRAME];
 	size_t in_len;
 	char data[RSP_DATA_MAX + 1]; /* of the packet that was handed out last, with a NUL */
-	size_t data_len;
-	bool is_quiet; /* neither side acknowledges packets any more */
+	bool is_quiet;		     /* neither side acknowledges packets any more */
 	/* what goes out: an acknowledgement, and the last packet */
 	char out[1 + RSP_DATA_MAX + RSP_FRAME];
 	size_t out_len;

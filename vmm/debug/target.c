@@ -13,13 +13,14 @@ void target_init(struct target *target, struct vm *vm, struct debug_can can)
 	target->plan = (struct debug_plan){.can = can};
 	target->break_count = 0;
 	target->waits = 0;
+	target->blocked = 0;
 	target->runs = target_all(target);
 	target->steps = 0;
 }
 
 uint32_t target_all(const struct target *target)
 {
-	return UINT32_MAX >> (32 - target->vm->machine.vcpu_count);
+	return (uint32_t)((UINT64_C(1) << target->vm->machine.vcpu_count) - 1);
 }
 
 /* --- Memory --- */
@@ -204,10 +205,21 @@ void target_clear_point(struct target *target, const struct debug_point *point)
 
 int target_halt(struct target *target, struct error *err)
 {
-	if (vm_hold(target->vm, err) < 0) {
+	struct vm *vm = target->vm;
+
+	if (vm_hold(vm, err) < 0) {
 		return -1;
 	}
 	erase_breaks(target);
+	for (unsigned i = 0; target->blocked != 0; i++) {
+		const uint32_t bit = UINT32_C(1) << i;
+
+		if ((target->blocked & bit) != 0 &&
+		    debug_unblock_irqs(&vm->vcpus[i].arch, err) < 0) {
+			return -1;
+		}
+		target->blocked &= ~bit;
+	}
 	return 0;
 }
 
@@ -221,6 +233,9 @@ int target_resume(struct target *target, uint32_t runs, uint32_t steps, struct e
 		plan.is_stepping = (steps >> i & 1) != 0;
 		if (debug_apply(&vm->vcpus[i].arch, &plan, err) < 0) {
 			return error_wrap(err, "Cannot let vCPU %u go on", i);
+		}
+		if (plan.is_stepping && debug_block_irqs(&vm->vcpus[i].arch, vm->mem)) {
+			target->blocked |= UINT32_C(1) << i;
 		}
 	}
 	target->runs = runs;

@@ -54,6 +54,7 @@ struct target {
 	unsigned break_count;
 	uint32_t runs; /* vCPUs that were let go last, a bit each */
 	uint32_t steps;
+	uint32_t blocked; /* vCPUs whose interrupts wait for the end of their step */
 	struct target_stop waiting[ARCH_VCPUS_MAX]; /* stops that have not been told yet */
 	uint32_t waits;				    /* which of them there are */
 };

@@ -424,3 +424,53 @@ Test(debug, the_guest_takes_its_own_exceptions_as_from_the_processor)
 		cr_expect_eq(get_reg(ID_FAR), 0x77, "case %zu", i);
 	}
 }
+
+/* An instruction that is stepped is not interrupted, unless it could tell. */
+Test(debug, interrupts_wait_for_the_end_of_a_step)
+{
+	static const struct {
+		uint32_t instruction;
+		bool is_blocked;
+	} cases[] = {
+		{0xd503201f, true},  /* nop */
+		{0xf9400000, true},  /* ldr x0, [x0] */
+		{0xd5384100, true},  /* mrs x0, sp_el0 */
+		{0xd4000001, false}, /* svc #0 */
+		{0xd4210000, false}, /* brk #0x800 */
+		{0xd69f03e0, false}, /* eret */
+		{0xd69f0fff, false}, /* eretab */
+		{0xd53b4220, false}, /* mrs x0, daif */
+		{0xd51b4235, false}, /* msr daif, x21 */
+		{0xd50342df, false}, /* msr daifset, #2 */
+		{0xd5034fff, false}, /* msr daifclr, #15 */
+	};
+	struct error err = {0};
+
+	mem = new_ram(4 * MIB);
+	set_reg(ID_PC, RAM + 0x1000);
+	set_reg(ID_VBAR, RAM + 0x2000);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		uint8_t bytes[4];
+
+		store_le32(bytes, cases[i].instruction);
+		cr_assert(gmem_write(mem, GPA(RAM + 0x1000), bytes, 4) == 0);
+		set_reg(ID_PSTATE, 0x60000005);
+		cr_expect_eq(debug_block_irqs(&vcpu, mem), cases[i].is_blocked, "case %zu", i);
+		cr_expect_eq(get_reg(ID_PSTATE), cases[i].is_blocked ? 0x60000085 : 0x60000005,
+			     "case %zu", i);
+	}
+	/* They are blocked already, by the guest. */
+	set_reg(ID_PSTATE, 0x600003c5);
+	cr_expect_not(debug_block_irqs(&vcpu, mem));
+	/* The instruction is done, or made an exception. */
+	set_reg(ID_PSTATE, 0x20000085);
+	cr_assert(debug_unblock_irqs(&vcpu, &err) == 0);
+	cr_expect_eq(get_reg(ID_PSTATE), 0x20000005);
+	set_reg(ID_PC, RAM + 0x2200);
+	set_reg(ID_PSTATE, 0x200003c5);
+	set_reg(ID_SPSR, 0x20000085);
+	cr_assert(debug_unblock_irqs(&vcpu, &err) == 0);
+	cr_expect_eq(get_reg(ID_PSTATE), 0x200003c5);
+	cr_expect_eq(get_reg(ID_SPSR), 0x20000005);
+	gmem_free(mem);
+}
