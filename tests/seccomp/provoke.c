@@ -396,8 +396,9 @@ enum {
 	GDB_LEN = 8192
 };
 
-/* A packet, and the data of its answer. */
-static bool ask_gdb(struct squib *squib, int fd, const char *data, char answer[GDB_LEN])
+/* A packet with what follows it, and the data of its answer. */
+static bool ask_gdb_with(struct squib *squib, int fd, const char *data, const char *more,
+			 char answer[GDB_LEN])
 {
 	char packet[GDB_LEN];
 	unsigned sum = 0;
@@ -407,7 +408,8 @@ static bool ask_gdb(struct squib *squib, int fd, const char *data, char answer[G
 	for (size_t i = 0; data[i] != '\0'; i++) {
 		sum += (unsigned char)data[i];
 	}
-	int packet_len = snprintf(packet, sizeof(packet), "$%.4000s#%02x", data, sum & 0xff);
+	int packet_len =
+		snprintf(packet, sizeof(packet), "$%.4000s#%02x%s", data, sum & 0xff, more);
 
 	if (!api_send(fd, packet, (size_t)packet_len, PATIENCE_MS)) {
 		return squib_fail(squib, "the debugger's socket takes no %s", data);
@@ -423,6 +425,11 @@ static bool ask_gdb(struct squib *squib, int fd, const char *data, char answer[G
 	answer[len - 3] = '\0';
 	memmove(answer, answer + 2, len - 4);
 	return true;
+}
+
+static bool ask_gdb(struct squib *squib, int fd, const char *data, char answer[GDB_LEN])
+{
+	return ask_gdb_with(squib, fd, data, "", answer);
 }
 
 /* Changes the lowest bit of a register. */
@@ -473,10 +480,12 @@ static bool debug(struct squib *squib)
 			return false;
 		}
 	}
-	/* From the first instruction on: one step, until interrupted, then alone. */
+	/* One step, then on until Ctrl-C. */
 	bool is_ok = ask_gdb(squib, fd, is_x86() ? "m1000,4" : "m80001000,4", answer) &&
 		     strlen(answer) == 8 && ask_gdb(squib, fd, "vCont;s:1", answer) &&
-		     strncmp(answer, "T05", 3) == 0;
+		     strncmp(answer, "T05", 3) == 0 &&
+		     ask_gdb_with(squib, fd, "vCont;c", "\x03", answer) &&
+		     strncmp(answer, "T02", 3) == 0;
 
 	close(fd);
 	return (is_ok || squib_fail(squib, "the debugger has the answer %.40s", answer)) &&

@@ -9,6 +9,7 @@
 #include "arch/aarch64/kvm_arm.h"
 #include "tests/fake/kvm_fake.h"
 #include "tests/lib/ram.h"
+#include "tests/lib/reg_offset.h"
 #include "vmm/base/bytes.h"
 
 /* Ids as strace shows them, so that a wrong macro is seen. */
@@ -258,20 +259,6 @@ Test(debug, tables_that_are_none_lead_nowhere)
 }
 
 /* --- Registers --- */
-
-static size_t offset_of(const char *name)
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < debug_reg_count; i++) {
-		if (strcmp(debug_regs[i].name, name) == 0) {
-			return at;
-		}
-		at += debug_regs[i].bits / 8;
-	}
-	cr_assert_fail("no register %s", name);
-	return 0;
-}
 
 Test(debug, registers_are_where_gdb_looks_for_them_and_only_what_differs_is_set)
 {

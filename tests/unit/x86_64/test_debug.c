@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/fake/kvm_fake.h"
+#include "tests/lib/reg_offset.h"
 #include "vmm/base/bytes.h"
 
 static const struct arch_vcpu vcpu = {.fd = 102};
@@ -65,20 +66,6 @@ static void set_up(void)
 }
 
 TestSuite(debug, .init = set_up);
-
-static size_t offset_of(const char *name)
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < debug_reg_count; i++) {
-		if (strcmp(debug_regs[i].name, name) == 0) {
-			return at;
-		}
-		at += debug_regs[i].bits / 8;
-	}
-	cr_assert_fail("no register %s", name);
-	return 0;
-}
 
 /* Offsets in gdb's packet of all registers, as gdbserver of amd64 has them. */
 Test(debug, registers_are_where_gdb_looks_for_them)
