@@ -2,6 +2,8 @@
 /* Tests of vmm/debug/: a debugger of a machine on the scripted KVM, as it speaks on the socket. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -557,6 +560,33 @@ Test(gdb_server, a_debugged_machine_is_neither_saved_nor_forked)
 	api_bed_expect("PUT /snapshot/create", "{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\"}",
 		       NULL);
 	cr_expect(unlink("s") == 0 && unlink("m") == 0);
+}
+
+/* The filter `debug` is known by what it answers to getpriority(2). */
+Test(gdb_server, the_vmm_thread_gets_a_filter_of_its_own)
+{
+	static struct sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+	static struct sock_filter marked[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getpriority, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTNAM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog *programs = api_bed.confine.filters.programs;
+
+	programs[FILTER_VMM] = (struct sock_fprog){1, allow};
+	programs[FILTER_VCPU] = (struct sock_fprog){1, allow};
+	api_bed_expect("PUT /machine-config", MACHINE ",\"gdb_socket_path\":\"gdb\"}", NULL);
+	api_bed_put_kernel();
+	api_bed_expect("PUT /actions", START,
+		       API_FAULT("Start microvm error: The policy of --seccomp-filter has no "
+				 "filter `debug`, by which a debugged machine is held in: see "
+				 "docs/seccomp.md"));
+	programs[FILTER_DEBUG] = (struct sock_fprog){ARRAY_COUNT(marked), marked};
+	api_bed_expect("PUT /actions", START, NULL);
+	errno = 0;
+	cr_expect_eq(getpriority(PRIO_PROCESS, 0), -1);
+	cr_expect_eq(errno, ENOTNAM);
 }
 
 static int has_no_debugging(int fd, unsigned long request, void *arg)
