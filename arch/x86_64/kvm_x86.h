@@ -111,10 +111,7 @@ MUST_CHECK int kvm_get_vcpu_events(int vcpu, struct kvm_vcpu_events *events, str
 MUST_CHECK int kvm_set_vcpu_events(int vcpu, const struct kvm_vcpu_events *events,
 				   struct error *err);
 
-/*
- * KVM_GET_TSC_KHZ [4.56], which fails where the host's TSC is unstable, of a vCPU or (since Linux
- * 5.18) a VM; KVM_SET_TSC_KHZ [4.55]
- */
+/* KVM_GET_TSC_KHZ [4.56] (fails if unstable; of a VM since Linux 5.18), KVM_SET_TSC_KHZ [4.55] */
 MUST_CHECK int kvm_get_tsc_khz(int fd, uint32_t *khz, struct error *err);
 MUST_CHECK int kvm_set_tsc_khz(int vcpu, uint32_t khz, struct error *err);
 
