@@ -184,7 +184,8 @@ static bool refuse_loads(struct squib *squib, const struct handed *files)
 		      "sent:2") &&
 		  ask(squib, &wrong, "sent:3 is not a regular file", LOAD, FROM, "sent:0",
 		      "sent:3") &&
-		  ask(squib, &wrong, "it is not a regular file", LOAD, FROM, "sent:3", "sent:2") &&
+		  ask(squib, &wrong, "sent:3 is not a regular file", LOAD, FROM, "sent:3",
+		      "sent:2") &&
 		  ask(squib, files, "sent:2 did not come", LOAD, FROM, "sent:0", "sent:2") &&
 		  ask(squib, files, "sent:0 is named twice", LOAD, FROM, "sent:0", "sent:0");
 

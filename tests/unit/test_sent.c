@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@ enum {
 };
 
 /* Sends a text with that many descriptors of one file beside it. */
-static void send_with(int socket, const char *text, size_t count)
+static void send_with(int socket, const char *text, int file, size_t count)
 {
 	union {
 		struct cmsghdr head;
@@ -27,7 +28,7 @@ static void send_with(int socket, const char *text, size_t count)
 
 	if (count > 0) {
 		for (size_t i = 0; i < count; i++) {
-			fds[i] = socket;
+			fds[i] = file;
 		}
 		message.msg_control = control.bytes;
 		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
@@ -47,6 +48,14 @@ static int next_fd(void)
 	return fd;
 }
 
+static int new_file(void)
+{
+	int file = memfd_create("sent", MFD_CLOEXEC);
+
+	cr_assert(file >= 0);
+	return file;
+}
+
 Test(sent, descriptors_are_collected_until_they_are_closed)
 {
 	struct sent sent = {0};
@@ -57,11 +66,12 @@ Test(sent, descriptors_are_collected_until_they_are_closed)
 	int other = -1;
 
 	cr_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+	int file = new_file();
 	int unused = next_fd();
 
-	send_with(pair[0], "ab", 1);
-	send_with(pair[0], "cd", 2);
-	send_with(pair[0], "ef", 0);
+	send_with(pair[0], "ab", file, 1);
+	send_with(pair[0], "cd", file, 2);
+	send_with(pair[0], "ef", file, 0);
 	/* A read ends behind bytes that came with descriptors. */
 	cr_expect(sent_receive(&sent, pair[1], text, sizeof(text)) == 2 && sent.count == 1);
 	cr_expect(sent_receive(&sent, pair[1], text, sizeof(text)) == 2 && sent.count == 3);
@@ -69,7 +79,7 @@ Test(sent, descriptors_are_collected_until_they_are_closed)
 	cr_expect(sent_receive(&sent, pair[1], text, sizeof(text)) == -1 && sent.count == 3);
 	cr_expect(!sent.has_too_many);
 	cr_assert(sent_take(&sent, "sent:1", &fd, &err) == 0, "%s", err.msg);
-	cr_expect(fd_is_same_file(fd, pair[0]) && fcntl(fd, F_GETFD) == FD_CLOEXEC);
+	cr_expect(fd_is_same_file(fd, file) && fcntl(fd, F_GETFD) == FD_CLOEXEC);
 	cr_expect(sent_take(&sent, "sent:1", &other, &err) == -1 && other == -1);
 	cr_expect_str_eq(err.msg, "sent:1 is named twice");
 	sent_close(&sent);
@@ -90,10 +100,11 @@ Test(sent, what_is_too_many_is_closed_and_refused)
 		int fd = -1;
 
 		cr_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+		int file = new_file();
 		int unused = next_fd();
 
 		for (size_t j = 0; j < 2; j++) {
-			send_with(pair[0], "a", counts[i][j]);
+			send_with(pair[0], "a", file, counts[i][j]);
 			cr_expect(sent_receive(&sent, pair[1], text, sizeof(text)) == 1);
 		}
 		cr_expect(sent.count == SENT_MAX && sent.has_too_many);
@@ -136,4 +147,23 @@ Test(sent, names_are_digits_behind_a_prefix)
 			cr_expect(strstr(err.msg, rows[i].fault) == err.msg, "%s", err.msg);
 		}
 	}
+}
+
+/* Else who sends its own end of the connection would never be gone. */
+Test(sent, what_is_no_regular_file_is_closed_at_once)
+{
+	struct sent sent = {0};
+	struct error err = {0};
+	char text[16];
+	int pair[2];
+	int fd = -1;
+
+	cr_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	send_with(pair[0], "a", pair[0], 2);
+	close(pair[0]);
+	cr_expect(sent_receive(&sent, pair[1], text, sizeof(text)) == 1 && sent.count == 2);
+	cr_expect(sent_receive(&sent, pair[1], text, sizeof(text)) == 0, "the other end is gone");
+	cr_expect(sent_take(&sent, "sent:1", &fd, &err) == -1 && fd == -1);
+	cr_expect_str_eq(err.msg, "sent:1 is not a regular file");
+	sent_close(&sent);
 }

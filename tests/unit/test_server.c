@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -255,8 +255,8 @@ static long idle_cost_ms(void)
 	return (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
 }
 
-/* Sends a text, and beside it the writing end of a pipe; returns the other end. */
-static int say_with_pipe(int fd, const char *text)
+/* Sends a text, and beside it a file of that name, which the sender closes. */
+static void say_with_file(int fd, const char *text, const char *name)
 {
 	union {
 		struct cmsghdr head;
@@ -267,27 +267,39 @@ static int say_with_pipe(int fd, const char *text)
 				       .msg_iovlen = 1,
 				       .msg_control = control.bytes,
 				       .msg_controllen = sizeof(control.bytes)};
-	int pair[2];
+	int file = memfd_create(name, MFD_CLOEXEC);
 
-	cr_assert_eq(pipe(pair), 0);
 	control.head.cmsg_level = SOL_SOCKET;
 	control.head.cmsg_type = SCM_RIGHTS;
 	control.head.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.head), &pair[1], sizeof(int));
+	memcpy(CMSG_DATA(&control.head), &file, sizeof(int));
 	cr_assert_eq(sendmsg(fd, &message, MSG_NOSIGNAL), (ssize_t)strlen(text));
-	close(pair[1]);
-	return pair[0];
+	close(file);
 }
 
-/* Nobody has the writing end any more. */
-static void wait_closed(int pipe_fd)
+/* Whether this process has the file, in whatever thread. */
+static bool is_open(const char *name)
 {
-	struct pollfd end = {.fd = pipe_fd, .events = POLLIN};
-	char c;
+	char link[32];
+	char target[64];
+	bool is_found = false;
 
-	cr_assert_eq(poll(&end, 1, PATIENCE_S * 1000), 1);
-	cr_expect_eq(read(pipe_fd, &c, 1), 0);
-	close(pipe_fd);
+	for (int fd = 0; fd < 64 && !is_found; fd++) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		ssize_t len = readlink(link, target, sizeof(target) - 1);
+
+		target[len > 0 ? len : 0] = '\0';
+		is_found = strstr(target, name) != NULL;
+	}
+	return is_found;
+}
+
+static void wait_closed(const char *name)
+{
+	for (unsigned i = 0; is_open(name); i++) {
+		cr_assert_lt(i, PATIENCE_S * 1000);
+		nap();
+	}
 }
 
 /* --- tests --- */
@@ -856,21 +868,20 @@ Test(server, descriptors_that_nobody_takes_are_closed)
 	int fd = open_client(&service);
 
 	/* With the answer, those that came with a part of the request too. */
-	int first = say_with_pipe(fd, "GET /a HT");
-	int second = say_with_pipe(fd, "TP/1.1\r\n\r\n");
-
+	say_with_file(fd, "GET /a HT", "first");
+	say_with_file(fd, "TP/1.1\r\n\r\n", "second");
 	hear_text(fd, "a");
-	wait_closed(first);
-	wait_closed(second);
-	/* With the answer to what is no request. */
-	first = say_with_pipe(fd, "FROB / HTTP/1.1\r\n\r\n");
+	wait_closed("first");
+	wait_closed("second");
+	/* With the next answer, if they came with what is no request. */
+	say_with_file(fd, "FROB / HTTP/1.1\r\n\r\n", "third");
 	hear_error(fd, "Invalid HTTP Method: Unsupported HTTP method.");
 	say(fd, "GET /b HTTP/1.1\r\n\r\n");
 	hear_text(fd, "b");
-	wait_closed(first);
+	wait_closed("third");
 	/* With the connection. */
-	first = say_with_pipe(fd, "GET /c HT");
+	say_with_file(fd, "GET /c HT", "fourth");
 	close(fd);
-	wait_closed(first);
+	wait_closed("fourth");
 	tear_down(&service);
 }

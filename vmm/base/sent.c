@@ -5,22 +5,37 @@
  * Theory of operation. The kernel hands them over with the first byte that was sent with them, and
  * ends the read behind these bytes. So they are there before their request is complete, and belong
  * to the one that is completed next. There is room for SENT_MAX; the kernel closes what is beyond.
+ *
+ * Only regular files are kept. A client that sends its own end of the connection would else never
+ * be gone: the server would hold both ends.
  */
 #include "vmm/base/sent.h"
 
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
 
 static const char prefix[] = "sent:";
 
+enum {
+	TAKEN = -1,
+	NO_FILE = -2, /* it was none that is kept */
+};
+
 static void add(struct sent *sent, int fd)
 {
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		close(fd);
+		fd = NO_FILE;
+	}
 	if (sent->count == SENT_MAX) {
 		sent->has_too_many = true;
-		close(fd);
+		fd_close(&fd);
 		return;
 	}
 	sent->fds[sent->count++] = fd;
@@ -96,7 +111,10 @@ int sent_take(struct sent *sent, const char *name, int *fd, struct error *err)
 				 "sent by SCM_RIGHTS, with a byte of it",
 				 name, count);
 	}
-	if (sent->fds[at] < 0) {
+	if (sent->fds[at] == NO_FILE) {
+		return error_set(err, ERR_BAD_REQUEST, "%s is not a regular file", name);
+	}
+	if (sent->fds[at] == TAKEN) {
 		return error_set(err, ERR_BAD_REQUEST, "%s is named twice", name);
 	}
 	*fd = fd_take(&sent->fds[at]);

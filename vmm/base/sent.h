@@ -19,14 +19,14 @@ enum {
 
 /* Zeroed: none. The descriptors are the owner's until they are taken. */
 struct sent {
-	int fds[SENT_MAX]; /* -1: taken */
+	int fds[SENT_MAX]; /* negative: taken, or no regular file */
 	size_t count;
 	bool has_too_many; /* more came than there is room for; those are closed */
 };
 
 /*
- * recv(2) of a Unix socket, without flags; descriptors that come with the bytes are added, all of
- * them close-on-exec.
+ * recv(2) of a Unix socket, without flags; descriptors that come with the bytes are added,
+ * close-on-exec. What is no regular file is closed, and remembered.
  */
 ssize_t sent_receive(struct sent *sent, int socket, void *buf, size_t len);
 
@@ -37,8 +37,8 @@ void sent_close(struct sent *sent);
 bool sent_is_name(const char *name);
 
 /*
- * Takes the descriptor that `name` means; *fd is the caller's to close. Fails where no such one has
- * come, and for one that was taken. `sent` NULL: none came.
+ * Takes the descriptor that `name` means, a regular file; *fd is the caller's to close. Fails where
+ * no such one has come, and for one that was taken. `sent` NULL: none came.
  */
 MUST_CHECK int sent_take(struct sent *sent, const char *name, int *fd, struct error *err);
 

@@ -174,8 +174,8 @@ static int take_memory(struct sent *sent, const char *name, int *fd, uint64_t *l
 	if (sent_take(sent, name, &taken, err) < 0) {
 		return -1;
 	}
-	if (fstat(taken, &st) < 0 || !S_ISREG(st.st_mode)) {
-		return error_set(err, ERR_BAD_REQUEST, "%s is not a regular file", name);
+	if (fstat(taken, &st) < 0) {
+		return error_sys(err, "Cannot find out how long %s is", name);
 	}
 	if (sealed_check(taken, name, err) < 0) {
 		return -1;
