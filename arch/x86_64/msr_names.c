@@ -364,7 +364,7 @@ static bool add_range_name(struct text *text, uint32_t index)
 			continue;
 		}
 		const unsigned at = index - ranges[i].first;
-		unsigned kinds = 0;
+		unsigned kinds = 1; /* each range has one name at least */
 
 		while (kinds < ARRAY_COUNT(ranges[i].names) && ranges[i].names[kinds][0] != '\0') {
 			kinds++;
