@@ -80,9 +80,11 @@ unsigned kvm_fake_count(unsigned long request)
 {
 	unsigned count = 0;
 
+	pthread_mutex_lock(&fake.lock);
 	for (size_t i = 0; i < fake.call_count; i++) {
 		count += fake.calls[i].request == request;
 	}
+	pthread_mutex_unlock(&fake.lock);
 	return count;
 }
 

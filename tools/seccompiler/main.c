@@ -81,7 +81,7 @@ static int compile(const struct options *options, const struct policy *policy,
 		}
 	}
 	for (int i = 0; i < FILTER_THREADS; i++) {
-		if (programs[i].code == NULL && i < FILTER_FORK) {
+		if (i < FILTER_FORK && programs[i].code == NULL) {
 			return error_set(err, ERR_BAD_REQUEST, "the filter `%s` is missing",
 					 filter_thread_names[i]);
 		}
