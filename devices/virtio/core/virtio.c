@@ -390,10 +390,11 @@ static void activate(struct virtio_dev *dev)
 static void reset(struct virtio_dev *dev)
 {
 	bool was_active = dev->is_active;
+	bool has_calls = virtio_has_calls(dev);
 
 	dev->is_active = false;
 	if (was_active && dev->class->reset != NULL) {
-		dev->is_resetting = true;
+		dev->is_resetting = has_calls;
 		dev->class->reset(dev);
 		dev->is_resetting = false;
 		virtio_note_idle(dev);

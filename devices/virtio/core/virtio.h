@@ -65,7 +65,7 @@ struct virtio_dev {
 	uint64_t acked; /* by the driver, a part of offered */
 	uint8_t status; /* [virtio-1.2 §2.1] */
 	bool is_active;
-	bool is_resetting;	  /* also while the lock is given up for that */
+	bool is_resetting;	  /* and waits for what is in flight, without the lock */
 	int idle;		  /* of virtio_leave; -1: it stays */
 	uint32_t budget;	  /* of the turn under way: see virtio_serve */
 	struct virtq_chain chain; /* of the step under way */

@@ -3,12 +3,14 @@
 
 #include <sys/eventfd.h>
 
-/* Under the lock. A reset that has given up the lock waits for the host. */
+bool virtio_has_calls(const struct virtio_dev *dev)
+{
+	return dev->is_active && dev->class->is_busy != NULL && dev->class->is_busy(dev);
+}
+
 static bool is_busy(const struct virtio_dev *dev)
 {
-	bool has_calls = dev->is_active && dev->class->is_busy != NULL && dev->class->is_busy(dev);
-
-	return dev->is_resetting || has_calls;
+	return dev->is_resetting || virtio_has_calls(dev);
 }
 
 bool virtio_is_busy(struct virtio_dev *dev)

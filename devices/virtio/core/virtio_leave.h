@@ -20,6 +20,9 @@ bool virtio_leave(struct virtio_dev *dev, int idle);
 /* Something of a device that leaves is still in flight. VMM thread. */
 bool virtio_is_busy(struct virtio_dev *dev);
 
+/* The same of a device that is not being reset. Under the lock. */
+bool virtio_has_calls(const struct virtio_dev *dev);
+
 /* Of a class, under the lock, when nothing is in flight any more. Any thread. */
 void virtio_note_idle(const struct virtio_dev *dev);
 
