@@ -36,7 +36,10 @@ bool squib_init(struct squib *squib, unsigned timeout_s)
 	squib->in = squib->out = squib->typing = squib->api = -1;
 	squib->status = -1;
 	squib->deadline_ms = now_ms() + timeout_s * 1000ull;
-	snprintf(squib->dir, sizeof(squib->dir), "/tmp/squib-test-XXXXXX");
+	const char *base = env("TMPDIR");
+
+	snprintf(squib->dir, sizeof(squib->dir), "%.40s/squib-test-XXXXXX",
+		 base[0] != '\0' ? base : "/tmp");
 	return mkdtemp(squib->dir) != NULL || squib_fail(squib, "no temporary directory");
 }
 
