@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CPU templates, as Linux sees them. */
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/devices/machine.h"
@@ -81,8 +82,33 @@ static bool run_refused(struct squib *squib)
 	return boot(squib, is_x86() ? x86_template : arm_template) && end(squib);
 }
 
+/* Hyper-threads are x86_64's alone. */
+static bool has_shape(struct squib *squib, unsigned vcpus, bool has_smt)
+{
+	const bool is_smt = has_smt && is_x86();
+	char script[64];
+
+	snprintf(script, sizeof(script), "/tests/topology.sh %u %u", vcpus, is_smt ? 2 : 1);
+	const struct guest guest = {
+		.vcpus = vcpus, .mem_mib = 256, .script = script, .root = machine_clients()};
+
+	return machine_configure(squib, &guest) &&
+	       squib_patch(squib, "/machine-config", "{\"smt\": %s}", is_smt ? "true" : "false") &&
+	       squib_api_start(squib, 204) && squib_expect(squib, "topology: done", NULL) &&
+	       squib_ends(squib, 0);
+}
+
+static bool run_topology(struct squib *squib)
+{
+	return has_shape(squib, 1, false) && has_shape(squib, 2, true) &&
+	       has_shape(squib, 3, false) && has_shape(squib, 8, true) &&
+	       has_shape(squib, 32, true);
+}
+
 const struct device_test cpu_tests[] = {
 	{"cpu: a template is what Linux sees, before and after a load", run_template, 300},
 	{"cpu: what this host can't give is refused at the start", run_refused, 300},
+	{"cpu: lscpu and hwloc see 1 to 32 vCPUs as they are, with hyper-threads and without",
+	 run_topology, 600},
 	{NULL, NULL, 0},
 };

@@ -32,6 +32,14 @@ const char *machine_root(void)
 	return path;
 }
 
+const char *machine_clients(void)
+{
+	static char path[PATH_LEN];
+
+	snprintf(path, sizeof(path), "%.400s/clients.ext4", env("DEVICES_DIR"));
+	return path;
+}
+
 bool machine_configure(struct squib *squib, const struct guest *guest)
 {
 	char kernel[PATH_LEN];

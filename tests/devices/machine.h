@@ -49,6 +49,8 @@ struct guest {
 
 /* The disk to boot from, which is not to be written. */
 const char *machine_root(void);
+/* The same with programs that nobody here wrote (tools/dev/guest_clients). */
+const char *machine_clients(void);
 
 /* Starts squib and configures kernel, machine and root disk; devices come next, then the start. */
 bool machine_configure(struct squib *squib, const struct guest *guest);

@@ -122,15 +122,6 @@ static bool run_v1(struct squib *squib)
 	       squib_ends(squib, 0);
 }
 
-/* The disk with clients that nobody here wrote. */
-static const char *clients_root(void)
-{
-	static char path[PATH_LEN];
-
-	snprintf(path, sizeof(path), "%.400s/clients.ext4", env("DEVICES_DIR"));
-	return path;
-}
-
 /* What a guest in EC2 finds, as far as AWS's SDKs look: that of docs/mmds.md. */
 static const char clients_data[] =
 	"{\"latest\": {\"meta-data\": {\"ami-id\": \"ami-1\", \"instance-id\": "
@@ -146,7 +137,7 @@ static const char clients_data[] =
 static bool run_clients(struct squib *squib, const char *script, const char *config)
 {
 	return squib_write(squib, "data.json", clients_data) &&
-	       serve(squib, clients_root(), script, config) && squib_api_start(squib, 204) &&
+	       serve(squib, machine_clients(), script, config) && squib_api_start(squib, 204) &&
 	       squib_expect(squib, "clients: done", NULL) && squib_ends(squib, 0);
 }
 
@@ -166,7 +157,7 @@ static bool run_clients_v2(struct squib *squib)
 static bool run_wire(struct squib *squib)
 {
 	return write_data(squib, MANY_NUMBERS, MANY_NUMBERS_LEN) &&
-	       serve(squib, clients_root(), "/tests/wire.sh",
+	       serve(squib, machine_clients(), "/tests/wire.sh",
 		     "{\"version\": \"V2\", \"network_interfaces\": [\"eth0\"]}") &&
 	       squib_api_start(squib, 204) && squib_expect(squib, "wire: done", NULL) &&
 	       squib_ends(squib, 0);
