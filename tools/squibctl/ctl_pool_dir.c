@@ -45,6 +45,23 @@ const char *pool_state_name(enum pool_state state)
 	return state_names[state];
 }
 
+/* Its records name processes to end and sockets to trust. */
+static int check_owner(const struct pool_dir *dir, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(dir->fd, &st) < 0) {
+		return error_sys(err, "Cannot look at the pool's directory %s", dir->path);
+	}
+	if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The pool's directory %s is not this user's alone: it must belong "
+				 "to user %u, and nobody else may write to it",
+				 dir->path, geteuid());
+	}
+	return 0;
+}
+
 int pool_open(const char *path, bool makes, struct pool_dir *dir, struct error *err)
 {
 	*dir = (struct pool_dir){.fd = -1};
@@ -58,7 +75,7 @@ int pool_open(const char *path, bool makes, struct pool_dir *dir, struct error *
 	if (dir->fd < 0) {
 		return error_sys(err, "Cannot open the pool's directory %s", path);
 	}
-	return 0;
+	return check_owner(dir, err);
 }
 
 void pool_close(struct pool_dir *dir)
@@ -123,7 +140,7 @@ void pool_watch_clear(int watch)
 
 int pool_next(const struct pool_dir *dir, unsigned long *number, struct error *err)
 {
-	AUTO_FD fd = openat(dir->fd, "next", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	AUTO_FD fd = openat(dir->fd, "next", O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
 	char text[24] = "";
 
 	if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) < 0) {
@@ -173,7 +190,7 @@ int pool_write(const struct pool_dir *dir, const struct pool_machine *machine, s
 static int read_record(const struct pool_dir *dir, const char *name, struct pool_machine *machine)
 {
 	AUTO_FREE char *text = calloc(1, RECORD_MAX + 1);
-	AUTO_FD fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_FD fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	if (text == NULL || fd < 0 || read(fd, text, RECORD_MAX) <= 0) {
 		return -1;
