@@ -422,16 +422,25 @@ static void *reset_on_a_vcpu(void *arg)
 	return NULL;
 }
 
+/* A reset that waits on another thread for a read, whose chain is returned. */
+static unsigned reset_amid_a_read(pthread_t *vcpu)
+{
+	start_on_pipe();
+	unsigned chain = start_read();
+
+	atomic_store(&is_reset, false);
+	cr_assert_eq(pthread_create(vcpu, NULL, reset_on_a_vcpu, NULL), 0);
+	usleep(FEED_DELAY_US);
+	return chain;
+}
+
 Test(blk_flight, a_reset_waits_for_what_is_in_flight_without_the_main_thread)
 {
 	pthread_t vcpu;
 	struct vring_used used;
 
-	start_on_pipe();
-	unsigned chain = start_read();
+	unsigned chain = reset_amid_a_read(&vcpu);
 
-	cr_assert_eq(pthread_create(&vcpu, NULL, reset_on_a_vcpu, NULL), 0);
-	usleep(FEED_DELAY_US);
 	cr_assert_not(atomic_load(&is_reset));
 	feed_now(1);
 	cr_assert_eq(pthread_join(vcpu, NULL), 0);
@@ -456,11 +465,7 @@ Test(blk_flight, the_event_loop_goes_on_while_a_reset_waits)
 	struct error err = {0};
 	pthread_t vcpu;
 
-	start_on_pipe();
-	start_read();
-	atomic_store(&is_reset, false);
-	cr_assert_eq(pthread_create(&vcpu, NULL, reset_on_a_vcpu, NULL), 0);
-	usleep(FEED_DELAY_US);
+	reset_amid_a_read(&vcpu);
 	/* Kicks, completions, timers and limits: each takes the lock, which the reset has given up.
 	 */
 	for (unsigned i = 0; i < 100; i++) {
@@ -580,11 +585,7 @@ Test(blk_flight, a_drive_that_leaves_is_busy_while_a_reset_waits)
 {
 	pthread_t vcpu;
 
-	start_on_pipe();
-	start_read();
-	atomic_store(&is_reset, false);
-	cr_assert_eq(pthread_create(&vcpu, NULL, reset_on_a_vcpu, NULL), 0);
-	usleep(FEED_DELAY_US);
+	reset_amid_a_read(&vcpu);
 	leave_with_a_read_in_flight();
 	feed_now(1);
 	cr_assert_eq(pthread_join(vcpu, NULL), 0);
