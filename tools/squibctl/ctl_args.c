@@ -431,6 +431,11 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 				 "A command behind -- needs --listens, where its squib's API will "
 				 "be, and this one a command");
 	}
+	if (args->listens != NULL && strchr(args->listens, '%') == NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "--listens needs a %% for the machine's number: each machine has "
+				 "a socket of its own");
+	}
 	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
 		       ? -1
 		       : check_overrides("net", "ID=DEV", &args->nets, err);
