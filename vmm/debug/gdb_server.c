@@ -43,7 +43,7 @@ static void detach(struct gdb_server *server)
 	ev_del(server->loop, &server->client);
 	fd_close(&server->client.fd);
 	target_detach(&server->session.target);
-	log_info("The debugger has gone, and the guest goes on");
+	log_info("The debugger has gone, and holds the guest no longer");
 }
 
 /* False: the connection is lost. */
