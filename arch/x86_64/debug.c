@@ -14,12 +14,30 @@
 enum {
 	IN_REGS,
 	IN_SREGS,
-	IN_FPU,
+	IN_XSAVE,
 	IN_STRUCTS
 };
 
-#define SOURCE(which, type, member, len)                                                           \
-	((uint64_t)(which) << 32 | (uint64_t)(len) << 16 | offsetof(type, member))
+/* The XSAVE area: the legacy region, and which parts of the area are in force
+ * [intel-sdm vol. 1, 10.5.1 and 13.4.2]. */
+enum {
+	XSAVE_FCW = 0,
+	XSAVE_FSW = 2,
+	XSAVE_FTW = 4,
+	XSAVE_FOP = 6,
+	XSAVE_FIP = 8,
+	XSAVE_FDP = 16,
+	XSAVE_MXCSR = 24,
+	XSAVE_ST = 32,
+	XSAVE_XMM = 160,
+	XSAVE_LEGACY_LEN = 416,
+	XSAVE_XSTATE_BV = 512,
+	XSTATE_X87_SSE = 3,
+};
+
+#define SOURCE_AT(which, offset, len)                                                              \
+	((uint64_t)(which) << 32 | (uint64_t)(len) << 16 | (uint64_t)(offset))
+#define SOURCE(which, type, member, len) SOURCE_AT(which, offsetof(type, member), len)
 
 #define GENERAL(name) GENERAL_AS(name, NULL, NULL)
 #define GENERAL_AS(name, type, feature)                                                            \
@@ -36,15 +54,15 @@ enum {
 	}
 #define ST(i)                                                                                      \
 	{                                                                                          \
-		"st" #i, "i387_ext", NULL, 80, SOURCE(IN_FPU, struct kvm_fpu, fpr[i], 10)          \
+		"st" #i, "i387_ext", NULL, 80, SOURCE_AT(IN_XSAVE, XSAVE_ST + 16 * (i), 10)        \
 	}
-#define X87(name, member, len)                                                                     \
+#define FLOAT(name, offset, len)                                                                   \
 	{                                                                                          \
-		name, NULL, NULL, 32, SOURCE(IN_FPU, struct kvm_fpu, member, len)                  \
+		name, NULL, NULL, 32, SOURCE_AT(IN_XSAVE, offset, len)                             \
 	}
 #define XMM(i, feature)                                                                            \
 	{                                                                                          \
-		"xmm" #i, "uint128", feature, 128, SOURCE(IN_FPU, struct kvm_fpu, xmm[i], 16)      \
+		"xmm" #i, "uint128", feature, 128, SOURCE_AT(IN_XSAVE, XSAVE_XMM + 16 * (i), 16)   \
 	}
 
 const char debug_architecture[] = "i386:x86-64";
@@ -83,14 +101,14 @@ const struct debug_reg debug_regs[] = {
 	ST(5),
 	ST(6),
 	ST(7),
-	X87("fctrl", fcw, 2),
-	X87("fstat", fsw, 2),
-	X87("ftag", ftwx, 1),	  /* a bit per register that is not empty, as FXSAVE has it */
-	X87("fiseg", last_ip, 0), /* 64-bit code has no selectors there */
-	X87("fioff", last_ip, 4),
-	X87("foseg", last_dp, 0),
-	X87("fooff", last_dp, 4),
-	X87("fop", last_opcode, 2),
+	FLOAT("fctrl", XSAVE_FCW, 2),
+	FLOAT("fstat", XSAVE_FSW, 2),
+	FLOAT("ftag", XSAVE_FTW, 1),  /* a bit per register that is not empty */
+	FLOAT("fiseg", XSAVE_FIP, 0), /* 64-bit code has no selectors there */
+	FLOAT("fioff", XSAVE_FIP, 4),
+	FLOAT("foseg", XSAVE_FDP, 0),
+	FLOAT("fooff", XSAVE_FDP, 4),
+	FLOAT("fop", XSAVE_FOP, 2),
 	XMM(0, "org.gnu.gdb.i386.sse"),
 	XMM(1, NULL),
 	XMM(2, NULL),
@@ -107,7 +125,7 @@ const struct debug_reg debug_regs[] = {
 	XMM(13, NULL),
 	XMM(14, NULL),
 	XMM(15, NULL),
-	X87("mxcsr", mxcsr, 4),
+	FLOAT("mxcsr", XSAVE_MXCSR, 4),
 	{"fs_base", NULL, "org.gnu.gdb.i386.segments", 64,
 	 SOURCE(IN_SREGS, struct kvm_sregs, fs.base, 8)},
 	{"gs_base", NULL, NULL, 64, SOURCE(IN_SREGS, struct kvm_sregs, gs.base, 8)},
@@ -124,14 +142,14 @@ const size_t debug_reg_count = ARRAY_COUNT(debug_regs);
 struct structs {
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
-	struct kvm_fpu fpu;
+	uint8_t xsave[STATE_XSAVE_MAX];
 };
 
 static int get_structs(const struct arch_vcpu *vcpu, struct structs *all, struct error *err)
 {
 	return kvm_get_regs(vcpu->fd, &all->regs, err) == 0 &&
 			       kvm_get_sregs(vcpu->fd, &all->sregs, err) == 0 &&
-			       kvm_get_fpu(vcpu->fd, &all->fpu, err) == 0
+			       kvm_get_xsave(vcpu->fd, &vcpu->vm->can, all->xsave, err) == 0
 		       ? 0
 		       : -1;
 }
@@ -142,7 +160,7 @@ static uint8_t *find(struct structs *all, const struct debug_reg *reg, size_t *l
 	uint8_t *const starts[IN_STRUCTS] = {
 		[IN_REGS] = (uint8_t *)&all->regs,
 		[IN_SREGS] = (uint8_t *)&all->sregs,
-		[IN_FPU] = (uint8_t *)&all->fpu,
+		[IN_XSAVE] = all->xsave,
 	};
 
 	*len = reg->source >> 16 & 0xffff;
@@ -188,9 +206,12 @@ int debug_set_regs(const struct arch_vcpu *vcpu, const uint8_t bytes[DEBUG_BYTES
 	    kvm_set_sregs(vcpu->fd, &all.sregs, err) < 0) {
 		return -1;
 	}
-	if (memcmp(&all.fpu, &old.fpu, sizeof(all.fpu)) != 0 &&
-	    kvm_set_fpu(vcpu->fd, &all.fpu, err) < 0) {
-		return -1;
+	if (memcmp(all.xsave, old.xsave, XSAVE_LEGACY_LEN) != 0) {
+		/* What was in its initial state is not any more. */
+		all.xsave[XSAVE_XSTATE_BV] |= XSTATE_X87_SSE;
+		if (kvm_set_xsave(vcpu->fd, all.xsave, err) < 0) {
+			return -1;
+		}
 	}
 	return memcmp(&all.regs, &old.regs, sizeof(all.regs)) != 0
 		       ? kvm_set_regs(vcpu->fd, &all.regs, err)

@@ -151,11 +151,6 @@ int kvm_set_regs(int vcpu, const struct kvm_regs *regs, struct error *err)
 	return kvm_call(vcpu, KVM_SET_REGS, (void *)regs, "KVM_SET_REGS", err);
 }
 
-int kvm_get_fpu(int vcpu, struct kvm_fpu *fpu, struct error *err)
-{
-	return kvm_call(vcpu, KVM_GET_FPU, fpu, "KVM_GET_FPU", err);
-}
-
 int kvm_set_fpu(int vcpu, const struct kvm_fpu *fpu, struct error *err)
 {
 	return kvm_call(vcpu, KVM_SET_FPU, (void *)fpu, "KVM_SET_FPU", err);
@@ -197,19 +192,21 @@ int kvm_set_sregs2(int vcpu, const struct kvm_sregs2 *sregs, struct error *err)
 	return kvm_call(vcpu, KVM_SET_SREGS2, (void *)sregs, "KVM_SET_SREGS2", err);
 }
 
-int kvm_get_xsave(int vcpu, void *area, struct error *err)
+int kvm_get_xsave(int vcpu, const struct kvm_abilities *can, uint8_t area[STATE_XSAVE_MAX],
+		  struct error *err)
 {
-	return kvm_call(vcpu, KVM_GET_XSAVE, area, "KVM_GET_XSAVE", err);
+	if (can->xsave_len > STATE_XSAVE_MAX) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "The vCPU's XSAVE area has %u bytes, and at most %d are supported",
+				 can->xsave_len, STATE_XSAVE_MAX);
+	}
+	return can->has_xsave2 ? kvm_call(vcpu, KVM_GET_XSAVE2, area, "KVM_GET_XSAVE2", err)
+			       : kvm_call(vcpu, KVM_GET_XSAVE, area, "KVM_GET_XSAVE", err);
 }
 
-int kvm_set_xsave(int vcpu, const void *area, struct error *err)
+int kvm_set_xsave(int vcpu, const uint8_t area[STATE_XSAVE_MAX], struct error *err)
 {
 	return kvm_call(vcpu, KVM_SET_XSAVE, (void *)area, "KVM_SET_XSAVE", err);
-}
-
-int kvm_get_xsave2(int vcpu, void *area, struct error *err)
-{
-	return kvm_call(vcpu, KVM_GET_XSAVE2, area, "KVM_GET_XSAVE2", err);
 }
 
 int kvm_get_xcrs(int vcpu, struct kvm_xcrs *xcrs, struct error *err)

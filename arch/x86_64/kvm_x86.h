@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arch_state.h"
 #include "layout.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
@@ -69,8 +70,7 @@ MUST_CHECK int kvm_set_sregs(int vcpu, const struct kvm_sregs *sregs, struct err
 MUST_CHECK int kvm_get_regs(int vcpu, struct kvm_regs *regs, struct error *err);
 MUST_CHECK int kvm_set_regs(int vcpu, const struct kvm_regs *regs, struct error *err);
 
-/* KVM_GET_FPU [4.22], KVM_SET_FPU [4.23] */
-MUST_CHECK int kvm_get_fpu(int vcpu, struct kvm_fpu *fpu, struct error *err);
+/* KVM_SET_FPU [4.23]; it takes no MXCSR. */
 MUST_CHECK int kvm_set_fpu(int vcpu, const struct kvm_fpu *fpu, struct error *err);
 
 /* KVM_GET_LAPIC [4.57], KVM_SET_LAPIC [4.58] */
@@ -88,11 +88,11 @@ MUST_CHECK int kvm_set_sregs2(int vcpu, const struct kvm_sregs2 *sregs, struct e
 
 /*
  * KVM_GET_XSAVE [4.42] or KVM_GET_XSAVE2 [4.134], KVM_SET_XSAVE [4.43]: kvm_abilities.xsave_len
- * bytes, where it has_xsave2.
+ * bytes. Reading refuses more than STATE_XSAVE_MAX.
  */
-MUST_CHECK int kvm_get_xsave(int vcpu, void *area, struct error *err);
-MUST_CHECK int kvm_get_xsave2(int vcpu, void *area, struct error *err);
-MUST_CHECK int kvm_set_xsave(int vcpu, const void *area, struct error *err);
+MUST_CHECK int kvm_get_xsave(int vcpu, const struct kvm_abilities *can,
+			     uint8_t area[STATE_XSAVE_MAX], struct error *err);
+MUST_CHECK int kvm_set_xsave(int vcpu, const uint8_t area[STATE_XSAVE_MAX], struct error *err);
 
 /* KVM_GET_XCRS [4.44], KVM_SET_XCRS [4.45] */
 MUST_CHECK int kvm_get_xcrs(int vcpu, struct kvm_xcrs *xcrs, struct error *err);

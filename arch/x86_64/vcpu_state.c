@@ -76,14 +76,8 @@ static int save_xsave(const struct arch_vcpu *vcpu, struct arch_vcpu_state *stat
 {
 	const struct kvm_abilities *can = &vcpu->vm->can;
 
-	if (can->xsave_len > STATE_XSAVE_MAX) {
-		return error_set(err, ERR_NOT_SUPPORTED,
-				 "The vCPU's XSAVE area has %u bytes, and a state at most %d",
-				 can->xsave_len, STATE_XSAVE_MAX);
-	}
 	state->xsave_len = can->xsave_len;
-	return can->has_xsave2 ? kvm_get_xsave2(vcpu->fd, state->xsave, err)
-			       : kvm_get_xsave(vcpu->fd, state->xsave, err);
+	return kvm_get_xsave(vcpu->fd, can, state->xsave, err);
 }
 
 static int save_xcrs(const struct arch_vcpu *vcpu, struct arch_vcpu_state *state, struct error *err)

@@ -22,6 +22,7 @@ enum needs {
 	HARD,  /* hardware breakpoints */
 	WATCH, /* watchpoints */
 	SOFT,  /* software breakpoints */
+	X86,
 };
 
 /*
@@ -32,6 +33,9 @@ static bool has(enum needs needs)
 {
 	static int emulated = -1;
 
+	if (needs == X86) {
+		return is_x86();
+	}
 	if (emulated < 0) {
 		FILE *file = fopen("/proc/cpuinfo", "re");
 		char line[256];
@@ -139,6 +143,10 @@ bool debug_payload_test(struct squib *squib)
 		{"set $before = $pc", NULL, ANY},
 		{"stepi", NULL, ANY},
 		{"p $pc != $before", " = 1", ANY},
+		{"p/x $mxcsr", " = 0x1f80", X86},
+		{"p/x $mxcsr = 0x1fa0", NULL, X86},
+		{"maintenance flush register-cache", NULL, X86},
+		{"p/x $mxcsr", " = 0x1fa0", X86},
 		{"hbreak tick", "Hardware assisted breakpoint 1 at", HARD},
 		{"continue", "Thread 1 hit Breakpoint 1, tick (by=by@entry=1)", HARD},
 		{"backtrace", "#1 ", HARD},

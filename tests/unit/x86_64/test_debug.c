@@ -10,10 +10,11 @@
 #include "tests/lib/reg_offset.h"
 #include "vmm/base/bytes.h"
 
-static const struct arch_vcpu vcpu = {.fd = 102};
+static struct arch_vm vm = {.can = {.xsave_len = 4096}};
+static const struct arch_vcpu vcpu = {.fd = 102, .vm = &vm};
 static struct kvm_regs regs;
 static struct kvm_sregs sregs;
-static struct kvm_fpu fpu;
+static struct kvm_xsave xsave;
 static struct kvm_guest_debug debug;
 
 static int answer(int fd, unsigned long request, void *arg)
@@ -32,11 +33,12 @@ static int answer(int fd, unsigned long request, void *arg)
 	case KVM_SET_SREGS:
 		memcpy(&sregs, arg, sizeof(sregs));
 		return 0;
-	case KVM_GET_FPU:
-		memcpy(arg, &fpu, sizeof(fpu));
+	case KVM_GET_XSAVE:
+	case KVM_GET_XSAVE2:
+		memcpy(arg, &xsave, sizeof(xsave));
 		return 0;
-	case KVM_SET_FPU:
-		memcpy(&fpu, arg, sizeof(fpu));
+	case KVM_SET_XSAVE:
+		memcpy(&xsave, arg, sizeof(xsave));
 		return 0;
 	case KVM_SET_GUEST_DEBUG:
 		memcpy(&debug, arg, sizeof(debug));
@@ -56,9 +58,9 @@ static int answer(int fd, unsigned long request, void *arg)
 
 static void set_up(void)
 {
-	static const unsigned long requests[] = {KVM_GET_REGS,	KVM_SET_REGS,	    KVM_GET_SREGS,
-						 KVM_SET_SREGS, KVM_GET_FPU,	    KVM_SET_FPU,
-						 KVM_TRANSLATE, KVM_SET_GUEST_DEBUG};
+	static const unsigned long requests[] = {KVM_GET_REGS,	KVM_SET_REGS,  KVM_GET_SREGS,
+						 KVM_SET_SREGS, KVM_GET_XSAVE, KVM_GET_XSAVE2,
+						 KVM_SET_XSAVE, KVM_TRANSLATE, KVM_SET_GUEST_DEBUG};
 
 	for (size_t i = 0; i < ARRAY_COUNT(requests); i++) {
 		kvm_fake_script(requests[i], answer);
@@ -88,6 +90,8 @@ Test(debug, registers_are_where_gdb_looks_for_them)
 
 Test(debug, registers_are_read_and_only_what_differs_is_set)
 {
+	/* FXSAVE's layout: st1 at 48, xmm15 at 400, MXCSR at 24; XSTATE_BV at 512. */
+	uint8_t *area = (uint8_t *)&xsave;
 	uint8_t bytes[DEBUG_BYTES_MAX];
 	struct error err = {0};
 
@@ -96,18 +100,21 @@ Test(debug, registers_are_read_and_only_what_differs_is_set)
 	sregs.cs.selector = 0x10;
 	sregs.gs.base = UINT64_C(0xffff888000000000);
 	sregs.cr3 = 0x1234000;
-	memset(fpu.fpr[1], 0x11, 16);
-	memset(fpu.xmm[15], 0x22, 16);
-	fpu.mxcsr = 0x1f80;
+	store_le16(area, 0x37f);
+	memset(area + 48, 0x11, 16);
+	memset(area + 400, 0x22, 16);
+	store_le32(area + 24, 0x1f80);
+	area[512] = 4; /* only AVX is not in its initial state */
 	cr_assert(debug_get_regs(&vcpu, bytes, &err) == 0);
 	cr_expect_eq(load_le64(bytes + offset_of("rip")), regs.rip);
 	cr_expect_eq(load_le32(bytes + offset_of("eflags")), 0x246);
 	cr_expect_eq(load_le32(bytes + offset_of("cs")), 0x10);
 	cr_expect_eq(load_le64(bytes + offset_of("gs_base")), sregs.gs.base);
 	cr_expect_eq(load_le64(bytes + offset_of("cr3")), 0x1234000);
-	cr_expect(memcmp(bytes + offset_of("st1"), fpu.fpr[1], 10) == 0);
-	cr_expect(memcmp(bytes + offset_of("xmm15"), fpu.xmm[15], 16) == 0);
+	cr_expect(memcmp(bytes + offset_of("st1"), area + 48, 10) == 0);
+	cr_expect(memcmp(bytes + offset_of("xmm15"), area + 400, 16) == 0);
 	cr_expect_eq(load_le32(bytes + offset_of("mxcsr")), 0x1f80);
+	cr_expect_eq(load_le32(bytes + offset_of("fctrl")), 0x37f);
 
 	cr_assert(debug_set_regs(&vcpu, bytes, &err) == 0);
 	cr_expect_eq(kvm_fake_count(KVM_SET_REGS), 0);
@@ -115,14 +122,30 @@ Test(debug, registers_are_read_and_only_what_differs_is_set)
 	cr_assert(debug_set_regs(&vcpu, bytes, &err) == 0);
 	cr_expect_eq(regs.rip, 0x1000);
 	cr_expect_eq(regs.rflags, 0x246);
-	cr_expect_eq(kvm_fake_count(KVM_SET_SREGS) + kvm_fake_count(KVM_SET_FPU), 0);
+	cr_expect_eq(kvm_fake_count(KVM_SET_SREGS) + kvm_fake_count(KVM_SET_XSAVE), 0);
 	store_le64(bytes + offset_of("cr3"), 0x5000);
 	store_le32(bytes + offset_of("mxcsr"), 0x1fa0);
 	cr_assert(debug_set_regs(&vcpu, bytes, &err) == 0);
 	cr_expect_eq(sregs.cr3, 0x5000);
 	cr_expect_eq(sregs.cs.selector, 0x10);
-	cr_expect_eq(fpu.mxcsr, 0x1fa0);
+	cr_expect_eq(load_le32(area + 24), 0x1fa0);
+	cr_expect_eq(area[512], 7);
 	cr_expect_eq(kvm_fake_count(KVM_SET_REGS), 1);
+}
+
+Test(debug, the_area_of_a_newer_kvm_is_read_whole_or_refused)
+{
+	uint8_t bytes[DEBUG_BYTES_MAX];
+	struct error err = {0};
+
+	vm.can = (struct kvm_abilities){.xsave_len = 11 * KIB, .has_xsave2 = true};
+	cr_assert(debug_get_regs(&vcpu, bytes, &err) == 0);
+	cr_expect_eq(kvm_fake_count(KVM_GET_XSAVE2), 1);
+	cr_expect_eq(kvm_fake_count(KVM_GET_XSAVE), 0);
+	vm.can.xsave_len = 16 * KIB + 1;
+	cr_assert(debug_get_regs(&vcpu, bytes, &err) < 0);
+	cr_expect_str_eq(err.msg,
+			 "The vCPU's XSAVE area has 16385 bytes, and at most 16384 are supported");
 }
 
 Test(debug, addresses_are_translated_by_kvm_page_by_page)

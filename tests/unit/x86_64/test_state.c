@@ -450,7 +450,7 @@ Test(state, a_host_with_too_large_an_xsave_area_is_not_saved, .init = state_kvm_
 	cr_assert_eq(arch_vcpu_save(&vcpus[0], &state, &err), -1);
 	cr_expect_eq(err.kind, ERR_NOT_SUPPORTED);
 	cr_expect_str_eq(err.msg,
-			 "The vCPU's XSAVE area has 16385 bytes, and a state at most 16384");
+			 "The vCPU's XSAVE area has 16385 bytes, and at most 16384 are supported");
 	cr_expect_eq(kvm_fake_count(KVM_GET_XSAVE2), 0, "it would not fit");
 }
 
