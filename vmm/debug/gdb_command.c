@@ -27,18 +27,20 @@ enum fault {
 	FAULT_POINT = 28,  /* no room for a breakpoint, or of no such kind */
 };
 
-static void answer(struct gdb_session *session, const char *text)
+static void answer_ok(struct gdb_session *session)
 {
-	rsp_begin(&session->rsp);
-	rsp_add(&session->rsp, "%s", text);
-	rsp_end(&session->rsp);
+	rsp_put(&session->rsp, "OK");
+}
+
+/* By which gdb knows that there is no such thing here. */
+static void answer_nothing(struct gdb_session *session)
+{
+	rsp_put(&session->rsp, "%s", "");
 }
 
 static void refuse(struct gdb_session *session, enum fault fault)
 {
-	rsp_begin(&session->rsp);
-	rsp_add(&session->rsp, "E%02x", (unsigned)fault);
-	rsp_end(&session->rsp);
+	rsp_put(&session->rsp, "E%02x", (unsigned)fault);
 }
 
 /* KVM's refusal, for the log; gdb has room for a number. */
@@ -80,14 +82,7 @@ static void write_regs(struct gdb_session *session, const uint8_t bytes[DEBUG_BY
 		refuse_host(session, &err);
 		return;
 	}
-	answer(session, "OK");
-}
-
-static void answer_bytes(struct gdb_session *session, const uint8_t *bytes, size_t len)
-{
-	rsp_begin(&session->rsp);
-	rsp_add_hex(&session->rsp, bytes, len);
-	rsp_end(&session->rsp);
+	answer_ok(session);
 }
 
 static void get_all_regs(struct gdb_session *session)
@@ -95,7 +90,7 @@ static void get_all_regs(struct gdb_session *session)
 	uint8_t bytes[DEBUG_BYTES_MAX];
 
 	if (read_regs(session, bytes)) {
-		answer_bytes(session, bytes, regs_len());
+		rsp_put_hex(&session->rsp, bytes, regs_len());
 	}
 }
 
@@ -136,7 +131,7 @@ static void get_reg(struct gdb_session *session, struct rsp_text *text)
 	if (!take_reg(text, &at, &len)) {
 		refuse(session, FAULT_ASKED);
 	} else if (read_regs(session, bytes)) {
-		answer_bytes(session, bytes + at, len);
+		rsp_put_hex(&session->rsp, bytes + at, len);
 	}
 }
 
@@ -194,10 +189,8 @@ static void read_description(struct gdb_session *session, struct rsp_text *text)
 	describe(&xml);
 	offset = min_u64(offset, xml.len);
 	len = min_u64(min_u64(len, RSP_DATA_MAX - 1), xml.len - offset);
-	rsp_begin(&session->rsp);
-	rsp_add(&session->rsp, "%c%.*s", offset + len < xml.len ? 'm' : 'l', (int)len,
+	rsp_put(&session->rsp, "%c%.*s", offset + len < xml.len ? 'm' : 'l', (int)len,
 		buf + offset);
-	rsp_end(&session->rsp);
 }
 
 /* --- Memory --- */
@@ -225,7 +218,7 @@ static void read_memory(struct gdb_session *session, struct rsp_text *text)
 		refuse(session, FAULT_MEMORY);
 		return;
 	}
-	answer_bytes(session, bytes, done);
+	rsp_put_hex(&session->rsp, bytes, done);
 }
 
 static void write_memory(struct gdb_session *session, struct rsp_text *text)
@@ -237,10 +230,10 @@ static void write_memory(struct gdb_session *session, struct rsp_text *text)
 	if (!take_range(text, &address, &len) || len > sizeof(bytes) || !rsp_take(text, ":") ||
 	    !rsp_take_bytes(text, bytes, len)) {
 		refuse(session, FAULT_ASKED);
-	} else if (target_write(&session->target, session->vcpu, address, bytes, len) < len) {
+	} else if (!target_write(&session->target, session->vcpu, address, bytes, len)) {
 		refuse(session, FAULT_MEMORY);
 	} else {
-		answer(session, "OK");
+		answer_ok(session);
 	}
 }
 
@@ -274,7 +267,7 @@ static void change_point(struct gdb_session *session, struct rsp_text *text, boo
 		refuse(session, type == 0 ? FAULT_MEMORY : FAULT_POINT);
 		return;
 	}
-	answer(session, "OK");
+	answer_ok(session);
 }
 
 /* --- Threads --- */
@@ -311,7 +304,7 @@ static void choose_thread(struct gdb_session *session, struct rsp_text *text)
 	if (is_for_regs && (vcpus & (vcpus - 1)) == 0) {
 		session->vcpu = (unsigned)__builtin_ctz(vcpus);
 	}
-	answer(session, "OK");
+	answer_ok(session);
 }
 
 static void check_thread(struct gdb_session *session, struct rsp_text *text)
@@ -322,7 +315,7 @@ static void check_thread(struct gdb_session *session, struct rsp_text *text)
 		refuse(session, FAULT_ASKED);
 		return;
 	}
-	answer(session, "OK");
+	answer_ok(session);
 }
 
 static void list_threads(struct gdb_session *session)
@@ -344,7 +337,7 @@ static void name_thread(struct gdb_session *session, struct rsp_text *text)
 		return;
 	}
 	(void)!snprintf(name, sizeof(name), "vCPU %u", (unsigned)__builtin_ctz(vcpus) % 100);
-	answer_bytes(session, (const uint8_t *)name, strlen(name));
+	rsp_put_hex(&session->rsp, (const uint8_t *)name, strlen(name));
 }
 
 /* --- Going on --- */
@@ -450,42 +443,38 @@ void gdb_report(struct gdb_session *session)
 static void query(struct gdb_session *session, struct rsp_text *text)
 {
 	if (rsp_take(text, "Supported")) {
-		rsp_begin(&session->rsp);
-		rsp_add(&session->rsp,
+		rsp_put(&session->rsp,
 			"PacketSize=%x;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+;"
 			"QStartNoAckMode+",
 			RSP_DATA_MAX);
-		rsp_end(&session->rsp);
 	} else if (rsp_take(text, "Xfer:features:read:target.xml:")) {
 		read_description(session, text);
 	} else if (rsp_take(text, "fThreadInfo")) {
 		list_threads(session);
 	} else if (rsp_take(text, "sThreadInfo")) {
-		answer(session, "l");
+		rsp_put(&session->rsp, "l");
 	} else if (rsp_take(text, "ThreadExtraInfo,")) {
 		name_thread(session, text);
 	} else if (rsp_take(text, "Attached")) {
-		answer(session, "1"); /* so that gdb detaches when it quits */
+		rsp_put(&session->rsp, "1"); /* so that gdb detaches when it quits */
 	} else if (strcmp(text->at, "C") == 0) {
-		rsp_begin(&session->rsp);
-		rsp_add(&session->rsp, "QC%x", session->vcpu + 1);
-		rsp_end(&session->rsp);
+		rsp_put(&session->rsp, "QC%x", session->vcpu + 1);
 	} else {
-		answer(session, "");
+		answer_nothing(session);
 	}
 }
 
 static enum gdb_next multi_letter(struct gdb_session *session, struct rsp_text *text)
 {
 	if (rsp_take(text, "Cont?")) {
-		answer(session, "vCont;c;C;s;S");
+		rsp_put(&session->rsp, "vCont;c;C;s;S");
 	} else if (rsp_take(text, "Cont")) {
 		return continue_by(session, text);
 	} else if (rsp_take(text, "Kill")) {
-		answer(session, "OK");
+		answer_ok(session);
 		return GDB_KILLED;
 	} else {
-		answer(session, "");
+		answer_nothing(session);
 	}
 	return GDB_GO_ON;
 }
@@ -493,10 +482,10 @@ static enum gdb_next multi_letter(struct gdb_session *session, struct rsp_text *
 static void quiet(struct gdb_session *session, struct rsp_text *text)
 {
 	if (!rsp_take(text, "StartNoAckMode")) {
-		answer(session, "");
+		answer_nothing(session);
 		return;
 	}
-	answer(session, "OK");
+	answer_ok(session);
 	session->rsp.is_quiet = true;
 }
 
@@ -550,7 +539,7 @@ static enum gdb_next halted_command(struct gdb_session *session, char command,
 		quiet(session, text);
 		break;
 	default:
-		answer(session, "");
+		answer_nothing(session);
 		break;
 	}
 	return GDB_GO_ON;
@@ -562,7 +551,7 @@ enum gdb_next gdb_command(struct gdb_session *session)
 	struct rsp_text text = {session->rsp.data + (command != '\0')};
 
 	if (command == 'D') {
-		answer(session, "OK");
+		answer_ok(session);
 		return GDB_DETACHED;
 	}
 	if (command == 'k') {

@@ -311,9 +311,7 @@ void gdb_server_free(struct gdb_server *server)
 	struct rsp *rsp = &server->session.rsp;
 
 	if (server->client.fd >= 0 && server->session.is_running && rsp_pending(rsp) == 0) {
-		rsp_begin(rsp);
-		rsp_add(rsp, "W00"); /* the guest has ended */
-		rsp_end(rsp);
+		rsp_put(rsp, "W00"); /* the guest has ended */
 		(void)!flush(server);
 	}
 	ev_del(server->loop, &server->client);

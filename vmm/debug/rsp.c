@@ -136,21 +136,26 @@ static size_t room(const struct rsp *rsp)
 	return RSP_DATA_MAX + 1 - (rsp->out_len - rsp->packet_at);
 }
 
-void rsp_add(struct rsp *rsp, const char *fmt, ...)
+static void add(struct rsp *rsp, const char *fmt, va_list args)
 {
-	va_list args;
 	/* vsnprintf writes a NUL, where the sum comes later. */
 	const size_t space = room(rsp) + 1;
-
-	va_start(args, fmt);
 	const int len = vsnprintf(rsp->out + rsp->out_len, space, fmt, args);
 
-	va_end(args);
 	if (len < 0 || (size_t)len >= space) {
 		rsp->is_cut = true;
 		return;
 	}
 	rsp->out_len += (size_t)len;
+}
+
+void rsp_add(struct rsp *rsp, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	add(rsp, fmt, args);
+	va_end(args);
 }
 
 void rsp_add_hex(struct rsp *rsp, const uint8_t *bytes, size_t len)
@@ -176,6 +181,24 @@ void rsp_end(struct rsp *rsp)
 	rsp->out[rsp->out_len++] = '#';
 	rsp->out[rsp->out_len++] = digits[sum >> 4];
 	rsp->out[rsp->out_len++] = digits[sum & 0xf];
+}
+
+void rsp_put(struct rsp *rsp, const char *fmt, ...)
+{
+	va_list args;
+
+	rsp_begin(rsp);
+	va_start(args, fmt);
+	add(rsp, fmt, args);
+	va_end(args);
+	rsp_end(rsp);
+}
+
+void rsp_put_hex(struct rsp *rsp, const uint8_t *bytes, size_t len)
+{
+	rsp_begin(rsp);
+	rsp_add_hex(rsp, bytes, len);
+	rsp_end(rsp);
 }
 
 void rsp_resend(struct rsp *rsp)

@@ -59,6 +59,10 @@ void rsp_add_hex(struct rsp *rsp, const uint8_t *bytes, size_t len);
 void rsp_end(struct rsp *rsp);
 void rsp_resend(struct rsp *rsp);
 
+/* All three: a packet of this text, or of bytes as digits. */
+PRINTF(2, 3) void rsp_put(struct rsp *rsp, const char *fmt, ...);
+void rsp_put_hex(struct rsp *rsp, const uint8_t *bytes, size_t len);
+
 /* What is left to send; the caller adds to out_sent. */
 static inline size_t rsp_pending(const struct rsp *rsp)
 {
