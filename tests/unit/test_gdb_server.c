@@ -300,6 +300,9 @@ Test(gdb_server, questions_have_answers_and_nonsense_a_number)
 		{"m4000000000000000,1", "E0e"},
 		{"mffffffffffffffff,2", "E0e"},
 		{"M200000,1:00", "E0e"},
+		/* a write is whole or not at all */
+		{"M1ffffe,4:01020304", "E0e"},
+		{"m1ffffe,2", "0000"},
 		{"M0,2:00", "E01"},
 		{"M0,ffffffffffffffff:00", "E01"},
 		{"m0", "E01"},

@@ -66,10 +66,20 @@ size_t target_read(const struct target *target, unsigned vcpu, uint64_t address,
 	return each_page(target, vcpu, address, len, copy_out, bytes);
 }
 
-size_t target_write(const struct target *target, unsigned vcpu, uint64_t address,
-		    const uint8_t *bytes, size_t len)
+/* Whether all of a piece is RAM, for a write to come. */
+static int look(struct gmem *mem, gpa_t gpa, uint8_t *bytes, size_t len)
 {
-	return each_page(target, vcpu, address, len, copy_in, (uint8_t *)bytes);
+	(void)bytes;
+	return gmem_contains(mem, gpa, len) ? 0 : -1;
+}
+
+bool target_write(const struct target *target, unsigned vcpu, uint64_t address,
+		  const uint8_t *bytes, size_t len)
+{
+	uint8_t *from = (uint8_t *)bytes; /* which copy_in leaves as it is */
+
+	return each_page(target, vcpu, address, len, look, from) == len &&
+	       each_page(target, vcpu, address, len, copy_in, from) == len;
 }
 
 /* --- Breakpoints --- */

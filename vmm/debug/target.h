@@ -84,13 +84,13 @@ bool target_find_stop(struct target *target, struct target_stop *stop);
 void target_detach(struct target *target);
 
 /*
- * Guest memory by the tables of a vCPU. Returns how many bytes, from the first on, are RAM that the
- * guest has mapped; only they are copied.
+ * Guest memory by the tables of a vCPU, as far as it is RAM that the guest has mapped. Reading
+ * copies that much from the first byte on, and returns it. Writing copies all or nothing (false).
  */
 size_t target_read(const struct target *target, unsigned vcpu, uint64_t address, uint8_t *bytes,
 		   size_t len);
-size_t target_write(const struct target *target, unsigned vcpu, uint64_t address,
-		    const uint8_t *bytes, size_t len);
+MUST_CHECK bool target_write(const struct target *target, unsigned vcpu, uint64_t address,
+			     const uint8_t *bytes, size_t len);
 
 /*
  * Software breakpoints and points of hardware. Idempotent. False: there is no memory, or there are
