@@ -9,10 +9,10 @@
 
 #include <linux/kvm.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "arch/arch.h"
+#include "arch/debug_reg.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 #include "vmm/base/gmem.h"
@@ -24,19 +24,6 @@ enum {
 };
 
 /* --- Registers --- */
-
-/* A register, by the name and in the order that gdb knows. */
-struct debug_reg {
-	const char *name;
-	const char *type;    /* of the target description; NULL: an integer */
-	const char *feature; /* that begins with this register; NULL: as the one before */
-	unsigned bits;	     /* a multiple of 8 */
-	uint64_t source;     /* where the architecture finds it */
-};
-
-extern const char debug_architecture[]; /* gdb's name of it */
-extern const struct debug_reg debug_regs[];
-extern const size_t debug_reg_count;
 
 /*
  * All registers in the order of the table, each with its bytes in the order of the guest, without

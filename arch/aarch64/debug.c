@@ -37,7 +37,7 @@
 	}
 #define V(i, feature)                                                                              \
 	{                                                                                          \
-		"v" #i, "uint128", feature, 128, CORE(fp_regs.vregs[i], KVM_REG_SIZE_U128)         \
+		"v" #i, "vec128", feature, 128, CORE(fp_regs.vregs[i], KVM_REG_SIZE_U128)          \
 	}
 #define SYSTEM(name, id, feature)                                                                  \
 	{                                                                                          \
@@ -46,9 +46,56 @@
 
 const char debug_architecture[] = "aarch64";
 
+/* PSTATE, as SPSR has it [arm-ddi0487 C5.2.19] */
+static const struct debug_field cpsr[] = {DEBUG_BIT("SP", 0),	 DEBUG_BITS("EL", 2, 3),
+					  DEBUG_BIT("nRW", 4),	 DEBUG_BIT("F", 6),
+					  DEBUG_BIT("I", 7),	 DEBUG_BIT("A", 8),
+					  DEBUG_BIT("D", 9),	 DEBUG_BITS("BTYPE", 10, 11),
+					  DEBUG_BIT("SSBS", 12), DEBUG_BIT("IL", 20),
+					  DEBUG_BIT("SS", 21),	 DEBUG_BIT("PAN", 22),
+					  DEBUG_BIT("UAO", 23),	 DEBUG_BIT("DIT", 24),
+					  DEBUG_BIT("TCO", 25),	 DEBUG_BIT("V", 28),
+					  DEBUG_BIT("C", 29),	 DEBUG_BIT("Z", 30),
+					  DEBUG_BIT("N", 31),	 {0}};
+static const struct debug_field as_d[] = {
+	DEBUG_VIEW("f", "df"), DEBUG_VIEW("u", "du"), DEBUG_VIEW("s", "ds"), {0}};
+static const struct debug_field as_s[] = {
+	DEBUG_VIEW("f", "sf"), DEBUG_VIEW("u", "su"), DEBUG_VIEW("s", "ss"), {0}};
+static const struct debug_field as_h[] = {
+	DEBUG_VIEW("f", "hf"), DEBUG_VIEW("u", "hu"), DEBUG_VIEW("s", "hs"), {0}};
+static const struct debug_field as_b[] = {DEBUG_VIEW("u", "bu"), DEBUG_VIEW("s", "bs"), {0}};
+static const struct debug_field as_q[] = {DEBUG_VIEW("u", "qu"), DEBUG_VIEW("s", "qs"), {0}};
+static const struct debug_field vec128[] = {DEBUG_VIEW("d", "as_d"), DEBUG_VIEW("s", "as_s"),
+					    DEBUG_VIEW("h", "as_h"), DEBUG_VIEW("b", "as_b"),
+					    DEBUG_VIEW("q", "as_q"), {0}};
+static const struct debug_type core_types[] = {DEBUG_FLAGS("cpsr_flags", cpsr), {0}};
+static const struct debug_type fpu_types[] = {DEBUG_VECTOR("df", "ieee_double", 2),
+					      DEBUG_VECTOR("du", "uint64", 2),
+					      DEBUG_VECTOR("ds", "int64", 2),
+					      DEBUG_VECTOR("sf", "ieee_single", 4),
+					      DEBUG_VECTOR("su", "uint32", 4),
+					      DEBUG_VECTOR("ss", "int32", 4),
+					      DEBUG_VECTOR("hf", "ieee_half", 8),
+					      DEBUG_VECTOR("hu", "uint16", 8),
+					      DEBUG_VECTOR("hs", "int16", 8),
+					      DEBUG_VECTOR("bu", "uint8", 16),
+					      DEBUG_VECTOR("bs", "int8", 16),
+					      DEBUG_VECTOR("qu", "uint128", 1),
+					      DEBUG_VECTOR("qs", "int128", 1),
+					      DEBUG_UNION("as_d", as_d),
+					      DEBUG_UNION("as_s", as_s),
+					      DEBUG_UNION("as_h", as_h),
+					      DEBUG_UNION("as_b", as_b),
+					      DEBUG_UNION("as_q", as_q),
+					      DEBUG_UNION("vec128", vec128),
+					      {0}};
+static const struct debug_feature core = {"org.gnu.gdb.aarch64.core", core_types};
+static const struct debug_feature fpu = {"org.gnu.gdb.aarch64.fpu", fpu_types};
+static const struct debug_feature others = {"squib.system", NULL};
+
 /* The order of gdb's features for this architecture. */
 const struct debug_reg debug_regs[] = {
-	{"x0", NULL, "org.gnu.gdb.aarch64.core", 64, KVM_ARM_CORE_REG(regs.regs[0])},
+	{"x0", NULL, &core, 64, KVM_ARM_CORE_REG(regs.regs[0])},
 	X(1),
 	X(2),
 	X(3),
@@ -81,8 +128,8 @@ const struct debug_reg debug_regs[] = {
 	X(30),
 	{"sp", "data_ptr", NULL, 64, SP_NOW},
 	{"pc", "code_ptr", NULL, 64, PC},
-	{"cpsr", NULL, NULL, 32, PSTATE},
-	V(0, "org.gnu.gdb.aarch64.fpu"),
+	{"cpsr", "cpsr_flags", NULL, 32, PSTATE},
+	V(0, &fpu),
 	V(1, NULL),
 	V(2, NULL),
 	V(3, NULL),
@@ -116,7 +163,7 @@ const struct debug_reg debug_regs[] = {
 	V(31, NULL),
 	{"fpsr", NULL, NULL, 32, CORE(fp_regs.fpsr, KVM_REG_SIZE_U32)},
 	{"fpcr", NULL, NULL, 32, CORE(fp_regs.fpcr, KVM_REG_SIZE_U32)},
-	SYSTEM("sp_el0", SP_EL0, "squib.system"),
+	SYSTEM("sp_el0", SP_EL0, &others),
 	SYSTEM("sp_el1", SP_EL1, NULL),
 	SYSTEM("elr_el1", ELR_EL1, NULL),
 	SYSTEM("spsr_el1", SPSR_EL1, NULL),

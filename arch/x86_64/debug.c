@@ -56,20 +56,66 @@ enum {
 	{                                                                                          \
 		"st" #i, "i387_ext", NULL, 80, SOURCE_AT(IN_XSAVE, XSAVE_ST + 16 * (i), 10)        \
 	}
-#define FLOAT(name, offset, len)                                                                   \
+#define FLOAT(name, offset, len) FLOAT_AS(name, offset, len, NULL)
+#define FLOAT_AS(name, offset, len, type)                                                          \
 	{                                                                                          \
-		name, NULL, NULL, 32, SOURCE_AT(IN_XSAVE, offset, len)                             \
+		name, type, NULL, 32, SOURCE_AT(IN_XSAVE, offset, len)                             \
 	}
 #define XMM(i, feature)                                                                            \
 	{                                                                                          \
-		"xmm" #i, "uint128", feature, 128, SOURCE_AT(IN_XSAVE, XSAVE_XMM + 16 * (i), 16)   \
+		"xmm" #i, "vec128", feature, 128, SOURCE_AT(IN_XSAVE, XSAVE_XMM + 16 * (i), 16)    \
 	}
 
 const char debug_architecture[] = "i386:x86-64";
 
+static const struct debug_field eflags[] = {DEBUG_BIT("CF", 0),
+					    DEBUG_BIT("", 1),
+					    DEBUG_BIT("PF", 2),
+					    DEBUG_BIT("AF", 4),
+					    DEBUG_BIT("ZF", 6),
+					    DEBUG_BIT("SF", 7),
+					    DEBUG_BIT("TF", 8),
+					    DEBUG_BIT("IF", 9),
+					    DEBUG_BIT("DF", 10),
+					    DEBUG_BIT("OF", 11),
+					    DEBUG_BITS("IOPL", 12, 13),
+					    DEBUG_BIT("NT", 14),
+					    DEBUG_BIT("RF", 16),
+					    DEBUG_BIT("VM", 17),
+					    DEBUG_BIT("AC", 18),
+					    DEBUG_BIT("VIF", 19),
+					    DEBUG_BIT("VIP", 20),
+					    DEBUG_BIT("ID", 21),
+					    {0}};
+static const struct debug_field mxcsr[] = {
+	DEBUG_BIT("IE", 0),  DEBUG_BIT("DE", 1),  DEBUG_BIT("ZE", 2),
+	DEBUG_BIT("OE", 3),  DEBUG_BIT("UE", 4),  DEBUG_BIT("PE", 5),
+	DEBUG_BIT("DAZ", 6), DEBUG_BIT("IM", 7),  DEBUG_BIT("DM", 8),
+	DEBUG_BIT("ZM", 9),  DEBUG_BIT("OM", 10), DEBUG_BIT("UM", 11),
+	DEBUG_BIT("PM", 12), DEBUG_BIT("FZ", 15), {0}};
+static const struct debug_field vec128[] = {
+	DEBUG_VIEW("v4_float", "v4f"),	  DEBUG_VIEW("v2_double", "v2d"),
+	DEBUG_VIEW("v16_int8", "v16i8"),  DEBUG_VIEW("v8_int16", "v8i16"),
+	DEBUG_VIEW("v4_int32", "v4i32"),  DEBUG_VIEW("v2_int64", "v2i64"),
+	DEBUG_VIEW("uint128", "uint128"), {0}};
+static const struct debug_type core_types[] = {DEBUG_FLAGS("i386_eflags", eflags), {0}};
+static const struct debug_type sse_types[] = {DEBUG_VECTOR("v4f", "ieee_single", 4),
+					      DEBUG_VECTOR("v2d", "ieee_double", 2),
+					      DEBUG_VECTOR("v16i8", "int8", 16),
+					      DEBUG_VECTOR("v8i16", "int16", 8),
+					      DEBUG_VECTOR("v4i32", "int32", 4),
+					      DEBUG_VECTOR("v2i64", "int64", 2),
+					      DEBUG_UNION("vec128", vec128),
+					      DEBUG_FLAGS("i386_mxcsr", mxcsr),
+					      {0}};
+static const struct debug_feature core = {"org.gnu.gdb.i386.core", core_types};
+static const struct debug_feature sse = {"org.gnu.gdb.i386.sse", sse_types};
+static const struct debug_feature segments = {"org.gnu.gdb.i386.segments", NULL};
+static const struct debug_feature others = {"squib.system", NULL};
+
 /* The order of gdb's features for this architecture. */
 const struct debug_reg debug_regs[] = {
-	GENERAL_AS(rax, NULL, "org.gnu.gdb.i386.core"),
+	GENERAL_AS(rax, NULL, &core),
 	GENERAL(rbx),
 	GENERAL(rcx),
 	GENERAL(rdx),
@@ -86,7 +132,7 @@ const struct debug_reg debug_regs[] = {
 	GENERAL(r14),
 	GENERAL(r15),
 	GENERAL_AS(rip, "code_ptr", NULL),
-	{"eflags", NULL, NULL, 32, SOURCE(IN_REGS, struct kvm_regs, rflags, 4)},
+	{"eflags", "i386_eflags", NULL, 32, SOURCE(IN_REGS, struct kvm_regs, rflags, 4)},
 	SEGMENT("cs", cs.selector),
 	SEGMENT("ss", ss.selector),
 	SEGMENT("ds", ds.selector),
@@ -109,7 +155,7 @@ const struct debug_reg debug_regs[] = {
 	FLOAT("foseg", XSAVE_FDP, 0),
 	FLOAT("fooff", XSAVE_FDP, 4),
 	FLOAT("fop", XSAVE_FOP, 2),
-	XMM(0, "org.gnu.gdb.i386.sse"),
+	XMM(0, &sse),
 	XMM(1, NULL),
 	XMM(2, NULL),
 	XMM(3, NULL),
@@ -125,11 +171,10 @@ const struct debug_reg debug_regs[] = {
 	XMM(13, NULL),
 	XMM(14, NULL),
 	XMM(15, NULL),
-	FLOAT("mxcsr", XSAVE_MXCSR, 4),
-	{"fs_base", NULL, "org.gnu.gdb.i386.segments", 64,
-	 SOURCE(IN_SREGS, struct kvm_sregs, fs.base, 8)},
+	FLOAT_AS("mxcsr", XSAVE_MXCSR, 4, "i386_mxcsr"),
+	{"fs_base", NULL, &segments, 64, SOURCE(IN_SREGS, struct kvm_sregs, fs.base, 8)},
 	{"gs_base", NULL, NULL, 64, SOURCE(IN_SREGS, struct kvm_sregs, gs.base, 8)},
-	SYSTEM(cr0, "squib.system"),
+	SYSTEM(cr0, &others),
 	SYSTEM(cr2, NULL),
 	SYSTEM(cr3, NULL),
 	SYSTEM(cr4, NULL),

@@ -23,6 +23,7 @@ enum needs {
 	WATCH, /* watchpoints */
 	SOFT,  /* software breakpoints */
 	X86,
+	ARM,
 };
 
 /*
@@ -33,8 +34,8 @@ static bool has(enum needs needs)
 {
 	static int emulated = -1;
 
-	if (needs == X86) {
-		return is_x86();
+	if (needs == X86 || needs == ARM) {
+		return is_x86() == (needs == X86);
 	}
 	if (emulated < 0) {
 		FILE *file = fopen("/proc/cpuinfo", "re");
@@ -143,7 +144,11 @@ bool debug_payload_test(struct squib *squib)
 		{"set $before = $pc", NULL, ANY},
 		{"stepi", NULL, ANY},
 		{"p $pc != $before", " = 1", ANY},
-		{"p/x $mxcsr", " = 0x1f80", X86},
+		{"p $eflags", " = [ ", X86},
+		{"p $mxcsr", " = [ IM DM ZM OM UM PM ]", X86},
+		{"p $xmm0.v4_float", " = {0, 0, 0, 0}", X86},
+		{"p $cpsr", " = [ ", ARM},
+		{"p $v0.s.f", " = {0, 0, 0, 0}", ARM},
 		{"p/x $mxcsr = 0x1fa0", NULL, X86},
 		{"maintenance flush register-cache", NULL, X86},
 		{"p/x $mxcsr", " = 0x1fa0", X86},

@@ -344,10 +344,21 @@ unsigned arch_state_explain(int kvm, const struct arch_vcpu_state *state, struct
 
 const char debug_architecture[] = "fake";
 
+static const struct debug_field halves[] = {
+	{"as_number", "int16", 0, 0}, {"as_bytes", "bytes", 0, 0}, {NULL, NULL, 0, 0}};
+static const struct debug_field bits[] = {
+	{"F", NULL, 3, 3}, {"LEVEL", NULL, 4, 5}, {NULL, NULL, 0, 0}};
+static const struct debug_type types[] = {{"bytes", "int8", 2, NULL, 0},
+					  {"halves", NULL, 0, halves, 0},
+					  {"fake_flags", NULL, 0, bits, 2},
+					  {NULL, NULL, 0, NULL, 0}};
+static const struct debug_feature feature = {"squib.fake", NULL};
+static const struct debug_feature more = {"squib.fake.more", types};
+
 const struct debug_reg debug_regs[] = {
-	{"a", NULL, "squib.fake", 64, 0},
+	{"a", NULL, &feature, 64, 0},
 	{"pc", "code_ptr", NULL, 64, 0},
-	{"flags", NULL, "squib.fake.more", 16, 0},
+	{"flags", "fake_flags", &more, 16, 0},
 };
 
 const size_t debug_reg_count = ARRAY_COUNT(debug_regs);

@@ -352,8 +352,12 @@ Test(gdb_server, the_description_of_registers_comes_in_pieces)
 		"<target version=\"1.0\"><architecture>fake</architecture>"
 		"<feature name=\"squib.fake\"><reg name=\"a\" bitsize=\"64\"/>"
 		"<reg name=\"pc\" bitsize=\"64\" type=\"code_ptr\"/></feature>"
-		"<feature name=\"squib.fake.more\"><reg name=\"flags\" bitsize=\"16\"/>"
-		"</feature></target>";
+		"<feature name=\"squib.fake.more\"><vector id=\"bytes\" type=\"int8\" count=\"2\"/>"
+		"<union id=\"halves\"><field name=\"as_number\" type=\"int16\"/>"
+		"<field name=\"as_bytes\" type=\"bytes\"/></union>"
+		"<flags id=\"fake_flags\" size=\"2\"><field name=\"F\" start=\"3\" end=\"3\"/>"
+		"<field name=\"LEVEL\" start=\"4\" end=\"5\"/></flags>"
+		"<reg name=\"flags\" bitsize=\"16\" type=\"fake_flags\"/></feature></target>";
 	char expected[sizeof(whole) + 1];
 
 	start_with_socket();

@@ -13,10 +13,10 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
 #include "vmm/base/text.h"
+#include "vmm/debug/description.h"
 
 enum {
 	MEMORY_MAX = RSP_DATA_MAX / 2, /* bytes of one packet */
-	XML_MAX = 8192,
 };
 
 /* Numbers of errors, which gdb shows and does not interpret. */
@@ -151,31 +151,10 @@ static void set_reg(struct gdb_session *session, struct rsp_text *text)
 	}
 }
 
-/* The description of the registers: of those of the table, in its order. */
-static void describe(struct text *xml)
-{
-	text_add(xml,
-		 "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\">"
-		 "<target version=\"1.0\"><architecture>%s</architecture>",
-		 debug_architecture);
-	for (size_t i = 0; i < debug_reg_count; i++) {
-		const struct debug_reg *reg = &debug_regs[i];
-
-		if (reg->feature != NULL) {
-			text_add(xml, "%s<feature name=\"%s\">", i > 0 ? "</feature>" : "",
-				 reg->feature);
-		}
-		text_add(xml, "<reg name=\"%s\" bitsize=\"%u\"", reg->name, reg->bits);
-		text_add(xml, reg->type != NULL ? " type=\"%s\"/>" : "/>", reg->type);
-	}
-	text_add(xml, "</feature></target>");
-	assert(!xml->is_cut);
-}
-
 /* "OFFSET,LENGTH": a piece of the description, and whether more follows. */
 static void read_description(struct gdb_session *session, struct rsp_text *text)
 {
-	char buf[XML_MAX];
+	char buf[DESCRIPTION_MAX];
 	struct text xml;
 	uint64_t offset;
 	uint64_t len;
@@ -186,7 +165,7 @@ static void read_description(struct gdb_session *session, struct rsp_text *text)
 		return;
 	}
 	text_init(&xml, buf, sizeof(buf));
-	describe(&xml);
+	description_add(&xml);
 	offset = min_u64(offset, xml.len);
 	len = min_u64(min_u64(len, RSP_DATA_MAX - 1), xml.len - offset);
 	rsp_put(&session->rsp, "%c%.*s", offset + len < xml.len ? 'm' : 'l', (int)len,
