@@ -697,16 +697,35 @@ Test(gdb_server, a_kill_ends_the_microvm)
 	}
 }
 
-Test(gdb_server, the_end_of_the_guest_is_told)
+static void expect_end(enum vm_end end, const char *reason, const char *packets)
 {
+	char said[200] = "";
+
 	start_with_socket();
 	attach();
 	go("c");
+	if (end != VM_NOT_ENDED) {
+		vm_signal_end(vm(), end, reason);
+	}
 	microvm_destroy(&api_bed.microvm);
-	char end[8] = "";
+	cr_expect(recv(client, said, sizeof(said) - 1, MSG_DONTWAIT) > 0);
+	cr_expect_str_eq(said, packets, "%s", said);
+}
 
-	cr_expect_eq(recv(client, end, sizeof(end), MSG_DONTWAIT), 8);
-	cr_expect(memcmp(end, "+$W00#b7", 8) == 0, "%.8s", end);
+Test(gdb_server, the_end_of_the_guest_is_told)
+{
+	expect_end(VM_RESET, "", "+$W00#b7");
+}
+
+/* "vCPU 0" and a line's end, for gdb's console, then squib's exit status. */
+Test(gdb_server, why_a_guest_failed_is_told_with_the_exit_status)
+{
+	expect_end(VM_FAILED, "vCPU 0", "+$O7643505520300a#48$W01#b8");
+}
+
+Test(gdb_server, a_squib_that_ends_without_its_guest_only_hangs_up)
+{
+	expect_end(VM_NOT_ENDED, "", "+");
 }
 
 Test(gdb_server, garbage_ends_the_connection_and_the_guest_goes_on)

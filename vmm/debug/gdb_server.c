@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/exitcode.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/base/unix_listen.h"
@@ -303,17 +304,37 @@ struct gdb_server *gdb_server_new(const struct gdb_config *config, struct vm *vm
 	return server;
 }
 
+/* To a debugger that waits for a stop: why the guest has ended, and squib's exit status. */
+static void report_end(struct gdb_server *server)
+{
+	const struct vm *vm = server->vm;
+	struct rsp *rsp = &server->session.rsp;
+	const bool has_failed = vm->end == VM_FAILED;
+
+	if (server->client.fd < 0 || !server->session.is_running || rsp_pending(rsp) > 0 ||
+	    vm->end == VM_NOT_ENDED) {
+		return;
+	}
+	if (has_failed) {
+		rsp_begin(rsp);
+		rsp_add(rsp, "O"); /* text for gdb's console */
+		rsp_add_hex(rsp, (const uint8_t *)vm->end_reason, strlen(vm->end_reason));
+		rsp_add(rsp, "0a");
+		rsp_end(rsp);
+		(void)!flush(server);
+	}
+	if (rsp_pending(rsp) == 0) {
+		rsp_put(rsp, "W%02x", has_failed ? EXIT_CODE_GENERIC : EXIT_CODE_OK);
+		(void)!flush(server);
+	}
+}
+
 void gdb_server_free(struct gdb_server *server)
 {
 	if (server == NULL) {
 		return;
 	}
-	struct rsp *rsp = &server->session.rsp;
-
-	if (server->client.fd >= 0 && server->session.is_running && rsp_pending(rsp) == 0) {
-		rsp_put(rsp, "W00"); /* the guest has ended */
-		(void)!flush(server);
-	}
+	report_end(server);
 	ev_del(server->loop, &server->client);
 	ev_del(server->loop, &server->listener);
 	fd_close(&server->client.fd);

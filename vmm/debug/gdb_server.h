@@ -25,8 +25,10 @@ struct gdb_config {
 struct gdb_server *gdb_server_new(const struct gdb_config *config, struct vm *vm,
 				  struct evloop *loop, struct error *err);
 
-/* Ends the connection; the socket's file stays, as that of the API does. After vm_stop. NULL is
- * fine. */
+/*
+ * Ends the connection: a debugger that waits is told why the guest has ended, and squib's exit
+ * status. The socket's file stays, as that of the API does. After vm_stop. NULL is fine.
+ */
 void gdb_server_free(struct gdb_server *server);
 
 /* Whether a debugger is connected: then the guest may have its breakpoints. NULL is fine. */
