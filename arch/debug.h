@@ -56,11 +56,13 @@ extern const struct debug_trap debug_trap;
 /* What the host can do. */
 struct debug_can {
 	bool debug; /* anything at all */
+	bool traps; /* breakpoint instructions */
 	unsigned breaks;
 	unsigned watches;
 	bool block_irqs; /* while an instruction is stepped */
 };
 
+/* On x86_64 by trying, which makes a VM: before the thread is confined. */
 struct debug_can debug_find_abilities(int kvm);
 
 enum debug_point_kind {

@@ -374,6 +374,7 @@ struct debug_can debug_find_abilities(int kvm)
 
 	return (struct debug_can){
 		.debug = kvm_check_extension(kvm, KVM_CAP_SET_GUEST_DEBUG) > 0,
+		.traps = true,
 		.breaks = breaks > 0 ? (unsigned)breaks : 0,
 		.watches = watches > 0 ? (unsigned)watches : 0,
 	};

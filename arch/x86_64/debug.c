@@ -4,9 +4,11 @@
 
 #include <string.h>
 
+#include "debug_probe.h"
 #include "kvm_x86.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/kvm.h"
+#include "vmm/base/log.h"
 
 /* --- Registers --- */
 
@@ -68,25 +70,13 @@ enum {
 
 const char debug_architecture[] = "i386:x86-64";
 
-static const struct debug_field eflags[] = {DEBUG_BIT("CF", 0),
-					    DEBUG_BIT("", 1),
-					    DEBUG_BIT("PF", 2),
-					    DEBUG_BIT("AF", 4),
-					    DEBUG_BIT("ZF", 6),
-					    DEBUG_BIT("SF", 7),
-					    DEBUG_BIT("TF", 8),
-					    DEBUG_BIT("IF", 9),
-					    DEBUG_BIT("DF", 10),
-					    DEBUG_BIT("OF", 11),
-					    DEBUG_BITS("IOPL", 12, 13),
-					    DEBUG_BIT("NT", 14),
-					    DEBUG_BIT("RF", 16),
-					    DEBUG_BIT("VM", 17),
-					    DEBUG_BIT("AC", 18),
-					    DEBUG_BIT("VIF", 19),
-					    DEBUG_BIT("VIP", 20),
-					    DEBUG_BIT("ID", 21),
-					    {0}};
+static const struct debug_field eflags[] = {
+	DEBUG_BIT("CF", 0),   DEBUG_BIT("", 1),	    DEBUG_BIT("PF", 2),	 DEBUG_BIT("AF", 4),
+	DEBUG_BIT("ZF", 6),   DEBUG_BIT("SF", 7),   DEBUG_BIT("TF", 8),	 DEBUG_BIT("IF", 9),
+	DEBUG_BIT("DF", 10),  DEBUG_BIT("OF", 11),
+
+	DEBUG_BIT("NT", 14),  DEBUG_BIT("RF", 16),  DEBUG_BIT("VM", 17), DEBUG_BIT("AC", 18),
+	DEBUG_BIT("VIF", 19), DEBUG_BIT("VIP", 20), DEBUG_BIT("ID", 21), {0}};
 static const struct debug_field mxcsr[] = {
 	DEBUG_BIT("IE", 0),  DEBUG_BIT("DE", 1),  DEBUG_BIT("ZE", 2),
 	DEBUG_BIT("OE", 3),  DEBUG_BIT("UE", 4),  DEBUG_BIT("PE", 5),
@@ -294,11 +284,21 @@ enum {
 struct debug_can debug_find_abilities(int kvm)
 {
 	const int flags = kvm_check_extension(kvm, KVM_CAP_SET_GUEST_DEBUG2);
+	struct debug_probe found;
+	struct error err = {0};
 
+	if (kvm_check_extension(kvm, KVM_CAP_SET_GUEST_DEBUG) <= 0) {
+		return (struct debug_can){0};
+	}
+	if (debug_probe_run(kvm, &found, &err) < 0) {
+		log_warn("Cannot try whether this host's KVM stops at breakpoints: %s", err.msg);
+		found = (struct debug_probe){.traps = true, .breaks = true, .watches = true};
+	}
 	return (struct debug_can){
-		.debug = kvm_check_extension(kvm, KVM_CAP_SET_GUEST_DEBUG) > 0,
-		.breaks = DEBUG_REGISTERS,
-		.watches = DEBUG_REGISTERS,
+		.debug = true,
+		.traps = found.traps,
+		.breaks = found.breaks ? DEBUG_REGISTERS : 0,
+		.watches = found.watches ? DEBUG_REGISTERS : 0,
 		.block_irqs = flags > 0 && (flags & KVM_GUESTDBG_BLOCKIRQ) != 0,
 	};
 }
@@ -321,7 +321,10 @@ static int dr7_len(const struct debug_point *point)
 bool debug_plan_fits(const struct debug_plan *plan)
 {
 	for (unsigned i = 0; i < plan->point_count; i++) {
-		if (dr7_len(&plan->points[i]) < 0) {
+		const struct debug_point *point = &plan->points[i];
+
+		if (dr7_len(point) < 0 ||
+		    (point->kind == DEBUG_EXEC ? plan->can.breaks : plan->can.watches) == 0) {
 			return false;
 		}
 	}

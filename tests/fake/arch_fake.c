@@ -391,7 +391,10 @@ const struct debug_trap debug_trap = {.bytes = {0xb0, 0x0b}, .len = 2};
 
 struct debug_can debug_find_abilities(int kvm)
 {
+	struct error ignored = {0};
+
 	return (struct debug_can){.debug = kvm_check_extension(kvm, KVM_CAP_SET_GUEST_DEBUG) > 0,
+				  .traps = may_fail("debug_trap", &ignored) == 0,
 				  .breaks = 2,
 				  .watches = 2};
 }

@@ -14,7 +14,10 @@ enum {
 	ARCH_FAKE_VIRTIO_SLOTS = 8
 };
 
-/* The arch function with this name (e.g. "arch_vm_init") fails from now on; NULL: none. */
+/*
+ * The arch function with this name (e.g. "arch_vm_init") fails from now on; NULL: none. After
+ * "debug_trap" a debugger finds that breakpoint instructions stop no guest.
+ */
 void arch_fake_fail(const char *function);
 
 /*

@@ -728,6 +728,25 @@ Test(gdb_server, a_squib_that_ends_without_its_guest_only_hangs_up)
 	expect_end(VM_NOT_ENDED, "", "+");
 }
 
+/* Two of hardware are all that the fake processor has. */
+Test(gdb_server, without_breakpoint_instructions_registers_take_their_place)
+{
+	arch_fake_fail("debug_trap");
+	start_with_socket();
+	attach();
+	expect("Z0,100,2", "OK");
+	go("vCont;c");
+	cr_expect_not(arch_fake_plan(0)->has_traps);
+	cr_expect_eq(arch_fake_plan(0)->point_count, 1);
+	expect_memory(0x100, "\0\0", 2);
+	stop_vcpu(0, DEBUG_STOP_POINT, 0);
+	expect_answer("T05thread:1;hwbreak:;");
+	expect("Z0,200,2", "OK");
+	expect("Z0,300,2", "E1c");
+	expect("z0,100,2", "OK");
+	expect("Z0,300,2", "OK");
+}
+
 Test(gdb_server, garbage_ends_the_connection_and_the_guest_goes_on)
 {
 	static char garbage[5000];

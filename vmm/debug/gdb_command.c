@@ -218,6 +218,20 @@ static void write_memory(struct gdb_session *session, struct rsp_text *text)
 
 /* --- Breakpoints: "TYPE,ADDRESS,KIND" --- */
 
+static void refuse_point(struct gdb_session *session, uint64_t address)
+{
+	const struct debug_can *can = &session->target.plan.can;
+
+	log_warn(
+		"The debugger's breakpoint or watchpoint at %#llx is refused: the processor has no "
+		"room for it. With this host's KVM a guest stops at up to %u hardware breakpoints "
+		"and %u watchpoints, %s",
+		(unsigned long long)address, can->breaks, can->watches,
+		can->traps ? "and at breakpoint instructions"
+			   : "and breakpoint instructions do not stop it");
+	refuse(session, FAULT_POINT);
+}
+
 static void change_point(struct gdb_session *session, struct rsp_text *text, bool is_set)
 {
 	static const enum debug_point_kind kinds[] = {
@@ -232,6 +246,8 @@ static void change_point(struct gdb_session *session, struct rsp_text *text, boo
 		refuse(session, FAULT_ASKED);
 		return;
 	}
+	/* Where the instruction would kill the guest, a breakpoint of hardware does the same. */
+	type += type == 0 && !target->plan.can.traps ? 1 : 0;
 	point.kind = kinds[type];
 	if (type == 0 && is_set) {
 		is_done = target_set_break(target, session->vcpu, point.address);
@@ -242,11 +258,13 @@ static void change_point(struct gdb_session *session, struct rsp_text *text, boo
 	} else {
 		target_clear_point(target, &point);
 	}
-	if (!is_done) {
-		refuse(session, type == 0 ? FAULT_MEMORY : FAULT_POINT);
-		return;
+	if (is_done) {
+		answer_ok(session);
+	} else if (type == 0) {
+		refuse(session, FAULT_MEMORY);
+	} else {
+		refuse_point(session, point.address);
 	}
-	answer_ok(session);
 }
 
 /* --- Threads --- */

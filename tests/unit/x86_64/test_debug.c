@@ -168,6 +168,7 @@ Test(debug, points_are_debug_registers)
 			   {DEBUG_ACCESS, 0x3008, 8},
 			   {DEBUG_WRITE, 0x4001, 1}},
 		.point_count = 4,
+		.can = {.breaks = 4, .watches = 4},
 	};
 	struct debug_plan steps = {.is_stepping = true, .can.block_irqs = true};
 	struct error err = {0};
@@ -204,12 +205,18 @@ Test(debug, points_that_the_processor_lacks_do_not_fit)
 		{{DEBUG_WRITE, 0x1000, 0}, false}, {{DEBUG_WRITE, 0x1000, 16}, false},
 		{{DEBUG_READ, 0x1000, 4}, false},
 	};
-	struct debug_plan five = {.point_count = 5};
+	struct debug_plan five = {.point_count = 5, .can = {.breaks = 4}};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct debug_plan plan = {.points = {cases[i].point}, .point_count = 1};
+		struct debug_plan plan = {.points = {cases[i].point},
+					  .point_count = 1,
+					  .can = {.breaks = 4, .watches = 4}};
+		const bool is_exec = cases[i].point.kind == DEBUG_EXEC;
 
 		cr_expect_eq(debug_plan_fits(&plan), cases[i].fits, "case %zu", i);
+		plan.can =
+			(struct debug_can){.breaks = is_exec ? 0 : 4, .watches = is_exec ? 4 : 0};
+		cr_expect_not(debug_plan_fits(&plan), "case %zu, on a KVM that lacks them", i);
 	}
 	cr_expect_not(debug_plan_fits(&five));
 	five.point_count = 4;
@@ -249,4 +256,64 @@ Test(debug, a_stop_has_its_reason_or_is_the_guests)
 	cr_expect_eq(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_BP);
 	cr_assert(debug_inject(&vcpu, &cases[1].exit, &err) == 0);
 	cr_expect_eq(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_DB);
+}
+
+/* --- What a KVM can do, by trying --- */
+
+/* A KVM that hands over these. */
+static struct {
+	bool traps, breaks, watches;
+} host;
+
+static int answer_probe(int fd, unsigned long request, void *arg)
+{
+	struct kvm_run *run = kvm_fake_run_area(fd);
+	const bool is_soft = (debug.control & KVM_GUESTDBG_USE_SW_BP) != 0;
+	const bool is_write = (debug.arch.debugreg[7] >> 16 & 3) == 1;
+
+	(void)request;
+	(void)arg;
+	cr_assert_eq(regs.rip, 0x1000);
+	run->exit_reason = KVM_EXIT_SHUTDOWN;
+	if (is_soft ? host.traps : is_write ? host.watches : host.breaks) {
+		cr_assert(is_soft || debug.arch.debugreg[0] == (is_write ? 0x1800 : 0x1005));
+		run->exit_reason = KVM_EXIT_DEBUG;
+		run->debug.arch.exception = is_soft ? 3 : 1;
+	}
+	return 0;
+}
+
+static int answer_any(int fd, unsigned long request, void *arg)
+{
+	(void)fd;
+	memcpy(request == KVM_SET_REGS ? (void *)&regs : (void *)&debug, arg,
+	       request == KVM_SET_REGS ? sizeof(regs) : sizeof(debug));
+	return 0;
+}
+
+Test(debug, what_stops_a_guest_is_found_by_trying)
+{
+	const unsigned before = kvm_fake_open_fds();
+
+	kvm_fake_script(KVM_GET_SREGS, NULL);
+	kvm_fake_script(KVM_SET_SREGS, NULL);
+	kvm_fake_script(KVM_SET_REGS, answer_any);
+	kvm_fake_script(KVM_SET_GUEST_DEBUG, answer_any);
+	kvm_fake_script(KVM_RUN, answer_probe);
+	for (unsigned i = 0; i < 8; i++) {
+		host.traps = (i & 1) != 0;
+		host.breaks = (i & 2) != 0;
+		host.watches = (i & 4) != 0;
+		const struct debug_can can = debug_find_abilities(3);
+
+		cr_expect(can.debug);
+		cr_expect_eq(can.traps, host.traps);
+		cr_expect_eq(can.breaks, host.breaks ? 4 : 0);
+		cr_expect_eq(can.watches, host.watches ? 4 : 0);
+	}
+	cr_expect_eq(kvm_fake_open_fds(), before);
+	/* What can't be tried is taken for granted. */
+	kvm_fake_fail(KVM_CREATE_VCPU, 1, EMFILE);
+	cr_expect(debug_find_abilities(3).traps);
+	cr_expect_eq(kvm_fake_open_fds(), before);
 }
