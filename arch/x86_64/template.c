@@ -236,13 +236,29 @@ static void add_wanted(struct text *text, const struct cpu_template_leaf *leaf)
 	}
 }
 
+/* All that the template names of the leaf is the machine's: topology, caches, the brand. */
+static bool is_machines(const struct cpu_template_leaf *leaf)
+{
+	for (unsigned i = 0; i < ARRAY_COUNT(leaf->regs); i++) {
+		const struct arch_register reg = {true, i, leaf->leaf, leaf->subleaf, 0};
+
+		for (unsigned bit = 0; bit < 32; bit++) {
+			if ((leaf->regs[i].mask >> bit & 1) != 0 &&
+			    arch_field_at(&reg, bit).rule != ARCH_RULE_MACHINE) {
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
 int template_check_leaves(const struct cpu_template *cpu_template,
 			  const struct cpuid_table *supported, struct error *err)
 {
 	for (size_t i = 0; i < cpu_template->leaf_count; i++) {
 		const struct cpu_template_leaf *leaf = &cpu_template->leaves[i];
 
-		if (find(supported, leaf) == NULL) {
+		if (find(supported, leaf) == NULL && !is_machines(leaf)) {
 			char names[NAMES_LEN];
 			struct text text;
 
@@ -262,6 +278,9 @@ static int change_leaf(struct cpuid_table *table, const struct cpu_template_leaf
 {
 	struct kvm_cpuid_entry2 *entry = find(table, leaf);
 
+	if (entry == NULL && is_machines(leaf)) {
+		return 0;
+	}
 	if (entry == NULL && table->count == CPUID_ENTRIES_MAX) {
 		return error_set(err, ERR_NOT_SUPPORTED,
 				 "There is no room for CPUID leaf 0x%x of the template: the limit "

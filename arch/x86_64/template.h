@@ -15,7 +15,10 @@
 MUST_CHECK int template_find(const char *name, cpuid_read_fn read_host,
 			     const struct cpu_template **cpu_template, struct error *err);
 
-/* Each leaf that the template changes is in `supported`, which is KVM's list. */
+/*
+ * Each leaf that the template changes is in `supported`, which is KVM's list. One of which it names
+ * only what the machine makes, as dumps of all bits do, may be missing, and changes nothing.
+ */
 MUST_CHECK int template_check_leaves(const struct cpu_template *cpu_template,
 				     const struct cpuid_table *supported, struct error *err);
 

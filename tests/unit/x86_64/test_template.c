@@ -89,6 +89,24 @@ Test(template, a_leaf_that_kvm_lacks_is_refused)
 	cr_expect_eq(template_check_leaves(&leaves, &table, &err), 0);
 }
 
+/* A dump of all bits has the second level of the topology, which newer KVMs do not list. */
+Test(template, a_leaf_that_the_machine_makes_may_be_missing_and_changes_nothing)
+{
+	static const struct cpu_template_leaf dumped[] = {
+		{.leaf = 0xb,
+		 .subleaf = 1,
+		 .flags = 1,
+		 .regs = {{UINT32_MAX, 5}, {UINT32_MAX, 1}, {UINT32_MAX, 0x201}, {UINT32_MAX, 0}}},
+	};
+	const struct cpu_template dump = {.leaves = dumped, .leaf_count = 1};
+	struct cpuid_table table = {.count = 1, .entry = {{.function = 1}}};
+	struct error err = {0};
+
+	cr_expect_eq(template_check_leaves(&dump, &table, &err), 0, "%s", err.msg);
+	cr_expect_eq(template_apply_leaves(&dump, &table, &err), 0, "%s", err.msg);
+	cr_expect_eq(table.count, 1);
+}
+
 Test(template, bits_change_and_others_stay)
 {
 	struct cpuid_table table = {.count = 1, .entry = {{.function = 1, .eax = 9, .ecx = 0xd}}};
