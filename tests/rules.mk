@@ -12,7 +12,7 @@ UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(wildcard sec
 	$(UNIT_LIB_SRC) $(addprefix tools/cpu_template_helper/,helper_args.c fingerprint_names.c) $(CTL_SRC) $(EDITOR_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
 # cpu-template-helper speaks of an architecture's registers.
-HELPER_UNIT_SRC := $(HELPER_SRC) vmm/resources/cpu_template_json.c vmm/persist/durable.c tools/lib/commands.c
+HELPER_UNIT_SRC := $(HELPER_SRC) vmm/resources/cpu_template_json.c vmm/persist/durable.c $(TOOLS_LIB_SRC)
 UNIT_ARCH_SRC := $(wildcard tests/unit/$(ARCH)/*.c) $(FAKE_KVM) $(ARCH_SRC) $(EDITOR_ARCH_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC)) $(HELPER_UNIT_SRC)
 

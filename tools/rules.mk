@@ -21,7 +21,8 @@ TOOLS_LIB_SRC := $(wildcard tools/lib/*.c)
 CTL_SRC := $(filter-out tools/squibctl/main.c,$(wildcard tools/squibctl/*.c)) $(TOOLS_LIB_SRC)
 
 all: $(B)/squibctl
-$(B)/squibctl: $(call objects,tools/squibctl/main.c $(CTL_SRC) $(BASE_SRC) devices/virtio/blk/blk_overlay_file.c)
+$(B)/squibctl: $(call objects,tools/squibctl/main.c $(CTL_SRC) $(BASE_SRC) devices/virtio/blk/blk_overlay_file.c \
+		vmm/persist/durable.c)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 

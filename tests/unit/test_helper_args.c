@@ -102,8 +102,9 @@ static const struct {
 	{{"h", "template", "dump", "x"}, "unexpected argument 'x' found"},
 	{{"h", "template", "dump", "-c", "x", "y"}, "unexpected argument 'y' found"},
 	{{"h", "template", "dump", "-p", "x"}, "template dump takes no --paths"},
+	{{"h", "template", "strip"}, "template strip takes two files or more, and 0 are named"},
 	{{"h", "template", "strip", "-p", "x"},
-	 "2 more values required by '--paths <PATH> <PATH>...'; only 1 was provided"},
+	 "template strip takes two files or more, and 1 are named"},
 	{{"h", "template", "strip", "-p", "x", "-s", "y", "z"}, "unexpected argument 'z' found"},
 	{{"h", "fingerprint", "compare", "-p", "x"},
 	 "the following required argument was not provided: --curr <PATH>"},
@@ -111,8 +112,8 @@ static const struct {
 	 "invalid value 'bios' for '--filters <FIELD>...': it is one of firecracker_version, "
 	 "kernel_version, microcode_version, bios_version, bios_revision, guest_cpu_config"},
 	{{"h", "explain"}, "the following required argument was not provided: <FILES>..."},
-	{{"h", "explain", "a", "b", "c"}, "explain takes two files"},
-	{{"h", "common", "a"}, "common takes two files or more"},
+	{{"h", "explain", "a", "b", "c"}, "explain takes two files, and 3 are named"},
+	{{"h", "common", "a"}, "common takes two files or more, and 1 are named"},
 };
 
 Test(helper_args, each_fault_is_told)

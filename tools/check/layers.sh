@@ -24,9 +24,9 @@ api/            api/ vmm/resources/ vmm/control/process_metrics.h vmm/base/
 tests/          tests/ vmm/ devices/ arch/ seccomp/ api/ tools/
 tools/jailer/   tools/jailer/ vmm/base/ vmm/version.h
 tools/snapshot_editor/ tools/snapshot_editor/ tools/lib/ vmm/persist/ vmm/base/ vmm/version.h arch/
-tools/cpu_template_helper/ tools/cpu_template_helper/ tools/lib/ vmm/persist/durable.h vmm/resources/ vmm/base/ vmm/version.h api/config_file.h arch/
+tools/cpu_template_helper/ tools/cpu_template_helper/ tools/lib/ vmm/resources/ vmm/base/ vmm/version.h api/config_file.h arch/
 tools/squibctl/ tools/squibctl/ tools/lib/ vmm/base/ vmm/version.h devices/virtio/blk/blk_overlay_file.h
-tools/lib/      tools/lib/ vmm/base/
+tools/lib/      tools/lib/ vmm/persist/durable.h vmm/base/
 tools/          tools/ tests/guests/payload/ vmm/base/ vmm/version.h arch/ seccomp/
 '
 

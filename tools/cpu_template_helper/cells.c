@@ -100,7 +100,9 @@ int cells_of(const struct cpu_template *bits, struct cells *cells, struct error 
 			.bits = bits->registers[i].bits,
 		};
 
-		add(cells, &cell);
+		if (!cell_is_empty(&cell)) {
+			add(cells, &cell);
+		}
 	}
 	qsort(cells->items, cells->count, sizeof(*cells->items), compare);
 	return 0;
@@ -130,6 +132,11 @@ bool cells_equal(const struct cells *a, const struct cells *b)
 		}
 	}
 	return true;
+}
+
+bool cell_is_empty(const struct cell *cell)
+{
+	return (cell->bits.mask[0] | cell->bits.mask[1]) == 0;
 }
 
 bool cell_has(const struct cell *cell, unsigned bit)

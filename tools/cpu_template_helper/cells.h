@@ -21,7 +21,7 @@ struct cell {
 	struct cpu_template_bits bits; /* a value has no bits beyond its mask */
 };
 
-/* Sorted; no register is there twice. */
+/* Sorted; no register is there twice, or without a bit that it names. */
 struct cells {
 	struct cell *items; /* heap */
 	size_t count;
@@ -47,6 +47,9 @@ json_t *cells_to_json(const struct cells *cells, enum cells_kind kind);
 
 /* A number of up to 64 bits of a cell: those of a field, or the lowest of a wider one. */
 uint64_t cell_field(const struct cell *cell, const struct arch_field *field);
+
+/* The cell names no bit at all. */
+bool cell_is_empty(const struct cell *cell);
 
 /* Bit `bit` is one that the cell names. */
 bool cell_has(const struct cell *cell, unsigned bit);

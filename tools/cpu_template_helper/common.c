@@ -203,7 +203,7 @@ int compare_common(const struct dump *dumps, size_t count, struct cells *made, F
 		if (is_everywhere(&row)) {
 			const struct cell cell = level(&row);
 
-			if ((cell.bits.mask[0] | cell.bits.mask[1]) != 0) {
+			if (!cell_is_empty(&cell)) {
 				made->items[made->count++] = cell;
 			}
 		}

@@ -15,11 +15,6 @@ enum {
 
 /* --- strip --- */
 
-static bool is_empty(const struct cpu_template_bits *bits)
-{
-	return (bits->mask[0] | bits->mask[1]) == 0;
-}
-
 /* The bits in which the sets differ, as a mask. False: not all of them have the register. */
 static bool find_difference(struct cells *const *sets, size_t count, const struct cell *cell,
 			    struct cpu_template_bits *diff)
@@ -62,7 +57,7 @@ void compare_strip(struct cells *const *sets, size_t count)
 		size_t kept = 0;
 
 		for (size_t i = 0; i < sets[set]->count; i++) {
-			if (!is_empty(&sets[set]->items[i].bits)) {
+			if (!cell_is_empty(&sets[set]->items[i])) {
 				sets[set]->items[kept++] = sets[set]->items[i];
 			}
 		}

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/cpu_template_helper/fingerprint_names.h"
 #include "vmm/base/fd.h"
-#include "vmm/persist/durable.h"
 #include "vmm/resources/cpu_template_json.h"
 
 enum {
@@ -17,11 +17,38 @@ enum {
 
 static const char fault[] = "Failed to serialize/deserialize JSON file";
 
+int file_read_text(const char *path, char **text, size_t *len, struct error *err)
+{
+	AUTO_FD fd = -1;
+	uint64_t size;
+
+	if (fd_open_file(path, "The file", &fd, &size, err) < 0) {
+		return -1;
+	}
+	if (size > FILE_MAX) {
+		return error_set(err, ERR_TOO_LARGE,
+				 "The file %s has %llu bytes, more than the limit of %d", path,
+				 (unsigned long long)size, FILE_MAX);
+	}
+	AUTO_FREE char *block = calloc(1, size + 1);
+
+	if (block == NULL) {
+		return error_sys(err, "The file %s does not fit into memory", path);
+	}
+	if (pread_full(fd, block, size, 0, err) < 0) {
+		return error_wrap(err, "The file %s cannot be read", path);
+	}
+	*text = block;
+	*len = size;
+	block = NULL;
+	return 0;
+}
+
 int file_read(const char *path, struct file *file, struct error *err)
 {
 	size_t len;
 
-	if (read_file(path, "The file", FILE_MAX, &file->text, &len, err) < 0) {
+	if (file_read_text(path, &file->text, &len, err) < 0) {
 		return -1;
 	}
 	return json_doc_load(file->text, len, fault, &file->doc, err) < 0
@@ -59,7 +86,7 @@ static struct json_value find_guest(const struct file *file)
 		struct json_member member = json_member_first(&root);
 
 		for (; member.key != NULL; member = json_member_next(&root, &member)) {
-			if (strcmp(member.key, "guest_cpu_config") == 0) {
+			if (strcmp(member.key, fingerprint_names[FINGERPRINT_GUEST]) == 0) {
 				return member.value;
 			}
 		}
@@ -85,16 +112,32 @@ void dump_free(struct dump *dump)
 	*dump = (struct dump){0};
 }
 
-int file_write(const char *path, json_t *json, struct error *err)
+int file_begin(struct output *output, const char *path, const char *const *inputs, json_t *json,
+	       struct error *err)
 {
 	AUTO_FREE char *text = json != NULL ? json_dumps(json, JSON_INDENT(2)) : NULL;
 
+	*output = (struct output){.fd = -1};
 	json_decref(json);
 	if (text == NULL) {
 		errno = ENOMEM;
 		return error_sys(err, "Cannot make the text of %s", path);
 	}
-	return durable_write(path, "Cannot open the output", text, strlen(text), err);
+	return output_open(output, path, inputs, err) < 0
+		       ? -1
+		       : output_fill(output, text, strlen(text), err);
+}
+
+int file_write(const char *path, const char *const *inputs, json_t *json, struct error *err)
+{
+	struct output output;
+	int result = file_begin(&output, path, inputs, json, err);
+
+	if (result == 0) {
+		result = output_commit(&output, err);
+	}
+	output_discard(&output);
+	return result;
 }
 
 char *file_add_suffix(const char *path, const char *suffix)

@@ -7,10 +7,17 @@
 #include <stddef.h>
 
 #include "tools/cpu_template_helper/compare.h"
+#include "tools/lib/output.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/cpu_template.h"
 #include "vmm/base/error.h"
 #include "vmm/base/json.h"
+
+/*
+ * The text of a file, a heap block that ends with a NUL. A regular file of at most 4 MiB; anything
+ * else is refused at once, as a FIFO could be waited for without end.
+ */
+MUST_CHECK int file_read_text(const char *path, char **text, size_t *len, struct error *err);
 
 /* A text and what it says. Zeroed at first. */
 struct file {
@@ -33,8 +40,16 @@ MUST_CHECK int file_to_dump(const struct file *file, const char *path, struct du
 			    struct error *err);
 void dump_free(struct dump *dump);
 
-/* Writes a value, which it frees, as Firecracker lays it out. NULL: out of memory. */
-MUST_CHECK int file_write(const char *path, json_t *json, struct error *err);
+/*
+ * Begins an output (output_open) that has a value, which it frees, as Firecracker lays it out.
+ * NULL: out of memory. The caller commits or discards *output.
+ */
+MUST_CHECK int file_begin(struct output *output, const char *path, const char *const *inputs,
+			  json_t *json, struct error *err);
+
+/* The same of a single file, which has its name on success, and is not there after a failure. */
+MUST_CHECK int file_write(const char *path, const char *const *inputs, json_t *json,
+			  struct error *err);
 
 /*
  * The path with `suffix` before the name's extension [compat]: "a/b.json", "_x" makes

@@ -38,7 +38,7 @@ static json_t *read_line(const char *path, const char *key, const char *name, FI
 		fclose(file);
 	}
 	if (value == unknown) {
-		fprintf(notes, "note: %s does not tell; %s is \"unknown\"\n", path, name);
+		fprintf(notes, "note: %s has no value, so %s is \"unknown\"\n", path, name);
 	}
 	return json_string(value);
 }
@@ -99,26 +99,26 @@ static void print_difference(const char *name, json_t *prev, json_t *curr, FILE 
 	json_decref(object);
 }
 
-static bool compare_field(struct fingerprint *prev, struct fingerprint *curr,
-			  enum fingerprint_field_id field, FILE *out)
+static bool is_same(const struct fingerprint *prev, const struct fingerprint *curr,
+		    enum fingerprint_field_id field)
 {
-	struct cells *const sets[] = {&prev->guest.cells, &curr->guest.cells};
+	return field < FINGERPRINT_TEXTS ? strcmp(prev->texts[field], curr->texts[field]) == 0
+					 : cells_equal(&prev->guest->cells, &curr->guest->cells);
+}
+
+static void print_field(struct fingerprint *prev, struct fingerprint *curr,
+			enum fingerprint_field_id field, FILE *out)
+{
+	struct cells *const sets[] = {&prev->guest->cells, &curr->guest->cells};
 
 	if (field < FINGERPRINT_TEXTS) {
-		if (strcmp(prev->texts[field], curr->texts[field]) == 0) {
-			return true;
-		}
 		print_difference(fingerprint_names[field], json_string(prev->texts[field]),
 				 json_string(curr->texts[field]), out);
-		return false;
-	}
-	if (cells_equal(sets[0], sets[1])) {
-		return true;
+		return;
 	}
 	compare_strip(sets, ARRAY_COUNT(sets));
 	print_difference(fingerprint_names[field], cells_to_json(sets[0], CELLS_TEMPLATE),
 			 cells_to_json(sets[1], CELLS_TEMPLATE), out);
-	return false;
 }
 
 size_t fingerprint_compare(struct fingerprint *prev, struct fingerprint *curr,
@@ -131,7 +131,13 @@ size_t fingerprint_compare(struct fingerprint *prev, struct fingerprint *curr,
 		const enum fingerprint_field_id field =
 			has_filters ? fingerprint_field(filters[i]) : (enum fingerprint_field_id)i;
 
-		count += compare_field(prev, curr, field, out) ? 0 : 1;
+		if (is_same(prev, curr, field)) {
+			continue;
+		}
+		if (count++ == 0) {
+			fputs("Difference detected between source and target: \n", out);
+		}
+		print_field(prev, curr, field, out);
 	}
 	return count;
 }

@@ -14,22 +14,22 @@
 
 struct fingerprint {
 	const char *texts[FINGERPRINT_TEXTS]; /* of the document */
-	struct dump guest;
+	struct dump *guest;		      /* the caller's */
 };
 
 /*
- * A fingerprint of this host, NULL: out of memory. What it does not tell is "unknown", with a note
- * on `notes`. `guest` is kept.
+ * A fingerprint of this host, NULL: out of memory. What the host does not say is "unknown", with a
+ * note on `notes`. `guest` stays the caller's.
  */
 json_t *fingerprint_of_host(json_t *guest, FILE *notes);
 
-/* Reads a fingerprint of *doc, which outlives it, all but the guest's processor. */
+/* Reads the texts of a fingerprint from *doc, which outlives it. */
 MUST_CHECK int fingerprint_read(const struct json_doc *doc, struct fingerprint *fingerprint,
 				struct error *err);
 
 /*
  * Prints the fields in which they differ, of those named in `filters` (NULL at its end; none: all),
- * and returns how many. The guests are stripped if they differ.
+ * below a line that says so, and returns how many. The guests are stripped if they differ.
  */
 size_t fingerprint_compare(struct fingerprint *prev, struct fingerprint *curr,
 			   const char *const *filters, FILE *out);

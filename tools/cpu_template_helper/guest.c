@@ -53,7 +53,7 @@ static int configure(struct guest *guest, const char *path, struct error *err)
 	if (path == NULL) {
 		return 0;
 	}
-	return config_file_read(path, &text, &len, err) < 0
+	return file_read_text(path, &text, &len, err) < 0
 		       ? -1
 		       : config_file_apply(text, len, request_run_here, &guest->microvm, err);
 }

@@ -78,6 +78,16 @@ static int check_filters(const struct command_line *line, struct error *err)
 	return 0;
 }
 
+/* The words are those of --paths, or operands. */
+static int check_files(const struct command_line *line, size_t min, size_t max, struct error *err)
+{
+	return line->word_count >= min && line->word_count <= max
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST, "%s takes two files%s, and %zu are named",
+				   line->command->name, max > min ? " or more" : "",
+				   line->word_count);
+}
+
 static int check(struct command_line *line, struct error *err)
 {
 	switch ((enum helper_task)line->command->task) {
@@ -89,20 +99,12 @@ static int check(struct command_line *line, struct error *err)
 		return 0;
 	case HELPER_COMMON:
 		set_default(line, HELPER_OUTPUT, "common.json");
-		return line->word_count >= 2
-			       ? 0
-			       : error_set(err, ERR_BAD_REQUEST, "common takes two files or more");
+		return check_files(line, 2, COMMAND_WORDS_MAX, err);
 	case HELPER_EXPLAIN:
-		return line->word_count == 2
-			       ? 0
-			       : error_set(err, ERR_BAD_REQUEST, "explain takes two files");
+		return check_files(line, 2, 2, err);
 	case HELPER_TEMPLATE_STRIP:
 		set_default(line, HELPER_SUFFIX, "_stripped");
-		return line->word_count != 1
-			       ? 0
-			       : error_set(err, ERR_BAD_REQUEST,
-					   "2 more values required by '--paths <PATH> <PATH>...'; "
-					   "only 1 was provided");
+		return check_files(line, 2, COMMAND_WORDS_MAX, err);
 	case HELPER_FINGERPRINT_COMPARE:
 		return check_filters(line, err);
 	case HELPER_TEMPLATE_VERIFY:
@@ -125,7 +127,8 @@ void helper_print_help(FILE *out)
 	      out);
 	command_print_all(&helper_commands, out);
 	fputs("\nFlags have short forms of their first letter: -c for --config.\n"
-	      "Exit status: 0 done, 1 failed or different, 2 usage. More: man "
+	      "Exit status: 0 done; 1 failed, or verify or compare found a difference; 2 "
+	      "wrong command line.\nMore: man "
 	      "cpu-template-helper.\n",
 	      out);
 }

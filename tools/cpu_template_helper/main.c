@@ -10,8 +10,8 @@
 #include "tools/cpu_template_helper/fingerprint.h"
 #include "tools/cpu_template_helper/guest.h"
 #include "tools/cpu_template_helper/helper_args.h"
+#include "tools/lib/output.h"
 #include "vmm/base/bytes.h"
-#include "vmm/base/fd.h"
 #include "vmm/version.h"
 
 enum {
@@ -19,7 +19,7 @@ enum {
 	EXIT_USAGE = 2,
 };
 
-/* What a command finds. FOUND: what was to be so is not, and that is told already. */
+/* What came of a command. FOUND: something is not as it was to be, and that is printed already. */
 enum {
 	FAILED = -1,
 	DONE = 0,
@@ -59,9 +59,12 @@ static void free_inputs(struct inputs *inputs)
 
 static int dump(const struct command_line *line, bool is_fingerprint, struct error *err)
 {
+	const char *config = line->values[HELPER_CONFIG];
+	const char *cpu_template = line->values[HELPER_TEMPLATE];
+	const char *const inputs[] = {config != NULL ? config : cpu_template,
+				      config != NULL ? cpu_template : NULL, NULL};
 	struct cells seen = {0};
-	int result = guest_dump(line->values[HELPER_CONFIG], line->values[HELPER_TEMPLATE], &seen,
-				NULL, err);
+	int result = guest_dump(config, cpu_template, &seen, NULL, err);
 
 	if (result == 0) {
 		json_t *json = cells_to_json(&seen, CELLS_DUMP);
@@ -72,7 +75,7 @@ static int dump(const struct command_line *line, bool is_fingerprint, struct err
 			json = fingerprint_of_host(guest, stderr);
 			json_decref(guest);
 		}
-		result = file_write(line->values[HELPER_OUTPUT], json, err);
+		result = file_write(line->values[HELPER_OUTPUT], inputs, json, err);
 	}
 	cells_free(&seen);
 	return result;
@@ -85,8 +88,10 @@ static int verify(const struct command_line *line, struct error *err)
 	int result = guest_dump(line->values[HELPER_CONFIG], line->values[HELPER_TEMPLATE], &seen,
 				&asked, err);
 
+	/* [compat] It is no failure. */
 	if (result == 0 && asked.count == 0) {
-		fputs("note: there is no template, or one that names no bits\n", stderr);
+		fputs("note: nothing was verified, as there is no template or it names no bits\n",
+		      stderr);
 	}
 	if (result == 0 && compare_verify(&asked, &seen, stderr) > 0) {
 		result = FOUND;
@@ -96,49 +101,85 @@ static int verify(const struct command_line *line, struct error *err)
 	return result;
 }
 
-static int write_stripped(const struct dump *dump, const char *suffix, struct error *err)
-{
-	AUTO_FREE char *path = file_add_suffix(dump->path, suffix);
+/* The outputs of a strip: all take their names, or none. */
+struct outputs {
+	char *paths[COMMAND_WORDS_MAX];
+	struct output files[COMMAND_WORDS_MAX];
+	size_t count;
+};
 
-	if (path == NULL) {
-		errno = ENOMEM;
-		return error_sys(err, "Cannot name the output of %s", dump->path);
-	}
-	return file_write(path, cells_to_json(&dump->cells, CELLS_TEMPLATE), err);
-}
-
-static int strip(struct inputs *inputs, const char *suffix, struct error *err)
+static int begin_outputs(struct outputs *outputs, const struct inputs *inputs,
+			 const struct command_line *line, struct error *err)
 {
-	struct cells *sets[COMMAND_WORDS_MAX];
+	static const char *const none[] = {NULL};
+	const char *suffix = line->values[HELPER_SUFFIX];
+	/* Without a suffix the inputs are what is to be replaced. */
+	const char *const *kept = suffix[0] != '\0' ? line->words : none;
 
 	for (size_t i = 0; i < inputs->count; i++) {
-		sets[i] = &inputs->dumps[i].cells;
-	}
-	if (inputs->count < 2) {
-		return error_set(err, ERR_BAD_REQUEST,
-				 "The number of inputs should be two or more.");
-	}
-	compare_strip(sets, inputs->count);
-	for (size_t i = 0; i < inputs->count; i++) {
-		if (write_stripped(&inputs->dumps[i], suffix, err) < 0) {
+		const struct dump *input = &inputs->dumps[i];
+		char **path = &outputs->paths[outputs->count];
+		struct output *file = &outputs->files[outputs->count++];
+
+		file->fd = -1;
+		*path = file_add_suffix(input->path, suffix);
+		if (*path == NULL) {
+			errno = ENOMEM;
+			return error_sys(err, "Cannot name the output of %s", input->path);
+		}
+		if (file_begin(file, *path, kept, cells_to_json(&input->cells, CELLS_TEMPLATE),
+			       err) < 0) {
 			return FAILED;
 		}
 	}
 	return DONE;
 }
 
-static int common(const struct inputs *inputs, const char *output, struct error *err)
+static int commit_outputs(struct outputs *outputs, struct error *err)
+{
+	for (size_t i = 0; i < outputs->count; i++) {
+		if (output_commit(&outputs->files[i], err) < 0) {
+			return FAILED;
+		}
+	}
+	return DONE;
+}
+
+static int strip(struct inputs *inputs, const struct command_line *line, struct error *err)
+{
+	static struct outputs outputs;
+	struct cells *sets[COMMAND_WORDS_MAX];
+
+	for (size_t i = 0; i < inputs->count; i++) {
+		sets[i] = &inputs->dumps[i].cells;
+	}
+	compare_strip(sets, inputs->count);
+	int result = begin_outputs(&outputs, inputs, line, err);
+
+	if (result == DONE) {
+		result = commit_outputs(&outputs, err);
+	}
+	for (size_t i = 0; i < outputs.count; i++) {
+		output_discard(&outputs.files[i]);
+		free(outputs.paths[i]);
+	}
+	return result;
+}
+
+static int common(const struct inputs *inputs, const struct command_line *line, struct error *err)
 {
 	struct cells made = {0};
 	int result = compare_common(inputs->dumps, inputs->count, &made, stderr, err);
 
 	if (result == 0) {
-		result = file_write(output, cells_to_json(&made, CELLS_TEMPLATE), err);
+		result = file_write(line->values[HELPER_OUTPUT], line->words,
+				    cells_to_json(&made, CELLS_TEMPLATE), err);
 	}
 	cells_free(&made);
 	return result;
 }
 
+/* It ends with 0 whether or not there are differences: to name them is all that it is asked for. */
 static int explain(const struct inputs *inputs)
 {
 	if (compare_explain(&inputs->dumps[0], &inputs->dumps[1], stdout) == 0) {
@@ -149,32 +190,15 @@ static int explain(const struct inputs *inputs)
 
 static int compare(struct inputs *inputs, const char *const *filters, struct error *err)
 {
-	struct fingerprint both[2] = {{.guest = inputs->dumps[0]}, {.guest = inputs->dumps[1]}};
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-	int result = DONE;
+	struct fingerprint both[2];
 
-	if (out == NULL) {
-		return error_sys(err, "Cannot keep the differences");
-	}
-	for (size_t i = 0; i < ARRAY_COUNT(both) && result == DONE; i++) {
+	for (size_t i = 0; i < ARRAY_COUNT(both); i++) {
+		both[i].guest = &inputs->dumps[i];
 		if (fingerprint_read(&inputs->files[i].doc, &both[i], err) < 0) {
-			result = error_wrap(err, "%s is no fingerprint", inputs->dumps[i].path);
+			return error_wrap(err, "%s is no fingerprint", inputs->dumps[i].path);
 		}
 	}
-	if (result == DONE && fingerprint_compare(&both[0], &both[1], filters, out) > 0) {
-		result = FOUND;
-	}
-	/* What was stripped is shorter, in the same blocks. */
-	inputs->dumps[0].cells = both[0].guest.cells;
-	inputs->dumps[1].cells = both[1].guest.cells;
-	fclose(out);
-	if (result == FOUND) {
-		fprintf(stderr, "Difference detected between source and target: \n%s", text);
-	}
-	free(text);
-	return result;
+	return fingerprint_compare(&both[0], &both[1], filters, stderr) > 0 ? FOUND : DONE;
 }
 
 static int run_on_files(const struct command_line *line, const char *const *paths, size_t count,
@@ -186,7 +210,7 @@ static int run_on_files(const struct command_line *line, const char *const *path
 	if (result == DONE) {
 		switch ((enum helper_task)line->command->task) {
 		case HELPER_TEMPLATE_STRIP:
-			result = strip(&inputs, line->values[HELPER_SUFFIX], err);
+			result = strip(&inputs, line, err);
 			break;
 		case HELPER_FINGERPRINT_COMPARE:
 			result = compare(&inputs, line->words, err);
@@ -195,7 +219,7 @@ static int run_on_files(const struct command_line *line, const char *const *path
 			result = explain(&inputs);
 			break;
 		case HELPER_COMMON:
-			result = common(&inputs, line->values[HELPER_OUTPUT], err);
+			result = common(&inputs, line, err);
 			break;
 		case HELPER_TEMPLATE_DUMP:
 		case HELPER_TEMPLATE_VERIFY:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes beside the file and renames. */
-#include "tools/snapshot_editor/output.h"
+#include "tools/lib/output.h"
 
 #include <fcntl.h>
 #include <stdbool.h>
@@ -46,22 +46,37 @@ int output_open(struct output *output, const char *path, const char *const *inpu
 	int len = snprintf(output->temporary, sizeof(output->temporary), "%s.XXXXXX", path);
 
 	if (len >= (int)sizeof(output->temporary)) {
-		return error_set(err, ERR_BAD_REQUEST, "The name of the output is too long");
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Can not open output file %.100s...: its name is too long", path);
 	}
 	output->fd = mkostemp(output->temporary, O_CLOEXEC);
-	return output->fd >= 0 ? 0 : error_sys(err, "Can not open output file %s", path);
+	if (output->fd < 0 || (is_there && fchmod(output->fd, st.st_mode & 0777) < 0)) {
+		return error_sys(err, "Can not open output file %s", path);
+	}
+	return 0;
+}
+
+static int sync_file(const struct output *output, struct error *err)
+{
+	return fsync(output->fd) == 0 ? 0 : error_sys(err, "Cannot sync %s", output->path);
+}
+
+int output_fill(struct output *output, const void *bytes, size_t len, struct error *err)
+{
+	return durable_fill(output->fd, output->path, bytes, len, err) < 0 ? -1
+									   : sync_file(output, err);
 }
 
 int output_commit(struct output *output, struct error *err)
 {
-	if (durable_sync(output->fd, output->temporary, err) < 0) {
+	if (sync_file(output, err) < 0) {
 		return -1;
 	}
 	if (rename(output->temporary, output->path) < 0) {
-		return error_sys(err, "Cannot rename the output to %s", output->path);
+		return error_sys(err, "Cannot give the output its name %s", output->path);
 	}
 	fd_close(&output->fd);
-	return 0;
+	return durable_sync_directory(output->path, err);
 }
 
 void output_discard(struct output *output)

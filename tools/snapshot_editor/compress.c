@@ -18,9 +18,9 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "tools/lib/output.h"
 #include "tools/lib/progress.h"
 #include "tools/snapshot_editor/extents.h"
-#include "tools/snapshot_editor/output.h"
 #include "tools/snapshot_editor/seek_table.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
@@ -76,6 +76,14 @@ static void job_end(struct job *job)
 	fd_close(&job->in);
 }
 
+static int write_out(const struct job *job, const void *bytes, size_t len, uint64_t at,
+		     struct error *err)
+{
+	return write_full(job->out.fd, bytes, len, at, err) == 0
+		       ? 0
+		       : error_wrap(err, "%s", job->out.path);
+}
+
 /* --- Compressing --- */
 
 static int begin_compressing(struct job *job, int level, struct error *err)
@@ -93,7 +101,7 @@ static int begin_compressing(struct job *job, int level, struct error *err)
 static int append(struct job *job, const uint8_t *frame, size_t len, uint32_t plain,
 		  struct error *err)
 {
-	if (write_full(job->out.fd, frame, len, job->table.packed, err) < 0) {
+	if (write_out(job, frame, len, job->table.packed, err) < 0) {
 		return -1;
 	}
 	return seek_table_add(&job->table, (struct seek_entry){(uint32_t)len, plain}, err);
@@ -175,7 +183,7 @@ static int append_tables(struct job *job, struct error *err)
 	    seek_table_write(&job->table, &table, &len, err) < 0) {
 		return -1;
 	}
-	return write_full(job->out.fd, table, len, job->table.packed, err);
+	return write_out(job, table, len, job->table.packed, err);
 }
 
 int compress_file(const char *from, const char *to, int level, struct error *err)
@@ -283,7 +291,7 @@ static int write_pages(const struct job *job, uint64_t at, size_t len, struct er
 		size_t part = (size_t)min_u64(PAGE, len - i);
 
 		if (memcmp(job->plain + i, zeroes, part) != 0 &&
-		    write_full(job->out.fd, job->plain + i, part, at + i, err) < 0) {
+		    write_out(job, job->plain + i, part, at + i, err) < 0) {
 			return -1;
 		}
 	}
@@ -297,8 +305,8 @@ static int write_extents(const struct job *job, struct extent chunk, size_t *nex
 	struct extent part;
 
 	while (left.start < left.end && extents_next(&job->extents, next, left, &part)) {
-		if (write_full(job->out.fd, job->plain + (part.start - chunk.start),
-			       (size_t)(part.end - part.start), part.start, err) < 0) {
+		if (write_out(job, job->plain + (part.start - chunk.start),
+			      (size_t)(part.end - part.start), part.start, err) < 0) {
 			return -1;
 		}
 		left.start = part.end;

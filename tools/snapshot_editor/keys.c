@@ -43,6 +43,8 @@ static int write_key(const char *path, const char *name, const uint8_t *bytes, m
 	sodium_memzero(line, sizeof(line));
 	if (result == 0) {
 		result = durable_sync(fd, path, err);
+	} else {
+		result = error_wrap(err, "Cannot make the key %s", path);
 	}
 	if (result < 0) {
 		unlink(path);

@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/lib/output.h"
 #include "tools/lib/progress.h"
 #include "tools/snapshot_editor/extents.h"
 #include "tools/snapshot_editor/keys.h"
 #include "tools/snapshot_editor/manifest.h"
-#include "tools/snapshot_editor/output.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
@@ -123,7 +123,7 @@ static int write_manifest(const struct manifest *manifest, struct output *output
 	AUTO_FREE char *text = NULL;
 
 	return manifest_write(manifest, &text, err) < 0 ||
-			       write_full(output->fd, text, strlen(text), 0, err) < 0
+			       output_fill(output, text, strlen(text), err) < 0
 		       ? -1
 		       : output_commit(output, err);
 }
