@@ -142,19 +142,22 @@ static int explain_connect(const char *path, struct error *err)
 				 "behind: remove it before the next start",
 				 path);
 	case EACCES:
-		return error_set(err, ERR_HOST,
+		return error_set(err, ERR_BAD_REQUEST,
 				 "You may not use the socket %s: it belongs to the user who runs "
 				 "squib",
 				 path);
+	case EAGAIN:
+		return error_set(err, ERR_HOST,
+				 "squib does not take connections at %s: it stands still", path);
 	default:
 		return error_sys(err, "Cannot connect to %s", path);
 	}
 }
 
-int ctl_http_connect(const char *path, int *fd, struct error *err)
+int ctl_http_connect_for(const char *path, unsigned seconds, int *fd, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct timeval patience = {.tv_sec = REPLY_TIMEOUT_S};
+	struct timeval patience = {.tv_sec = seconds};
 	AUTO_FD sock = -1;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
@@ -168,13 +171,29 @@ int ctl_http_connect(const char *path, int *fd, struct error *err)
 	if (sock < 0) {
 		return error_sys(err, "Cannot make a socket");
 	}
+	/* Before it connects, which waits for room in the queue of a squib that stands still. */
+	(void)!setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	(void)!setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(sock, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		return explain_connect(path, err);
 	}
-	(void)!setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	(void)!setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	*fd = fd_take(&sock);
 	return 0;
+}
+
+int ctl_http_connect(const char *path, int *fd, struct error *err)
+{
+	return ctl_http_connect_for(path, REPLY_TIMEOUT_S, fd, err);
+}
+
+static int refuse_silence(int fd, struct error *err)
+{
+	struct timeval patience = {0};
+	socklen_t len = sizeof(patience);
+
+	(void)!getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, &len);
+	return error_set(err, ERR_HOST, "squib has not answered for %ld seconds: its log tells why",
+			 (long)patience.tv_sec);
 }
 
 static int send_all(int fd, const char *bytes, size_t len, struct error *err)
@@ -279,9 +298,7 @@ static int read_more(int fd, struct buffer *buffer, struct error *err)
 					 "tells why");
 		}
 		if (errno == EAGAIN) {
-			return error_set(err, ERR_HOST,
-					 "squib has not answered for %d seconds: its log tells why",
-					 REPLY_TIMEOUT_S);
+			return refuse_silence(fd, err);
 		}
 		if (errno != EINTR) {
 			return error_sys(err, "Cannot read the answer");

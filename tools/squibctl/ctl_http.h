@@ -49,6 +49,9 @@ MUST_CHECK int ctl_http_parse(const char *bytes, size_t len, struct ctl_http_mes
 /* Connects to the socket at `path`; *fd is the caller's to close. The error says what to do. */
 MUST_CHECK int ctl_http_connect(const char *path, int *fd, struct error *err);
 
+/* The same; neither connecting, nor a wait for the next bytes of an answer, takes longer. */
+MUST_CHECK int ctl_http_connect_for(const char *path, unsigned seconds, int *fd, struct error *err);
+
 /*
  * Sends one request (`body` NULL: none) and waits for its answer, whatever its status. On success
  * the caller frees reply->body.

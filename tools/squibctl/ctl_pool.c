@@ -4,7 +4,8 @@
  *
  * Theory of operation. Who takes a machine needs no word with the keeper: the rename of its record
  * makes it the taker's, or fails as another one has it. Only then it is asked whether it is alive,
- * and resumed. If the taker is killed in between, the machine is taken and listed so.
+ * and resumed. If the taker is killed in between, the machine is taken and listed so. A machine
+ * that does not answer is the taker's to end: nobody could tell later whether it runs.
  */
 #include "tools/squibctl/ctl_pool.h"
 
@@ -29,6 +30,7 @@
 enum {
 	TAKE_MS = 30 * 1000, /* until a machine is ready */
 	STOP_MS = 60 * 1000, /* until all have ended */
+	ANSWER_S = 5,	     /* of a machine that is handed out */
 	TURN_MS = 200,	     /* between looks at the keeper */
 	LOOK_MS = 2,
 	COUNT_MAX = 10000,
@@ -95,8 +97,40 @@ static enum ctl_exit hand_out(const struct ctl_args *args, int fd,
 	return code;
 }
 
+/* Of the taker's machine. false: it has ended or stands still, and is gone now. */
+static bool hand_out_or_end(const struct ctl_args *args, const struct pool_dir *dir,
+			    struct pool_machine *machine, enum ctl_exit *code)
+{
+	bool has_ended = pool_born(machine->pid) != machine->born;
+	struct error err = {0};
+	AUTO_FD fd = -1;
+
+	if (ctl_http_connect_for(machine->socket, ANSWER_S, &fd, &err) == 0) {
+		*code = hand_out(args, fd, machine);
+	} else if (err.kind == ERR_BAD_REQUEST) {
+		/* It is another one's to take, who may connect. */
+		(void)pool_move(dir, machine, POOL_READY);
+		*code = ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+	} else {
+		/* Nobody may have noticed that it has ended: that is nothing to tell. */
+		*code = has_ended ? CTL_EXIT_NO_CONNECTION
+				  : ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
+	}
+	if (*code != CTL_EXIT_NO_CONNECTION) {
+		return true;
+	}
+	pool_end(machine);
+	pool_forget(dir, machine);
+	if (!has_ended) {
+		fprintf(stderr, "squibctl: machine %lu was ended; the next one is taken\n",
+			machine->number);
+	}
+	return false;
+}
+
 /* false: none is ready, so that there is no *code yet. */
-static bool take_one(const struct ctl_args *args, const struct pool_dir *dir, enum ctl_exit *code)
+static bool take_one(const struct ctl_args *args, const struct pool_dir *dir, uint64_t deadline,
+		     enum ctl_exit *code)
 {
 	struct pool_list list;
 	struct error err = {0};
@@ -106,26 +140,11 @@ static bool take_one(const struct ctl_args *args, const struct pool_dir *dir, en
 		*code = ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 		return true;
 	}
-	for (size_t i = 0; i < list.count && !is_done; i++) {
+	for (size_t i = 0; i < list.count && !is_done && !is_over(deadline); i++) {
 		struct pool_machine *machine = &list.items[i];
-		AUTO_FD fd = -1;
 
-		if (machine->state != POOL_READY || !pool_move(dir, machine, POOL_TAKEN)) {
-			continue;
-		}
-		if (ctl_http_connect(machine->socket, &fd, &err) == 0) {
-			*code = hand_out(args, fd, machine);
-			is_done = true;
-		} else if (pool_born(machine->pid) == machine->born) {
-			/* It is another one's to take, who may connect. */
-			(void)pool_move(dir, machine, POOL_READY);
-			*code = ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
-			is_done = true;
-		} else {
-			/* It has ended, and nobody has noticed yet. */
-			error_clear(&err);
-			pool_forget(dir, machine);
-		}
+		is_done = machine->state == POOL_READY && pool_move(dir, machine, POOL_TAKEN) &&
+			  hand_out_or_end(args, dir, machine, code);
 	}
 	pool_list_free(&list);
 	return is_done;
@@ -148,7 +167,7 @@ static enum ctl_exit take(const struct ctl_args *args, const struct pool_dir *di
 	struct error err = {0};
 	AUTO_FD watch = -1;
 
-	while (!take_one(args, dir, &code)) {
+	while (!take_one(args, dir, deadline, &code)) {
 		/* What has got ready before there was a watch is seen by another look. */
 		if (watch < 0) {
 			if (pool_watch(dir, &watch, &err) < 0) {

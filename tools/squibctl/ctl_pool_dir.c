@@ -31,6 +31,7 @@ enum {
 	NAME_LEN = 48,
 	RECORD_MAX = 16 << 10,
 	END_MS = 10 * 1000, /* for a process that was killed */
+	CONNECT_S = 5,
 };
 
 static const char *const state_names[POOL_STATES] = {
@@ -378,7 +379,7 @@ void pool_end(const struct pool_machine *machine)
 
 	end_process(machine->pid, machine->born);
 	/* One that was started by another program is no child of its first process. */
-	if (ctl_http_connect(machine->socket, &fd, &ignored) == 0) {
+	if (ctl_http_connect_for(machine->socket, CONNECT_S, &fd, &ignored) == 0) {
 		pid_t pid = pool_peer(fd);
 
 		if (pid > 0) {
