@@ -2,9 +2,13 @@
 /* squibctl's command line: tables of commands, options and hints. */
 #include "tools/squibctl/ctl_args.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/flags.h"
 
 static const struct ctl_command commands[] = {
 	{.name = "status",
@@ -396,6 +400,26 @@ static int check_load(const struct ctl_args *args, struct error *err)
 		       : check_overrides("net", "ID=DEV", &args->nets, err);
 }
 
+/* Of machines called NAME-N, whatever N is. */
+static int check_name(const char *name, struct error *err)
+{
+	AUTO_FREE char *longest = NULL;
+	struct error ignored = {0};
+
+	if (name == NULL) {
+		return 0;
+	}
+	if (asprintf(&longest, "%s-%lu", name, ULONG_MAX) < 0) {
+		longest = NULL;
+		return error_set(err, ERR_HOST, "There is no memory for a name");
+	}
+	return flag_check_id(longest, &ignored) == 0
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "--name is up to 43 letters, digits and hyphens, not '%s'",
+				   name);
+}
+
 static int check_pool(const struct ctl_args *args, struct error *err)
 {
 	static const char *const actions[] = {"start", "take", "status", "stop"};
@@ -436,7 +460,8 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 				 "--listens needs a %% for the machine's number: each machine has "
 				 "a socket of its own");
 	}
-	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
+	return check_name(args->name, err) < 0 ||
+			       check_overrides("drive", "ID=PATH", &args->drives, err) < 0
 		       ? -1
 		       : check_overrides("net", "ID=DEV", &args->nets, err);
 }

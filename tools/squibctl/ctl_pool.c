@@ -227,7 +227,7 @@ static enum ctl_exit stop(const struct pool_dir *dir)
 	uint64_t deadline = deadline_in(STOP_MS);
 	pid_t keeper = pool_keeper(dir);
 	struct error err = {0};
-	AUTO_FD lock = -1;
+	int lock = -1;
 
 	if (keeper < 0) {
 		return ctl_fail(CTL_EXIT_REFUSED, "The pool is kept in another PID namespace",
@@ -247,6 +247,7 @@ static enum ctl_exit stop(const struct pool_dir *dir)
 		return ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 	}
 	pool_sweep(dir);
+	pool_unlock(dir, &lock);
 	puts("stopped");
 	return CTL_EXIT_OK;
 }

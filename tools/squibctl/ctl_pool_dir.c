@@ -5,8 +5,9 @@
  * Theory of operation. A record is written under another name and renamed, so that it is whole or
  * not there. It has the process's pid and the time at which that began: together they mean one
  * process for as long as the host runs. The keeper holds a record lock on `lock`, which the kernel
- * drops with the process, however that ends, and which tells others who holds it. `next` has the
- * number that comes next; it is counted up before a machine is made.
+ * drops with the process, however that ends, and which tells others who holds it. One that ends by
+ * itself removes the file while it holds the lock: so a lock counts if its file is still there.
+ * `next` has the number that comes next; it is counted up before a machine is made.
  */
 #include "tools/squibctl/ctl_pool_dir.h"
 
@@ -93,10 +94,12 @@ static struct flock whole_file(void)
 	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
 }
 
-int pool_lock(const struct pool_dir *dir, int *lock, struct error *err)
+/* 1: the file that was locked is not there any more. */
+static int try_lock(const struct pool_dir *dir, int *lock, struct error *err)
 {
 	AUTO_FD fd = openat(dir->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	struct flock flock = whole_file();
+	struct stat st;
 
 	if (fd < 0) {
 		return error_sys(err, "Cannot open %s/lock", dir->path);
@@ -107,8 +110,29 @@ int pool_lock(const struct pool_dir *dir, int *lock, struct error *err)
 					   dir->path)
 			       : error_sys(err, "Cannot lock %s/lock", dir->path);
 	}
+	if (fstat(fd, &st) < 0 || st.st_nlink == 0) {
+		return 1;
+	}
 	*lock = fd_take(&fd);
 	return 0;
+}
+
+int pool_lock(const struct pool_dir *dir, int *lock, struct error *err)
+{
+	int result;
+
+	do {
+		result = try_lock(dir, lock, err);
+	} while (result > 0);
+	return result;
+}
+
+void pool_unlock(const struct pool_dir *dir, int *lock)
+{
+	if (*lock >= 0) {
+		unlinkat(dir->fd, "lock", 0);
+	}
+	fd_close(lock);
 }
 
 pid_t pool_keeper(const struct pool_dir *dir)
@@ -139,23 +163,77 @@ void pool_watch_clear(int watch)
 	}
 }
 
+static int open_next(const struct pool_dir *dir, struct error *err)
+{
+	int fd = openat(dir->fd, "next", O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
+
+	return fd >= 0 ? fd : error_sys(err, "Cannot open %s/next", dir->path);
+}
+
+/* As long as the longest number, so that one write replaces all of it. */
+static int write_next(const struct pool_dir *dir, int fd, unsigned long next, struct error *err)
+{
+	char text[24];
+	int len = snprintf(text, sizeof(text), "%020lu\n", next);
+
+	return pwrite(fd, text, (size_t)len, 0) == len
+		       ? 0
+		       : error_sys(err, "Cannot write %s/next", dir->path);
+}
+
 int pool_next(const struct pool_dir *dir, unsigned long *number, struct error *err)
 {
-	AUTO_FD fd = openat(dir->fd, "next", O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
+	AUTO_FD fd = open_next(dir, err);
 	char text[24] = "";
 
-	if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) < 0) {
+	if (fd < 0) {
+		return -1;
+	}
+	if (pread(fd, text, sizeof(text) - 1, 0) < 0) {
 		return error_sys(err, "Cannot read %s/next", dir->path);
 	}
 	unsigned long next = strtoul(text, NULL, 10);
 
 	*number = next > 0 ? next : 1;
-	/* As long as the longest number, so that one write replaces all of it. */
-	int len = snprintf(text, sizeof(text), "%020lu\n", *number + 1);
+	return write_next(dir, fd, *number + 1, err);
+}
 
-	return pwrite(fd, text, (size_t)len, 0) == len
-		       ? 0
-		       : error_sys(err, "Cannot write %s/next", dir->path);
+void pool_give_back(const struct pool_dir *dir, unsigned long number)
+{
+	struct error ignored = {0};
+	AUTO_FD fd = -1;
+
+	if (number == 1) {
+		unlinkat(dir->fd, "next", 0);
+		return;
+	}
+	fd = open_next(dir, &ignored);
+	if (fd >= 0) {
+		(void)!write_next(dir, fd, number, &ignored);
+	}
+}
+
+/* --- What a machine prints --- */
+
+static void format_output(unsigned long number, char *name)
+{
+	snprintf(name, NAME_LEN, "%lu.out", number);
+}
+
+int pool_open_output(const struct pool_dir *dir, unsigned long number)
+{
+	char name[NAME_LEN];
+
+	format_output(number, name);
+	return openat(dir->fd, name, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+void pool_drop_output(const struct pool_dir *dir, unsigned long number)
+{
+	char name[NAME_LEN];
+
+	format_output(number, name);
+	unlinkat(dir->fd, name, 0);
 }
 
 /* --- Records --- */

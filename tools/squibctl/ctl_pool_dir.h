@@ -48,8 +48,11 @@ const char *pool_state_name(enum pool_state state);
 MUST_CHECK int pool_open(const char *path, bool makes, struct pool_dir *dir, struct error *err);
 void pool_close(struct pool_dir *dir);
 
-/* Becomes the one process that keeps the pool, for as long as *lock is open. */
+/* Becomes the one process that keeps the pool, until pool_unlock or its end. */
 MUST_CHECK int pool_lock(const struct pool_dir *dir, int *lock, struct error *err);
+
+/* -1: it was not locked. */
+void pool_unlock(const struct pool_dir *dir, int *lock);
 
 /* The process that keeps the pool; 0: none does. */
 pid_t pool_keeper(const struct pool_dir *dir);
@@ -63,6 +66,13 @@ void pool_watch_clear(int watch);
 
 /* A number that no machine of this directory has had. By its keeper alone. */
 MUST_CHECK int pool_next(const struct pool_dir *dir, unsigned long *number, struct error *err);
+
+/* The last number that pool_next gave comes next, as nothing is named by it. */
+void pool_give_back(const struct pool_dir *dir, unsigned long number);
+
+/* The file of what a machine prints, to append to and to read; -1: there can't be one. */
+int pool_open_output(const struct pool_dir *dir, unsigned long number);
+void pool_drop_output(const struct pool_dir *dir, unsigned long number);
 
 /* All records. What can't be read is not there. */
 MUST_CHECK int pool_list(const struct pool_dir *dir, struct pool_list *list, struct error *err);

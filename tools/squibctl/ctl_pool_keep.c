@@ -39,6 +39,7 @@ enum {
 	LOOK_NS = 200 * 1000,  /* between tries to connect */
 	TURN_S = 1,	       /* between looks at machines that may have ended */
 	WORDS_MAX = 128,
+	SHOWN_MAX = 2048, /* bytes of what a process printed that has failed */
 };
 
 struct keeper {
@@ -112,13 +113,10 @@ static char **command(const struct keeper *keeper, const struct pool_machine *ma
 
 static _Noreturn void be_process(const struct keeper *keeper, struct pool_machine *machine)
 {
-	char path[PATH_MAX];
 	sigset_t none;
 	struct error err = {0};
-
-	snprintf(path, sizeof(path), "%s/%lu.out", keeper->dir->path, machine->number);
 	int in = open("/dev/null", O_RDONLY);
-	int out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+	int out = pool_open_output(keeper->dir, machine->number);
 
 	if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0) {
 		_exit(CTL_EXIT_USAGE);
@@ -265,6 +263,37 @@ static int name_machine(const struct keeper *keeper, struct pool_machine *machin
 		       : error_set(err, ERR_HOST, "There is no memory for a machine");
 }
 
+/* The end of what a process printed, from the begin of a line on. */
+static void show_output(const struct pool_dir *dir, unsigned long number)
+{
+	char text[SHOWN_MAX + 1];
+	AUTO_FD fd = pool_open_output(dir, number);
+	off_t len = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+	off_t start = len > SHOWN_MAX ? len - SHOWN_MAX : 0;
+	ssize_t got = len > 0 ? pread(fd, text, SHOWN_MAX, start) : 0;
+
+	text[got > 0 ? got : 0] = '\0';
+	const char *line = start > 0 ? strchr(text, '\n') : NULL;
+
+	fprintf(stderr, "squibctl: machine %lu was not made, and printed %s\n%s", number,
+		got > 0 ? "at last:" : "nothing", line != NULL ? line + 1 : text);
+}
+
+/* Of a machine that can't be made nothing is left. */
+static void give_up(const struct keeper *keeper, struct pool_machine *machine)
+{
+	pool_end(machine);
+	if (!is_ending()) {
+		show_output(keeper->dir, machine->number);
+	}
+	pool_forget(keeper->dir, machine);
+	pool_drop_output(keeper->dir, machine->number);
+	/* What another program has made may be called after the number for ever. */
+	if (keeper->args->program == NULL) {
+		pool_give_back(keeper->dir, machine->number);
+	}
+}
+
 static enum ctl_exit make(const struct keeper *keeper)
 {
 	struct pool_machine machine = {.state = POOL_MAKING};
@@ -279,12 +308,7 @@ static enum ctl_exit make(const struct keeper *keeper)
 		machine.born = pool_born(machine.pid);
 		code = bring_up(keeper, &machine);
 		if (code != CTL_EXIT_OK) {
-			pool_end(&machine);
-			pool_forget(keeper->dir, &machine);
-		}
-		if (code != CTL_EXIT_OK && !is_ending()) {
-			fprintf(stderr, "squibctl: machine %lu was not made; see %s/%lu.out\n",
-				machine.number, keeper->dir->path, machine.number);
+			give_up(keeper, &machine);
 		}
 	} else {
 		(void)ctl_fail(code, strerror(errno), "a machine could not be made");
@@ -306,7 +330,6 @@ void pool_sweep(const struct pool_dir *dir)
 	}
 	for (size_t i = 0; i < list.count; i++) {
 		struct pool_machine *machine = &list.items[i];
-		char out[48];
 
 		/* Renamed first, so that nobody takes it meanwhile. */
 		if (machine->state == POOL_TAKEN || !pool_move(dir, machine, POOL_ENDING)) {
@@ -314,8 +337,7 @@ void pool_sweep(const struct pool_dir *dir)
 		}
 		pool_end(machine);
 		pool_forget(dir, machine);
-		snprintf(out, sizeof(out), "%lu.out", machine->number);
-		unlinkat(dir->fd, out, 0);
+		pool_drop_output(dir, machine->number);
 	}
 	pool_list_free(&list);
 }
@@ -439,7 +461,7 @@ enum ctl_exit pool_keep(const struct ctl_args *args, const struct pool_dir *dir,
 {
 	struct keeper keeper = {.args = args, .dir = dir, .snapshot = {.items = {-1, -1}}};
 	struct error err = {0};
-	AUTO_FD lock = -1;
+	int lock = -1;
 	enum ctl_exit code;
 
 	keeper.watch = -1;
@@ -454,6 +476,7 @@ enum ctl_exit pool_keep(const struct ctl_args *args, const struct pool_dir *dir,
 		}
 		pool_sweep(dir);
 	}
+	pool_unlock(dir, &lock);
 	ctl_close_fds(&keeper.snapshot);
 	fd_close(&keeper.watch);
 	return code;
