@@ -215,7 +215,9 @@ bool handed_on_test(struct squib *squib)
 
 	if (!ask(squib, &files, NULL, SAVE, LIVE, "sent:0", "sent:1") ||
 	    !live_await(squib, "Done") || !are_sealed(squib, &files) ||
-	    !squib_expect(squib, "round: ", NULL)) {
+	    !squib_expect(squib, "round: ", NULL) ||
+	    /* What is refused afterwards changes nothing that is told of it. */
+	    !refuse_saves(squib) || !live_await(squib, "Done")) {
 		return false;
 	}
 	unsigned after = fork_descriptors(squib->pid);

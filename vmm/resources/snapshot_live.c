@@ -103,7 +103,7 @@ static void remove_parts(const struct snapshot_live *live)
 	}
 }
 
-/* The last one: there was none. */
+/* There was none. */
 static void forget(struct snapshot_live *live)
 {
 	free_paths(live);
@@ -352,12 +352,17 @@ int snapshot_live_start(struct microvm *microvm, const char *state_path, const c
 	if (fork_check(microvm, err) < 0) {
 		return -1;
 	}
-	forget(live);
+	/* Nothing of it is open: of the last one there is only what GET shows. */
+	struct snapshot_live last = *live;
+
+	*live = (struct snapshot_live){0};
 	if (set_places(microvm, state_path, memory_path, sent, err) < 0 ||
 	    start(microvm, live, err) < 0) {
 		forget(live);
+		*live = last;
 		return -1;
 	}
+	forget(&last);
 	live->status = SNAPSHOT_LIVE_WRITING;
 	return 0;
 }
