@@ -180,6 +180,7 @@ static bool refuse_loads(struct squib *squib, const struct handed *files)
 	}
 	const struct handed wrong = {{files->fds[0], unsealed, cut, pair[0]}, 4};
 	bool ok = ask(squib, &wrong, "sent:1 is not sealed", LOAD, FROM, "sent:0", "sent:1") &&
+		  ask(squib, &wrong, "sent:1 is not sealed", LOAD, FROM, "sent:1", "sent:0") &&
 		  ask(squib, &wrong, "The memory file has 33554432 bytes", LOAD, FROM, "sent:0",
 		      "sent:2") &&
 		  ask(squib, &wrong, "sent:3 is not a regular file", LOAD, FROM, "sent:0",

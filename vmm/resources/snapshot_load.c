@@ -164,21 +164,29 @@ static uint64_t memory_len(const struct machine_state *state)
 	return len;
 }
 
-/* Of a descriptor that came with the request. */
+/* A descriptor that came with the request: nobody can change what it has. */
+static int take_file(struct sent *sent, const char *name, int *fd, struct error *err)
+{
+	AUTO_FD taken = -1;
+
+	if (sent_take(sent, name, &taken, err) < 0 || sealed_check(taken, name, err) < 0) {
+		return -1;
+	}
+	*fd = fd_take(&taken);
+	return 0;
+}
+
 static int take_memory(struct sent *sent, const char *name, int *fd, uint64_t *len,
 		       struct error *err)
 {
 	AUTO_FD taken = -1;
 	struct stat st;
 
-	if (sent_take(sent, name, &taken, err) < 0) {
+	if (take_file(sent, name, &taken, err) < 0) {
 		return -1;
 	}
 	if (fstat(taken, &st) < 0) {
 		return error_sys(err, "Cannot find out how long %s is", name);
-	}
-	if (sealed_check(taken, name, err) < 0) {
-		return -1;
 	}
 	*len = (uint64_t)st.st_size;
 	*fd = fd_take(&taken);
@@ -336,7 +344,7 @@ static int read_state(const struct request *request, struct machine_state *state
 	if (!sent_is_name(body->snapshot_path)) {
 		return state_file_read(body->snapshot_path, state, err);
 	}
-	return sent_take(request->sent, body->snapshot_path, &fd, err) < 0
+	return take_file(request->sent, body->snapshot_path, &fd, err) < 0
 		       ? -1
 		       : state_file_read_from(fd, body->snapshot_path, state, err);
 }
