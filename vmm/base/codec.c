@@ -95,7 +95,9 @@ static void put(struct codec *codec, const void *bytes, size_t len)
 			  codec->end + CRC_LEN);
 		return;
 	}
-	memcpy(codec->out + codec->at, bytes, len);
+	if (len > 0) { /* of an empty blob there may be no bytes at all */
+		memcpy(codec->out + codec->at, bytes, len);
+	}
 	codec->at += len;
 }
 
@@ -116,7 +118,9 @@ static bool take(struct codec *codec, const char *name, void *bytes, size_t len)
 		fail_field(codec, name, "%zu bytes are missing at the section's end", len - left);
 		return false;
 	}
-	memcpy(bytes, codec->in + codec->at, len);
+	if (len > 0) {
+		memcpy(bytes, codec->in + codec->at, len);
+	}
 	codec->at += len;
 	return true;
 }
