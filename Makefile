@@ -40,7 +40,9 @@ endif
 ifeq ($(SAN),)
 OPTIMISE := -O2 -D_FORTIFY_SOURCE=3
 else
-OPTIMISE := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) \
+# SAN=coverage, with clang, counts what runs in place of looking for faults.
+INSTRUMENT := $(if $(filter coverage,$(SAN)),-fprofile-instr-generate -fcoverage-mapping,-fsanitize=$(SAN))
+OPTIMISE := -O1 -fno-omit-frame-pointer $(INSTRUMENT) \
 	$(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined)
 # Instrumentation hides from gcc that a truncated message was checked for.
 OPTIMISE += $(if $(filter gcc,$(COMPILER)),-Wno-format-truncation)
@@ -49,7 +51,7 @@ endif
 CPPFLAGS := -I. -Iarch/$(ARCH) -D_GNU_SOURCE -MMD -MP
 CFLAGS := -std=gnu17 -g $(OPTIMISE) $(WARNINGS) $(HARDENING)
 CFLAGS += -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=.
-LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN))
+LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack $(INSTRUMENT)
 RELEASE_LDFLAGS := -Wl,--gc-sections $(if $(SAN),-pie,-static-pie)
 LDLIBS := -ljansson -l:liburing.a -lsodium $(if $(filter aarch64,$(ARCH)),-lfdt)
 

@@ -186,7 +186,10 @@ api: all $(B)/api_vectors $(B)/api_hostile guests $(B)/kvm_probe ## play the API
 # --- fuzzers: in process, on the host, with the real loaders of either architecture ---
 
 FUZZ_SECONDS ?= 60
-FUZZ_FLAGS := -std=gnu17 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
+# FUZZ_COVERAGE=1 counts what runs in place of looking for faults, in a folder of its own.
+FUZZ_B := build/fuzz$(if $(FUZZ_COVERAGE),-coverage)
+FUZZ_FLAGS := -std=gnu17 -g -O1 $(if $(FUZZ_COVERAGE),-fprofile-instr-generate -fcoverage-mapping, \
+	-fsanitize=address,undefined -fno-sanitize-recover=undefined)
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out %/fuzz_state.c,$(wildcard tests/fuzz/fuzz_*.c))) \
 	state_x86_64 state_aarch64
 
@@ -209,11 +212,11 @@ fuzz_main = tests/fuzz/fuzz_$(if $(filter state_%,$(1)),state,$(1)).c
 fuzz_src = $(call fuzz_main,$(1)) $(if $(filter virtio_mmio virtio_pci,$(1)),tests/fuzz/copier.c) \
 	$(if $(filter template_%,$(1)),$(HELPER_UNIT_SRC)) $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
 	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC),$(FUZZ_DEVICES_SRC)))
-fuzz_objects = $(patsubst %.c,build/fuzz/obj/$(call fuzz_isa,$(1))/%.o,$(call fuzz_src,$(1)))
+fuzz_objects = $(patsubst %.c,$(FUZZ_B)/obj/$(call fuzz_isa,$(1))/%.o,$(call fuzz_src,$(1)))
 
 # Each source is compiled once for each architecture that fuzzers see, and shared by them.
 define fuzz_rules
-build/fuzz/obj/$(1)/%.o: %.c | $$(if $$(filter aarch64,$(1)),$$(UAPI_aarch64))
+$(FUZZ_B)/obj/$(1)/%.o: %.c | $$(if $$(filter aarch64,$(1)),$$(UAPI_aarch64))
 	@mkdir -p $$(@D)
 	@echo "  FUZZCC  $$@"
 	@clang $$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -I. -I$$(FUZZ_INCLUDE_$(1)) -D_GNU_SOURCE -c -o $$@ $$<
@@ -221,15 +224,27 @@ endef
 $(foreach isa,fake x86_64 aarch64,$(eval $(call fuzz_rules,$(isa))))
 
 define fuzz_link
-build/fuzz/$(1): $(call fuzz_objects,$(1)) $(if $(call fuzz_arch,$(1)),,$(FILTER_DATA))
+$(FUZZ_B)/$(1): $(call fuzz_objects,$(1)) $(if $(call fuzz_arch,$(1)),,$(FILTER_DATA))
 	@echo "  FUZZLD  $$@"
 	@clang $$(FUZZ_FLAGS) -fsanitize=fuzzer -o $$@ $$^ -ljansson -l:liburing.a -lsodium $(if $(filter aarch64,$(call fuzz_arch,$(1))),-l:libfdt.so.1)
 endef
 $(foreach fuzzer,$(FUZZERS),$(eval $(call fuzz_link,$(fuzzer))))
--include $(shell find build/fuzz/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(FUZZ_B)/obj -name '*.d' 2>/dev/null)
 
-fuzz: $(FUZZERS:%=build/fuzz/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus
+fuzz: $(FUZZERS:%=$(FUZZ_B)/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus
 	@printf '%s\n' $(FUZZERS) | xargs -P $$(nproc) -I NAME tests/fuzz/run NAME $(FUZZ_SECONDS)
+
+# --- what fuzzers and units reach, and the table of what is done for each file ---
+
+.PHONY: coverage safety
+coverage: ## count what units and fuzzers (of FUZZ_SECONDS each) reach; LINES_OF=FILE shows what not
+	@$(MAKE) --no-print-directory COMPILER=clang SAN=coverage WARNINGS= build/$(ARCH)-clang-coverage/unit build/$(ARCH)-clang-coverage/unit-arch
+	@$(MAKE) --no-print-directory ARCH=aarch64 COMPILER=clang SAN=coverage WARNINGS= build/aarch64-clang-coverage/unit-arch
+	@$(MAKE) --no-print-directory FUZZ_COVERAGE=1 $(FUZZERS:%=build/fuzz-coverage/%)
+	@tests/coverage $(FUZZ_SECONDS) $(if $(LINES_OF),-l $(LINES_OF)) $(FUZZERS)
+
+safety: coverage ## write the table of docs/memory-safety.md: for each file what is proven, fuzzed, tested
+	@tools/check/safety --write
 
 # --- proofs: Frama-C's EVA over what guests and clients feed ---
 
@@ -258,6 +273,7 @@ lint-style:
 	@tools/check/layers.sh
 	@tools/check/limits.sh
 	@tools/check/policies.sh
+	@tools/check/safety
 	@clang-format --dry-run -Werror $$(git ls-files -co --exclude-standard '*.c' '*.h')
 	@echo "format: ok"
 	@shellcheck -x -P SCRIPTDIR $(SHELL_SRC)
