@@ -92,7 +92,8 @@ static int find_shape(const struct ctl_args *args, struct overlay_head *head, st
 	return 0;
 }
 
-static int create(const struct ctl_args *args, struct error *err)
+/* What fails before anything is done is the command line's fault [docs/man/squibctl.1]. */
+static enum ctl_exit create(const struct ctl_args *args, struct error *err)
 {
 	const char *path = args->operands[1];
 	struct overlay_head head = {0};
@@ -100,35 +101,48 @@ static int create(const struct ctl_args *args, struct error *err)
 	AUTO_FD fd = -1;
 	uint64_t base_len = 0;
 
-	if (find_shape(args, &head, err) < 0 || open_base(args->base, &base, &base_len, err) < 0 ||
-	    make_file(path, &fd, err) < 0) {
-		return -1;
+	if (find_shape(args, &head, err) < 0 || open_base(args->base, &base, &base_len, err) < 0) {
+		return CTL_EXIT_USAGE;
+	}
+	if (make_file(path, &fd, err) < 0) {
+		return CTL_EXIT_REFUSED;
 	}
 	if (overlay_format(fd, base, base_len, &head, err) < 0) {
 		unlink(path);
-		return -1;
+		return CTL_EXIT_REFUSED;
 	}
-	return fsync(fd) == 0 ? 0 : error_sys(err, "Cannot synchronise the file %s", path);
+	if (fsync(fd) < 0) {
+		(void)error_sys(err, "Cannot synchronise the file %s", path);
+		return CTL_EXIT_REFUSED;
+	}
+	return CTL_EXIT_OK;
 }
 
 /* --- inspect --- */
 
-/* is_locked: no machine may write to it meanwhile, or a copy would be of several moments. */
-static int open_overlay(const char *path, bool is_locked, struct overlay *overlay,
+static int read_overlay(const char *path, bool is_locked, struct overlay *overlay,
 			struct error *err)
 {
-	overlay->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (overlay->fd < 0) {
-		return error_sys(err, "Cannot open the overlay %s", path);
-	}
 	if (overlay_read_head(overlay->fd, path, &overlay->head, err) < 0 ||
 	    (is_locked && overlay_lock(overlay->fd, path, true, LOCK_PATIENCE_MS, err) < 0)) {
 		return -1;
 	}
-	overlay->map = malloc(overlay_map_len(&overlay->head));
+	overlay->map = calloc(1, overlay_map_len(&overlay->head));
 	return overlay->map != NULL
 		       ? overlay_read_map(overlay->fd, &overlay->head, overlay->map, err)
 		       : error_sys(err, "Cannot allocate the map");
+}
+
+/* is_locked: no machine may write to it meanwhile, or a copy would be of several moments. */
+static enum ctl_exit open_overlay(const char *path, bool is_locked, struct overlay *overlay,
+				  struct error *err)
+{
+	overlay->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (overlay->fd < 0) {
+		(void)error_sys(err, "Cannot open the overlay %s", path);
+		return CTL_EXIT_USAGE;
+	}
+	return read_overlay(path, is_locked, overlay, err) < 0 ? CTL_EXIT_REFUSED : CTL_EXIT_OK;
 }
 
 static void close_overlay(struct overlay *overlay)
@@ -183,12 +197,12 @@ static void show(const struct overlay *overlay)
 	printf("takes     %s\n", size_text((uint64_t)st.st_blocks * 512).text);
 }
 
-static int inspect(const struct ctl_args *args, struct error *err)
+static enum ctl_exit inspect(const struct ctl_args *args, struct error *err)
 {
 	struct overlay overlay = {.fd = -1};
-	int result = open_overlay(args->operands[1], false, &overlay, err);
+	enum ctl_exit result = open_overlay(args->operands[1], false, &overlay, err);
 
-	if (result == 0) {
+	if (result == CTL_EXIT_OK) {
 		show(&overlay);
 	}
 	close_overlay(&overlay);
@@ -256,31 +270,34 @@ static int copy_all(const struct overlay *overlay, int base, int fd, struct erro
 	return result;
 }
 
-static int flatten_to(const struct overlay *overlay, const struct ctl_args *args, struct error *err)
+static enum ctl_exit flatten_to(const struct overlay *overlay, const struct ctl_args *args,
+				struct error *err)
 {
 	const char *base_path = args->base != NULL ? args->base : overlay->head.base_name;
 	AUTO_FD base = -1;
 	AUTO_FD fd = -1;
 	uint64_t base_len = 0;
 
-	if (open_base(base_path, &base, &base_len, err) < 0 ||
-	    overlay_check_base(&overlay->head, args->operands[1], base, base_len, err) < 0 ||
+	if (open_base(base_path, &base, &base_len, err) < 0) {
+		return CTL_EXIT_USAGE;
+	}
+	if (overlay_check_base(&overlay->head, args->operands[1], base, base_len, err) < 0 ||
 	    make_file(args->operands[2], &fd, err) < 0) {
-		return -1;
+		return CTL_EXIT_REFUSED;
 	}
 	if (copy_all(overlay, base, fd, err) < 0) {
 		unlink(args->operands[2]);
-		return -1;
+		return CTL_EXIT_REFUSED;
 	}
-	return 0;
+	return CTL_EXIT_OK;
 }
 
-static int flatten(const struct ctl_args *args, struct error *err)
+static enum ctl_exit flatten(const struct ctl_args *args, struct error *err)
 {
 	struct overlay overlay = {.fd = -1};
-	int result = open_overlay(args->operands[1], true, &overlay, err);
+	enum ctl_exit result = open_overlay(args->operands[1], true, &overlay, err);
 
-	if (result == 0) {
+	if (result == CTL_EXIT_OK) {
 		result = flatten_to(&overlay, args, err);
 	}
 	close_overlay(&overlay);
@@ -291,7 +308,7 @@ enum ctl_exit ctl_overlay_run(const struct ctl_args *args)
 {
 	const char *what = args->operands[0];
 	struct error err = {0};
-	int result;
+	enum ctl_exit result;
 
 	if (strcmp(what, "create") == 0) {
 		result = create(args, &err);
@@ -300,5 +317,5 @@ enum ctl_exit ctl_overlay_run(const struct ctl_args *args)
 	} else {
 		result = flatten(args, &err);
 	}
-	return result == 0 ? CTL_EXIT_OK : ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+	return result == CTL_EXIT_OK ? result : ctl_fail(result, err.msg, NULL);
 }

@@ -128,6 +128,11 @@ int overlay_base_sum(int base_fd, uint64_t base_len, uint64_t *sum, struct error
 	    read_base(base_fd, bytes + len, len, base_len - len, err) < 0) {
 		return -1;
 	}
+	if (len == OVERLAY_BLOCK && memcmp(bytes, magic, MAGIC_LEN) == 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The base is itself an overlay: make a plain disk of it first "
+				 "(squibctl overlay flatten)");
+	}
 	*sum = crc64(bytes, 2 * len);
 	return 0;
 }
@@ -323,7 +328,13 @@ int overlay_read_map(int fd, const struct overlay_head *head, uint64_t *map, str
 			return error_sys(err, "Cannot read the map of the overlay");
 		}
 	}
-	return 0;
+	const uint64_t bits = overlay_map_len(head) * 8;
+
+	return overlay_find(map, overlay_clusters(head), bits, true) == bits
+		       ? 0
+		       : error_set(err, ERR_CORRUPT,
+				   "The overlay is damaged: its map has clusters behind the end of "
+				   "its disk");
 }
 
 int overlay_lock(int fd, const char *path, bool is_read_only, unsigned patience_ms,

@@ -52,7 +52,10 @@ static inline uint64_t overlay_data_at(const struct overlay_head *head)
 uint64_t overlay_find(const uint64_t *map, uint64_t from, uint64_t end, bool is_set);
 void overlay_set(uint64_t *map, uint64_t from, uint64_t end);
 
-/* A base is known by its length and by a sum over its first and last block. */
+/*
+ * A base is known by its length and by a sum over its first and last block. One that is itself an
+ * overlay is refused.
+ */
 MUST_CHECK int overlay_base_sum(int base_fd, uint64_t base_len, uint64_t *sum, struct error *err);
 
 /*
@@ -76,7 +79,8 @@ MUST_CHECK int overlay_check_base(const struct overlay_head *head, const char *p
 
 /*
  * Reads the map into overlay_map_len zeroes. Pages that the file has as holes are not touched, so
- * that the map of a large disk that was hardly written to takes no memory.
+ * that the map of a large disk that was hardly written to takes no memory. ERR_CORRUPT if it has
+ * bits of clusters that the disk does not have.
  */
 MUST_CHECK int overlay_read_map(int fd, const struct overlay_head *head, uint64_t *map,
 				struct error *err);
