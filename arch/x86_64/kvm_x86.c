@@ -62,8 +62,18 @@ int kvm_set_cpuid2(int vcpu, const struct cpuid_table *table, struct error *err)
 
 int kvm_get_cpuid2(int vcpu, struct cpuid_table *table, struct error *err)
 {
-	table->count = CPUID_ENTRIES_MAX;
-	return kvm_call(vcpu, KVM_GET_CPUID2, table, "KVM_GET_CPUID2", err);
+	static const struct kvm_cpuid_entry2 nothing;
+
+	*table = (struct cpuid_table){.count = CPUID_ENTRIES_MAX};
+	if (kvm_call(vcpu, KVM_GET_CPUID2, table, "KVM_GET_CPUID2", err) < 0) {
+		return -1;
+	}
+	/* Older kernels do not say how many there are: those behind the last one stay empty. */
+	while (table->count > 0 &&
+	       memcmp(&table->entry[table->count - 1], &nothing, sizeof(nothing)) == 0) {
+		table->count--;
+	}
+	return 0;
 }
 
 /* A struct kvm_msrs with room for its entries. */

@@ -15,6 +15,7 @@ enum {
 };
 
 static const char *vendor;
+static bool is_old; /* a kernel that leaves the count of entries as it was */
 
 static int give_cpuid(int fd, unsigned long request, void *arg)
 {
@@ -22,7 +23,7 @@ static int give_cpuid(int fd, unsigned long request, void *arg)
 
 	(void)request;
 	cr_expect_eq(fd, VCPU_FD);
-	table->count = 3;
+	table->count = is_old ? table->count : 3;
 	table->entry[0] = (struct kvm_cpuid_entry2){.function = 7, .index = 1, .flags = 1};
 	table->entry[1] = (struct kvm_cpuid_entry2){.function = 7, .flags = 1, .ebx = 5};
 	table->entry[2] = (struct kvm_cpuid_entry2){.function = 0};
@@ -95,6 +96,17 @@ Test(dump, all_bits_are_named_in_order)
 	cr_expect(made->leaves[1].leaf == 7 && made->leaves[1].subleaf == 0);
 	cr_expect(made->leaves[1].regs[1].value == 5 && made->leaves[1].regs[1].mask == UINT32_MAX);
 	cr_expect(made->leaves[2].subleaf == 1 && made->leaves[2].flags == 1);
+}
+
+Test(dump, a_kernel_that_does_not_count_the_leaves_has_no_empty_ones)
+{
+	vendor = "AuthenticAMD";
+	is_old = true;
+	AUTO_FREE struct cpu_template_block *made = dump(NULL);
+
+	cr_assert_eq(made->bits.leaf_count, 3);
+	cr_expect_eq(made->leaves[0].leaf, 0);
+	cr_expect_neq(made->leaves[0].regs[1].value, 0);
 }
 
 Test(dump, what_kvm_emulates_for_amd_is_left_out)
