@@ -420,6 +420,8 @@ int cpuid_normalise(struct cpuid_table *table, const struct arch_machine *machin
 		return -1;
 	}
 	cpuid_allow(table);
+	const struct last_leaves before = template_last_leaves(table);
+
 	if (cpu_template != NULL && template_apply_leaves(cpu_template, table, err) != 0) {
 		return -1;
 	}
@@ -429,7 +431,7 @@ int cpuid_normalise(struct cpuid_table *table, const struct arch_machine *machin
 		return -1;
 	}
 	if (cpu_template != NULL) {
-		template_cut_leaves(table);
+		template_cut_leaves(table, &before);
 	}
 	return 0;
 }

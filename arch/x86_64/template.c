@@ -320,11 +320,23 @@ static uint32_t last_of(const struct cpuid_table *table, uint32_t leaf)
 	return entry != NULL ? entry->eax : UINT32_MAX;
 }
 
-void template_cut_leaves(struct cpuid_table *table)
+struct last_leaves template_last_leaves(const struct cpuid_table *table)
 {
-	const uint32_t last = last_of(table, 0);
-	const uint32_t last_extended = last_of(table, EXTENDED);
-	const uint32_t last_of_features = last_of(table, FEATURES);
+	return (struct last_leaves){
+		.basic = last_of(table, 0),
+		.extended = last_of(table, EXTENDED),
+		.of_features = last_of(table, FEATURES),
+	};
+}
+
+static bool is_cut(uint32_t leaf, uint32_t last, uint32_t before)
+{
+	return last < before && leaf > last;
+}
+
+void template_cut_leaves(struct cpuid_table *table, const struct last_leaves *before)
+{
+	const struct last_leaves last = template_last_leaves(table);
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < table->count; i++) {
@@ -332,9 +344,10 @@ void template_cut_leaves(struct cpuid_table *table)
 		const bool is_extended = (entry->function & EXTENDED) != 0;
 		const bool is_basic = entry->function < HYPERVISOR;
 
-		if ((is_basic && entry->function > last) ||
-		    (is_extended && entry->function > last_extended) ||
-		    (entry->function == FEATURES && entry->index > last_of_features)) {
+		if ((is_basic && is_cut(entry->function, last.basic, before->basic)) ||
+		    (is_extended && is_cut(entry->function, last.extended, before->extended)) ||
+		    (entry->function == FEATURES &&
+		     is_cut(entry->index, last.of_features, before->of_features))) {
 			continue;
 		}
 		table->entry[kept++] = *entry;

@@ -29,11 +29,20 @@ MUST_CHECK int template_check_leaves(const struct cpu_template *cpu_template,
 MUST_CHECK int template_apply_leaves(const struct cpu_template *cpu_template,
 				     struct cpuid_table *table, struct error *err);
 
+/* The last leaves and the last subleaf of leaf 7, as the table itself names them. */
+struct last_leaves {
+	uint32_t basic;
+	uint32_t extended;
+	uint32_t of_features;
+};
+
+struct last_leaves template_last_leaves(const struct cpuid_table *table);
+
 /*
- * Takes away the leaves and subleaves behind the last ones that the table itself names: so a
- * template hides what only some hosts have, which it can't name on the others.
+ * Takes away the leaves and subleaves behind the last ones, where they are lower than `before`: so
+ * a template hides what only some hosts have, which it can't name on the others.
  */
-void template_cut_leaves(struct cpuid_table *table);
+void template_cut_leaves(struct cpuid_table *table, const struct last_leaves *before);
 
 /* Changes the registers of a vCPU whose CPUID is set. */
 MUST_CHECK int template_set_msrs(const struct cpu_template *cpu_template, int vcpu,

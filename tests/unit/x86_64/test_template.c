@@ -126,6 +126,36 @@ Test(template, bits_change_and_others_stay)
 	cr_expect_eq(template_apply_leaves(&leaves, &table, &err), -1, "there is no room");
 }
 
+/* Leaf 0x8000001e, which squib makes, lies behind the last one that this processor names. */
+Test(template, only_a_last_leaf_that_is_lowered_hides_what_is_behind_it)
+{
+	static const struct {
+		uint32_t last;
+		bool is_kept;
+	} cases[] = {{0x8000000a, true}, {0x80000008, false}};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		const struct cpu_template_leaf wanted = {.leaf = 0x80000000,
+							 .regs = {{UINT32_MAX, cases[i].last}}};
+		const struct cpu_template lowered = {.leaves = &wanted, .leaf_count = 1};
+		const struct arch_machine machine = {.vcpu_count = 1, .cpu_template = &lowered};
+		struct cpuid_table table = {
+			.count = 2,
+			.entry = {{.eax = 0xd}, {.function = 0x80000000, .eax = 0x8000000a}}};
+		struct error err = {0};
+		bool is_there = false;
+
+		memcpy(&table.entry[0].ebx, "Auth", 4);
+		memcpy(&table.entry[0].edx, "enti", 4);
+		memcpy(&table.entry[0].ecx, "cAMD", 4);
+		cr_assert_eq(cpuid_normalise(&table, &machine, host, &err), 0, "%s", err.msg);
+		for (uint32_t j = 0; j < table.count; j++) {
+			is_there |= table.entry[j].function == 0x8000001e;
+		}
+		cr_expect_eq(is_there, cases[i].is_kept, "last leaf %x", cases[i].last);
+	}
+}
+
 /* A template is asked before topology is made, which stays the machine's. */
 Test(template, a_template_gives_what_no_guest_has_without)
 {
@@ -160,6 +190,7 @@ Test(template, leaves_behind_the_last_one_are_hidden)
 	static const struct cpu_template_leaf wanted[] = {
 		{.leaf = 0x0, .regs = {[0] = {UINT32_MAX, 0xd}}},
 		{.leaf = 0x7, .flags = 1, .regs = {[0] = {UINT32_MAX, 1}}},
+		{.leaf = 0x80000000, .regs = {[0] = {UINT32_MAX, 0x80000007}}},
 	};
 	static const struct kvm_cpuid_entry2 had[] = {
 		{.function = 0, .eax = 0x24},
@@ -169,7 +200,7 @@ Test(template, leaves_behind_the_last_one_are_hidden)
 		{.function = 0xd, .index = 2, .eax = 256},
 		{.function = 0x1d, .index = 1, .eax = 1},
 		{.function = 0x40000001, .eax = 1},
-		{.function = 0x80000000, .eax = 0x80000007},
+		{.function = 0x80000000, .eax = 0x80000008},
 		{.function = 0x80000007, .edx = 1 << 8},
 		{.function = 0x80000008, .eax = 48},
 	};
