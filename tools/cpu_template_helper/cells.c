@@ -9,10 +9,12 @@
 
 #include "arch/arch.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/text.h"
 
 enum {
 	LEAF_REGS = 4,
 	BITMAP_MAX = 128,
+	NAME_LEN = 160,
 };
 
 /* KVM_REG_SIZE_MASK of aarch64 [kvm-api 4.68]; the number of an MSR has nothing there. */
@@ -144,6 +146,32 @@ bool cell_has(const struct cell *cell, unsigned bit)
 	return (cell->bits.mask[bit / 64] >> bit % 64 & 1) != 0;
 }
 
+bool cell_bit(const struct cell *cell, unsigned bit)
+{
+	return (cell->bits.value[bit / 64] >> bit % 64 & 1) != 0;
+}
+
+const char *cell_reg(const struct cell *cell)
+{
+	static const char *const names[LEAF_REGS] = {"eax", "ebx", "ecx", "edx"};
+
+	return names[cell->reg.reg];
+}
+
+void cell_print_name(const struct cell *cell, const struct arch_field *field, FILE *out)
+{
+	char buf[NAME_LEN];
+	struct text name;
+
+	text_init(&name, buf, sizeof(buf));
+	if (field != NULL) {
+		arch_field_add_name(&name, &cell->reg, field);
+	} else {
+		arch_register_add_name(&name, &cell->reg);
+	}
+	fputs(buf, out);
+}
+
 uint64_t cell_field(const struct cell *cell, const struct arch_field *field)
 {
 	const uint64_t value = cell->bits.value[field->shift / 64] >> field->shift % 64;
@@ -161,9 +189,8 @@ static json_t *bitmap(const struct cell *cell, unsigned width, enum cells_kind k
 	for (unsigned i = 0; i < width; i++) {
 		const unsigned bit = width - 1 - i;
 		const bool is_named = bit < cell->width ? cell_has(cell, bit) : kind == CELLS_DUMP;
-		const bool is_set = (cell->bits.value[bit / 64] >> bit % 64 & 1) != 0;
 
-		text[2 + i] = (char)(!is_named ? 'x' : is_set ? '1' : '0');
+		text[2 + i] = (char)(!is_named ? 'x' : cell_bit(cell, bit) ? '1' : '0');
 	}
 	text[2 + width] = '\0';
 	return json_string(text);
@@ -187,16 +214,14 @@ static json_t *register_to_json(const struct cell *cell, unsigned width, enum ce
 static json_t *leaf_to_json(const struct cell *cell, const struct cell *end,
 			    const struct cell **next)
 {
-	static const char *const names[LEAF_REGS] = {"eax", "ebx", "ecx", "edx"};
 	const struct cell *first = cell;
 	json_t *list = json_array();
 
 	for (; cell < end && cell->reg.is_cpuid && cell->reg.leaf == first->reg.leaf &&
 	       cell->reg.subleaf == first->reg.subleaf && cell->flags == first->flags;
 	     cell++) {
-		json_array_append_new(list,
-				      json_pack("{s:s, s:o}", "register", names[cell->reg.reg],
-						"bitmap", bitmap(cell, 32, CELLS_DUMP)));
+		json_array_append_new(list, json_pack("{s:s, s:o}", "register", cell_reg(cell),
+						      "bitmap", bitmap(cell, 32, CELLS_DUMP)));
 	}
 	*next = cell;
 	return json_pack("{s:o, s:o, s:I, s:o}", "leaf", hex(first->reg.leaf), "subleaf",

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "arch/field.h"
 #include "vmm/base/attr.h"
@@ -48,10 +49,17 @@ json_t *cells_to_json(const struct cells *cells, enum cells_kind kind);
 /* A number of up to 64 bits of a cell: those of a field, or the lowest of a wider one. */
 uint64_t cell_field(const struct cell *cell, const struct arch_field *field);
 
+/* "eax" to "edx", of a leaf's register. */
+const char *cell_reg(const struct cell *cell);
+
+/* Prints the name of a field, or of all the register (NULL). */
+void cell_print_name(const struct cell *cell, const struct arch_field *field, FILE *out);
+
 /* The cell names no bit at all. */
 bool cell_is_empty(const struct cell *cell);
 
-/* Bit `bit` is one that the cell names. */
+/* Bit `bit` is one that the cell names, and is 1. */
 bool cell_has(const struct cell *cell, unsigned bit);
+bool cell_bit(const struct cell *cell, unsigned bit);
 
 #endif

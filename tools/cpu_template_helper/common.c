@@ -79,29 +79,37 @@ static uint64_t combine(uint64_t a, uint64_t b, const struct arch_field *field)
 
 static void note(const struct row *row, const struct arch_field *field, const char *what)
 {
-	char buf[NAME_LEN];
-	struct text name;
-
-	text_init(&name, buf, sizeof(buf));
-	if (field != NULL) {
-		arch_field_add_name(&name, &row->first->reg, field);
-	} else {
-		arch_register_add_name(&name, &row->first->reg);
-	}
-	fprintf(row->notes, "note: %s %s\n", buf, what);
+	fputs("note: ", row->notes);
+	cell_print_name(row->first, field, row->notes);
+	fprintf(row->notes, " %s\n", what);
 }
 
-/* Adds what the hosts have in common of a field to *made, if they differ in it. */
+/* A file that is no whole dump may name fewer bits of the field than another. */
+static bool names_as_much(const struct cell *a, const struct cell *b,
+			  const struct arch_field *field)
+{
+	for (unsigned bit = field->shift; bit < field->shift + field->width; bit++) {
+		if (cell_has(a, bit) != cell_has(b, bit)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Adds what the hosts have in common of a field to *made, if all name it and they differ. */
 static void level_field(const struct row *row, const struct arch_field *field, struct cell *made)
 {
 	const uint64_t first = cell_field(row->first, field);
 	uint64_t result = first;
 	bool is_same = true;
 
-	for (size_t i = 1; i < row->count; i++) {
-		const uint64_t value =
-			cell_field(cells_find(&row->dumps[i].cells, row->first), field);
+	for (size_t i = 0; i < row->count; i++) {
+		const struct cell *cell = cells_find(&row->dumps[i].cells, row->first);
+		const uint64_t value = cell_field(cell, field);
 
+		if (!names_as_much(row->first, cell, field)) {
+			return;
+		}
 		is_same = is_same && value == first;
 		result = combine(result, value, field);
 	}
@@ -177,7 +185,7 @@ static void note_lone(const struct dump *dumps, size_t count, FILE *notes)
 			if (!is_everywhere(&row) && !is_seen(dumps, host, row.first) &&
 			    has_features(row.first)) {
 				note(&row, NULL,
-				     "is not on each host, so that no template can name it");
+				     "is not on every host, so no template can name it");
 			}
 		}
 	}

@@ -6,12 +6,6 @@
 #include <string.h>
 
 #include "vmm/base/bytes.h"
-#include "vmm/base/text.h"
-
-enum {
-	NAME_LEN = 160,
-	REGS_PER_LEAF = 4,
-};
 
 /* --- strip --- */
 
@@ -70,8 +64,6 @@ void compare_strip(struct cells *const *sets, size_t count)
 /* [compat] */
 static void print_key(const struct cell *cell, FILE *out)
 {
-	static const char *const regs[REGS_PER_LEAF] = {"eax", "ebx", "ecx", "edx"};
-
 	if (cell->reg.is_cpuid) {
 		fprintf(out, "leaf=0x%x, subleaf=0x%x, flags=0b", cell->reg.leaf,
 			cell->reg.subleaf);
@@ -80,7 +72,7 @@ static void print_key(const struct cell *cell, FILE *out)
 				fputc((int)('0' + (cell->flags >> bit & 1)), out);
 			}
 		}
-		fprintf(out, ", register=%s", regs[cell->reg.reg]);
+		fprintf(out, ", register=%s", cell_reg(cell));
 	} else if (cell->reg.id <= UINT32_MAX) {
 		fprintf(out, "index=0x%" PRIx64, cell->reg.id);
 	} else {
@@ -88,36 +80,21 @@ static void print_key(const struct cell *cell, FILE *out)
 	}
 }
 
-static bool bit_of(const struct cell *cell, unsigned bit)
-{
-	return (cell->bits.value[bit / 64] >> bit % 64 & 1) != 0;
-}
-
 static void print_bits(const char *title, const struct cell *cell, const struct cell *mask,
 		       FILE *out)
 {
 	fprintf(out, "%s0b", title);
 	for (unsigned bit = cell->width; bit-- > 0;) {
-		fputc(cell_has(mask, bit) && bit_of(cell, bit) ? '1' : '0', out);
+		fputc(cell_has(mask, bit) && cell_bit(cell, bit) ? '1' : '0', out);
 	}
 	fputc('\n', out);
-}
-
-static void print_name(const struct cell *cell, const struct arch_field *field, FILE *out)
-{
-	char buf[NAME_LEN];
-	struct text name;
-
-	text_init(&name, buf, sizeof(buf));
-	arch_field_add_name(&name, &cell->reg, field);
-	fputs(buf, out);
 }
 
 /* A bit that the mask names is another one. */
 static bool differs(const struct cell *a, const struct cell *b, const struct cell *mask,
 		    unsigned bit)
 {
-	return cell_has(mask, bit) && bit_of(a, bit) != bit_of(b, bit);
+	return cell_has(mask, bit) && cell_bit(a, bit) != cell_bit(b, bit);
 }
 
 static bool field_differs(const struct cell *a, const struct cell *b, const struct cell *mask,
@@ -149,7 +126,7 @@ static void print_mismatch(const struct cell *wanted, const struct cell *seen, F
 		field = arch_field_at(&wanted->reg, bit);
 		if (field_differs(wanted, seen, wanted, &field)) {
 			fputs("* ", out);
-			print_name(wanted, &field, out);
+			cell_print_name(wanted, &field, out);
 			fputc('\n', out);
 		}
 	}
@@ -190,7 +167,7 @@ static void print_difference(const struct cell *a, const struct cell *b,
 	const uint64_t first = cell_field(a, field);
 	const uint64_t second = cell_field(b, field);
 
-	print_name(a, field, out);
+	cell_print_name(a, field, out);
 	if (field->width == 1) {
 		fprintf(out, ": only in %s\n", paths[first != 0 ? 0 : 1]);
 		return;
@@ -227,17 +204,14 @@ static size_t explain_lone(const struct cell *cell, bool is_first, const char *c
 			   FILE *out)
 {
 	struct cell none = *cell;
-	char buf[NAME_LEN];
-	struct text name;
 
 	if (cell->reg.is_cpuid) {
 		memset(none.bits.value, 0, sizeof(none.bits.value));
 		return is_first ? explain_register(cell, &none, paths, out)
 				: explain_register(&none, cell, paths, out);
 	}
-	text_init(&name, buf, sizeof(buf));
-	arch_register_add_name(&name, &cell->reg);
-	fprintf(out, "%s: only in %s\n", buf, paths[is_first ? 0 : 1]);
+	cell_print_name(cell, NULL, out);
+	fprintf(out, ": only in %s\n", paths[is_first ? 0 : 1]);
 	return 1;
 }
 

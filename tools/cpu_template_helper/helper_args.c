@@ -6,6 +6,11 @@
 
 #include "tools/cpu_template_helper/fingerprint_names.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/text.h"
+
+enum {
+	NAMES_LEN = 256
+};
 
 static const struct command_option options[HELPER_FLAG_COUNT] = {
 	[HELPER_CONFIG] = {"config", "PATH", 'c', false},
@@ -65,14 +70,19 @@ static void set_default(struct command_line *line, enum helper_flag flag, const 
 
 static int check_filters(const struct command_line *line, struct error *err)
 {
+	char names[NAMES_LEN];
+	struct text text;
+
+	text_init(&text, names, sizeof(names));
+	for (size_t i = 0; i < FINGERPRINT_FIELDS; i++) {
+		text_add(&text, "%s%s", i > 0 ? ", " : "", fingerprint_names[i]);
+	}
 	for (size_t i = 0; i < line->word_count; i++) {
 		if (fingerprint_field(line->words[i]) == FINGERPRINT_FIELDS) {
 			return error_set(err, ERR_BAD_REQUEST,
 					 "invalid value '%.64s' for '--filters <FIELD>...': it is "
-					 "one of firecracker_version, kernel_version, "
-					 "microcode_version, bios_version, bios_revision, "
-					 "guest_cpu_config",
-					 line->words[i]);
+					 "one of %s",
+					 line->words[i], names);
 		}
 	}
 	return 0;

@@ -308,7 +308,25 @@ Test(helper, common_hides_leaves_that_one_lacks)
 	cr_expect_null(at(&made, (struct arch_register){true, 1, 0x16, 0, 0}));
 	cr_expect_neq(strstr(said, "note: frequency in MHz (CPUID 0x16 EBX bits 15:0) differs"),
 		      NULL, "%s", said);
-	cr_expect_neq(strstr(said, "note: CPUID 0x7.1 EAX is not on each host"), NULL, "%s", said);
+	cr_expect_neq(strstr(said, "note: CPUID 0x7.1 EAX is not on every host"), NULL, "%s", said);
+}
+
+/* Of AVX2 and HLE, bits 5 and 4 of leaf 7's EBX, one file says nothing of HLE. */
+Test(helper, common_leaves_what_a_file_does_not_name)
+{
+#define PART(bits)                                                                                 \
+	"{\"cpuid_modifiers\":[{\"leaf\":\"0x7\",\"subleaf\":\"0x0\",\"flags\":1,\"modifiers\":["  \
+	"{\"register\":\"ebx\",\"bitmap\":\"" bits "\"}]}]}"
+	struct error err = {0};
+	FILE *out = listen();
+
+	read_text(PART("0b11xxxx"), "all", &files[0], &dumps[0]);
+	read_text(PART("0b0xxxxx"), "part", &files[1], &dumps[1]);
+	cr_assert_eq(compare_common(dumps, 2, &made, out, &err), 0, "%s", err.msg);
+	fclose(out);
+	cr_assert_eq(made.count, 1);
+	cr_expect_eq(made.items[0].bits.mask[0], 0x20);
+	cr_expect_eq(made.items[0].bits.value[0], 0);
 }
 
 Test(helper, common_refuses_two_vendors)
