@@ -167,7 +167,7 @@ static void feed_line(struct input *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct debug_can can = {.debug = true, .breaks = 2, .watches = 2};
+	const struct debug_can can = {.debug = true, .traps = true, .breaks = 2, .watches = 2};
 	struct input input = {data, size};
 	const bool has_lines = size > 0 && data[0] == 'L';
 
