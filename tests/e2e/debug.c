@@ -152,6 +152,24 @@ static bool session(struct squib *squib, const char *symbols, const struct line 
 
 /* --- A payload, from its first instruction to its end --- */
 
+/* A session with a payload of two vCPUs. */
+static bool play(struct squib *squib, const char *payload, const struct line *lines, size_t count)
+{
+	char kernel[PATH_LEN];
+	char symbols[PATH_LEN];
+
+	payload_path(payload, kernel);
+	snprintf(symbols, sizeof(symbols), "%.400s/%s.elf", env("GUEST_DIR"), payload);
+	return squib_serve(squib, NULL) &&
+	       squib_put(squib, "/boot-source",
+			 "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
+			 kernel) &&
+	       squib_put(squib, "/machine-config",
+			 "{\"vcpu_count\": 2, \"mem_size_mib\": 64, \"gdb_socket_path\": "
+			 "\"gdb.sock\"}") &&
+	       squib_api_start(squib, 204) && session(squib, symbols, lines, count);
+}
+
 bool debug_payload_test(struct squib *squib)
 {
 	static const struct line lines[] = {
@@ -196,23 +214,25 @@ bool debug_payload_test(struct squib *squib)
 		{"continue", "Could not insert hardware watchpoint", NO_WATCH},
 		{"detach", "detached]", ANY},
 	};
-	char kernel[PATH_LEN];
-	char symbols[PATH_LEN];
-
-	payload_path("debug", kernel);
-	snprintf(symbols, sizeof(symbols), "%.400s/debug.elf", env("GUEST_DIR"));
 	/* What is left of five rounds when ten was set between two of them. */
 	const char *end = has(BREAK) ? "counted to 13" : "counted to ";
 
-	return squib_serve(squib, NULL) &&
-	       squib_put(squib, "/boot-source",
-			 "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
-			 kernel) &&
-	       squib_put(squib, "/machine-config",
-			 "{\"vcpu_count\": 2, \"mem_size_mib\": 64, \"gdb_socket_path\": "
-			 "\"gdb.sock\"}") &&
-	       squib_api_start(squib, 204) && session(squib, symbols, lines, COUNT(lines)) &&
-	       squib_expect(squib, end, NULL) && squib_ends(squib, 0);
+	return play(squib, "debug", lines, COUNT(lines)) && squib_expect(squib, end, NULL) &&
+	       squib_ends(squib, 0);
+}
+
+/* Only x86_64 has a payload that can't go on. */
+bool debug_end_test(struct squib *squib)
+{
+	static const struct line lines[] = {
+		{"target remote gdb.sock", NULL, ANY},
+		{"continue", "exited normally]", ARM},
+		{"continue", "vCPU 0 stopped: the guest triple-faulted", X86},
+		{"", "exited with code 01]", X86},
+	};
+
+	return play(squib, is_x86() ? "triple" : "hello", lines, COUNT(lines)) &&
+	       squib_ends(squib, is_x86() ? 1 : 0);
 }
 
 /* --- Linux: from its start, and while it runs --- */

@@ -97,6 +97,7 @@ bool fork_unwanted_test(struct squib *squib);
 bool fork_test(struct squib *squib);
 bool debug_linux_test(struct squib *squib);
 bool debug_payload_test(struct squib *squib);
+bool debug_end_test(struct squib *squib);
 bool handed_on_test(struct squib *squib);
 bool huge_pages_test(struct squib *squib);
 bool live_names_test(struct squib *squib);

@@ -279,6 +279,7 @@ static const struct live_test live_tests[] = {
 	{"drives come and go behind hot-plug ports whose guest plays with their power", KVM_PAYLOAD,
 	 plug_ports_test, 400},
 	{"gdb stops, steps and changes a payload guest", KVM_PAYLOAD, debug_payload_test, 180},
+	{"gdb hears how the guest has ended", KVM_PAYLOAD, debug_end_test, 180},
 	{"gdb debugs Linux from its start and while it runs", KVM_LINUX, debug_linux_test, 400},
 	{"2 MiB pages: a small pool is told and mended, Linux runs, all is given back", KVM_LINUX,
 	 huge_pages_test, 400},
