@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/lib/output.h"
 #include "tools/snapshot_editor/compress.h"
 #include "tools/snapshot_editor/editor_args.h"
 #include "tools/snapshot_editor/keys.h"
@@ -23,6 +24,23 @@ enum {
 
 /* --- Commands --- */
 
+/* It may be the file that the state came from. */
+static int write_state(struct machine_state *state, const char *path, struct error *err)
+{
+	static const char *const no_inputs[] = {NULL};
+	struct output output;
+	int result = output_open(&output, path, no_inputs, err);
+
+	if (result == 0) {
+		result = state_file_fill(state, output.fd, path, err);
+	}
+	if (result == 0) {
+		result = output_commit(&output, err);
+	}
+	output_discard(&output);
+	return result;
+}
+
 static int remove_regs(struct machine_state *state, const struct editor_args *args,
 		       struct error *err)
 {
@@ -33,7 +51,7 @@ static int remove_regs(struct machine_state *state, const struct editor_args *ar
 			return -1;
 		}
 	}
-	return state_file_write(state, args->values[EDITOR_OUTPUT_PATH], err);
+	return write_state(state, args->values[EDITOR_OUTPUT_PATH], err);
 }
 
 static int verify(struct machine_state *state, const struct editor_args *args, struct error *err)
