@@ -241,6 +241,38 @@ Test(blk_overlay_file, another_base_is_refused)
 		       "(os error 2) none");
 }
 
+/* "other" becomes an overlay, and then "own" is to be one over it. */
+Test(blk_overlay_file, an_overlay_is_no_base)
+{
+	struct blk_file file;
+
+	expect_own(&file);
+	blk_file_close(&file);
+	cr_assert_eq(rename("own", "other"), 0);
+	make("own", 0);
+	refuse("other", "Cannot make an overlay: The base is itself an overlay: make a plain disk "
+			"of it first (squibctl overlay flatten)");
+}
+
+/* The disk has five clusters. */
+Test(blk_overlay_file, a_map_with_clusters_behind_the_disk_is_damaged)
+{
+	struct blk_file file;
+	struct error err;
+
+	expect_own(&file);
+	blk_file_close(&file);
+	poke("own", OVERLAY_MAP_AT, "\x10", 1);
+	expect_own(&file);
+	blk_file_close(&file);
+	poke("own", OVERLAY_MAP_AT, "\x30", 1);
+	cr_assert_eq(open_own("base", false, &file, &err), 0, "%s", err.msg);
+	cr_assert_eq(blk_overlay_use(file.overlay, file.fd, false, &err), -1);
+	cr_assert_str_eq(err.msg, "The overlay is damaged: its map has clusters behind the end of "
+				  "its disk");
+	blk_file_close(&file);
+}
+
 Test(blk_overlay_file, bases_may_be_of_any_length)
 {
 	static const off_t lens[] = {0, 1, 511, 512, 4095, 4096, 65536, 196608};
