@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
@@ -46,14 +47,10 @@ static json_t *read_line(const char *path, const char *key, const char *name, FI
 static json_t *microcode(FILE *notes)
 {
 	static const char arm[] = "/sys/devices/system/cpu/cpu0/regs/identification/revidr_el1";
-	FILE *file = fopen(arm, "re");
+	const char *name = fingerprint_names[FINGERPRINT_MICROCODE];
 
-	if (file != NULL) {
-		fclose(file);
-		return read_line(arm, "", fingerprint_names[FINGERPRINT_MICROCODE], notes);
-	}
-	return read_line("/proc/cpuinfo", "microcode", fingerprint_names[FINGERPRINT_MICROCODE],
-			 notes);
+	return access(arm, R_OK) == 0 ? read_line(arm, "", name, notes)
+				      : read_line("/proc/cpuinfo", "microcode", name, notes);
 }
 
 json_t *fingerprint_of_host(json_t *guest, FILE *notes)
