@@ -18,6 +18,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/gmem_internal.h"
 #include "vmm/base/gmem_pages.h"
+#include "vmm/base/gmem_plug.h"
 #include "vmm/base/iov.h"
 
 size_t gmem_region_count(const struct gmem *mem)
@@ -77,9 +78,12 @@ static struct span find(const struct gmem *mem, uint64_t gpa, uint64_t len)
 
 		if (gpa >= region->base.v && gpa - region->base.v < region->len) {
 			uint64_t offset = gpa - region->base.v;
+			uint64_t part = min_u64(len, region->len - offset);
 
-			return (struct span){.hva = region->hva + offset,
-					     .len = min_u64(len, region->len - offset)};
+			if (region->plug != NULL) {
+				part = gmem_plugged_len(region->plug, offset, part);
+			}
+			return (struct span){.hva = region->hva + offset, .len = part};
 		}
 	}
 	return (struct span){0};
@@ -150,10 +154,18 @@ int gmem_track_dirty(struct gmem *mem, struct error *err)
 void gmem_dirty_take(struct gmem *mem, size_t index, uint64_t *bitmap, size_t words)
 {
 	struct gmem_region *region = &mem->regions[index];
+	bool is_ram = true;
+	size_t run_end = 0;
 
 	assert(region->dirty != NULL && words == gmem_bitmap_words(mem, index));
 	for (size_t i = 0; i < words; i++) {
-		if (atomic_load_explicit(&region->dirty[i], memory_order_relaxed) != 0) {
+		/* What is not plugged can't be saved: its marks stay until it is. */
+		if (i == run_end) {
+			run_end = align_up(gmem_ram_run(mem, index, i * GMEM_WORD_PAGES, &is_ram),
+					   GMEM_WORD_PAGES) /
+				  GMEM_WORD_PAGES;
+		}
+		if (is_ram && atomic_load_explicit(&region->dirty[i], memory_order_relaxed) != 0) {
 			bitmap[i] |= atomic_exchange_explicit(&region->dirty[i], 0,
 							      memory_order_acquire);
 		}
@@ -207,44 +219,44 @@ bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len)
 int gmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
 {
 	uint8_t *to = buf;
+	struct gmem_plug *held = gmem_plug_hold(mem, gpa, len);
+	bool is_ram = gmem_contains(mem, gpa, len);
 
-	if (!gmem_contains(mem, gpa, len)) {
-		return -1;
-	}
-	for (size_t done = 0; done < len;) {
+	for (size_t done = 0; is_ram && done < len;) {
 		struct span span = find(mem, gpa.v + done, len - done);
 
 		memcpy(to + done, span.hva, span.len);
 		done += span.len;
 	}
-	return 0;
+	gmem_plug_release(held);
+	return is_ram ? 0 : -1;
 }
 
 int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
 {
 	const uint8_t *from = buf;
+	struct gmem_plug *held = gmem_plug_hold(mem, gpa, len);
+	bool is_ram = gmem_contains(mem, gpa, len);
 
-	if (!gmem_contains(mem, gpa, len)) {
-		return -1;
-	}
-	for (size_t done = 0; done < len;) {
+	for (size_t done = 0; is_ram && done < len;) {
 		struct span span = find(mem, gpa.v + done, len - done);
 
 		memcpy(span.hva, from + done, span.len);
 		mark(mem, gpa.v + done, span.len);
 		done += span.len;
 	}
-	return 0;
+	gmem_plug_release(held);
+	return is_ram ? 0 : -1;
 }
 
 int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
 	     struct iovec iov[GMEM_REGIONS_MAX], size_t *count)
 {
+	struct gmem_plug *held = gmem_plug_hold(mem, range.base, range.len);
+	bool is_ram = gmem_contains(mem, range.base, range.len);
+
 	*count = 0;
-	if (!gmem_contains(mem, range.base, range.len)) {
-		return -1;
-	}
-	for (uint64_t done = 0; done < range.len;) {
+	for (uint64_t done = 0; is_ram && done < range.len;) {
 		struct span span = find(mem, range.base.v + done, range.len - done);
 
 		if (access == GMEM_WRITE) {
@@ -253,7 +265,8 @@ int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
 		iov[(*count)++] = (struct iovec){.iov_base = span.hva, .iov_len = span.len};
 		done += span.len;
 	}
-	return 0;
+	gmem_plug_release(held);
+	return is_ram ? 0 : -1;
 }
 
 int gmem_write_code(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
@@ -312,7 +325,7 @@ void *gmem_ring_map(struct gmem *mem, gpa_t gpa, uint64_t len)
 {
 	struct span span = find(mem, gpa.v, len);
 
-	return span.len == len ? span.hva : NULL;
+	return span.len == len && gmem_ring_count(mem, gpa, len) == 0 ? span.hva : NULL;
 }
 
 struct gmem_marks gmem_ring_marks(struct gmem *mem, gpa_t gpa, uint64_t len)

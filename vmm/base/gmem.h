@@ -72,7 +72,7 @@ void gmem_free(struct gmem *mem); /* NULL is fine */
 size_t gmem_region_count(const struct gmem *mem);
 struct gmem_slot gmem_slot(const struct gmem *mem, size_t index);
 
-/* Bytes of RAM in all regions. */
+/* Bytes of all regions, also of what is not plugged (gmem_plug.h). */
 uint64_t gmem_len(const struct gmem *mem);
 
 /* All of [gpa, gpa + len) is RAM, over region borders where regions touch. False on overflow. */
@@ -110,8 +110,8 @@ MUST_CHECK int gmem_load_file(struct gmem *mem, gpa_t gpa, int fd, uint64_t offs
 			      struct error *err);
 
 /*
- * The bytes of one ring, all in one region, for devices/virtio/core/virtq.c alone, which reaches
- * them by single-copy atomic accesses. NULL if the range is not RAM or crosses a region's border.
+ * The bytes of one ring, all in one region, for virtq.c alone, which reaches them by single-copy
+ * atomic accesses until gmem_ring_unmap (gmem_plug.h). NULL if they are not RAM, or in two regions.
  */
 void *gmem_ring_map(struct gmem *mem, gpa_t gpa, uint64_t len);
 

@@ -56,7 +56,7 @@ static int open_file(struct gmem_region *region, const struct source *source, ui
 	return 0;
 }
 
-static int map_region(struct gmem_region *region, struct error *err)
+static int map_region(struct gmem_region *region, bool is_pluggable, struct error *err)
 {
 	static const int flags[] = {
 		[GMEM_ANON] = MAP_PRIVATE | MAP_NORESERVE | MAP_ANONYMOUS,
@@ -67,9 +67,12 @@ static int map_region(struct gmem_region *region, struct error *err)
 		[GMEM_FILE] = MAP_PRIVATE | MAP_NORESERVE,
 	};
 
-	if (mmap(region->hva, region->len, PROT_READ | PROT_WRITE,
-		 MAP_FIXED | flags[region->backing], region->fd,
-		 (off_t)region->offset) == MAP_FAILED) {
+	/* Blocks take their pages from a pool when they are plugged. */
+	int prot = is_pluggable ? PROT_NONE : PROT_READ | PROT_WRITE;
+	int how = MAP_FIXED | flags[region->backing] | (is_pluggable ? MAP_NORESERVE : 0);
+
+	if (mmap(region->hva, region->len, prot, how, region->fd, (off_t)region->offset) ==
+	    MAP_FAILED) {
 		return error_sys(err, "Cannot create mmap region");
 	}
 	if (region->backing == GMEM_ANON_THP &&
@@ -141,9 +144,10 @@ static void explain_pool(const struct gmem_range *ranges, size_t count, struct e
 	}
 }
 
-static int add_region(struct gmem *mem, const struct gmem_range *range, const struct source *source,
-		      struct error *err)
+int gmem_add_region(struct gmem *mem, const struct gmem_range *range, enum gmem_backing backing,
+		    int fd, bool is_pluggable, struct error *err)
 {
+	const struct source source = {.backing = backing, .fd = fd};
 	struct gmem_region *region = &mem->regions[mem->count];
 	uint64_t offset = gmem_len(mem); /* of regions behind each other in one file */
 	uint64_t reservation_len;
@@ -162,14 +166,15 @@ static int add_region(struct gmem *mem, const struct gmem_range *range, const st
 		.len = range->len,
 		.reservation = reservation,
 		.reservation_len = reservation_len,
-		.backing = source->backing,
+		.backing = backing,
 		.fd = -1,
 	};
 	uint64_t first = (uintptr_t)reservation + guard;
 
 	region->hva = region->reservation + guard + (align_up(first, GMEM_HUGE_PAGE) - first);
 	mem->count++;
-	return open_file(region, source, offset, err) < 0 ? -1 : map_region(region, err);
+	return open_file(region, &source, offset, err) < 0 ? -1
+							   : map_region(region, is_pluggable, err);
 }
 
 /* Adds all regions; what is made so far is in *mem after a failure too. */
@@ -192,7 +197,7 @@ static int add_regions(struct gmem *mem, const struct gmem_range *ranges, size_t
 				err, ERR_BAD_REQUEST,
 				"Guest memory region %zu is empty, unaligned or out of order", i);
 		}
-		if (add_region(mem, &ranges[i], source, err) < 0) {
+		if (gmem_add_region(mem, &ranges[i], source->backing, source->fd, false, err) < 0) {
 			return -1;
 		}
 	}
@@ -266,6 +271,7 @@ void gmem_free(struct gmem *mem)
 		munmap(region->reservation, region->reservation_len);
 		fd_close(&region->fd);
 		free(region->dirty);
+		gmem_plug_free(region->plug);
 	}
 	free(mem);
 }

@@ -24,6 +24,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem_internal.h"
+#include "vmm/base/gmem_plug.h"
 
 /* Not in every libc's headers; Linux 5.14 [linux madvise(2)]. */
 #ifndef MADV_POPULATE_READ
@@ -42,7 +43,9 @@ enum {
 
 /* Pages of one region, and the bitmap that those which are own are entered in. */
 struct look {
-	const struct gmem_region *region;
+	const struct gmem *mem;
+	size_t index;
+	const struct gmem_region *region; /* of that index */
 	uint64_t *bitmap;
 	uint64_t *touched; /* the same for pages that are mapped at all; NULL: not asked for */
 	int pagemap;
@@ -190,11 +193,19 @@ static int open_pagemap(void)
 static int look_at_all(const struct look *look, look_fn fn, struct error *err)
 {
 	uint64_t pages = look->region->len / GMEM_DIRTY_PAGE;
+	uint64_t run_end = 0;
+	bool is_ram = true;
 
-	for (uint64_t done = 0; done < pages; done += CHUNK_PAGES) {
-		if (fn(look, done, min_u64(pages - done, CHUNK_PAGES), err) < 0) {
+	for (uint64_t done = 0; done < pages;) {
+		if (done == run_end) {
+			run_end = gmem_ram_run(look->mem, look->index, done, &is_ram);
+		}
+		uint64_t count = is_ram ? min_u64(run_end - done, CHUNK_PAGES) : run_end - done;
+
+		if (is_ram && fn(look, done, count, err) < 0) {
 			return -1;
 		}
+		done += count;
 	}
 	return 0;
 }
@@ -202,8 +213,11 @@ static int look_at_all(const struct look *look, look_fn fn, struct error *err)
 int gmem_own_pages(const struct gmem *mem, size_t index, uint64_t *bitmap, struct error *err)
 {
 	AUTO_FD pagemap = open_pagemap(); /* -1: other ways are taken */
-	const struct look look = {
-		.region = &mem->regions[index], .bitmap = bitmap, .pagemap = pagemap};
+	const struct look look = {.mem = mem,
+				  .index = index,
+				  .region = &mem->regions[index],
+				  .bitmap = bitmap,
+				  .pagemap = pagemap};
 
 	return look_at_all(&look, choose(&look), err);
 }
@@ -212,7 +226,9 @@ int gmem_touched_pages(const struct gmem *mem, size_t index, uint64_t *touched, 
 		       struct error *err)
 {
 	AUTO_FD pagemap = open_pagemap();
-	const struct look look = {.region = &mem->regions[index],
+	const struct look look = {.mem = mem,
+				  .index = index,
+				  .region = &mem->regions[index],
 				  .bitmap = own,
 				  .touched = touched,
 				  .pagemap = pagemap};
@@ -247,12 +263,19 @@ int gmem_read_ahead(struct gmem *mem, size_t index, const struct gmem_part *part
 
 int gmem_populate(struct gmem *mem, size_t index, const struct gmem_part *part, struct error *err)
 {
-	uint8_t *begin = mem->regions[index].hva + part->first * GMEM_DIRTY_PAGE;
-	size_t len = (part->end - part->first) * GMEM_DIRTY_PAGE;
+	int advice = part->is_written ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
 
-	if (madvise(begin, len, part->is_written ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) < 0 &&
-	    errno != EINVAL) {
-		return error_sys(err, "Cannot bring the working set into memory");
+	for (uint64_t page = part->first; page < part->end;) {
+		bool is_ram;
+		uint64_t end = min_u64(gmem_ram_run(mem, index, page, &is_ram), part->end);
+
+		if (is_ram &&
+		    madvise(mem->regions[index].hva + page * GMEM_DIRTY_PAGE,
+			    (end - page) * GMEM_DIRTY_PAGE, advice) < 0 &&
+		    errno != EINVAL) {
+			return error_sys(err, "Cannot bring the working set into memory");
+		}
+		page = end;
 	}
 	return 0;
 }
@@ -262,7 +285,12 @@ bool gmem_is_zero(const struct gmem *mem, size_t index, uint64_t page)
 	const uint64_t *words =
 		(const uint64_t *)(const void *)(mem->regions[index].hva + page * GMEM_DIRTY_PAGE);
 
+	const struct gmem_plug *plug = mem->regions[index].plug;
+
 	assert(page < mem->regions[index].len / GMEM_DIRTY_PAGE);
+	if (plug != NULL && gmem_plugged_len(plug, page * GMEM_DIRTY_PAGE, 1) == 0) {
+		return true;
+	}
 	for (size_t i = 0; i < GMEM_DIRTY_PAGE / sizeof(*words); i += 8) {
 		if ((words[i] | words[i + 1] | words[i + 2] | words[i + 3] | words[i + 4] |
 		     words[i + 5] | words[i + 6] | words[i + 7]) != 0) {

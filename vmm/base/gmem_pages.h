@@ -28,7 +28,7 @@ MUST_CHECK int gmem_own_pages(const struct gmem *mem, size_t index, uint64_t *bi
  */
 void gmem_dirty_all(struct gmem *mem);
 
-/* Whether a page of a region, by number, holds zeroes alone. Reads it. */
+/* Whether a page of a region, by number, holds zeroes alone, or is not plugged. Reads it. */
 bool gmem_is_zero(const struct gmem *mem, size_t index, uint64_t page);
 
 /*

@@ -25,6 +25,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem_pages.h"
+#include "vmm/base/gmem_plug.h"
 #include "vmm/persist/durable.h"
 
 const char memory_file_cannot_make[] = "Cannot perform open on the memory backing file";
@@ -230,9 +231,13 @@ static int save_region(const struct target *target, const uint64_t *own, struct 
 	uint64_t pages = target->slot.len / GMEM_DIRTY_PAGE;
 
 	for (uint64_t page = 0; page < pages;) {
-		uint64_t end = page_run_end(own, page, pages);
+		bool is_ram;
+		uint64_t ram_end = gmem_ram_run(target->mem, target->index, page, &is_ram);
+		uint64_t end = is_ram ? page_run_end(own, page, ram_end) : ram_end;
 
-		if (save_run(target, own, page, end, err) < 0) {
+		if ((is_ram ? save_run(target, own, page, end, err)
+			    : make_hole(target, page * GMEM_DIRTY_PAGE,
+					(end - page) * GMEM_DIRTY_PAGE, err)) < 0) {
 			return -1;
 		}
 		page = end;
@@ -247,9 +252,11 @@ static int save_changed_region(const struct target *target, const uint64_t *chan
 	uint64_t pages = target->slot.len / GMEM_DIRTY_PAGE;
 
 	for (uint64_t page = 0; page < pages;) {
-		uint64_t end = page_run_end(changed, page, pages);
+		bool is_ram;
+		uint64_t ram_end = gmem_ram_run(target->mem, target->index, page, &is_ram);
+		uint64_t end = page_run_end(changed, page, ram_end);
 
-		if (page_bit(changed, page) &&
+		if (is_ram && page_bit(changed, page) &&
 		    write_bytes(target, page * GMEM_DIRTY_PAGE, (end - page) * GMEM_DIRTY_PAGE,
 				err) < 0) {
 			return -1;
@@ -367,20 +374,39 @@ int memory_file_save_pages(const struct gmem *mem, const struct page_sets *chang
 
 /* --- loading --- */
 
-static int load_region(struct gmem *mem, const struct gmem_slot *slot, int fd, uint64_t offset,
-		       struct error *err)
+/* Memory that is all RAM, and begins at `offset` in the file. */
+static int load_run(struct gmem *mem, struct gmem_range run, int fd, uint64_t offset,
+		    struct error *err)
 {
-	for (uint64_t at = 0; at < slot->len;) {
-		uint64_t data =
-			memory_file_seek(fd, offset + at, offset + slot->len, SEEK_DATA) - offset;
-		uint64_t hole =
-			memory_file_seek(fd, offset + data, offset + slot->len, SEEK_HOLE) - offset;
+	uint64_t end = offset + run.len;
 
-		if (data < hole && gmem_load_file(mem, GPA(slot->base.v + data), fd, offset + data,
+	for (uint64_t at = offset; at < end;) {
+		uint64_t data = memory_file_seek(fd, at, end, SEEK_DATA);
+		uint64_t hole = memory_file_seek(fd, data, end, SEEK_HOLE);
+
+		if (data < hole && gmem_load_file(mem, GPA(run.base.v + (data - offset)), fd, data,
 						  hole - data, err) < 0) {
 			return -1;
 		}
 		at = hole;
+	}
+	return 0;
+}
+
+static int load_region(struct gmem *mem, size_t index, int fd, uint64_t offset, struct error *err)
+{
+	const struct gmem_slot slot = gmem_slot(mem, index);
+	bool is_ram;
+
+	for (uint64_t at = 0; at < slot.len;) {
+		uint64_t end =
+			gmem_ram_run(mem, index, at / GMEM_DIRTY_PAGE, &is_ram) * GMEM_DIRTY_PAGE;
+		const struct gmem_range run = {GPA(slot.base.v + at), end - at};
+
+		if (is_ram && load_run(mem, run, fd, offset + at, err) < 0) {
+			return -1;
+		}
+		at = end;
 	}
 	return 0;
 }
@@ -399,12 +425,10 @@ int memory_file_load(struct gmem *mem, int fd, struct error *err)
 				 (unsigned long long)st.st_size, (unsigned long long)gmem_len(mem));
 	}
 	for (size_t i = 0; i < gmem_region_count(mem); i++) {
-		struct gmem_slot slot = gmem_slot(mem, i);
-
-		if (load_region(mem, &slot, fd, offset, err) < 0) {
+		if (load_region(mem, i, fd, offset, err) < 0) {
 			return -1;
 		}
-		offset += slot.len;
+		offset += gmem_slot(mem, i).len;
 	}
 	return 0;
 }

@@ -27,6 +27,7 @@
 #include <assert.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/gmem_plug.h"
 
 /* Bits of a descriptor [virtio-1.2 §2.7.5]; the device ignores all others. */
 enum {
@@ -109,6 +110,53 @@ static int bad_ring(const char *name, gpa_t gpa, struct error *err)
 			 (unsigned long long)gpa.v);
 }
 
+/* Bytes of the rings. Both end in an event index, whether it is used or not [virtio-1.2 §2.7]. */
+static uint64_t desc_len(const struct virtq *vq)
+{
+	return (uint64_t)vq->size * DESC_LEN;
+}
+
+static uint64_t avail_len(const struct virtq *vq)
+{
+	return RING_ENTRIES + (uint64_t)vq->size * AVAIL_ENTRY_LEN + sizeof(uint16_t);
+}
+
+static uint64_t used_len(const struct virtq *vq)
+{
+	return RING_ENTRIES + (uint64_t)vq->size * USED_ENTRY_LEN + sizeof(uint16_t);
+}
+
+/* Those that are mapped. */
+static void unmap_rings(struct virtq *vq)
+{
+	if (vq->desc != NULL) {
+		gmem_ring_unmap(vq->mem, vq->desc_gpa, desc_len(vq));
+	}
+	if (vq->avail != NULL) {
+		gmem_ring_unmap(vq->mem, vq->avail_gpa, avail_len(vq));
+	}
+	if (vq->used != NULL) {
+		gmem_ring_unmap(vq->mem, vq->used_gpa, used_len(vq));
+	}
+}
+
+static int map_rings(struct virtq *vq, struct error *err)
+{
+	vq->desc = map_ring(vq->mem, vq->desc_gpa, desc_len(vq), 16);
+	if (vq->desc == NULL) {
+		return bad_ring("descriptor table", vq->desc_gpa, err);
+	}
+	vq->avail = map_ring(vq->mem, vq->avail_gpa, avail_len(vq), 2);
+	if (vq->avail == NULL) {
+		return bad_ring("available ring", vq->avail_gpa, err);
+	}
+	vq->used = map_ring(vq->mem, vq->used_gpa, used_len(vq), 4);
+	if (vq->used == NULL) {
+		return bad_ring("used ring", vq->used_gpa, err);
+	}
+	return 0;
+}
+
 int virtq_start(struct virtq *vq, const struct virtq_config *config, struct gmem *mem,
 		uint64_t features, struct error *err)
 {
@@ -128,29 +176,18 @@ int virtq_start(struct virtq *vq, const struct virtq_config *config, struct gmem
 				 "A queue size of %u is not a power of two up to %d",
 				 (unsigned)size, VIRTQ_SIZE_MAX);
 	}
-	/* Both rings end in an event index, whether it is used or not [virtio-1.2 §2.7]. */
-	uint64_t avail_len = RING_ENTRIES + size * AVAIL_ENTRY_LEN + sizeof(uint16_t);
-	uint64_t used_len = RING_ENTRIES + size * USED_ENTRY_LEN + sizeof(uint16_t);
-
-	started.desc = map_ring(mem, config->desc, size * DESC_LEN, 16);
-	if (started.desc == NULL) {
-		return bad_ring("descriptor table", config->desc, err);
+	if (map_rings(&started, err) < 0) {
+		unmap_rings(&started);
+		return -1;
 	}
-	started.avail = map_ring(mem, config->avail, avail_len, 2);
-	if (started.avail == NULL) {
-		return bad_ring("available ring", config->avail, err);
-	}
-	started.used = map_ring(mem, config->used, used_len, 4);
-	if (started.used == NULL) {
-		return bad_ring("used ring", config->used, err);
-	}
-	started.used_marks = gmem_ring_marks(mem, config->used, used_len);
+	started.used_marks = gmem_ring_marks(mem, config->used, used_len(&started));
 	*vq = started;
 	return 0;
 }
 
 void virtq_stop(struct virtq *vq)
 {
+	unmap_rings(vq);
 	*vq = (struct virtq){0};
 }
 
