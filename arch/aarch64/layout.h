@@ -20,7 +20,7 @@
  *	0x40000000..0x80000000	devices, 4 KiB each, in the order of arch_platform_slots
  *	0x80000000..256 GiB	RAM: system area, kernel, ... initrd, FDT
  *	   256 GiB..512 GiB	what PCI functions map
- *	   512 GiB..1280 GiB	the rest of the RAM
+ *	   512 GiB..1280 GiB	the rest of the RAM, then memory that is plugged in
  */
 
 /* Devices: one 4 KiB page each, the smallest unit a guest can map. */
@@ -39,6 +39,9 @@
 #define LAYOUT_RAM_LOW_END (256 * GIB)
 #define LAYOUT_RAM_HIGH (512 * GIB)
 #define LAYOUT_RAM_LEN_MAX (1022 * GIB)
+
+/* Memory is plugged in behind the hole, and behind RAM that is there. */
+#define LAYOUT_PLUG_END (1024 * GIB)
 
 /* Every address above fits into 41 bits. */
 #define LAYOUT_IPA_BITS 41

@@ -5,7 +5,9 @@
  */
 #include "vmm/machine/machine.h"
 
+#include "arch/plug.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/gmem_plug.h"
 #include "vmm/base/log.h"
 #include "vmm/base/steps.h"
 
@@ -29,6 +31,7 @@ static int new_memory(struct build *build, struct error *err)
 	if (plan->source != NULL && plan->source->memory != NULL) {
 		*mem = *plan->source->memory;
 		*plan->source->memory = NULL;
+		gmem_plug_inherit(*mem);
 		return 0;
 	}
 	if (plan->source != NULL && plan->source->memory_fd >= 0) {
@@ -40,13 +43,43 @@ static int new_memory(struct build *build, struct error *err)
 	return 0;
 }
 
+/* The address space for memory that is plugged in; that which the source has, has it already. */
+static int add_plug(struct build *build, struct error *err)
+{
+	const struct machine_plan *plan = build->plan;
+	const struct boot_info *boot = &build->boot;
+	struct gmem_range range;
+
+	if (plan->plug.len == 0 || (plan->source != NULL && plan->source->memory != NULL)) {
+		return 0;
+	}
+	if (!arch_plug_range(boot->ram, boot->ram_count, plan->plug.len, plan->plug.align,
+			     &range)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Invalid Memory Configuration: %s has no room for %llu MiB of "
+				 "memory that is plugged in, beside %llu MiB",
+				 arch_name, (unsigned long long)(plan->plug.len / MIB),
+				 (unsigned long long)plan->mem_size_mib);
+	}
+	if (gmem_plug_add(build->machine->mem, range, plan->plug.block_len, err) < 0) {
+		return error_wrap(err, "Invalid Memory Configuration");
+	}
+	return plan->source != NULL
+		       ? machine_state_plug(plan->source->state, build->machine->mem, err)
+		       : 0;
+}
+
 static int fill_memory(const struct build *build, struct error *err)
 {
 	const struct machine_source *source = build->plan->source;
 
-	return source != NULL && source->fill != NULL
-		       ? source->fill(source->arg, build->machine->mem, err)
-		       : 0;
+	if (source == NULL || source->fill == NULL) {
+		return 0;
+	}
+	if (source->fill(source->arg, build->machine->mem, err) < 0) {
+		return -1;
+	}
+	return build->plan->plug.len > 0 ? gmem_plug_settle(build->machine->mem, err) : 0;
 }
 
 static int make_memory(void *arg, struct error *err)
@@ -67,7 +100,7 @@ static int make_memory(void *arg, struct error *err)
 			"Invalid Memory Configuration: %llu MiB are more than %s can place",
 			(unsigned long long)plan->mem_size_mib, arch_name);
 	}
-	if (new_memory(build, err) < 0 || fill_memory(build, err) < 0) {
+	if (new_memory(build, err) < 0 || add_plug(build, err) < 0 || fill_memory(build, err) < 0) {
 		return -1;
 	}
 	return plan->is_tracked ? gmem_track_dirty(build->machine->mem, err) : 0;

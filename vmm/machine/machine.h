@@ -38,11 +38,19 @@ struct machine_source {
 	void *arg;
 };
 
+/* Address space for memory that is plugged in while the machine runs. */
+struct machine_plug {
+	uint64_t len;	    /* bytes, a multiple of block_len; 0: none */
+	uint64_t block_len; /* as gmem_plug_add wants it */
+	uint64_t align;	    /* of its place, a power of two */
+};
+
 /* What the machine is to be. All pointers are borrowed; what is marked (+) outlives the machine. */
 struct machine_plan {
 	struct arch_machine shape;
 	uint64_t mem_size_mib;
 	enum gmem_backing backing;
+	struct machine_plug plug;
 	bool is_tracked; /* which pages are written to, for snapshots of what changed */
 	const struct machine_source *source; /* NULL: it boots */
 	struct boot_source boot;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/gmem_plug.h"
 #include "vmm/machine/machine.h"
 
 /* --- Fields --- */
@@ -34,6 +35,12 @@ static const struct codec_section console_section = {
 /* Absent where there are none: what knows no ports reads such a machine as well. */
 static const struct codec_section ports_section = {
 	.tag = CODEC_TAG('P', 'O', 'R', 'T'), .version = 1, .is_optional = true, .name = "ports"};
+
+/* The same for memory that is plugged in. */
+static const struct codec_section plugged_section = {.tag = CODEC_TAG('P', 'L', 'U', 'G'),
+						     .version = 1,
+						     .is_optional = true,
+						     .name = "plugged memory"};
 
 /* Allocates `count` zeroed items for what is loaded; saving and dumping have theirs. */
 static bool make_room(struct codec *codec, void **items, uint32_t count, size_t size)
@@ -168,6 +175,24 @@ static void code_ports(struct codec *codec, struct machine_state *state)
 	codec_section_end(codec);
 }
 
+static void code_plugged(struct codec *codec, struct machine_state *state)
+{
+	if ((codec->mode != CODEC_LOAD && state->plug_words == 0) ||
+	    !codec_section_begin(codec, &plugged_section)) {
+		return;
+	}
+	codec_count(codec, "words", &state->plug_words, MACHINE_PLUG_WORDS_MAX);
+	if (make_room(codec, (void **)&state->plugged, state->plug_words,
+		      sizeof(*state->plugged))) {
+		for (uint32_t i = 0; i < state->plug_words; i++) {
+			codec_begin_item(codec, "word", i);
+			codec_u64(codec, "blocks", &state->plugged[i]);
+			codec_end(codec);
+		}
+	}
+	codec_section_end(codec);
+}
+
 void machine_state_codec(struct codec *codec, struct machine_state *state, virtio_class_fn find)
 {
 	code_config(codec, state);
@@ -176,6 +201,7 @@ void machine_state_codec(struct codec *codec, struct machine_state *state, virti
 	code_devices(codec, state, find);
 	code_console(codec, state);
 	code_ports(codec, state);
+	code_plugged(codec, state);
 }
 
 void machine_state_destroy(struct machine_state *state)
@@ -184,6 +210,7 @@ void machine_state_destroy(struct machine_state *state)
 	free(state->vm);
 	free(state->vcpus);
 	free(state->slots);
+	free(state->plugged);
 	*state = (struct machine_state){0};
 }
 
@@ -265,6 +292,23 @@ static void save_fixed(const struct devmgr *devmgr, struct machine_state *state)
 	}
 }
 
+static int save_plugged(const struct gmem *mem, struct machine_state *state, struct error *err)
+{
+	const _Atomic uint64_t *bits = gmem_plug_bits(mem, &state->plug_words);
+
+	if (state->plug_words == 0) {
+		return 0;
+	}
+	state->plugged = calloc(state->plug_words, sizeof(*state->plugged));
+	if (state->plugged == NULL) {
+		return error_sys(err, "Cannot allocate the state of memory that is plugged in");
+	}
+	for (uint32_t i = 0; i < state->plug_words; i++) {
+		state->plugged[i] = atomic_load_explicit(&bits[i], memory_order_relaxed);
+	}
+	return 0;
+}
+
 int machine_save(const struct machine *machine, const char *config, struct machine_state *state,
 		 struct error *err)
 {
@@ -282,8 +326,11 @@ int machine_save(const struct machine *machine, const char *config, struct machi
 	save_fixed(&machine->devmgr, state);
 	save_ports(&machine->devmgr, state);
 	console_save(&machine->console, &state->console);
-	return save_slots(&machine->devmgr, state, err) < 0 ? -1
-							    : save_vcpus(&machine->vm, state, err);
+	if (save_plugged(machine->mem, state, err) < 0 ||
+	    save_slots(&machine->devmgr, state, err) < 0) {
+		return -1;
+	}
+	return save_vcpus(&machine->vm, state, err);
 }
 
 /* --- Loading --- */
@@ -302,6 +349,18 @@ static int check_memory(const struct gmem *mem, const struct machine_state *stat
 		    : error_set(err, ERR_CORRUPT,
 				"Section memory: its regions are not those that a machine of the "
 				"saved configuration has");
+}
+
+int machine_state_plug(const struct machine_state *state, struct gmem *mem, struct error *err)
+{
+	uint32_t words;
+
+	(void)gmem_plug_bits(mem, &words);
+	return words == state->plug_words
+		       ? gmem_plug_load(mem, state->plugged, err)
+		       : error_set(err, ERR_CORRUPT,
+				   "Section plugged memory: it is not that of the saved "
+				   "configuration");
 }
 
 static int load_vcpus(struct vm *vm, const struct machine_state *state,

@@ -30,7 +30,8 @@
 struct machine;
 
 enum {
-	MACHINE_CONFIG_MAX = 1 << 20 /* bytes of the configuration's text */
+	MACHINE_CONFIG_MAX = 1 << 20,  /* bytes of the configuration's text */
+	MACHINE_PLUG_WORDS_MAX = 4096, /* blocks of 2 MiB in 512 GiB */
 };
 
 /* A virtio device in its place. */
@@ -71,6 +72,9 @@ struct machine_state {
 	uint32_t port_count; /* for hot-plug */
 	struct pci_port_state ports[PCI_PORTS_MAX];
 	struct token_bucket_state console; /* its rate limit; zero: none, or an older file */
+	/* Which blocks of the last region are plugged, a bit each; 0: no such region */
+	uint32_t plug_words;
+	uint64_t *plugged;
 };
 
 /* Names all fields, section by section. Loading fills a zeroed state, whose memory it allocates. */
@@ -83,6 +87,13 @@ void machine_state_destroy(struct machine_state *state); /* a zeroed one is fine
  */
 MUST_CHECK int machine_save(const struct machine *machine, const char *config,
 			    struct machine_state *state, struct error *err);
+
+/*
+ * Plugs the blocks that were, into a region that was just added; ERR_CORRUPT: there are more or
+ * fewer. machine_load comes later.
+ */
+MUST_CHECK int machine_state_plug(const struct machine_state *state, struct gmem *mem,
+				  struct error *err);
 
 /*
  * Loads *state into a machine that was just made for it, with vCPUs that never ran. Nothing of it

@@ -27,6 +27,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/gmem_plug.h"
 #include "vmm/base/kvm.h"
 #include "vmm/base/log.h"
 #include "vmm/machine/vm.h"
@@ -37,6 +38,10 @@
  */
 enum {
 	RUN_RETRIES = 6
+};
+
+enum {
+	EXIT_MEMORY_FAULT = 39 /* KVM_EXIT_MEMORY_FAULT, in headers of Linux 6.8 */
 };
 
 static const struct metric_field metric_fields[] = {
@@ -268,10 +273,42 @@ static void serve_exit(struct vcpu *vcpu)
 	}
 }
 
+/*
+ * Memory that is not plugged has no permissions, so KVM gets EFAULT for it. Since Linux 6.8 it says
+ * where [kvm-api 5, KVM_EXIT_MEMORY_FAULT].
+ */
+static void stop_at_unplugged(struct vcpu *vcpu, struct gmem_range range)
+{
+	const struct kvm_run *run = vcpu->run;
+	struct {
+		uint64_t flags;
+		uint64_t gpa;
+		uint64_t len;
+	} at;
+
+	memcpy(&at, &run->hw, sizeof(at)); /* where each kind of exit has its own */
+	if (run->exit_reason == EXIT_MEMORY_FAULT) {
+		stop(vcpu, "the guest touched memory that is not plugged, at %#llx",
+		     (unsigned long long)at.gpa);
+	} else {
+		stop(vcpu, "the guest touched memory that is not plugged, between %#llx and %#llx",
+		     (unsigned long long)range.base.v,
+		     (unsigned long long)(range.base.v + range.len));
+	}
+}
+
 static void serve_failed_run(struct vcpu *vcpu)
 {
+	struct gmem_range range;
+	uint64_t block_len;
+	struct gmem_blocks blocks;
+
 	if (errno == ENOMEM && vcpu->failed_runs < RUN_RETRIES) {
 		usleep(1000u << vcpu->failed_runs++);
+		return;
+	}
+	if (errno == EFAULT && gmem_plug_region(vcpu->vm->mem, &range, &block_len, &blocks)) {
+		stop_at_unplugged(vcpu, range);
 		return;
 	}
 	stop(vcpu, "KVM_RUN failed: %s (os error %d)", error_os_text(errno), errno);
