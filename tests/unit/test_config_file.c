@@ -108,7 +108,9 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 		 FAILED "Boot source error: The kernel file cannot be opened: No such file or "
 			"directory (os error 2)"},
 		{"{" BOOT ",\"pmem\":[1]}", LACKING("pmem")},
-		{"{" BOOT ",\"memory-hotplug\":{}}", LACKING("memory-hotplug")},
+		{"{" BOOT ",\"memory-hotplug\":{\"total_size_mib\":64}}",
+		 FAILED "Memory hotplug config error: Total size must not be lower than slot size "
+			"(128 MiB)"},
 		{"{" BOOT ",\"cpu-config\":\"/no/such\"}",
 		 FAILED "Unable to use `cpu-config` of the file /no/such: The file cannot be "
 			"opened: /no/such: No such file or directory (os error 2)"},

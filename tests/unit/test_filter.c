@@ -234,13 +234,15 @@ static uint32_t ask(const struct filter_set *set, enum filter_thread thread, int
 Test(filter, the_built_in_filters_trap_what_no_monitor_needs)
 {
 	enum {
-		first_of_all = 6
+		first_of_all = 5
 	};
-	static const int never[] = {
-		SYS_clone,    SYS_clone3, SYS_mprotect,	    SYS_prctl,	     SYS_seccomp,
-		SYS_unlinkat, SYS_execve, SYS_execveat,	    SYS_ptrace,	     SYS_process_vm_writev,
-		SYS_kill,     SYS_bpf,	  SYS_mount,	    SYS_unshare,     SYS_setns,
-		SYS_chroot,   SYS_setuid, SYS_memfd_create, SYS_userfaultfd, SYS_keyctl};
+	static const int never[] = {SYS_clone,	  SYS_clone3,	    SYS_prctl,
+				    SYS_seccomp,  SYS_unlinkat,	    SYS_execve,
+				    SYS_execveat, SYS_ptrace,	    SYS_process_vm_writev,
+				    SYS_kill,	  SYS_bpf,	    SYS_mount,
+				    SYS_unshare,  SYS_setns,	    SYS_chroot,
+				    SYS_setuid,	  SYS_memfd_create, SYS_userfaultfd,
+				    SYS_keyctl};
 	struct filter_set set;
 	struct error err = {0};
 
@@ -257,6 +259,10 @@ Test(filter, the_built_in_filters_trap_what_no_monitor_needs)
 		cr_expect_eq(ask(&set, (enum filter_thread)thread, SYS_exit_group),
 			     SECCOMP_RET_ALLOW);
 	}
+	/* Permissions of guest memory are the VMM thread's alone. */
+	cr_expect_eq(ask(&set, FILTER_API, SYS_mprotect), SECCOMP_RET_TRAP);
+	cr_expect_eq(ask(&set, FILTER_VCPU, SYS_mprotect), SECCOMP_RET_TRAP);
+	cr_expect_eq(ask(&set, FILTER_VMM, SYS_mprotect), SECCOMP_RET_ALLOW);
 	cr_expect_eq(ask(&set, FILTER_VMM, SYS_preadv), SECCOMP_RET_ALLOW);
 	cr_expect_eq(ask(&set, FILTER_API, SYS_preadv), SECCOMP_RET_TRAP);
 	cr_expect_eq(ask(&set, FILTER_VCPU, SYS_preadv), SECCOMP_RET_TRAP);

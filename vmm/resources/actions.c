@@ -67,6 +67,7 @@ struct start_plan actions_plan(struct microvm *microvm)
 					  .pci_ports = config->machine.pci_hotplug_ports},
 				.mem_size_mib = config->machine.mem_size_mib,
 				.backing = backing[config->machine.huge_pages],
+				.plug = memory_plug(&config->memory),
 				.is_tracked = config->machine.track_dirty_pages,
 				.boot = {.kernel_path = source->kernel_image_path,
 					 .kernel_fd = source->kernel_fd,

@@ -20,6 +20,7 @@
 #include "vmm/base/schema.h"
 #include "vmm/control/controller.h"
 #include "vmm/resources/images.h"
+#include "vmm/resources/memory.h"
 
 enum huge_pages {
 	HUGE_PAGES_NONE,
@@ -112,6 +113,7 @@ struct vm_config {
 	struct balloon_config balloon;
 	bool has_balloon;
 	struct balloon *balloon_device; /* the machine's; NULL: not attached */
+	struct memory_hotplug memory;
 	struct metadata metadata;
 };
 
@@ -140,7 +142,6 @@ void metadata_detach(struct microvm *microvm, const char *iface_id);
 
 /* Sets the defaults: 1 vCPU, 128 MiB, no devices. The rest above vm_config is the caller's. */
 void microvm_init(struct microvm *microvm);
-
 /* How a machine of this configuration starts. It refers to the configuration, and does not own. */
 struct start_plan actions_plan(struct microvm *microvm);
 
