@@ -21,6 +21,7 @@ extern const struct device_test disk_tests[];
 extern const struct device_test network_tests[];
 extern const struct device_test metadata_tests[];
 extern const struct device_test memory_tests[];
+extern const struct device_test hotplug_tests[];
 extern const struct device_test many_tests[];
 extern const struct device_test call_tests[];
 extern const struct device_test cpu_tests[];

@@ -33,6 +33,7 @@ static bool is_for_pci(const char *name)
 		"network: ",
 		"sockets: ",
 		"balloon: inflate",
+		"hotplug: ",
 		"many: ",
 		"snapshot: disks",
 		"snapshot: networks",
@@ -68,10 +69,10 @@ static void try(struct runner *runner, const struct device_test *test, const cha
 int main(int argc, char **argv)
 {
 	static const struct device_test *const groups[] = {
-		disk_tests,  network_tests, metadata_tests, memory_tests,      many_tests,
-		call_tests,  cpu_tests,	    fault_tests,    hang_tests,	       payload_tests,
-		pager_tests, golden_tests,  snapshot_tests, snapshot_io_tests, identity_tests,
-		fork_tests,  plug_tests};
+		disk_tests,	network_tests, metadata_tests, memory_tests,   hotplug_tests,
+		many_tests,	call_tests,    cpu_tests,      fault_tests,    hang_tests,
+		payload_tests,	pager_tests,   golden_tests,   snapshot_tests, snapshot_io_tests,
+		identity_tests, fork_tests,    plug_tests};
 	struct runner runner;
 
 	if (!runner_init(&runner, argc, argv, "KERNEL_DIR DEVICES_DIR GUEST_DIR LOAD_DIR GT")) {
