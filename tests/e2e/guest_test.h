@@ -99,7 +99,12 @@ bool debug_linux_test(struct squib *squib);
 bool debug_payload_test(struct squib *squib);
 bool debug_end_test(struct squib *squib);
 bool handed_on_test(struct squib *squib);
+bool hotplug_pool_test(struct squib *squib);
+bool hotplug_test(struct squib *squib);
+bool hotplug_touch_test(struct squib *squib);
 bool huge_pages_test(struct squib *squib);
+/* What the host lacks for it; NULL: nothing. */
+const char *hotplug_pool_lacks(void);
 bool live_names_test(struct squib *squib);
 bool live_snapshot_test(struct squib *squib);
 bool metrics_minute_test(struct squib *squib);

@@ -278,6 +278,12 @@ static const struct live_test live_tests[] = {
 	 plug_cycles_test, 400},
 	{"drives come and go behind hot-plug ports whose guest plays with their power", KVM_PAYLOAD,
 	 plug_ports_test, 400},
+	{"hot-plugged memory comes and goes, and a ring in what went is refused", KVM_PAYLOAD,
+	 hotplug_test, 120},
+	{"hot-plugged memory that is touched before it is plugged ends the guest", KVM_LINUX,
+	 hotplug_touch_test, 120},
+	{"hot-plugged memory on a pool of 2 MiB pages that is too small", KVM_PAYLOAD,
+	 hotplug_pool_test, 120},
 	{"gdb stops, steps and changes a payload guest", KVM_PAYLOAD, debug_payload_test, 180},
 	{"gdb hears how the guest has ended", KVM_PAYLOAD, debug_end_test, 180},
 	{"gdb debugs Linux from its start and while it runs", KVM_LINUX, debug_linux_test, 400},
@@ -289,6 +295,7 @@ static const char *lack_of(const struct live_test *test)
 {
 	return test->run == fork_copies_test	 ? fork_copies_lacks()
 	       : test->run == fork_networks_test ? fork_networks_lacks()
+	       : test->run == hotplug_pool_test	 ? hotplug_pool_lacks()
 						 : NULL;
 }
 

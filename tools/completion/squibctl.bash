@@ -4,7 +4,7 @@
 # shellcheck shell=bash disable=SC2207 # words have no spaces
 
 _squibctl_paths='/ /version /vm /vm/config /machine-config /boot-source /serial /logger /metrics /actions
-	/devices /fork /snapshot /snapshot/create /snapshot/load /snapshot/working-set /memory /memory/dirty /memory/mappings'
+	/devices /fork /snapshot /snapshot/create /snapshot/load /snapshot/working-set /hotplug/memory /memory /memory/dirty /memory/mappings'
 
 _squibctl() {
 	local word=$2 before=$3 help seen i
@@ -38,6 +38,7 @@ _squibctl() {
 	done
 	case ${seen:-} in
 	'') COMPREPLY=($(compgen -W "$(awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }' <<<"$help")" -- "$word")) ;;
+	mem) [ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "show set" -- "$word")) ;;
 	metadata) [ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "get set edit" -- "$word")) ;;
 	overlay)
 		[ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "create inspect flatten" -- "$word"))

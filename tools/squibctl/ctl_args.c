@@ -91,6 +91,13 @@ static const struct ctl_command commands[] = {
 	 .operands_max = 1,
 	 .output = CTL_PRINT_PLUGGED,
 	 .path = "/devices"},
+	{.name = "mem",
+	 .operands = "show|set [MIB]",
+	 .help = "Show or set how much memory is plugged in, and wait for the guest",
+	 .operands_min = 1,
+	 .operands_max = 2,
+	 .output = CTL_PRINT_MEMORY,
+	 .path = "/hotplug/memory"},
 	{.name = "metadata",
 	 .operands = "get|set|edit [JSON]",
 	 .help = "Show, set or edit what the guest's metadata service tells",
@@ -499,6 +506,26 @@ static int check_plug(const struct ctl_args *args, struct error *err)
 		       : check_overrides("net", "ID=DEV", &args->nets, err);
 }
 
+static int check_mem(const struct ctl_args *args, struct error *err)
+{
+	const char *what = args->operands[0];
+	const char *size = args->operands[1];
+	bool is_set = strcmp(what, "set") == 0;
+
+	if (!is_set && strcmp(what, "show") != 0) {
+		return error_set(err, ERR_BAD_REQUEST, "mem show or set, not '%s'", what);
+	}
+	if (is_set != (size != NULL)) {
+		return error_set(err, ERR_BAD_REQUEST, "%s",
+				 is_set ? "Words are missing: squibctl mem set MIB"
+					: "mem show takes no further word");
+	}
+	return !is_set || (*size != '\0' && size[strspn(size, "0123456789")] == '\0')
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST, "The size is a number of MiB, not '%s'",
+				   size);
+}
+
 static int check_metadata(const struct ctl_args *args, struct error *err)
 {
 	const char *what = args->operands[0];
@@ -560,6 +587,9 @@ static int check(const struct ctl_args *args, unsigned count, uint64_t given, st
 	}
 	if (command->output == CTL_PRINT_CHILDREN) {
 		return check_fork(args, err);
+	}
+	if (command->output == CTL_PRINT_MEMORY) {
+		return check_mem(args, err);
 	}
 	if (command->output == CTL_PRINT_METADATA) {
 		return check_metadata(args, err);

@@ -27,6 +27,7 @@ enum ctl_output {
 	CTL_PRINT_STEPS,    /* it has several requests: ctl_snapshot.c */
 	CTL_PRINT_CHILDREN, /* it has several requests: ctl_fork.c */
 	CTL_PRINT_METADATA, /* the same: ctl_metadata.c */
+	CTL_PRINT_MEMORY,   /* the same: ctl_mem.c */
 	CTL_PRINT_PLUGGED,  /* the same: ctl_plug.c */
 	CTL_PRINT_OVERLAY,  /* it has none: ctl_overlay.c */
 	CTL_PRINT_POOL	    /* the same: ctl_pool.c */

@@ -11,6 +11,7 @@
 #include "tools/squibctl/ctl_body.h"
 #include "tools/squibctl/ctl_fork.h"
 #include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_mem.h"
 #include "tools/squibctl/ctl_metadata.h"
 #include "tools/squibctl/ctl_overlay.h"
 #include "tools/squibctl/ctl_plug.h"
@@ -79,6 +80,7 @@ static enum ctl_exit show(int fd, const struct ctl_args *args, const struct ctl_
 	case CTL_PRINT_STEPS:
 	case CTL_PRINT_CHILDREN:
 	case CTL_PRINT_METADATA:
+	case CTL_PRINT_MEMORY:
 	case CTL_PRINT_PLUGGED:
 	case CTL_PRINT_OVERLAY:
 	case CTL_PRINT_POOL:
@@ -122,6 +124,9 @@ static enum ctl_exit run(const struct ctl_args *args)
 	}
 	if (command->output == CTL_PRINT_METADATA) {
 		return ctl_metadata_run(fd, args);
+	}
+	if (command->output == CTL_PRINT_MEMORY) {
+		return ctl_mem_run(fd, args);
 	}
 	if (command->output == CTL_PRINT_PLUGGED) {
 		return ctl_plug_run(fd, args);

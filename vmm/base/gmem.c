@@ -182,17 +182,21 @@ void gmem_dirty_put_back(struct gmem *mem, size_t index, const uint64_t *bitmap,
 	}
 }
 
+void gmem_mark_part(const struct gmem_region *region, uint64_t offset, uint64_t len)
+{
+	const struct gmem_marks marks = {
+		.words = region->dirty,
+		.first = offset / GMEM_DIRTY_PAGE,
+		.last = (offset + len - 1) / GMEM_DIRTY_PAGE,
+	};
+
+	gmem_mark(&marks);
+}
+
 void gmem_dirty_all(struct gmem *mem)
 {
 	for (size_t i = 0; i < mem->count; i++) {
-		struct gmem_region *region = &mem->regions[i];
-		const struct gmem_marks all = {
-			.words = region->dirty,
-			.first = 0,
-			.last = region->len / GMEM_DIRTY_PAGE - 1,
-		};
-
-		gmem_mark(&all);
+		gmem_mark_part(&mem->regions[i], 0, mem->regions[i].len);
 	}
 }
 

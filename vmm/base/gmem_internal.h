@@ -64,6 +64,9 @@ static inline bool gmem_block_is_plugged(const struct gmem_plug *plug, uint64_t 
 	return (word >> block % GMEM_WORD_PAGES & 1) != 0;
 }
 
+/* gmem.c: marks the pages of a part as written to, if the region is tracked. */
+void gmem_mark_part(const struct gmem_region *region, uint64_t offset, uint64_t len);
+
 /* How many of the `len` bytes from `offset` of the region on are plugged, without a gap. */
 uint64_t gmem_plugged_len(const struct gmem_plug *plug, uint64_t offset, uint64_t len);
 

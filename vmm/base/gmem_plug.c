@@ -400,26 +400,14 @@ int gmem_unplug(struct gmem *mem, struct gmem_blocks blocks, struct error *err)
 	return result;
 }
 
-/* What is plugged again later has other bytes than it had: they count as written to. */
-static void mark_all(const struct gmem_region *region, struct gmem_blocks blocks)
-{
-	uint64_t pages = region->plug->block_len / GMEM_DIRTY_PAGE;
-	const struct gmem_marks marks = {
-		.words = region->dirty,
-		.first = blocks.first * pages,
-		.last = (blocks.first + blocks.count) * pages - 1,
-	};
-
-	gmem_mark(&marks);
-}
-
 int gmem_plug_discard(struct gmem *mem, struct gmem_blocks blocks)
 {
 	const struct gmem_region *region = mem->pluggable;
 	uint64_t at = blocks.first * region->plug->block_len;
 	uint64_t len = blocks.count * region->plug->block_len;
 
-	mark_all(region, blocks);
+	/* What is plugged again later has other bytes than it had. */
+	gmem_mark_part(region, at, len);
 	/* MADV_REMOVE wants a mapping that may be written to [madvise(2)]. */
 	return region->backing == GMEM_MEMFD
 		       ? fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
