@@ -181,16 +181,12 @@ static bool expect_count(struct squib *squib, unsigned count)
 	return is_ok;
 }
 
-/* A machine that counts, as files; its process ends, and another one waits for a load. */
-static bool make_snapshot_on(struct squib *squib, const char *pages)
+/* As files; its process ends, and another one waits for a load. */
+static bool save_and_end(struct squib *squib)
 {
-	const struct guest guest = {.vcpus = 1, .mem_mib = MEM_MIB, .payload = "count"};
 	char path[PATH_LEN];
 
-	if (!machine_configure(squib, &guest) ||
-	    !squib_patch(squib, "/machine-config", "{\"huge_pages\": \"%s\"}", pages) ||
-	    !squib_api_start(squib, 204) || !expect_count(squib, COUNTED) ||
-	    !squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") ||
+	if (!squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") ||
 	    !squib_put(squib, "/snapshot/create",
 		       "{\"snapshot_path\": \"state\", \"mem_file_path\": \"memory\"}")) {
 		return false;
@@ -199,6 +195,16 @@ static bool make_snapshot_on(struct squib *squib, const char *pages)
 	squib_path(squib, "api.sock", path);
 	unlink(path);
 	return squib_serve(squib, NULL);
+}
+
+/* A machine that counts. */
+static bool make_snapshot_on(struct squib *squib, const char *pages)
+{
+	const struct guest guest = {.vcpus = 1, .mem_mib = MEM_MIB, .payload = "count"};
+
+	return machine_configure(squib, &guest) &&
+	       squib_patch(squib, "/machine-config", "{\"huge_pages\": \"%s\"}", pages) &&
+	       squib_api_start(squib, 204) && expect_count(squib, COUNTED) && save_and_end(squib);
 }
 
 static bool make_snapshot(struct squib *squib)
@@ -272,6 +278,38 @@ static bool run_huge_handler(struct squib *squib)
 	return is_ok;
 }
 
+static bool resize(struct squib *squib, int mib, const char *answer)
+{
+	return squib_patch(squib, "/hotplug/memory", "{\"requested_size_mib\": %d}", mib) &&
+	       squib_expect(squib, answer, NULL);
+}
+
+static bool make_plugged_snapshot(struct squib *squib)
+{
+	const struct guest guest = {.vcpus = 1, .mem_mib = MEM_MIB, .payload = "hotplug"};
+
+	return machine_configure(squib, &guest) &&
+	       squib_put(squib, "/hotplug/memory", "{\"total_size_mib\": 128}") &&
+	       squib_api_start(squib, 204) && squib_expect(squib, "hotplug: ready", NULL) &&
+	       resize(squib, 64, "hotplug: plugged 0x20") && save_and_end(squib);
+}
+
+/* The guest finds what it had plugged in, plugs in more and gives all away. */
+static bool run_plugged(struct squib *squib)
+{
+	pid_t pid = make_plugged_snapshot(squib) ? start_handler(squib, UINT32_MAX) : -1;
+	int status = -1;
+	bool is_ok = pid > 0 && load(squib) && resize(squib, 128, "hotplug: plugged 0x40") &&
+		     resize(squib, 0, "hotplug: unplugged") && save_and_end(squib);
+
+	if (pid > 0) {
+		squib_stop(squib);
+		waitpid(pid, &status, 0);
+	}
+	return is_ok &&
+	       (status == 0 || squib_fail(squib, "the handler ended with status %#x", status));
+}
+
 /*
  * It brings what the load itself writes to (generation id, VMClock) and little more, and dies: the
  * guest stands still, and the API answers.
@@ -310,6 +348,7 @@ static bool run_no_handler(struct squib *squib)
 
 const struct device_test pager_tests[] = {
 	{"payload pager: a page fault handler brings the memory", run_handler, 60},
+	{"payload pager: a page fault handler brings memory that is plugged in", run_plugged, 60},
 	{"payload pager: a handler that dies holds the guest and not the API", run_dead_handler,
 	 60},
 	{"payload pager: without a handler nothing is loaded", run_no_handler, 60},

@@ -46,6 +46,32 @@ static bool shrinks(struct squib *squib)
 	       squib_expect(squib, "hotplug: a ring is refused", NULL) && has_plugged(squib, 0);
 }
 
+/* Saves the machine and goes on with it in another process. */
+static bool renew(struct squib *squib, const char *type)
+{
+	return squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") &&
+	       squib_put(squib, "/snapshot/create",
+			 "{\"snapshot_type\": \"%s\", \"snapshot_path\": \"state\", "
+			 "\"mem_file_path\": \"memory\"}",
+			 type) &&
+	       squib_replace(squib, NULL) &&
+	       squib_put(squib, "/snapshot/load",
+			 "{\"snapshot_path\": \"state\", \"mem_backend\": {\"backend_path\": "
+			 "\"memory\", \"backend_type\": \"File\"}, \"resume_vm\": true, "
+			 "\"track_dirty_pages\": true}");
+}
+
+/* Half of it, then all; then it is loaded with a part that has gone. */
+static bool grows_and_is_loaded(struct squib *squib)
+{
+	return request(squib, TOTAL_MIB / 2) &&
+	       squib_expect(squib, "hotplug: plugged 0x20", NULL) && renew(squib, "Full") &&
+	       has_plugged(squib, TOTAL_MIB / 2) && request(squib, TOTAL_MIB) &&
+	       squib_expect(squib, "hotplug: plugged 0x40", NULL) && renew(squib, "Diff") &&
+	       has_plugged(squib, TOTAL_MIB) && request(squib, TOTAL_MIB - 2) &&
+	       squib_expect(squib, "hotplug: plugged 0x40", NULL);
+}
+
 bool hotplug_test(struct squib *squib)
 {
 	if (!start(squib, "None")) {
@@ -53,8 +79,7 @@ bool hotplug_test(struct squib *squib)
 	}
 	long before = proc_status_field(squib->pid, "VmRSS");
 
-	if (!request(squib, TOTAL_MIB) || !squib_expect(squib, "hotplug: plugged 0x40", NULL) ||
-	    !has_plugged(squib, TOTAL_MIB) || !shrinks(squib)) {
+	if (!grows_and_is_loaded(squib) || !shrinks(squib)) {
 		return false;
 	}
 	long after = proc_status_field(squib->pid, "VmRSS");
@@ -77,7 +102,10 @@ static bool runs_on_the_pool(struct squib *squib)
 {
 	return huge_pool_set(POOL_PAGES) && start(squib, "2M") && request(squib, TOTAL_MIB) &&
 	       squib_expect(squib, "hotplug: plugged 0x10", NULL) &&
+	       has_plugged(squib, (POOL_PAGES - MEM_MIB / 2) * 2) && renew(squib, "Full") &&
 	       has_plugged(squib, (POOL_PAGES - MEM_MIB / 2) * 2) &&
+	       request(squib, TOTAL_MIB - 2) &&
+	       squib_expect(squib, "hotplug: plugged 0x10", NULL) &&
 	       (huge_pool("free_hugepages") == huge_pool("resv_hugepages") ||
 		squib_fail(squib, "the pool has pages left")) &&
 	       shrinks(squib) &&
