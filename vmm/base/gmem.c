@@ -202,7 +202,7 @@ void gmem_dirty_all(struct gmem *mem)
 
 /* --- bytes --- */
 
-bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len)
+static bool is_ram(const struct gmem *mem, gpa_t gpa, uint64_t len)
 {
 	uint64_t end;
 
@@ -220,29 +220,34 @@ bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len)
 	return true;
 }
 
+bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	return is_ram(mem, gpa, len) || gmem_pmem_contains(mem, gpa, len);
+}
+
 int gmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
 {
 	uint8_t *to = buf;
 	struct gmem_plug *held = gmem_plug_hold(mem, gpa, len);
-	bool is_ram = gmem_contains(mem, gpa, len);
+	bool is_here = is_ram(mem, gpa, len);
 
-	for (size_t done = 0; is_ram && done < len;) {
+	for (size_t done = 0; is_here && done < len;) {
 		struct span span = find(mem, gpa.v + done, len - done);
 
 		memcpy(to + done, span.hva, span.len);
 		done += span.len;
 	}
 	gmem_plug_release(held);
-	return is_ram ? 0 : -1;
+	return is_here ? 0 : gmem_pmem_read(mem, gpa, buf, len);
 }
 
 int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
 {
 	const uint8_t *from = buf;
 	struct gmem_plug *held = gmem_plug_hold(mem, gpa, len);
-	bool is_ram = gmem_contains(mem, gpa, len);
+	bool is_here = is_ram(mem, gpa, len);
 
-	for (size_t done = 0; is_ram && done < len;) {
+	for (size_t done = 0; is_here && done < len;) {
 		struct span span = find(mem, gpa.v + done, len - done);
 
 		memcpy(span.hva, from + done, span.len);
@@ -250,17 +255,17 @@ int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
 		done += span.len;
 	}
 	gmem_plug_release(held);
-	return is_ram ? 0 : -1;
+	return is_here ? 0 : gmem_pmem_write(mem, gpa, buf, len);
 }
 
 int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
 	     struct iovec iov[GMEM_REGIONS_MAX], size_t *count)
 {
 	struct gmem_plug *held = gmem_plug_hold(mem, range.base, range.len);
-	bool is_ram = gmem_contains(mem, range.base, range.len);
+	bool is_here = is_ram(mem, range.base, range.len);
 
 	*count = 0;
-	for (uint64_t done = 0; is_ram && done < range.len;) {
+	for (uint64_t done = 0; is_here && done < range.len;) {
 		struct span span = find(mem, range.base.v + done, range.len - done);
 
 		if (access == GMEM_WRITE) {
@@ -270,7 +275,10 @@ int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
 		done += span.len;
 	}
 	gmem_plug_release(held);
-	return is_ram ? 0 : -1;
+	if (!is_here) {
+		*count = gmem_pmem_iov(mem, &range, iov);
+	}
+	return is_here || *count > 0 ? 0 : -1;
 }
 
 int gmem_write_code(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
@@ -355,7 +363,7 @@ static int discard_pages(const struct gmem_region *region, uint64_t offset, uint
 
 int gmem_discard(struct gmem *mem, gpa_t gpa, uint64_t len)
 {
-	if (!gmem_contains(mem, gpa, len)) {
+	if (!is_ram(mem, gpa, len)) {
 		return -1;
 	}
 	for (uint64_t done = 0; done < len;) {

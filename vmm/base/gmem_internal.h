@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What gmem.c, gmem_map.c and gmem_plug.c share: the regions. */
+/* What gmem.c, gmem_map.c, gmem_plug.c and gmem_pmem.c share: the regions. */
 #ifndef VMM_BASE_GMEM_INTERNAL_H
 #define VMM_BASE_GMEM_INTERNAL_H
 
@@ -54,6 +54,7 @@ struct gmem {
 	bool is_tracked;	       /* every region has `dirty` */
 	struct gmem_region *pluggable; /* the one with `plug`; NULL: none */
 	struct gmem_region regions[GMEM_REGIONS_MAX];
+	struct gmem_pmem *pmem; /* files beside the RAM, the VMM thread's; NULL: none yet */
 };
 
 static inline bool gmem_block_is_plugged(const struct gmem_plug *plug, uint64_t block)
@@ -87,5 +88,12 @@ MUST_CHECK int gmem_add_region(struct gmem *mem, const struct gmem_range *range,
 
 /* gmem_plug.c; NULL is fine. */
 void gmem_plug_free(struct gmem_plug *plug);
+
+/* Of gmem_pmem.c; none of them is for RAM. A range is all of one file's memory, or refused. */
+bool gmem_pmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len);
+size_t gmem_pmem_iov(const struct gmem *mem, const struct gmem_range *range, struct iovec *iov);
+MUST_CHECK int gmem_pmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len);
+MUST_CHECK int gmem_pmem_write(const struct gmem *mem, gpa_t gpa, const void *buf, size_t len);
+void gmem_pmem_free(struct gmem *mem);
 
 #endif

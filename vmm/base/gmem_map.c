@@ -273,5 +273,6 @@ void gmem_free(struct gmem *mem)
 		free(region->dirty);
 		gmem_plug_free(region->plug);
 	}
+	gmem_pmem_free(mem);
 	free(mem);
 }
