@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The machine as a whole: RAM, fixed devices, what KVM must offer, and the order of its parts. */
 #include "arch/arch.h"
+#include "arch/device_memory.h"
 #include "arch/plug.h"
 #include "arch/template.h"
 
@@ -45,6 +46,8 @@ bool arch_plug_range(const struct gmem_range *ram, size_t count, uint64_t len, u
 	*range = (struct gmem_range){GPA(base), len};
 	return base <= LAYOUT_PLUG_END && len <= LAYOUT_PLUG_END - base;
 }
+
+const struct gmem_range arch_device_memory = {{LAYOUT_RAM_HIGH}, 512 * GIB};
 
 const struct platform_dev *arch_platform_slots(size_t *count)
 {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "arch/boot.h"
+#include "arch/device_memory.h"
 #include "arch/plug.h"
 #include "arch/template.h"
 #include "cpuid.h"
@@ -53,6 +54,8 @@ bool arch_plug_range(const struct gmem_range *ram, size_t count, uint64_t len, u
 	*range = (struct gmem_range){GPA(base), len};
 	return base <= LAYOUT_PLUG_END && len <= LAYOUT_PLUG_END - base;
 }
+
+const struct gmem_range arch_device_memory = {{LAYOUT_MMIO64_END}, 512 * GIB};
 
 const struct platform_dev *arch_platform_slots(size_t *count)
 {

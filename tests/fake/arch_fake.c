@@ -10,6 +10,7 @@
 #include "arch/arch.h"
 #include "arch/boot.h"
 #include "arch/debug.h"
+#include "arch/device_memory.h"
 #include "arch/pci.h"
 #include "arch/state.h"
 #include "arch/template.h"
@@ -73,6 +74,8 @@ bool arch_plug_range(const struct gmem_range *ram, size_t count, uint64_t len, u
 	*range = (struct gmem_range){GPA(align_up(128 * GIB, align)), len};
 	return len <= 128 * GIB;
 }
+
+const struct gmem_range arch_device_memory = {{512 * GIB}, 512 * GIB};
 
 const struct platform_dev *arch_platform_slots(size_t *count)
 {

@@ -8,6 +8,7 @@
 #include "arch/plug.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/gmem_plug.h"
+#include "vmm/base/gmem_pmem.h"
 #include "vmm/base/log.h"
 #include "vmm/base/steps.h"
 
@@ -32,6 +33,7 @@ static int new_memory(struct build *build, struct error *err)
 		*mem = *plan->source->memory;
 		*plan->source->memory = NULL;
 		gmem_plug_inherit(*mem);
+		gmem_pmem_forget(*mem);
 		return 0;
 	}
 	if (plan->source != NULL && plan->source->memory_fd >= 0) {
@@ -82,6 +84,16 @@ static int fill_memory(const struct build *build, struct error *err)
 	return build->plan->plug.len > 0 ? gmem_plug_settle(build->machine->mem, err) : 0;
 }
 
+static int map_files(const struct build *build, struct error *err)
+{
+	const struct machine_plan *plan = build->plan;
+
+	return plan->map == NULL
+		       ? 0
+		       : plan->map(plan->arg, build->machine->mem,
+				   plan->source != NULL ? plan->source->state : NULL, err);
+}
+
 static int make_memory(void *arg, struct error *err)
 {
 	struct build *build = arg;
@@ -100,7 +112,8 @@ static int make_memory(void *arg, struct error *err)
 			"Invalid Memory Configuration: %llu MiB are more than %s can place",
 			(unsigned long long)plan->mem_size_mib, arch_name);
 	}
-	if (new_memory(build, err) < 0 || add_plug(build, err) < 0 || fill_memory(build, err) < 0) {
+	if (new_memory(build, err) < 0 || add_plug(build, err) < 0 || fill_memory(build, err) < 0 ||
+	    map_files(build, err) < 0) {
 		return -1;
 	}
 	return plan->is_tracked ? gmem_track_dirty(build->machine->mem, err) : 0;
@@ -181,6 +194,17 @@ static int load_kernel(void *arg, struct error *err)
 
 /* --- Console and devices --- */
 
+/* On PCI files may come while the machine runs. */
+static int start_mender(const struct build *build, struct error *err)
+{
+	struct machine *machine = build->machine;
+	const struct machine_plan *plan = build->plan;
+
+	return plan->shape.has_pci || gmem_pmem_end(machine->mem) > 0
+		       ? mender_init(&machine->mender, &machine->vm, plan->loop, err)
+		       : 0;
+}
+
 /* What virtio devices are on. A guest that is not to look for PCI does not [compat]. */
 static int attach_bus(const struct attachment *at, const struct arch_machine *shape,
 		      struct error *err)
@@ -208,7 +232,8 @@ static int attach_devices(void *arg, struct error *err)
 	if (console_init(&machine->console, plan->loop, &plan->console, err) < 0 ||
 	    cmdline_init(cmdline, boot_args != NULL ? boot_args : arch_cmdline_default, err) < 0 ||
 	    attach_bus(&at, &plan->shape, err) < 0 || plan->attach(plan->arg, &at, err) < 0 ||
-	    devmgr_attach_platform(&at, err) < 0 || cmdline_finish(cmdline, err) < 0) {
+	    devmgr_attach_platform(&at, err) < 0 || cmdline_finish(cmdline, err) < 0 ||
+	    start_mender(build, err) < 0) {
 		return -1;
 	}
 	machine->devmgr.saved = NULL;
@@ -225,6 +250,7 @@ static void destroy_devices(void *arg)
 	struct machine *machine = ((struct build *)arg)->machine;
 
 	console_destroy(&machine->console);
+	mender_destroy(&machine->mender);
 	devmgr_destroy(&machine->devmgr);
 }
 

@@ -13,6 +13,7 @@
 #include "vmm/machine/console.h"
 #include "vmm/machine/devmgr.h"
 #include "vmm/machine/machine_state.h"
+#include "vmm/machine/mender.h"
 #include "vmm/machine/timeline.h"
 #include "vmm/machine/vm.h"
 
@@ -56,6 +57,12 @@ struct machine_plan {
 	struct boot_source boot;
 	struct console_config console;
 	bool has_boot_timer;
+	/*
+	 * Maps files into the guest (gmem_pmem_add), where they were if the machine is loaded.
+	 * NULL: none.
+	 */
+	int (*map)(void *arg, struct gmem *mem, const struct machine_state *saved,
+		   struct error *err);
 	/* Attaches the virtio devices, in their order (+). What it attached, the machine frees. */
 	int (*attach)(void *arg, const struct attachment *at, struct error *err);
 	void *arg;
@@ -71,6 +78,7 @@ struct machine {
 	struct vm vm;
 	struct devmgr devmgr;
 	struct console console;
+	struct mender mender;
 };
 
 /*

@@ -30,6 +30,7 @@
 #include "vmm/base/gmem_plug.h"
 #include "vmm/base/kvm.h"
 #include "vmm/base/log.h"
+#include "vmm/machine/mender.h"
 #include "vmm/machine/vm.h"
 
 /*
@@ -297,12 +298,38 @@ static void stop_at_unplugged(struct vcpu *vcpu, struct gmem_range range)
 	}
 }
 
+/*
+ * A page of a file may be missing, which the VMM thread mends: true, the vCPU is to try again. A
+ * look that began before the page was missed tells nothing, so two have to find nothing.
+ */
+static bool await_page(struct vcpu *vcpu)
+{
+	struct mender *mender = vcpu->vm->mender;
+
+	if (mender == NULL) {
+		return false;
+	}
+	unsigned looks = mender_ask(mender);
+
+	if (!vcpu->is_starved) {
+		vcpu->is_starved = true;
+		vcpu->first_looks = looks;
+	}
+	usleep(1000);
+	return looks - vcpu->first_looks < 2;
+}
+
 static void serve_failed_run(struct vcpu *vcpu)
 {
 	struct gmem_range range;
 	uint64_t block_len;
 	struct gmem_blocks blocks;
+	int sys = errno;
 
+	if (sys == EFAULT && await_page(vcpu)) {
+		return;
+	}
+	errno = sys;
 	if (errno == ENOMEM && vcpu->failed_runs < RUN_RETRIES) {
 		usleep(1000u << vcpu->failed_runs++);
 		return;
@@ -321,6 +348,7 @@ static void run_guest(struct vcpu *vcpu)
 		switch (kvm_run(vcpu->fd)) {
 		case KVM_RAN:
 			vcpu->failed_runs = 0;
+			vcpu->is_starved = false;
 			if (vcpu->run->exit_reason == KVM_EXIT_DEBUG &&
 			    vcpu->vm->debugger != NULL) {
 				serve_debug(vcpu);
@@ -329,6 +357,7 @@ static void run_guest(struct vcpu *vcpu)
 			serve_exit(vcpu);
 			break;
 		case KVM_INTERRUPTED:
+			vcpu->is_starved = false; /* all vCPUs are parked for what is mended */
 			return;
 		case KVM_FAILED:
 			serve_failed_run(vcpu);

@@ -45,6 +45,8 @@ struct vcpu {
 	char name[16]; /* "fc_vcpu N" [compat: tools find the threads by it] */
 	/* the vCPU thread's own */
 	unsigned failed_runs;
+	bool is_starved;      /* it waits for a page since the last instruction */
+	unsigned first_looks; /* mender_ask's first answer since then */
 	/* shared */
 	struct vcpu_metrics metrics;
 	struct metric_source metric_source;

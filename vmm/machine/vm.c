@@ -19,19 +19,43 @@
 #include "arch/template.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem_pages.h"
+#include "vmm/base/gmem_pmem.h"
 #include "vmm/base/kvm.h"
 #include "vmm/machine/keeper.h"
 
 enum {
-	PAUSE_TIMEOUT_S = 30
+	PAUSE_TIMEOUT_S = 30,
+	PMEM_SLOTS = 256, /* KVM's number of the first file's slot, far behind those of the RAM */
 };
+
+int vm_map_pmem(const struct vm *vm, unsigned index, struct error *err)
+{
+	const struct gmem_slot slot = gmem_pmem_slot(vm->mem, index);
+
+	return kvm_set_memory(vm->vm_fd, PMEM_SLOTS + index, &slot, false, err);
+}
+
+int vm_unmap_pmem(const struct vm *vm, unsigned index, struct error *err)
+{
+	struct gmem_slot slot = gmem_pmem_slot(vm->mem, index);
+
+	slot.len = 0; /* [kvm-api 4.35] */
+	return kvm_set_memory(vm->vm_fd, PMEM_SLOTS + index, &slot, false, err);
+}
 
 static int set_memory(const struct vm *vm, struct error *err)
 {
+	struct gmem_pmem_info info;
+
 	for (unsigned i = 0; i < gmem_region_count(vm->mem); i++) {
 		struct gmem_slot slot = gmem_slot(vm->mem, i);
 
 		if (kvm_set_memory(vm->vm_fd, i, &slot, vm->is_tracked, err) < 0) {
+			return -1;
+		}
+	}
+	for (unsigned i = 0; i < gmem_pmem_end(vm->mem); i++) {
+		if (gmem_pmem_get(vm->mem, i, &info) && vm_map_pmem(vm, i, err) < 0) {
 			return -1;
 		}
 	}

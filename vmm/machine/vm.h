@@ -18,6 +18,8 @@
 #include "vmm/machine/timeline.h"
 #include "vmm/machine/vcpu.h"
 
+struct mender;
+
 /* The state in which the VMM thread wants all vCPUs. */
 enum vm_want {
 	VM_PARK,
@@ -52,6 +54,7 @@ struct vm {
 	struct metrics *metrics;       /* the same; NULL: nothing is counted */
 	const struct confine *confine; /* the same; NULL: none */
 	struct ev_wake *debugger;      /* the same: told of KVM_EXIT_DEBUG; NULL: none */
+	struct mender *mender;	       /* the same: told of pages that are missing; NULL: none */
 	int end_event;		       /* eventfd, readable once the guest has ended */
 	/* shared */
 	_Atomic int end;		/* enum vm_end; the first end wins */
@@ -85,6 +88,13 @@ MUST_CHECK int vm_init(struct vm *vm, const struct vm_params *params, struct err
  */
 MUST_CHECK int vm_dirty_take(const struct vm *vm, unsigned region, uint64_t *bitmap,
 			     struct error *err);
+
+/*
+ * Gives the guest a file that was mapped (gmem_pmem.h) on a VM that is made already, and takes it
+ * away; vCPUs may run. VMM thread.
+ */
+MUST_CHECK int vm_map_pmem(const struct vm *vm, unsigned index, struct error *err);
+MUST_CHECK int vm_unmap_pmem(const struct vm *vm, unsigned index, struct error *err);
 
 /* Frees what is there, also of a zeroed VM; the vCPU threads must have been stopped. */
 void vm_destroy(struct vm *vm);

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of vmm/machine/mender.c: a vCPU that is not given a page, and the VMM thread that mends. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/fake/kvm_fake.h"
+#include "tests/lib/capture.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/gmem_pmem.h"
+#include "vmm/machine/mender.h"
+#include "vmm/machine/vm.h"
+
+static struct timeline timeline;
+static struct vm vm;
+static struct evloop loop;
+static struct mender mender;
+static struct gmem *mem;
+static int file;
+static _Atomic bool is_missing; /* whatever is mended */
+static _Atomic unsigned faults;
+static _Atomic unsigned runs; /* that met no missing page */
+
+/* As KVM: EFAULT where the file has no page. */
+static int touch(int fd, unsigned long request, void *arg)
+{
+	struct kvm_run *run = kvm_fake_run_area(fd);
+
+	(void)request;
+	(void)arg;
+	if (__atomic_load_n(&run->immediate_exit, __ATOMIC_SEQ_CST)) {
+		errno = EINTR;
+		return -1;
+	}
+	if (is_missing || gmem_pmem_is_torn(mem)) {
+		faults++;
+		errno = EFAULT;
+		return -1;
+	}
+	runs++;
+	usleep(200);
+	run->exit_reason = KVM_EXIT_INTR;
+	return 0;
+}
+
+static void begin(void)
+{
+	static const struct gmem_range ram = {{0}, MIB};
+	struct error err = {0};
+	unsigned index;
+
+	file = memfd_create("file", MFD_CLOEXEC);
+	cr_assert(ftruncate(file, 2 * MIB) == 0);
+	const struct gmem_pmem_file described = {
+		.name = "p", .fd = dup(file), .room = {{512 * GIB}, GIB}};
+
+	cr_assert(gmem_new(&ram, 1, GMEM_ANON, &mem, &err) == 0);
+	cr_assert(gmem_pmem_add(mem, &described, &index, &err) == 0, "%s", err.msg);
+	const struct vm_params params = {
+		.machine = {.vcpu_count = 2}, .mem = mem, .timeline = &timeline};
+
+	kvm_fake_script(KVM_RUN, touch);
+	cr_assert(evloop_init(&loop, &err) == 0 && vm_init(&vm, &params, &err) == 0, "%s", err.msg);
+	cr_assert(mender_init(&mender, &vm, &loop, &err) == 0, "%s", err.msg);
+	cr_assert(vm_start(&vm, &err) == 0, "%s", err.msg);
+	vm_resume(&vm);
+}
+
+static void finish(void)
+{
+	vm_stop(&vm);
+	mender_destroy(&mender);
+	vm_destroy(&vm);
+	evloop_destroy(&loop);
+	gmem_free(mem);
+}
+
+TestSuite(mender, .init = begin, .fini = finish, .timeout = 30);
+
+static void serve_until(bool (*condition)(void))
+{
+	struct error err = {0};
+
+	while (!condition()) {
+		cr_assert(evloop_run_once(&loop, 10, &err) == 0);
+	}
+}
+
+static bool goes_on(void)
+{
+	return runs > 50;
+}
+
+static bool has_ended(void)
+{
+	return vm.end != VM_NOT_ENDED;
+}
+
+Test(mender, a_guest_goes_on_over_a_file_that_is_cut_again_and_again)
+{
+	int log = capture_log(LOG_ERROR);
+
+	for (unsigned round = 1; round <= 3; round++) {
+		serve_until(goes_on);
+		cr_assert(ftruncate(file, (off_t)(2 * MIB - round * 64 * KIB)) == 0);
+		runs = 0;
+	}
+	serve_until(goes_on);
+	cr_expect(!has_ended() && faults > 0);
+	cr_expect_eq(count_of(captured(log), "was cut"), 3, "%s", captured(log));
+}
+
+Test(mender, a_page_that_nothing_brings_ends_the_guest)
+{
+	is_missing = true;
+	serve_until(has_ended);
+	cr_expect(vm.end == VM_FAILED);
+	cr_expect(strstr(vm.end_reason, "KVM_RUN failed: Bad address (os error 14)") != NULL, "%s",
+		  vm.end_reason);
+}
+
+/* Nobody looks while the machine is paused, so its vCPUs park as they are. */
+Test(mender, a_machine_is_paused_while_a_page_is_missing)
+{
+	struct error err = {0};
+
+	serve_until(goes_on);
+	is_missing = true;
+	usleep(5000);
+	cr_expect(vm_pause(&vm, &err) == 0, "%s", err.msg);
+	is_missing = false;
+	runs = 0;
+	vm_resume(&vm);
+	serve_until(goes_on);
+	cr_expect(!has_ended());
+}
