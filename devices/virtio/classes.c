@@ -6,12 +6,13 @@
 #include "devices/virtio/blk/blk.h"
 #include "devices/virtio/mem/mem.h"
 #include "devices/virtio/net/net.h"
+#include "devices/virtio/pmem/pmem.h"
 #include "devices/virtio/rng.h"
 #include "devices/virtio/vsock/vsock.h"
 #include "vmm/base/bytes.h"
 
 static const struct virtio_class *const classes[] = {
-	&net_class, &blk_class, &rng_class, &balloon_class, &vsock_class, &mem_class,
+	&net_class, &blk_class, &rng_class, &balloon_class, &vsock_class, &mem_class, &pmem_class,
 };
 
 const struct virtio_class *virtio_class_of(uint32_t type)

@@ -366,7 +366,7 @@ Test(blk_flight, a_host_without_io_uring_makes_the_sync_engine_wait)
 	forbid(SYS_io_uring_setup, EPERM);
 	blk_guest_start(&guest);
 	cr_assert_eq(count_of(captured(log_fd),
-			      "The drive disk does without io_uring, which this host refuses: "
+			      "The device disk does without io_uring, which this host refuses: "
 			      "while its disk is slow, the whole microVM waits: Operation not "
 			      "permitted (os error 1)"),
 		     1);

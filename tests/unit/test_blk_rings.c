@@ -12,8 +12,7 @@ static struct blk_rings rings;
 
 static struct blk_uring *take(int fd, bool is_sync, int result)
 {
-	const struct blk_ring_use use = {
-		.drive_id = "d", .fd = fd, .base_fd = -1, .is_sync = is_sync};
+	const struct blk_ring_use use = {.name = "d", .fd = fd, .base_fd = -1, .is_sync = is_sync};
 	struct blk_uring *ring = NULL;
 	struct error err = {0};
 

@@ -837,7 +837,7 @@ static int use_overlay(const struct blk *blk, const struct blk_file *file, unsig
 static int start_ring(struct blk *blk, struct error *err)
 {
 	const struct blk_ring_use use = {
-		.drive_id = blk->dev.id,
+		.name = blk->dev.id,
 		.fd = blk->file.fd,
 		.base_fd = blk_file_base_fd(&blk->file),
 		.is_sync = blk->engine == BLK_ENGINE_SYNC,

@@ -46,9 +46,10 @@ static int take(struct blk_rings *rings, const struct blk_ring_use *use, struct 
 				 "Sync engine",
 				 BLK_RINGS);
 	}
-	log_warn("The drive %s does without io_uring, of which a running machine has %d for drives "
+	log_warn("The device %s does without io_uring, of which a running machine has %d for "
+		 "devices "
 		 "that are plugged in: while its disk is slow, the whole microVM waits",
-		 use->drive_id, BLK_RINGS);
+		 use->name, BLK_RINGS);
 	return 0;
 }
 
@@ -61,9 +62,9 @@ static int make(const struct blk_ring_use *use, struct blk_uring **ring, struct 
 	if (!use->is_sync) {
 		return error_sys(err, "The Async engine needs io_uring, which this host refuses");
 	}
-	log_warn("The drive %s does without io_uring, which this host refuses: while its disk is "
+	log_warn("The device %s does without io_uring, which this host refuses: while its disk is "
 		 "slow, the whole microVM waits: %s (os error %d)",
-		 use->drive_id, error_os_text(errno), errno);
+		 use->name, error_os_text(errno), errno);
 	return 0;
 }
 

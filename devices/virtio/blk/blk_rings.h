@@ -29,7 +29,7 @@ void blk_rings_destroy(struct blk_rings *rings); /* a zeroed one is fine */
 
 /* What a ring is for. */
 struct blk_ring_use {
-	const char *drive_id;
+	const char *name;
 	int fd, base_fd; /* -1: none */
 	bool is_sync;	 /* it is to do only what would block */
 };

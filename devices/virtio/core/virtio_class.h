@@ -20,6 +20,7 @@ enum virtio_type { /* [virtio-1.2 §5] */
 	VIRTIO_TYPE_BALLOON = 5,
 	VIRTIO_TYPE_VSOCK = 19,
 	VIRTIO_TYPE_MEM = 24,
+	VIRTIO_TYPE_PMEM = 27,
 };
 
 /* What a step of serving a queue came to; see virtio_serve. */
