@@ -83,10 +83,6 @@ Test(config_file, kernel_and_drives_are_enough)
 	cr_expect_eq(api_bed.microvm.config.machine.mem_size_mib, 128);
 }
 
-#define LACKING(key)                                                                               \
-	FAILED "This build of squib does not have `" key                                           \
-	       "` yet: remove the key from the configuration file"
-
 Test(config_file, faults_are_wrapped_as_firecracker_does)
 {
 	static const struct {
@@ -107,7 +103,6 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 		{"{\"drives\":[],\"boot-source\":{\"kernel_image_path\":\"/no/such\"}}",
 		 FAILED "Boot source error: The kernel file cannot be opened: No such file or "
 			"directory (os error 2)"},
-		{"{" BOOT ",\"pmem\":[1]}", LACKING("pmem")},
 		{"{" BOOT ",\"memory-hotplug\":{\"total_size_mib\":64}}",
 		 FAILED "Memory hotplug config error: Total size must not be lower than slot size "
 			"(128 MiB)"},
@@ -166,7 +161,8 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 
 Test(config_file, nothing_is_applied_when_a_key_is_refused)
 {
-	static const char text[] = "{" BOOT ",\"logger\":{\"level\":\"Off\"},\"pmem\":[{}]}";
+	static const char text[] =
+		"{" BOOT ",\"logger\":{\"level\":\"Off\"},\"memory-hotplug\":{}}";
 	struct error err = {0};
 
 	cr_expect_eq(

@@ -2,6 +2,8 @@
 /* Confines threads, in the only order that works. */
 #include "vmm/confine/confine.h"
 
+#include <errno.h>
+
 void confine_destroy(struct confine *confine)
 {
 	filter_set_free(&confine->filters);
@@ -18,4 +20,14 @@ int confine_thread(const struct confine *confine, enum filter_thread thread, int
 		return -1;
 	}
 	return filter_install(&confine->filters, thread, err);
+}
+
+void confine_explain(const struct confine *confine, const char *what, struct error *err)
+{
+	if (err->sys == EACCES && confine != NULL && landlock_is_on(&confine->landlock)) {
+		(void)error_wrap(err,
+				 "With --landlock, a %s goes on only with files of a directory "
+				 "that the machine started with",
+				 what);
+	}
 }

@@ -24,4 +24,10 @@ void confine_destroy(struct confine *confine);
 MUST_CHECK int confine_thread(const struct confine *confine, enum filter_thread thread, int rules,
 			      struct error *err);
 
+/*
+ * Adds to `err`, the failure to open a file for a `what` on a thread that Landlock holds in, why
+ * that is so. `confine` may be NULL.
+ */
+void confine_explain(const struct confine *confine, const char *what, struct error *err);
+
 #endif

@@ -26,6 +26,16 @@ static const struct schema schema = SCHEMA("ActionBody", struct body, fields);
 
 /* --- Start --- */
 
+static int map(void *arg, struct gmem *mem, const struct machine_state *saved, struct error *err)
+{
+	for (size_t i = 0; resources[i] != NULL; i++) {
+		if (resources[i]->map != NULL && resources[i]->map(arg, mem, saved, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
 static int attach(void *arg, const struct attachment *at, struct error *err)
 {
 	for (size_t i = 0; resources[i] != NULL; i++) {
@@ -78,6 +88,7 @@ struct start_plan actions_plan(struct microvm *microvm)
 					 .boot_args = source->boot_args},
 				.console = {.path = config->serial.serial_out_path,
 					    .rate_limiter = config->serial.rate_limiter},
+				.map = map,
 				.attach = attach,
 				.arg = microvm,
 			},

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /drives/{id}: block devices on files or block devices of the host. */
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,17 +201,6 @@ static void keep_config(struct drive *drive, struct blk_config *body)
 
 /* --- PUT and DELETE on a machine that was started --- */
 
-/* Why a thread that Landlock holds in could not open a file. */
-static void explain_landlock(const struct microvm *microvm, struct error *err)
-{
-	const struct confine *confine = microvm->controller.confine;
-
-	if (err->sys == EACCES && confine != NULL && landlock_is_on(&confine->landlock)) {
-		(void)error_wrap(err, "With --landlock, a drive goes on only with files of a "
-				      "directory that the machine started with");
-	}
-}
-
 static int plug_drive(struct microvm *microvm, struct request *request, struct drive *drive,
 		      struct error *err)
 {
@@ -247,7 +235,7 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 	}
 	config->drives = list;
 	if (open_put(body, false, &added.file, err) < 0) {
-		explain_landlock(microvm, err);
+		confine_explain(microvm->controller.confine, "drive", err);
 		return -1;
 	}
 	keep_config(&added, body);
@@ -311,6 +299,11 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	struct drive added = {.file = {.fd = -1}};
 	void *list = config->drives;
 
+	if (drive->is_root_device && pmem_has_root(&config->pmems)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Attempt to add block as a root device while the root device "
+				 "defined as a pmem device");
+	}
 	if (drive->is_root_device && at != 0 && config->drive_count > 0 &&
 	    config->drives[0].config.is_root_device) {
 		return error_set(err, ERR_BAD_REQUEST, "A root block device already exists!");
@@ -341,7 +334,7 @@ static int change_file(const struct microvm *microvm, struct drive *drive,
 
 	if (open_file(&drive->config, update->path_on_host, false, &file, err) < 0) {
 		metric_add(&blk_metrics(drive->blk)->update_fails, 1);
-		explain_landlock(microvm, err);
+		confine_explain(microvm->controller.confine, "drive", err);
 		return error_wrap(err, "Block: Virtio backend error");
 	}
 	if (blk_set_file(drive->blk, &file, err) < 0) {

@@ -199,6 +199,15 @@ int fork_check(const struct microvm *microvm, struct error *err)
 				 "A machine whose memory comes from a page fault handler can't be "
 				 "forked: its handler does not know the fork");
 	}
+	const struct pmem_device *shared = pmem_find_writable(&microvm->config.pmems);
+
+	if (shared != NULL) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "A machine that writes to persistent memory can't be forked: both "
+				 "would write to the file of `%s`. Only read_only devices are "
+				 "shared",
+				 shared->config.id);
+	}
 	return 0;
 }
 

@@ -21,6 +21,7 @@
 #include "vmm/control/controller.h"
 #include "vmm/resources/images.h"
 #include "vmm/resources/memory.h"
+#include "vmm/resources/pmem.h"
 
 enum huge_pages {
 	HUGE_PAGES_NONE,
@@ -55,10 +56,8 @@ struct serial_config_body {
 	bool has_rate_limiter;
 };
 
-/*
- * Devices, each with what it uses of the host: that is opened when the device is put, as clients
- * expect the error there. The configuration owns it, the device borrows it.
- */
+/* Devices, each with what it uses of the host: that is opened when the device is put, as clients
+ * expect the error there. The configuration owns it, the device borrows it. */
 struct drive {
 	struct blk_config config;
 	struct blk_file file;
@@ -108,6 +107,7 @@ struct vm_config {
 	struct net_interface *nets;
 	size_t net_count;
 	struct vsock_socket vsock;
+	struct pmem_devices pmems;
 	struct rng_config entropy;
 	bool has_entropy;
 	struct balloon_config balloon;

@@ -34,11 +34,9 @@ enum {
 /* [compat] The refusal of a change to a device that the machine lacks. */
 extern const char resource_not_found[];
 
-/*
- * A check before a device is plugged into a machine that was started, or unplugged: there must be a
+/* A check before a device is plugged into a machine that was started, or unplugged: there must be a
  * PCI bus. `is_right`: the id is one that can be, or `wrong` is the refusal. [compat] These
- * sentences have no prefix.
- */
+ * sentences have no prefix. */
 extern const char resource_id_in_use[];
 extern const char resource_device_not_found[];
 MUST_CHECK int resource_check_plug(const struct microvm *microvm, struct request *request,
@@ -109,6 +107,8 @@ struct resource {
 
 	/* --- What it is to a machine; NULL where it is nothing --- */
 	const struct metric_group *metrics; /* of its devices */
+	int (*map)(struct microvm *microvm, struct gmem *mem, const struct machine_state *saved,
+		   struct error *err); /* as machine_plan's */
 	int (*attach)(struct microvm *microvm, const struct attachment *at, struct error *err);
 	int (*allow)(const struct microvm *microvm, const struct landlock *landlock, int rules,
 		     struct error *err);

@@ -96,7 +96,7 @@ int unplug_wait(struct request *request, struct error *err)
 	if (fdatasync(file) == 0) {
 		(void)json_array_set(request->stored, IS_SYNCHRONISED, json_true());
 	} else {
-		log_error("The drive %s can't be synchronised: %s (os error %d)", request->id,
+		log_error("The device %s can't be synchronised: %s (os error %d)", request->id,
 			  error_os_text(errno), errno);
 	}
 	return 0;

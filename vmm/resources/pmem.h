@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pmem devices of a configuration, for other resources. VMM thread. */
+#ifndef VMM_RESOURCES_PMEM_H
+#define VMM_RESOURCES_PMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "devices/virtio/pmem/pmem.h"
+
+/* One device. Its file is opened when the machine is made [compat], and is guest memory's. */
+struct pmem_device {
+	struct pmem_config config;
+	unsigned index;	   /* of the file (gmem_pmem_add) */
+	struct pmem *pmem; /* the machine's; NULL: not attached */
+};
+
+struct pmem_devices {
+	struct pmem_device *items;
+	size_t count;
+};
+
+/* One of them is the root device. */
+bool pmem_has_root(const struct pmem_devices *devices);
+
+/* The first that the guest's writes reach the file of; NULL: there is none. */
+const struct pmem_device *pmem_find_writable(const struct pmem_devices *devices);
+
+#endif
