@@ -619,6 +619,48 @@ Test(snapshot, drives_are_other_files_by_overrides)
 	cr_expect(strstr(config, "\"path_on_host\":\"other\"") != NULL, "%s", config);
 }
 
+static void make_file(const char *name, off_t len)
+{
+	cr_assert(close(open(name, O_CREAT | O_WRONLY, 0600)) == 0 && truncate(name, len) == 0);
+}
+
+#define PMEM_LOAD(path)                                                                            \
+	"{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"pmem_overrides\":[{\"id\":\"q\","      \
+	"\"path_on_host\":\"" path "\"}]}"
+
+/* A guest has its persistent memory where it was, whatever else has come and gone. */
+Test(snapshot, persistent_memory_is_found_where_it_was)
+{
+	api_bed.microvm.controller.has_pci = true;
+	make_file("file", 3 << 20);
+	make_file("long", 5 << 20);
+	api_bed_put_kernel();
+	api_bed_expect("PUT /pmem/p", "{\"id\":\"p\",\"path_on_host\":\"long\"}", NULL);
+	api_bed_start();
+	api_bed_expect("PUT /pmem/q", "{\"id\":\"q\",\"path_on_host\":\"file\"}", NULL);
+	api_bed_expect("DELETE /pmem/p", NULL, NULL);
+	cr_assert(gmem_write(api_bed.microvm.controller.machine.mem, GPA(512 * GIB + 6 * MIB),
+			     "there", 5) == 0);
+	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	renew();
+	make_file("short", 1 << 20);
+	expect_refusal("PUT /snapshot/load", PMEM_LOAD("short"), "size");
+	expect_refusal(
+		"PUT /snapshot/load",
+		"{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"pmem_overrides\":[{\"id\":"
+		"\"x\",\"path_on_host\":\"file\"}]}",
+		"there is no pmem device with the id of a pmem override");
+	cr_assert(rename("file", "other") == 0);
+	expect_refusal("PUT /snapshot/load", load, "Error accessing backing file");
+	api_bed_expect("PUT /snapshot/load", PMEM_LOAD("other"), NULL);
+	char text[6] = "";
+
+	cr_assert(gmem_read(api_bed.microvm.controller.machine.mem, GPA(512 * GIB + 6 * MIB), text,
+			    5) == 0);
+	cr_expect_str_eq(text, "there");
+}
+
 /* --- what clients read of memory --- */
 
 /* The words of a bitmap that are not 0, as "index:value ". */

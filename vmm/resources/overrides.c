@@ -11,7 +11,8 @@ static const struct schema_field network_fields[] = {
 	SCHEMA_FIELD(struct network_override, host_dev_name, SCHEMA_REQUIRED),
 };
 
-/* [compat] Unknown fields of networks and sockets pass, those of drives are ours and do not. */
+/* [compat] Unknown fields of networks and sockets pass, those of drives and pmem are ours and do
+ * not. */
 const struct schema network_override_schema = {
 	.name = "NetworkOverride",
 	.fields = network_fields,
@@ -28,6 +29,14 @@ static const struct schema_field drive_fields[] = {
 
 const struct schema drive_override_schema =
 	SCHEMA("DriveOverride", struct drive_override, drive_fields);
+
+static const struct schema_field pmem_fields[] = {
+	SCHEMA_FIELD(struct pmem_override, id, SCHEMA_REQUIRED),
+	SCHEMA_FIELD(struct pmem_override, path_on_host, SCHEMA_REQUIRED),
+};
+
+const struct schema pmem_override_schema =
+	SCHEMA("PmemOverride", struct pmem_override, pmem_fields);
 
 static const struct schema_field vsock_fields[] = {
 	SCHEMA_FIELD(struct vsock_override, uds_path, SCHEMA_REQUIRED),
@@ -102,6 +111,21 @@ static int override_drives(const struct schema_list *drives, json_t *config, str
 	return 0;
 }
 
+static int override_pmems(const struct schema_list *pmems, json_t *config, struct error *err)
+{
+	static const struct device_kind kind = {
+		"pmem", "id", "path_on_host",
+		"there is no pmem device with the id of a pmem override"};
+	const struct pmem_override *items = pmems->items;
+
+	for (size_t i = 0; i < pmems->count; i++) {
+		if (override_device(config, &kind, items[i].id, items[i].path_on_host, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
 static int override_vsock(const struct overrides *overrides, json_t *config, struct error *err)
 {
 	json_t *object = json_object_get(config, "vsock");
@@ -118,7 +142,8 @@ static int override_vsock(const struct overrides *overrides, json_t *config, str
 int overrides_apply(const struct overrides *overrides, json_t *config, struct error *err)
 {
 	if (override_networks(&overrides->networks, config, err) < 0 ||
-	    override_drives(&overrides->drives, config, err) < 0) {
+	    override_drives(&overrides->drives, config, err) < 0 ||
+	    override_pmems(&overrides->pmems, config, err) < 0) {
 		return -1;
 	}
 	return override_vsock(overrides, config, err);

@@ -10,7 +10,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/schema.h"
 
-/* The items of the two lists. */
+/* The items of the three lists. */
 struct network_override {
 	char *iface_id;
 	char *host_dev_name;
@@ -22,6 +22,11 @@ struct drive_override {
 	bool copy; /* of forks alone: the file is made, of what the parent's drive has */
 };
 
+struct pmem_override {
+	char *id;
+	char *path_on_host;
+};
+
 struct vsock_override {
 	char *uds_path;
 };
@@ -29,21 +34,25 @@ struct vsock_override {
 struct overrides {
 	struct schema_list networks;
 	struct schema_list drives;
+	struct schema_list pmems;
 	struct vsock_override vsock;
 	bool has_vsock;
 };
 
 extern const struct schema network_override_schema;
 extern const struct schema drive_override_schema;
+extern const struct schema pmem_override_schema;
 extern const struct schema vsock_override_schema;
 
-/* The three rows of a body that has a struct overrides called so. */
+/* The rows of a body that has a struct overrides called so. */
 // clang-format off
 #define OVERRIDES_FIELDS(object)                                                                   \
 	SCHEMA_LIST_FIELD_AS("network_overrides", object, overrides.networks, SCHEMA_DEFAULTED,    \
 			     &network_override_schema),                                            \
 	SCHEMA_LIST_FIELD_AS("drive_overrides", object, overrides.drives, SCHEMA_DEFAULTED,        \
 			     &drive_override_schema),                                              \
+	SCHEMA_LIST_FIELD_AS("pmem_overrides", object, overrides.pmems, SCHEMA_DEFAULTED,          \
+			     &pmem_override_schema),                                               \
 	SCHEMA_OBJECT_FIELD_AS("vsock_override", object, overrides.vsock, overrides.has_vsock,     \
 			       SCHEMA_OPTIONAL, &vsock_override_schema)
 // clang-format on
