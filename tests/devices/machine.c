@@ -60,8 +60,8 @@ bool machine_configure(struct squib *squib, const struct guest *guest)
 	    !squib_put(squib, "/boot-source",
 		       "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0 "
 		       "reboot=k panic=1 nomodule i8042.noaux i8042.nomux i8042.dumbkbd "
-		       "squib.end=reboot squib.run=%s\"}",
-		       kernel, script) ||
+		       "squib.end=reboot squib.run=%s %s\"}",
+		       kernel, script, guest->words != NULL ? guest->words : "") ||
 	    !squib_put(squib, "/machine-config", "{\"vcpu_count\": %u, \"mem_size_mib\": %u}",
 		       guest->vcpus, guest->mem_mib)) {
 		return false;

@@ -32,6 +32,7 @@ extern const struct device_test golden_tests[];
 extern const struct device_test pager_tests[];
 extern const struct device_test payload_tests[];
 extern const struct device_test plug_tests[];
+extern const struct device_test pmem_tests[];
 extern const struct device_test snapshot_tests[];
 extern const struct device_test snapshot_io_tests[];
 extern const struct device_test identity_tests[]; /* each ends with an empty one */
@@ -45,6 +46,7 @@ struct guest {
 	const char *partuuid; /* of the root; NULL: the whole disk */
 	bool is_root_writable;
 	const char *payload;	 /* in place of Linux, with no root */
+	const char *words;	 /* more of the kernel's command line; NULL: none */
 	const char *const *args; /* further ones of squib, NULL behind them; NULL: none */
 };
 

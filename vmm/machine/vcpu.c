@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arch/device_memory.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -168,6 +169,20 @@ static void count_exit(struct metric *count, struct metric_latency *latency, uin
 	metric_latency_add(latency, now_us() - begin_us);
 }
 
+/*
+ * An access to a page of a file that is missing may come as one to no memory: where KVM interprets
+ * the instruction. It is lost, and the VMM thread is asked to mend what later ones will find.
+ */
+static void miss_page(const struct vcpu *vcpu, uint64_t addr)
+{
+	const struct gmem_range *range = &arch_device_memory;
+
+	if (vcpu->vm->mender != NULL && addr >= range->base.v &&
+	    addr - range->base.v < range->len) {
+		(void)mender_ask(vcpu->vm->mender);
+	}
+}
+
 static void serve_mmio(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -187,6 +202,7 @@ static void serve_mmio(struct vcpu *vcpu)
 		count_exit(&metrics->exit_mmio_read, &metrics->exit_mmio_read_agg, begin_us);
 	}
 	if (!is_served) {
+		miss_page(vcpu, addr);
 		log_guest_warn("Invalid MMIO %s @ %#llx:%#x", run->mmio.is_write ? "write" : "read",
 			       (unsigned long long)addr, len);
 	}
