@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -352,13 +353,18 @@ static int discard_pages(const struct gmem_region *region, uint64_t offset, uint
 {
 	uint64_t page =
 		region->backing == GMEM_HUGE_2M ? GMEM_HUGE_PAGE : (uint64_t)sysconf(_SC_PAGESIZE);
-	/* Without MADV_REMOVE the pages of a shared file would only be unmapped [madvise(2)]. */
-	int advice = region->backing == GMEM_MEMFD ? MADV_REMOVE : MADV_DONTNEED;
 	/* Regions begin on a border of any page. */
 	uint64_t first = align_up(offset, page);
 	uint64_t end = align_down(offset + len, page);
 
-	return first >= end ? 0 : madvise(region->hva + first, end - first, advice);
+	if (first >= end) {
+		return 0;
+	}
+	/* By madvise the pages of a shared file would only be unmapped. */
+	return region->backing == GMEM_MEMFD
+		       ? fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				   (off_t)(region->offset + first), (off_t)(end - first))
+		       : madvise(region->hva + first, end - first, MADV_DONTNEED);
 }
 
 int gmem_discard(struct gmem *mem, gpa_t gpa, uint64_t len)

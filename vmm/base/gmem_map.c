@@ -48,8 +48,10 @@ static int open_file(struct gmem_region *region, const struct source *source, ui
 		return region->fd < 0 ? error_sys(err, "Cannot keep the memory file open") : 0;
 	}
 	if (source->backing == GMEM_MEMFD) {
-		region->fd = memfd_create("guest_mem", MFD_CLOEXEC);
-		if (region->fd < 0 || ftruncate(region->fd, (off_t)region->len) < 0) {
+		/* Whoever else has it may write to it, but a page that went would be a SIGBUS. */
+		region->fd = memfd_create("guest_mem", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		if (region->fd < 0 || ftruncate(region->fd, (off_t)region->len) < 0 ||
+		    fcntl(region->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
 			return error_sys(err, "Cannot create a memfd for guest memory");
 		}
 	}
