@@ -38,7 +38,7 @@ static const struct metric_group *const groups[] = {&owner_group, &logger_metric
 /* A group that makes a line longer than PIPE_BUF. */
 static struct metric_field pad_fields[PAD_FIELDS];
 static char pad_names[PAD_FIELDS][16];
-static struct metric_group pad_group = {"pad", pad_fields, PAD_FIELDS};
+static struct metric_group pad_group = {.name = "pad", .fields = pad_fields, .count = PAD_FIELDS};
 static const struct metric_group *const long_groups[] = {&owner_group, &logger_metric_group,
 							 &pad_group};
 
@@ -382,7 +382,8 @@ Test(metrics, a_full_disk_costs_no_counts)
 Test(metrics, a_line_that_can_not_be_made_costs_no_counts)
 {
 	static struct metric_field many[16000];
-	static struct metric_group huge = {"huge", many, ARRAY_COUNT(many)};
+	static struct metric_group huge = {
+		.name = "huge", .fields = many, .count = ARRAY_COUNT(many)};
 	static const struct metric_group *const with_huge[] = {&owner_group, &huge};
 
 	for (size_t i = 0; i < ARRAY_COUNT(many); i++) {

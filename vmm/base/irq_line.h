@@ -6,6 +6,8 @@
 /* One edge per call. Callable from any thread; never blocks; failures are the deliverer's. */
 struct irq_line {
 	void (*fire)(void *arg);
+	/* The eventfd behind it, for another process; it stays the deliverer's. NULL: none. */
+	int (*eventfd)(void *arg);
 	void *arg;
 };
 

@@ -4,6 +4,7 @@
 #define VMM_BASE_METRIC_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -66,6 +67,7 @@ struct metric_group {
 	const char *name;
 	const struct metric_field *fields;
 	size_t count;
+	bool is_of_each; /* a line has its named sources alone, and no sum */
 };
 
 #define METRIC_ROWS(fields) (sizeof(fields) / sizeof((fields)[0]))
@@ -85,8 +87,9 @@ struct metric_group {
  * What stands between the braces of a group whose owner, `struct owner`, has a row for each member.
  * `latencies` of them are struct metric_latency, the others struct metric.
  */
-#define METRIC_GROUP(name, owner, fields, latencies)                                               \
-	name, fields, METRIC_ROWS(fields) + METRIC_CHECK(owner, METRIC_ROWS(fields), latencies)
+#define METRIC_GROUP(group_name, owner, rows, latencies)                                           \
+	.name = (group_name), .fields = (rows),                                                    \
+	.count = METRIC_ROWS(rows) + METRIC_CHECK(owner, METRIC_ROWS(rows), latencies)
 
 /* What got lost on the way to its sink. The log counts into one of these as well. */
 struct logger_metrics {

@@ -406,6 +406,9 @@ static bool build_line(struct metrics *metrics)
 		const struct metric_group *group = metrics->groups[i];
 
 		put_parts(&text, metrics, group);
+		if (group->is_of_each) {
+			continue;
+		}
 		text_add(&text, ",\"%s\":{", group->name);
 		for (size_t j = 0; j < group->count; j++) {
 			const struct metric_field *field = &group->fields[j];

@@ -34,6 +34,7 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/kvm.h"
 #include "vmm/base/log.h"
+#include "vmm/base/text.h"
 #include "vmm/machine/machine_state.h"
 
 _Static_assert((int)VIRTIO_PCI_BAR_LEN == (int)PCI_WINDOW_LEN,
@@ -674,6 +675,26 @@ int devmgr_unplug(struct devmgr *devmgr, struct virtio_dev *dev, struct error *e
 	metrics_retire(devmgr->vm->metrics, &slot->interrupt_source);
 	detach(devmgr, slot);
 	return 0;
+}
+
+int devmgr_check_saved(const struct devmgr *devmgr, struct error *err)
+{
+	char names[ERROR_MSG_LEN / 2] = "";
+	struct text text;
+
+	text_init(&text, names, sizeof(names));
+	for (size_t i = 0; i < ARRAY_COUNT(devmgr->slots); i++) {
+		const struct virtio_dev *dev =
+			devmgr->slots[i] != NULL ? devmgr->slots[i]->dev : NULL;
+
+		if (dev != NULL && dev->class->unsaved != NULL) {
+			text_add(&text, "%s%s(id: %s)", text.len > 0 ? "," : "",
+				 dev->class->unsaved, dev->id);
+		}
+	}
+	return text.len == 0 ? 0
+			     : error_set(err, ERR_NOT_SUPPORTED,
+					 "Devices without snapshot support are present: %s", names);
 }
 
 void devmgr_quiesce(const struct devmgr *devmgr)

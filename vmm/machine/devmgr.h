@@ -134,6 +134,9 @@ MUST_CHECK int devmgr_unplug(struct devmgr *devmgr, struct virtio_dev *dev, stru
 /* The port that a device is behind; NULL: it is in a slot of the bus. VMM thread. */
 struct hotplug_port *devmgr_port(struct devmgr *devmgr, const struct virtio_dev *dev);
 
+/* Refuses a snapshot if there are devices that can't be saved, by their names [compat]. */
+MUST_CHECK int devmgr_check_saved(const struct devmgr *devmgr, struct error *err);
+
 /* virtio_quiesce and virtio_resume of all devices. */
 void devmgr_quiesce(const struct devmgr *devmgr);
 void devmgr_resume(const struct devmgr *devmgr);

@@ -59,9 +59,16 @@ static void fire(void *arg)
 	write_edge(line->eventfd);
 }
 
+static int eventfd_of(void *arg)
+{
+	const struct gsi_line *line = arg;
+
+	return line->eventfd;
+}
+
 struct irq_line gsi_irq_line(struct gsi_line *line)
 {
-	return (struct irq_line){.fire = fire, .arg = line};
+	return (struct irq_line){.fire = fire, .eventfd = eventfd_of, .arg = line};
 }
 
 /* --- Messages --- */

@@ -106,7 +106,8 @@ struct resource {
 	json_t *(*show)(const struct vm_config *config); /* NULL: null, or an empty list */
 
 	/* --- What it is to a machine; NULL where it is nothing --- */
-	const struct metric_group *metrics; /* of its devices */
+	const struct metric_group *metrics;	   /* of its devices */
+	const struct metric_group *remote_metrics; /* of those that another process serves */
 	int (*map)(struct microvm *microvm, struct gmem *mem, const struct machine_state *saved,
 		   struct error *err); /* as machine_plan's */
 	int (*attach)(struct microvm *microvm, const struct attachment *at, struct error *err);

@@ -23,9 +23,12 @@ size_t resource_metric_groups(const struct metric_group *groups[], size_t max)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; resources[i] != NULL && count < max; i++) {
-		if (resources[i]->metrics != NULL) {
+	for (size_t i = 0; resources[i] != NULL; i++) {
+		if (resources[i]->metrics != NULL && count < max) {
 			groups[count++] = resources[i]->metrics;
+		}
+		if (resources[i]->remote_metrics != NULL && count < max) {
+			groups[count++] = resources[i]->remote_metrics;
 		}
 	}
 	return count;

@@ -128,6 +128,9 @@ static int create(struct microvm *microvm, struct request *request, struct error
 				 "Cannot save the microVM state: Operation not allowed: "
 				 "save/restore unavailable while running");
 	}
+	if (devmgr_check_saved(&controller->machine.devmgr, err) < 0) {
+		return error_wrap(err, "Cannot save the microVM state: Operation not allowed");
+	}
 	if (gdb_server_is_attached(controller->debugger)) {
 		return error_set(err, ERR_BAD_STATE,
 				 "Cannot save the microVM state: a debugger is attached, which may "

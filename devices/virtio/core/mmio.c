@@ -67,6 +67,19 @@ static void interrupt(void *arg, enum virtio_cause cause, unsigned queue)
 	irq_line_fire(&mmio->irq);
 }
 
+/*
+ * Who has it fires the line and can't set the status, which from now on always says that there may
+ * be used buffers: a driver that looks in vain goes on.
+ */
+static int call_fd(void *arg, unsigned queue)
+{
+	struct virtio_mmio *mmio = arg;
+
+	(void)queue;
+	atomic_store(&mmio->is_shared, true);
+	return mmio->irq.eventfd(mmio->irq.arg);
+}
+
 static void reset(void *arg)
 {
 	struct virtio_mmio *mmio = arg;
@@ -80,8 +93,12 @@ static void reset(void *arg)
 void virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_dev *dev, const struct irq_line *irq)
 {
 	*mmio = (struct virtio_mmio){.dev = dev, .irq = *irq};
-	dev->transport =
-		(struct virtio_transport){.interrupt = interrupt, .reset = reset, .arg = mmio};
+	dev->transport = (struct virtio_transport){
+		.interrupt = interrupt,
+		.call_fd = irq->eventfd != NULL ? call_fd : NULL,
+		.reset = reset,
+		.arg = mmio,
+	};
 }
 
 static uint32_t read_register(const struct virtio_mmio *mmio, uint64_t reg)
@@ -191,7 +208,8 @@ static void bus_read(void *device, uint64_t offset, uint8_t *data, uint32_t len)
 		return;
 	}
 	if (offset == REG_INTERRUPT_STATUS) {
-		store_le32(data, atomic_load(&mmio->interrupt_status));
+		store_le32(data, atomic_load(&mmio->interrupt_status) |
+					 (atomic_load(&mmio->is_shared) ? INT_USED : 0));
 		return;
 	}
 	virtio_lock_driver(dev);

@@ -4,6 +4,7 @@
 #define DEVICES_VIRTIO_MMIO_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "devices/device.h"
@@ -27,6 +28,7 @@ struct virtio_mmio {
 	uint32_t device_features_select, driver_features_select, queue_select;
 	/* shared */
 	_Atomic uint32_t interrupt_status; /* [virtio-1.2 §4.2.2] */
+	_Atomic bool is_shared;		   /* another process fires the line */
 };
 
 /* Becomes the transport of *dev, before a driver can reach it. Both stay where they are. */

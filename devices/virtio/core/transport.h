@@ -12,6 +12,11 @@ enum virtio_cause {
 struct virtio_transport {
 	/* For VIRTIO_CAUSE_USED of queue `queue`. Any thread, never blocks. */
 	void (*interrupt)(void *arg, enum virtio_cause cause, unsigned queue);
+	/*
+	 * The eventfd that interrupts the guest for VIRTIO_CAUSE_USED of queue `queue`, for another
+	 * process; it stays the transport's. NULL: an interrupt is more than that. Any thread.
+	 */
+	int (*call_fd)(void *arg, unsigned queue);
 	/* The device was reset: the transport's own state goes back as well. Under the lock. */
 	void (*reset)(void *arg);
 	void *arg;

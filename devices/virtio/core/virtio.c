@@ -45,6 +45,7 @@
 
 #include "devices/virtio/core/virtio_internal.h"
 #include "devices/virtio/core/virtio_leave.h"
+#include "devices/virtio/core/virtio_remote.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -221,7 +222,7 @@ void virtio_resume(struct virtio_dev *dev)
 	virtio_unlock(dev);
 }
 
-static void interrupt(struct virtio_dev *dev, enum virtio_cause cause, unsigned queue)
+void virtio_interrupt(struct virtio_dev *dev, enum virtio_cause cause, unsigned queue)
 {
 	if (dev->transport.interrupt != NULL) {
 		dev->transport.interrupt(dev->transport.arg, cause, queue);
@@ -232,7 +233,7 @@ static void interrupt(struct virtio_dev *dev, enum virtio_cause cause, unsigned 
 void virtio_publish(struct virtio_dev *dev, unsigned index)
 {
 	if (virtq_publish(&dev->queues[index].vq)) {
-		interrupt(dev, VIRTIO_CAUSE_USED, index);
+		virtio_interrupt(dev, VIRTIO_CAUSE_USED, index);
 	}
 }
 
@@ -241,7 +242,7 @@ void virtio_config_changed(struct virtio_dev *dev)
 	dev->config_generation++;
 	/* Also before DRIVER_OK, as the driver may have read the old configuration by then. */
 	if ((dev->status & VIRTIO_STATUS_DRIVER) != 0) {
-		interrupt(dev, VIRTIO_CAUSE_CONFIG, 0);
+		virtio_interrupt(dev, VIRTIO_CAUSE_CONFIG, 0);
 	}
 }
 
@@ -252,13 +253,13 @@ static void stop_queues(struct virtio_dev *dev)
 	}
 }
 
-/* [virtio-1.2 §2.1.2]: the notification is only for drivers that have said DRIVER_OK. */
-static void need_reset(struct virtio_dev *dev)
+/* The notification is only for drivers that have said DRIVER_OK [virtio-1.2 §2.1.2]. */
+void virtio_need_reset(struct virtio_dev *dev)
 {
 	stop_queues(dev);
 	dev->status |= VIRTIO_STATUS_NEEDS_RESET;
 	if ((dev->status & VIRTIO_STATUS_DRIVER_OK) != 0) {
-		interrupt(dev, VIRTIO_CAUSE_CONFIG, 0);
+		virtio_interrupt(dev, VIRTIO_CAUSE_CONFIG, 0);
 	}
 }
 
@@ -270,7 +271,7 @@ void virtio_break(struct virtio_dev *dev, unsigned index)
 	log_guest_warn("Queue %u of %s device %s has impossible indexes; the device waits for its "
 		       "driver to reset it",
 		       index, dev->class->name, dev->id);
-	need_reset(dev);
+	virtio_need_reset(dev);
 }
 
 /* --- Serving a queue --- */
@@ -380,7 +381,7 @@ static void activate(struct virtio_dev *dev)
 		if (dev->activate_fails != NULL) {
 			metric_add(dev->activate_fails, 1);
 		}
-		need_reset(dev);
+		virtio_need_reset(dev);
 		return;
 	}
 	dev->is_active = true;

@@ -20,6 +20,7 @@ enum virtio_type { /* [virtio-1.2 §5] */
 	VIRTIO_TYPE_BALLOON = 5,
 	VIRTIO_TYPE_VSOCK = 19,
 	VIRTIO_TYPE_MEM = 24,
+	VIRTIO_TYPE_FS = 26,
 	VIRTIO_TYPE_PMEM = 27,
 };
 
@@ -53,6 +54,7 @@ struct virtio_class {
 	const struct virtio_feature *features; /* those of its own that it may offer */
 	size_t feature_count;
 	const struct virtio_class_state *state; /* NULL: nothing of its own is saved */
+	const char *unsaved; /* its name in the refusal of a snapshot; NULL: it can be saved */
 	/* The guest wrote dev->config, already bounded by its length; NULL: config is read-only. */
 	void (*config_write)(struct virtio_dev *dev, size_t offset, const uint8_t *data,
 			     size_t len);
