@@ -35,6 +35,7 @@ extern const struct device_test plug_tests[];
 extern const struct device_test pmem_tests[];
 extern const struct device_test snapshot_tests[];
 extern const struct device_test snapshot_io_tests[];
+extern const struct device_test vhost_tests[];
 extern const struct device_test identity_tests[]; /* each ends with an empty one */
 
 /* What the guest is: its RAM, its CPUs, the script that it runs, further boot arguments. */

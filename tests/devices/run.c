@@ -40,6 +40,7 @@ static bool is_for_pci(const char *name)
 		"snapshot: sockets",
 		"snapshot: balloon",
 		"fork: ",
+		"vhost: a disk",
 		"payload rings: anywhere, with anything in them, Sync",
 		"payload race",
 	};
@@ -72,7 +73,7 @@ int main(int argc, char **argv)
 		disk_tests,	network_tests, metadata_tests, memory_tests,   hotplug_tests,
 		many_tests,	call_tests,    cpu_tests,      fault_tests,    hang_tests,
 		payload_tests,	pager_tests,   golden_tests,   snapshot_tests, snapshot_io_tests,
-		identity_tests, fork_tests,    plug_tests,     pmem_tests};
+		identity_tests, fork_tests,    plug_tests,     pmem_tests,     vhost_tests};
 	struct runner runner;
 
 	if (!runner_init(&runner, argc, argv, "KERNEL_DIR DEVICES_DIR GUEST_DIR LOAD_DIR GT")) {

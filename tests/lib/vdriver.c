@@ -70,13 +70,13 @@ static void ignore_reset(void *machine)
 	(void)machine;
 }
 
-void vdriver_init(struct vdriver *driver)
+static void init(struct vdriver *driver, enum gmem_backing backing)
 {
 	static const struct machine_ops machine_ops = {.reset = ignore_reset};
 	struct error err = {0};
 
 	memset(driver, 0, sizeof(*driver));
-	if (gmem_new(ranges, ARRAY_COUNT(ranges), GMEM_ANON, &driver->mem, &err) < 0 ||
+	if (gmem_new(ranges, ARRAY_COUNT(ranges), backing, &driver->mem, &err) < 0 ||
 	    evloop_init(&driver->loop, &err) < 0) {
 		fail("%s", err.msg);
 	}
@@ -89,6 +89,16 @@ void vdriver_init(struct vdriver *driver)
 		.clock = &driver->clock,
 		.machine_ops = &machine_ops,
 	};
+}
+
+void vdriver_init(struct vdriver *driver)
+{
+	init(driver, GMEM_ANON);
+}
+
+void vdriver_init_shared(struct vdriver *driver)
+{
+	init(driver, GMEM_MEMFD);
 }
 
 void vdriver_destroy(struct vdriver *driver)

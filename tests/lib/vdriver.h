@@ -19,7 +19,6 @@
  *	vdriver_stop(&driver);                          // reset
  *	x_free(x);
  *	vdriver_destroy(&driver);
- *
  * What can't be (a full queue, memory that is used up) aborts with a message.
  */
 #ifndef TESTS_LIB_VDRIVER_H
@@ -85,6 +84,7 @@ struct vdriver {
 };
 
 void vdriver_init(struct vdriver *driver);
+void vdriver_init_shared(struct vdriver *driver); /* with memory that others can map */
 void vdriver_destroy(struct vdriver *driver);
 struct dev_env *vdriver_env(struct vdriver *driver);
 void vdriver_plug(struct vdriver *driver, struct virtio_dev *dev); /* as its transport */

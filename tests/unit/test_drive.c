@@ -123,8 +123,8 @@ Test(drive, a_bad_drive_changes_nothing)
 		{"\"socket\":\"a\",\"io_engine\":\"Async\"",
 		 API_FAULT(CREATE "Invalid block config.")},
 		{"\"socket\":\"a\"",
-		 API_FAULT("Drive config error: This build of squib does not have vhost-user "
-			   "backends: leave out `socket`, and give the drive a path_on_host")},
+		 API_FAULT(CREATE "Vhost user backend error: Vhost-user error: Failed to connect "
+				  "to UDS Unix stream: No such file or directory (os error 2)")},
 		{"\"path_on_host\":\"disk\",\"num_queues\":17",
 		 API_FAULT(CREATE "Invalid block config: num_queues is 17, more than the limit of "
 				  "16")},

@@ -57,6 +57,34 @@ static int allow(void *arg, const struct landlock *landlock, int rules, struct e
 	return 0;
 }
 
+/* Devices that other processes serve, which must see the memory. */
+static bool is_shared(const struct vm_config *config)
+{
+	for (size_t i = 0; i < config->drive_count; i++) {
+		if (config->drives[i].config.socket != NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static int check_shared(const struct vm_config *config, struct error *err)
+{
+	if (!is_shared(config)) {
+		return 0;
+	}
+	if (config->machine.forkable) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "A machine with vhost-user devices can't be forkable, as their "
+				 "back-ends have no copies");
+	}
+	return config->machine.huge_pages == HUGE_PAGES_NONE
+		       ? 0
+		       : error_set(err, ERR_NOT_SUPPORTED,
+				   "A machine with vhost-user devices can't have huge_pages: its "
+				   "memory is a file that the back-ends have, too");
+}
+
 struct start_plan actions_plan(struct microvm *microvm)
 {
 	static const enum gmem_backing backing[] = {
@@ -76,7 +104,8 @@ struct start_plan actions_plan(struct microvm *microvm)
 					  .static_template = config->static_template,
 					  .pci_ports = config->machine.pci_hotplug_ports},
 				.mem_size_mib = config->machine.mem_size_mib,
-				.backing = backing[config->machine.huge_pages],
+				.backing = is_shared(config) ? GMEM_MEMFD
+							     : backing[config->machine.huge_pages],
 				.plug = memory_plug(&config->memory),
 				.is_tracked = config->machine.track_dirty_pages,
 				.boot = {.kernel_path = source->kernel_image_path,
@@ -107,6 +136,9 @@ static int start(struct microvm *microvm, struct request *request, struct error 
 	if (microvm->config.boot_source.kernel_image_path == NULL) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "Cannot start microvm without kernel configuration.");
+	}
+	if (check_shared(&microvm->config, err) < 0) {
+		return -1;
 	}
 	return controller_start(&microvm->controller, &plan, err);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /drives/{id}: block devices on files or block devices of the host. */
+/* /drives/{id}: block devices on files or block devices of the host, or on other processes. */
 #include <assert.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +77,7 @@ static void drive_destroy(struct drive *drive)
 {
 	schema_free(&schema, &drive->config);
 	blk_file_close(&drive->file);
+	vhost_link_close(&drive->link);
 }
 
 /* The place of a drive in the list, or the list's length: there is no such drive. */
@@ -100,6 +103,20 @@ static void clear(struct vm_config *config)
 	blk_rings_destroy(&config->rings);
 }
 
+static json_t *show_drive(const struct blk_config *drive, uint64_t hidden)
+{
+	json_t *shown = schema_encode(&schema, drive, SCHEMA_ALL & ~hidden);
+
+	/* [compat] A back-end knows these, and nobody else. */
+	if (drive->socket != NULL &&
+	    (json_object_set_new(shown, fields[FIELD_IS_READ_ONLY].name, json_null()) < 0 ||
+	     json_object_set_new(shown, fields[FIELD_IO_ENGINE].name, json_null()) < 0)) {
+		json_decref(shown);
+		return NULL;
+	}
+	return shown;
+}
+
 static json_t *show(const struct vm_config *config)
 {
 	json_t *list = json_array();
@@ -110,8 +127,7 @@ static json_t *show(const struct vm_config *config)
 		uint64_t hidden = drive->num_queues == 0 ? UINT64_C(1) << FIELD_NUM_QUEUES : 0;
 
 		hidden |= drive->base == NULL ? UINT64_C(1) << FIELD_BASE : 0;
-		if (json_array_append_new(
-			    list, schema_encode(&schema, drive, SCHEMA_ALL & ~hidden)) < 0) {
+		if (json_array_append_new(list, show_drive(drive, hidden)) < 0) {
 			json_decref(list);
 			return NULL;
 		}
@@ -128,12 +144,7 @@ static int check_drive(const struct blk_config *drive, struct error *err)
 			  drive->is_read_only || drive->has_rate_limiter ||
 			  drive->io_engine != BLK_ENGINE_SYNC;
 
-	if (drive->socket != NULL && !is_of_file) {
-		return error_set(err, ERR_NOT_SUPPORTED,
-				 "This build of squib does not have vhost-user backends: leave out "
-				 "`socket`, and give the drive a path_on_host");
-	}
-	if (drive->socket != NULL || drive->path_on_host == NULL) {
+	if (drive->socket != NULL ? is_of_file : drive->path_on_host == NULL) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "Unable to create the virtio block device: Invalid block config.");
 	}
@@ -181,11 +192,16 @@ static int open_file(const struct blk_config *drive, const char *path, bool is_l
 				   : blk_file_open_overlay(&paths, file, err);
 }
 
-/* [compat] The sentence of PUT. */
-static int open_put(const struct blk_config *drive, bool is_loaded, struct blk_file *file,
+/* [compat] The sentences of PUT. */
+static int open_put(const struct blk_config *drive, bool is_loaded, struct drive *added,
 		    struct error *err)
 {
-	return open_file(drive, drive->path_on_host, is_loaded, file, err) < 0
+	if (drive->socket != NULL) {
+		return vhost_blk_open(drive, &added->link, err) < 0
+			       ? error_wrap(err, "Unable to create the virtio block device")
+			       : 0;
+	}
+	return open_file(drive, drive->path_on_host, is_loaded, &added->file, err) < 0
 		       ? error_wrap(err, "Unable to create the virtio block device: Virtio backend "
 					 "error")
 		       : 0;
@@ -218,7 +234,7 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 {
 	struct vm_config *config = &microvm->config;
 	struct blk_config *body = request->body;
-	struct drive added = {.file = {.fd = -1}};
+	struct drive added = DRIVE_NONE;
 	void *list = config->drives;
 
 	if (resource_check_plug(microvm, request,
@@ -229,12 +245,18 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 	if (body->is_root_device) {
 		return error_set(err, ERR_BAD_REQUEST, "A root block device already exists!");
 	}
+	if (body->socket != NULL) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "A drive with a `socket` can't be plugged in: the machine's "
+				 "memory is shared with back-ends from the start on, or not at "
+				 "all. Put it before the start");
+	}
 	if (check_drive(body, err) < 0 ||
 	    resource_list_grow(&list, config->drive_count, sizeof(added), err) < 0) {
 		return -1;
 	}
 	config->drives = list;
-	if (open_put(body, false, &added.file, err) < 0) {
+	if (open_put(body, false, &added, err) < 0) {
 		confine_explain(microvm->controller.confine, "drive", err);
 		return -1;
 	}
@@ -261,6 +283,12 @@ static int unplug(struct microvm *microvm, struct request *request, struct error
 	if (resource_check_plug(microvm, request, !drive->config.is_root_device,
 				"Cannot unplug root device", err) < 0) {
 		return -1;
+	}
+	if (drive->vhost != NULL) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "The drive %s is served by another process, and can't be "
+				 "unplugged",
+				 drive->config.drive_id);
 	}
 	return unplug_begin(microvm, request, blk_virtio(drive->blk),
 			    blk_file_unwritten(&drive->file, &drive->config), err);
@@ -296,7 +324,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	struct vm_config *config = &microvm->config;
 	struct blk_config *drive = request->body;
 	size_t at = find(config, drive->drive_id);
-	struct drive added = {.file = {.fd = -1}};
+	struct drive added = DRIVE_NONE;
 	void *list = config->drives;
 
 	if (drive->is_root_device && pmem_has_root(&config->pmems)) {
@@ -316,8 +344,11 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 			return -1;
 		}
 		config->drives = list;
+	} else {
+		/* A back-end may have no second connection to give. */
+		vhost_link_close(&config->drives[at].link);
 	}
-	if (open_put(drive, request->is_loaded, &added.file, err) < 0) {
+	if (open_put(drive, request->is_loaded, &added, err) < 0) {
 		return -1;
 	}
 	keep_config(&added, drive);
@@ -349,9 +380,30 @@ static int change_file(const struct microvm *microvm, struct drive *drive,
 	return 0;
 }
 
-/* The file is changed first, then the limits. If the latter fails the new file stays [compat]. */
-static int update_drive(struct microvm *microvm, struct drive_update *update, struct error *err)
+/* Its configuration is asked for again, and waited for by patch_wait. */
+static int ask_backend(struct drive *drive, struct request *request, struct error *err)
 {
+	const struct drive_update *update = request->body;
+	struct vhost_user *vu = vhost_blk_user(drive->vhost);
+
+	if (update->path_on_host != NULL || update->has_rate_limiter) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Block: Running method expected different backend. A drive on a "
+				 "socket takes neither `path_on_host` nor `rate_limiter`.");
+	}
+	if (vhost_user_ask_config(vu, err) < 0) {
+		return error_wrap(err, "Block: Vhost user backend error");
+	}
+	request->stored = json_integer(vu->told);
+	return request->stored != NULL
+		       ? 0
+		       : error_set(err, ERR_HOST, "Out of memory for a question to a back-end");
+}
+
+/* The file is changed first, then the limits. If the latter fails the new file stays [compat]. */
+static int update_drive(struct microvm *microvm, struct request *request, struct error *err)
+{
+	struct drive_update *update = request->body;
 	size_t at = find(&microvm->config, update->drive_id);
 
 	if (at == microvm->config.drive_count) {
@@ -359,6 +411,9 @@ static int update_drive(struct microvm *microvm, struct drive_update *update, st
 	}
 	struct drive *drive = &microvm->config.drives[at];
 
+	if (drive->vhost != NULL) {
+		return ask_backend(drive, request, err);
+	}
 	if (update->path_on_host == NULL && !update->has_rate_limiter) {
 		/* [compat] It asks a vhost-user backend for its configuration. */
 		return error_set(err, ERR_BAD_REQUEST,
@@ -378,18 +433,50 @@ static int update_drive(struct microvm *microvm, struct drive_update *update, st
 	return 0;
 }
 
+static int explain_patch(const struct error *cause, struct error *err)
+{
+	error_set(err, cause->kind,
+		  "Unable to patch the block device: %.400s Please verify the request arguments.",
+		  cause->msg);
+	err->sys = cause->sys;
+	return -1;
+}
+
 static int patch(struct microvm *microvm, struct request *request, struct error *err)
 {
 	struct error cause = {0};
 
-	if (update_drive(microvm, request->body, &cause) == 0) {
+	return update_drive(microvm, request, &cause) == 0 ? 0 : explain_patch(&cause, err);
+}
+
+/* A back-end's answer, on the thread that asks; it comes or is given up in time. */
+static int patch_wait(struct request *request, struct error *err)
+{
+	struct pollfd told = {.events = POLLIN, .fd = (int)json_integer_value(request->stored)};
+
+	(void)err;
+	if (request->stored != NULL) {
+		(void)!poll(&told, 1, 2 * VHOST_PATIENCE_MS);
+	}
+	return 0;
+}
+
+static int patched(struct microvm *microvm, struct request *request, struct error *err)
+{
+	const struct vm_config *config = &microvm->config;
+	struct error cause = {0};
+
+	if (request->stored == NULL) {
 		return 0;
 	}
-	error_set(err, cause.kind,
-		  "Unable to patch the block device: %.400s Please verify the request arguments.",
-		  cause.msg);
-	err->sys = cause.sys;
-	return -1;
+	size_t at = find(config, ((const struct drive_update *)request->body)->drive_id);
+
+	assert(at < config->drive_count); /* requests come one by one */
+	if (vhost_user_config_result(vhost_blk_user(config->drives[at].vhost), &cause) == 0) {
+		return 0;
+	}
+	(void)error_wrap(&cause, "Block: Vhost user backend error");
+	return explain_patch(&cause, err);
 }
 
 /* --- The machine's devices --- */
@@ -408,28 +495,53 @@ static int check_partuuid(const char *partuuid, struct error *err)
 	return 0;
 }
 
-static int add_root(struct cmdline *cmdline, const struct blk_config *drive, struct error *err)
+static bool is_read_only(const struct drive *drive)
+{
+	return drive->config.socket != NULL
+		       ? vhost_blk_is_read_only(&vhost_blk_user(drive->vhost)->link)
+		       : drive->config.is_read_only;
+}
+
+static int add_root(struct cmdline *cmdline, const struct drive *drive, struct error *err)
 {
 	char text[ARCH_CMDLINE_MAX];
-	bool has_uuid = drive->partuuid != NULL;
+	const char *partuuid = drive->config.partuuid;
+	bool has_uuid = partuuid != NULL;
 
-	if (has_uuid && check_partuuid(drive->partuuid, err) < 0) {
+	if (has_uuid && check_partuuid(partuuid, err) < 0) {
 		return -1;
 	}
 	/* A text that is cut here exceeds the command line, too, which is then refused. */
 	(void)!snprintf(text, sizeof(text), "root=%s%s %s", has_uuid ? "PARTUUID=" : "/dev/vda",
-			has_uuid ? drive->partuuid : "", drive->is_read_only ? "ro" : "rw");
+			has_uuid ? partuuid : "", is_read_only(drive) ? "ro" : "rw");
 	return cmdline_add(cmdline, text, err);
+}
+
+static struct virtio_dev *new_device(struct drive *drive, const struct dev_env *env,
+				     struct error *err)
+{
+	if (drive->config.socket == NULL) {
+		return blk_new(env, &drive->config, &drive->file, &drive->blk, err) < 0
+			       ? NULL
+			       : blk_virtio(drive->blk);
+	}
+	return vhost_blk_new(env, &drive->config, &drive->link, &drive->vhost, err) < 0
+		       ? NULL
+		       : &vhost_blk_user(drive->vhost)->dev;
 }
 
 static int attach_drive(struct drive *drive, const struct attachment *at, struct error *err)
 {
 	const struct dev_env env = devmgr_env(at->devmgr);
 	const char *id = drive->config.drive_id;
+	struct virtio_dev *dev = new_device(drive, &env, err);
+	bool is_named = dev != NULL &&
+			(!drive->config.is_root_device || add_root(at->cmdline, drive, err) == 0);
 
-	if ((drive->config.is_root_device && add_root(at->cmdline, &drive->config, err) < 0) ||
-	    blk_new(&env, &drive->config, &drive->file, &drive->blk, err) < 0 ||
-	    devmgr_attach(at, blk_virtio(drive->blk), id, err) < 0) {
+	if (!is_named) {
+		virtio_free(dev);
+	}
+	if (!is_named || devmgr_attach(at, dev, id, err) < 0) {
 		return error_wrap(err, "Cannot attach the drive %.64s", id);
 	}
 	return 0;
@@ -465,6 +577,9 @@ static int allow(const struct microvm *microvm, const struct landlock *landlock,
 		const struct landlock_file base = {drive->config.base,
 						   blk_file_base_fd(&drive->file), true};
 
+		if (file.path == NULL) {
+			continue; /* Landlock is not about connections to sockets */
+		}
 		if (landlock_allow(landlock, rules, &file, err) < 0 ||
 		    (base.path != NULL && landlock_allow(landlock, rules, &base, err) < 0)) {
 			return -1;
@@ -492,6 +607,8 @@ const struct resource drive_resource = {
 					.prefix = "Drive config error",
 					.check = resource_check_id,
 					.run = patch,
+					.finish = patch_wait,
+					.commit = patched,
 					PATCHES(drive)},
 			[HTTP_DELETE] = {.states = AFTER_START,
 					 .body = BODY_MAYBE,
@@ -507,6 +624,7 @@ const struct resource drive_resource = {
 	.turn = 6,
 	.show = show,
 	.metrics = &blk_metric_group,
+	.remote_metrics = &vhost_blk_metric_group,
 	.attach = attach,
 	.allow = allow,
 	.clear = clear,

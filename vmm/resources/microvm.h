@@ -9,7 +9,6 @@
 
 #include "devices/mmds/mmds.h"
 #include "devices/virtio/balloon/balloon.h"
-#include "devices/virtio/blk/blk.h"
 #include "devices/virtio/blk/blk_rings.h"
 #include "devices/virtio/net/net.h"
 #include "devices/virtio/rng.h"
@@ -19,6 +18,7 @@
 #include "vmm/base/metrics.h"
 #include "vmm/base/schema.h"
 #include "vmm/control/controller.h"
+#include "vmm/resources/drive.h"
 #include "vmm/resources/images.h"
 #include "vmm/resources/memory.h"
 #include "vmm/resources/pmem.h"
@@ -56,14 +56,10 @@ struct serial_config_body {
 	bool has_rate_limiter;
 };
 
-/* Devices, each with what it uses of the host: that is opened when the device is put, as clients
- * expect the error there. The configuration owns it, the device borrows it. */
-struct drive {
-	struct blk_config config;
-	struct blk_file file;
-	struct blk *blk; /* the machine's; NULL: not attached */
-};
-
+/*
+ * Devices, each with what it uses of the host: that is opened when the device is put, as clients
+ * expect the error there. The configuration owns it, the device borrows it.
+ */
 struct net_interface {
 	struct net_config config;
 	int tap;
