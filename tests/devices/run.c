@@ -40,7 +40,7 @@ static bool is_for_pci(const char *name)
 		"snapshot: sockets",
 		"snapshot: balloon",
 		"fork: ",
-		"vhost: a disk",
+		"vhost: ",
 		"payload rings: anywhere, with anything in them, Sync",
 		"payload race",
 	};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Devices that another process serves, by vhost-user: disks of qemu-storage-daemon. */
+/* Devices that another process serves, by vhost-user. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -103,7 +104,142 @@ static bool run_daemon(struct squib *squib)
 	return end_daemon(daemon);
 }
 
+/* --- A back-end that keeps account of requests in flight --- */
+
+enum {
+	KILLS = 4
+};
+
+static pid_t start_backend(struct squib *squib)
+{
+	char path[PATH_LEN];
+
+	squib_path(squib, "back.sock", path);
+	unlink(path);
+	pid_t backend = machine_spawn(squib, "backend back.sock vdb");
+
+	return wait_for_socket(squib, "back.sock") ? backend : -1;
+}
+
+/* Kills it while the guest writes, reads and verifies, and starts it again. */
+static bool kill_often(struct squib *squib, pid_t *backend)
+{
+	for (unsigned i = 0; i < KILLS; i++) {
+		sleep_ms(500 + 130 * i);
+		if (!end_daemon(*backend) ||
+		    !squib_expect(squib, "has lost its back-end back.sock, and looks for it",
+				  NULL) ||
+		    (*backend = start_backend(squib)) < 0 ||
+		    !squib_expect(squib, "has its back-end back.sock again", NULL)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* At least one of the next ones has found requests that the one before had not answered. */
+static bool had_in_flight(struct squib *squib)
+{
+	char *said = squib_text(squib, "host");
+	bool had = false;
+
+	for (char *at = said; at != NULL && (at = strstr(at, "backend: ")) != NULL; at++) {
+		had |= at[strlen("backend: ")] >= '1' && at[strlen("backend: ")] <= '9';
+	}
+	free(said);
+	return had || squib_fail(squib, "no back-end was killed with requests in flight");
+}
+
+static bool run_kills(struct squib *squib)
+{
+	const struct guest guest = {
+		.vcpus = 2, .mem_mib = 128, .script = "/tests/replay.sh", .root = machine_root()};
+	pid_t backend = -1;
+	bool ok = machine_configure(squib, &guest) && machine_make_disk(squib, "vdb", DISK_MIB) &&
+		  (backend = start_backend(squib)) > 0 && put_drive(squib) &&
+		  squib_api_start(squib, 204) && machine_meet(squib, "load") &&
+		  machine_go_on(squib) && kill_often(squib, &backend) &&
+		  machine_meet(squib, "loaded") && machine_go_on(squib) &&
+		  squib_expect(squib, "replay: done", NULL) && squib_ends(squib, 0);
+
+	return ok && had_in_flight(squib) && machine_reap(squib, backend, "backend");
+}
+
+/* --- virtiofsd --- */
+
+/* Serves a folder of squib's directory by the socket <folder>.sock. */
+static pid_t start_fs(struct squib *squib, const char *folder)
+{
+	char socket[64];
+	char path[PATH_LEN];
+
+	squib_path(squib, folder, path);
+	pid_t daemon = machine_spawn(squib,
+				     "/usr/lib/qemu/virtiofsd -f --socket-path=%s.sock "
+				     "-o source=%.400s -o sandbox=chroot",
+				     folder, path);
+
+	snprintf(socket, sizeof(socket), "%s.sock", folder);
+	return wait_for_socket(squib, socket) ? daemon : -1;
+}
+
+static bool put_fs(struct squib *squib, const char *tag)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/filesystems/%s", tag);
+	return squib_put(squib, path, "{\"tag\": \"%s\", \"socket\": \"%s.sock\"}", tag, tag);
+}
+
+/* The folder "rootfs" is the tree of the disk that other guests boot from. */
+static bool make_folders(struct squib *squib)
+{
+	return machine_run(squib, "/bin/mkdir rootfs shared") &&
+	       machine_run(squib, "/bin/tar -xf %.400s/rootfs.tar -C rootfs", env("DEVICES_DIR")) &&
+	       squib_write(squib, "shared/from_host", "host's\n");
+}
+
+static bool share(struct squib *squib, pid_t *rootfs, pid_t *shared)
+{
+	const struct guest guest = {.vcpus = 2,
+				    .mem_mib = 128,
+				    .script = "/tests/fs.sh",
+				    .words = "root=rootfs rootfstype=virtiofs ro"};
+
+	return machine_configure(squib, &guest) && (*rootfs = start_fs(squib, "rootfs")) > 0 &&
+	       (*shared = start_fs(squib, "shared")) > 0 && put_fs(squib, "rootfs") &&
+	       put_fs(squib, "shared") && squib_api_start(squib, 204) &&
+	       squib_expect(squib, "ok: root", NULL) && machine_meet(squib, "written") &&
+	       machine_run(squib, "pattern check shared/folder/file 0 8192 5") &&
+	       squib_write(squib, "shared/answer", "") && machine_go_on(squib) &&
+	       squib_expect(squib, "ok: shared", NULL) &&
+	       squib_expect(squib, "ok: unbound and bound", NULL) &&
+	       machine_meet(squib, "back-end to end") && end_daemon(*shared) &&
+	       squib_expect(squib, "has lost its back-end shared.sock", NULL) &&
+	       machine_go_on(squib) && squib_expect(squib, "ok: the root goes on", NULL) &&
+	       squib_expect(squib, "fs: done", NULL) && squib_ends(squib, 0);
+}
+
+static bool run_fs(struct squib *squib)
+{
+	pid_t rootfs = -1;
+	pid_t shared = -1;
+
+	if (!make_folders(squib)) {
+		return false;
+	}
+	bool ok = share(squib, &rootfs, &shared);
+
+	squib_stop(squib);
+	if (rootfs > 0) {
+		(void)end_daemon(rootfs);
+	}
+	return machine_run(squib, "/bin/rm -rf rootfs shared") && ok;
+}
+
 const struct device_test vhost_tests[] = {
 	{"vhost: a disk of qemu-storage-daemon, which ends and comes again", run_daemon, 300},
+	{"vhost: a disk whose process is killed amid I/O loses nothing", run_kills, 300},
+	{"vhost: file systems of virtiofsd, one to boot from", run_fs, 300},
 	{0},
 };

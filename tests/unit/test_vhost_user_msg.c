@@ -35,9 +35,9 @@ Test(vhost_user_msg, each_message_is_what_the_protocol_says)
 	vhost_msg_addr(&msg, &(struct vhost_ring_addr){1, 0x11, 0x22, 0x33});
 	EXPECT(9, 0, 0, 0, 1, 0, 0, 0, 40, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0, 0,
 	       0, 0x22, 0, 0, 0, 0, 0, 0, 0, 0x33, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-	vhost_msg_memory(&msg, &(struct vhost_region){1, 2, 3, 4}, 1);
+	vhost_msg_memory(&msg, &(struct vhost_region){1, 2, 4}, 1);
 	EXPECT(5, 0, 0, 0, 1, 0, 0, 0, 40, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
-	       2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0);
+	       2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0);
 	vhost_msg_inflight(&msg, VHOST_SET_INFLIGHT_FD, &(struct vhost_inflight){0x1000, 2, 256});
 	EXPECT(32, 0, 0, 0, 1, 0, 0, 0, 24, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 	       0, 2, 0, 0, 1, 0, 0, 0, 0);

@@ -65,7 +65,7 @@ static bool is_shared(const struct vm_config *config)
 			return true;
 		}
 	}
-	return false;
+	return config->filesystem_count > 0;
 }
 
 static int check_shared(const struct vm_config *config, struct error *err)

@@ -167,7 +167,8 @@ static int get_dirty(struct microvm *microvm, struct request *request, struct er
 	const struct machine *machine = machine_of(microvm);
 	struct page_sets sets = {0};
 
-	if (check_paused(microvm, err) < 0 || page_sets_init(&sets, machine->mem, err) < 0) {
+	if (check_paused(microvm, err) < 0 || devmgr_check_saved(&machine->devmgr, err) < 0 ||
+	    page_sets_init(&sets, machine->mem, err) < 0) {
 		return -1;
 	}
 	int result = snapshot_find_changed(machine, &sets, err);

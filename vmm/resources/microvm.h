@@ -19,6 +19,7 @@
 #include "vmm/base/schema.h"
 #include "vmm/control/controller.h"
 #include "vmm/resources/drive.h"
+#include "vmm/resources/filesystem.h"
 #include "vmm/resources/images.h"
 #include "vmm/resources/memory.h"
 #include "vmm/resources/pmem.h"
@@ -102,6 +103,8 @@ struct vm_config {
 	struct blk_rings rings; /* for drives that are plugged in */
 	struct net_interface *nets;
 	size_t net_count;
+	struct filesystem *filesystems;
+	size_t filesystem_count;
 	struct vsock_socket vsock;
 	struct pmem_devices pmems;
 	struct rng_config entropy;

@@ -97,8 +97,9 @@ struct resource {
 	struct method methods[HTTP_METHODS];
 
 	/* --- In the configuration file and in GET /vm/config --- */
-	const char *key;	 /* NULL: in neither */
-	bool is_list;		 /* of objects: one per device */
+	const char *key;	  /* NULL: in neither */
+	bool is_list;		  /* of objects: one per device */
+	bool is_shown_with_items; /* a list that Firecracker lacks is not shown empty [compat] */
 	bool is_file_or_path;	 /* [compat] in the file it may be the path of a file that has it */
 	enum schema_need need;	 /* in the file */
 	const char *file_prefix; /* [compat] of the errors of PUT for a file; NULL: PUT's own */

@@ -22,6 +22,7 @@
 	ROW(entropy)                                                                               \
 	ROW(pmem)                                                                                  \
 	ROW(memory)                                                                                \
+	ROW(filesystem)                                                                            \
 	/* The others. */                                                                          \
 	ROW(actions)                                                                               \
 	ROW(balloon_statistics)                                                                    \

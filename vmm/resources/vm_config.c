@@ -41,6 +41,10 @@ json_t *vm_config_show(const struct vm_config *config)
 		} else {
 			value = resource->is_list ? json_array() : json_null();
 		}
+		if (resource->is_shown_with_items && json_array_size(value) == 0) {
+			json_decref(value);
+			continue;
+		}
 		if (json_object_set_new(shown, resource->key, value) < 0) {
 			json_decref(shown);
 			return NULL;

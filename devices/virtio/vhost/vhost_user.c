@@ -76,19 +76,6 @@ static bool is_used(const struct vhost_user *vu, unsigned index)
 	return vu->dev.queues[index].vq.size != 0;
 }
 
-/* An address in this process, as the back-end knows guest memory by. The ring was checked. */
-static uint64_t hva_of(const struct gmem *mem, gpa_t gpa)
-{
-	for (size_t i = 0; i < gmem_region_count(mem); i++) {
-		const struct gmem_slot slot = gmem_slot(mem, i);
-
-		if (gpa.v >= slot.base.v && gpa.v - slot.base.v < slot.len) {
-			return slot.hva + (gpa.v - slot.base.v);
-		}
-	}
-	return 0;
-}
-
 static int send_memory(const struct vhost_user *vu, struct error *err)
 {
 	const struct gmem *mem = vu->dev.mem;
@@ -102,7 +89,7 @@ static int send_memory(const struct vhost_user *vu, struct error *err)
 		const struct gmem_slot slot = gmem_slot(mem, i);
 
 		fds[i] = slot.fd;
-		regions[i] = (struct vhost_region){slot.base.v, slot.len, slot.hva, slot.offset};
+		regions[i] = (struct vhost_region){slot.base.v, slot.len, slot.offset};
 	}
 	vhost_msg_memory(&msg, regions, count);
 	return vhost_link_send(&vu->link, &msg, fds, count, err);
@@ -148,12 +135,11 @@ static int send_eventfd(const struct vhost_user *vu, enum vhost_request request,
 static int send_queue(const struct vhost_user *vu, unsigned index, struct error *err)
 {
 	const struct virtq *vq = &vu->dev.queues[index].vq;
-	const struct gmem *mem = vu->dev.mem;
 	const struct vhost_ring_addr addr = {
 		.ring = index,
-		.desc = hva_of(mem, vq->desc_gpa),
-		.used = hva_of(mem, vq->used_gpa),
-		.avail = hva_of(mem, vq->avail_gpa),
+		.desc = vq->desc_gpa.v,
+		.used = vq->used_gpa.v,
+		.avail = vq->avail_gpa.v,
 	};
 	const struct virtio_transport *transport = &vu->dev.transport;
 	int call = transport->call_fd != NULL ? transport->call_fd(transport->arg, index)

@@ -115,7 +115,7 @@ void vhost_msg_memory(struct vhost_msg *msg, const struct vhost_region *regions,
 	for (size_t i = 0; i < count; i++) {
 		store_le64(payload, regions[i].gpa);
 		store_le64(payload + 8, regions[i].len);
-		store_le64(payload + 16, regions[i].hva);
+		store_le64(payload + 16, regions[i].gpa); /* see struct vhost_ring_addr */
 		store_le64(payload + 24, regions[i].offset);
 		payload += REGION_LEN;
 	}

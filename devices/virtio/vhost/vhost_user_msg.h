@@ -64,7 +64,10 @@ void vhost_msg_plain(struct vhost_msg *msg, enum vhost_request request);
 void vhost_msg_u64(struct vhost_msg *msg, enum vhost_request request, uint64_t value);
 void vhost_msg_ring(struct vhost_msg *msg, enum vhost_request request, uint32_t ring, uint32_t num);
 
-/* Where a ring is, as addresses in our own process. */
+/*
+ * Where a ring is. The protocol wants addresses of the front-end's process there; they are the
+ * guest's, as the table of memory says so, and back-ends learn nothing of our address space.
+ */
 struct vhost_ring_addr {
 	uint32_t ring;
 	uint64_t desc, used, avail;
@@ -75,7 +78,6 @@ void vhost_msg_addr(struct vhost_msg *msg, const struct vhost_ring_addr *addr);
 struct vhost_region {
 	uint64_t gpa;
 	uint64_t len;
-	uint64_t hva;	 /* in our own process */
 	uint64_t offset; /* in the file that goes with it */
 };
 

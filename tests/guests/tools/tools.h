@@ -49,5 +49,6 @@ int cmd_eat(int argc, char **argv);
 int cmd_io(int argc, char **argv);
 int cmd_shout(int argc, char **argv);
 int cmd_answer(int argc, char **argv);
+int cmd_backend(int argc, char **argv);
 
 #endif
