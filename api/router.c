@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "api/reply.h"
+#include "api/server.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -349,29 +350,79 @@ static void finish(const struct router *router, const struct request *request,
 	log_debug("Total previous API call duration: %llu us.", elapsed_us(begin_ns));
 }
 
+/* A request on its way, which may have to wait. */
+struct call {
+	struct http_owed owed;
+	struct request request;
+	uint64_t begin_ns;
+	char path[]; /* of the request, cut at its slashes */
+};
+
+static struct call *new_call(const struct router *router, const struct http_request *http)
+{
+	size_t size = strlen(http->path) + 1;
+	struct call *call = calloc(1, sizeof(*call) + size);
+
+	if (call != NULL) {
+		call->request.metrics = router->metrics;
+		call->request.sent = http->sent;
+		call->begin_ns = clock_host.now_ns(CLOCK_MONOTONIC);
+		memcpy(call->path, http->path, size);
+	}
+	return call;
+}
+
+static void reply(const struct router *router, struct call *call, int result,
+		  const struct error *err, struct http_response *response)
+{
+	struct request *request = &call->request;
+
+	if (result == REQUEST_WAITS) {
+		call->owed.fd = request->event;
+		call->owed.deadline_ns =
+			clock_host.now_ns(CLOCK_MONOTONIC) + request->patience_ms * NS_PER_MS;
+		response->owed = &call->owed;
+		request->sent = NULL;
+		return;
+	}
+	if (result < 0) {
+		reply_fault(response, err);
+	} else if (request->text != NULL) {
+		reply_text(response, request->text, request->text_len, request->text_type);
+		request->text = NULL;
+	} else {
+		reply_success(response, request->reply);
+	}
+	finish(router, request, response, call->begin_ns, result);
+	request_destroy(request);
+	free(call);
+}
+
 void router_handle(void *arg, const struct http_request *http, struct http_response *response)
 {
 	const struct router *router = arg;
-	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
-	AUTO_FREE char *path = strdup(http->path);
-	struct request request = {.metrics = router->metrics, .sent = http->sent};
+	struct call *call = new_call(router, http);
 	struct error err = {0};
-	int result;
 
 	log_request(http);
-	if (path == NULL) {
-		result = error_sys(&err, "Cannot read the request");
-	} else {
-		result = answer(router, &request, http, path, &err);
-	}
-	if (result < 0) {
+	if (call == NULL) {
+		(void)error_sys(&err, "Cannot read the request");
 		reply_fault(response, &err);
-	} else if (request.text != NULL) {
-		reply_text(response, request.text, request.text_len, request.text_type);
-		request.text = NULL;
-	} else {
-		reply_success(response, request.reply);
+		return;
 	}
-	finish(router, &request, response, begin, result);
-	request_destroy(&request);
+	int result = answer(router, &call->request, http, call->path, &err);
+
+	reply(router, call, result, &err, response);
+}
+
+void router_resume(void *arg, struct http_owed *owed, bool is_late, struct http_response *response)
+{
+	const struct router *router = arg;
+	struct call *call = container_of(owed, struct call, owed);
+	struct error err = {0};
+
+	call->request.is_late = is_late;
+	int result = request_go_on(&call->request, router->execute, router->arg, &err);
+
+	reply(router, call, result, &err, response);
 }

@@ -15,7 +15,10 @@ struct router {
 	struct metrics *metrics; /* for GET /metrics; likewise */
 };
 
-/* An http_handler whose `arg` is the router. Always sets a status; keeps nothing. */
+/* An http_handler whose `arg` is the router. Always sets a status, or owes the answer. */
 void router_handle(void *arg, const struct http_request *http, struct http_response *response);
+
+/* The http_resume for it. */
+void router_resume(void *arg, struct http_owed *owed, bool is_late, struct http_response *response);
 
 #endif

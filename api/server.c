@@ -15,6 +15,9 @@
  * Descriptors that a client sends with its bytes are for the request that is completed next, and
  * are closed with its answer unless somebody has taken them.
  *
+ * An answer may be owed: then the connection rests, and its place is not given away, while the loop
+ * waits for the descriptor of that answer as for any other, or for its deadline.
+ *
  * A client that closes its sending side gets all its answers, since the end of input is seen only
  * after them. Each wake serves a few requests, then the other connections have their turn.
  *
@@ -70,9 +73,11 @@ struct connection {
 	size_t body_len;
 	char *body; /* heap or NULL */
 	char head[HTTP_HEAD_LEN];
-	bool is_last;	      /* nothing is read behind this answer */
-	struct sent sent_fds; /* that have come for the request that is being read */
-	uint64_t moved_ns;    /* when bytes last came or went; CLOCK_MONOTONIC */
+	bool is_last;		/* nothing is read behind this answer */
+	struct http_owed *owed; /* the handler's: the answer waits for it; NULL: none is owed */
+	struct ev_source event; /* its descriptor */
+	struct sent sent_fds;	/* that have come for the request that is being read */
+	uint64_t moved_ns;	/* when bytes last came or went; CLOCK_MONOTONIC */
 };
 
 struct api_server {
@@ -80,6 +85,7 @@ struct api_server {
 	uint64_t payload_max;
 	uint64_t quiet_ns;
 	http_handler handler;
+	http_resume resume;
 	void *arg;
 	void (*confine)(void *arg);
 	void *confine_arg;
@@ -112,6 +118,7 @@ enum round {
 	ROUND_AGAIN,
 	ROUND_WANTS_INPUT,
 	ROUND_WANTS_ROOM, /* to send */
+	ROUND_RESTS,	  /* until the answer that is owed is there */
 	ROUND_CLOSED,
 };
 
@@ -171,7 +178,43 @@ static enum round take_input(struct connection *connection)
 	return count == 0 ? ROUND_CLOSED : ROUND_AGAIN;
 }
 
-static void handle(struct connection *connection)
+static void take_answer(struct connection *connection, struct http_response *response)
+{
+	response->is_last = connection->is_last;
+	/* Answers are HTTP/1.1 whatever the request's version [compat]. */
+	connection->head_len = http_format_head(connection->head, HTTP_1_1, response);
+	if (!http_has_body(response)) {
+		free(response->body);
+		return;
+	}
+	connection->body = response->body;
+	connection->body_len = response->body_len;
+}
+
+static void on_event(struct ev_source *source, uint32_t ready);
+
+/* Without a place in the loop for its descriptor the answer comes at its deadline. */
+static void owe(struct connection *connection, struct http_owed *owed)
+{
+	struct error err = {0};
+
+	connection->owed = owed;
+	connection->event = (struct ev_source){.fd = owed->fd, .fn = on_event};
+	if (ev_add(&connection->server->loop, &connection->event, EPOLLIN, &err) < 0) {
+		log_warn("The API server can't wait for an answer's event: %s.", err.msg);
+	}
+}
+
+static void settle(struct connection *connection, struct http_response *response)
+{
+	if (response->owed != NULL) {
+		owe(connection, response->owed);
+	} else {
+		take_answer(connection, response);
+	}
+}
+
+static enum round handle(struct connection *connection)
 {
 	struct api_server *server = connection->server;
 	struct http_request request;
@@ -182,15 +225,36 @@ static void handle(struct connection *connection)
 	server->handler(server->arg, &request, &response);
 	sent_close(&connection->sent_fds);
 	connection->is_last = connection->parser.is_last;
-	response.is_last = connection->is_last;
-	/* Answers are HTTP/1.1 whatever the request's version [compat]. */
-	connection->head_len = http_format_head(connection->head, HTTP_1_1, &response);
-	if (!http_has_body(&response)) {
-		free(response.body);
-		return;
-	}
-	connection->body = response.body;
-	connection->body_len = response.body_len;
+	settle(connection, &response);
+	return connection->owed != NULL ? ROUND_RESTS : ROUND_AGAIN;
+}
+
+/* The answer that is owed, or another debt. */
+static void pay(struct connection *connection, bool is_late)
+{
+	struct api_server *server = connection->server;
+	struct http_owed *owed = connection->owed;
+	struct http_response response = {0};
+
+	ev_del(&server->loop, &connection->event);
+	connection->owed = NULL;
+	server->resume(server->arg, owed, is_late, &response);
+	settle(connection, &response);
+}
+
+static void wait_for_answer(struct connection *connection)
+{
+	ev_mod(&connection->server->loop, &connection->source,
+	       connection->owed != NULL ? 0 : EPOLLOUT);
+}
+
+static void on_event(struct ev_source *source, uint32_t ready)
+{
+	struct connection *connection = container_of(source, struct connection, event);
+
+	(void)ready;
+	pay(connection, false);
+	wait_for_answer(connection);
 }
 
 static enum round feed(struct connection *connection)
@@ -208,8 +272,7 @@ static enum round feed(struct connection *connection)
 		connection->head_len = http_format_continue(connection->head, &connection->parser);
 		break;
 	case HTTP_REQUEST:
-		handle(connection);
-		break;
+		return handle(connection);
 	case HTTP_BAD:
 		connection->is_last = connection->parser.is_last;
 		connection->head_len = http_format_error(connection->head, &connection->parser);
@@ -235,7 +298,7 @@ static void on_connection(struct ev_source *source, uint32_t ready)
 {
 	struct connection *connection = container_of(source, struct connection, source);
 	struct evloop *loop = &connection->server->loop;
-	enum round round = ROUND_AGAIN;
+	enum round round = connection->owed != NULL ? ROUND_RESTS : ROUND_AGAIN;
 
 	(void)ready;
 	connection->moved_ns = clock_host.now_ns(CLOCK_MONOTONIC);
@@ -250,9 +313,61 @@ static void on_connection(struct ev_source *source, uint32_t ready)
 	case ROUND_WANTS_ROOM:
 		ev_mod(loop, source, EPOLLOUT);
 		break;
+	case ROUND_RESTS:
+		ev_mod(loop, source, 0);
+		break;
 	case ROUND_CLOSED:
 		close_connection(connection);
 		break;
+	}
+}
+
+/* --- answers that are owed --- */
+
+static int ms_until(uint64_t deadline_ns)
+{
+	uint64_t now = clock_host.now_ns(CLOCK_MONOTONIC);
+
+	return deadline_ns <= now ? 0 : (int)((deadline_ns - now) / NS_PER_MS + 1);
+}
+
+/* The time until the first deadline; `timeout_ms`, which may be -1, if that is less. */
+static int least_timeout(const struct api_server *server, int timeout_ms)
+{
+	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
+		const struct connection *connection = &server->connections[i];
+
+		if (connection->owed != NULL) {
+			int left_ms = ms_until(connection->owed->deadline_ns);
+
+			timeout_ms = timeout_ms < 0 || left_ms < timeout_ms ? left_ms : timeout_ms;
+		}
+	}
+	return timeout_ms;
+}
+
+static void pay_late(struct api_server *server)
+{
+	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
+		struct connection *connection = &server->connections[i];
+
+		if (connection->owed != NULL && ms_until(connection->owed->deadline_ns) == 0) {
+			pay(connection, true);
+			wait_for_answer(connection);
+		}
+	}
+}
+
+/* What was owed when the server ends: it is sent if there is room for it. */
+static void pay_all(struct api_server *server)
+{
+	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
+		struct connection *connection = &server->connections[i];
+
+		if (connection->owed != NULL) {
+			pay(connection, true);
+			(void)!send_answer(connection);
+		}
 	}
 }
 
@@ -261,7 +376,7 @@ static void on_connection(struct ev_source *source, uint32_t ready)
 /* A free place, else that of the connection that has been quiet longest, if that is long enough. */
 static struct connection *free_connection(struct api_server *server)
 {
-	struct connection *quietest = &server->connections[0];
+	struct connection *quietest = NULL;
 
 	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
 		struct connection *connection = &server->connections[i];
@@ -269,11 +384,13 @@ static struct connection *free_connection(struct api_server *server)
 		if (connection->source.fd < 0) {
 			return connection;
 		}
-		if (connection->moved_ns < quietest->moved_ns) {
+		if (connection->owed == NULL &&
+		    (quietest == NULL || connection->moved_ns < quietest->moved_ns)) {
 			quietest = connection;
 		}
 	}
-	if (clock_host.now_ns(CLOCK_MONOTONIC) - quietest->moved_ns < server->quiet_ns) {
+	if (quietest == NULL ||
+	    clock_host.now_ns(CLOCK_MONOTONIC) - quietest->moved_ns < server->quiet_ns) {
 		return NULL;
 	}
 	close_connection(quietest);
@@ -359,7 +476,7 @@ static void *server_main(void *arg)
 	while (!server->loop.is_stopping) {
 		int timeout_ms = server->is_accept_paused ? ACCEPT_RETRY_MS : -1;
 
-		if (evloop_run_once(&server->loop, timeout_ms, &err) < 0) {
+		if (evloop_run_once(&server->loop, least_timeout(server, timeout_ms), &err) < 0) {
 			log_error("The API server has ended: %s.", err.msg);
 			break;
 		}
@@ -367,7 +484,9 @@ static void *server_main(void *arg)
 			server->is_accept_paused = false;
 			ev_mod(&server->loop, &server->listener, EPOLLIN);
 		}
+		pay_late(server);
 	}
+	pay_all(server);
 	return NULL;
 }
 
@@ -464,6 +583,7 @@ int api_server_new(const struct api_server_config *config, struct api_server **o
 	server->payload_max = config->payload_max;
 	server->quiet_ns = config->quiet_ms * NS_PER_MS;
 	server->handler = config->handler;
+	server->resume = config->resume;
 	server->arg = config->arg;
 	server->confine = config->confine;
 	server->confine_arg = config->confine_arg;

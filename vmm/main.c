@@ -33,7 +33,6 @@
 #include "vmm/resources/request.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/snapshot_info.h"
-#include "vmm/resources/unplug.h"
 #include "vmm/signals.h"
 #include "vmm/version.h"
 
@@ -168,6 +167,7 @@ static int start_api(struct process *process, struct error *err)
 		.payload_max = process->args.api_payload_max,
 		.quiet_ms = API_QUIET_MS,
 		.handler = router_handle,
+		.resume = router_resume,
 		.arg = &process->router,
 		.confine = confine_api,
 		.confine_arg = process,
@@ -421,7 +421,6 @@ static enum exit_code tell_of_snapshot(const struct args *args)
 static void destroy(struct process *process)
 {
 	mailbox_close(&process->mailbox);
-	unplug_wake(&process->microvm);
 	api_server_stop(process->server);
 	api_server_free(process->server);
 	mailbox_destroy(&process->mailbox);

@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/e2e/guest_test.h"
+#include "tests/lib/api_client.h"
 
 enum {
 	WARM_UP = 20,
@@ -81,12 +83,12 @@ static bool make_disk(struct squib *squib)
 		       : squib_fail(squib, "no disk can be made");
 }
 
-static bool start(struct squib *squib, unsigned ports)
+static bool start(struct squib *squib, const char *payload, unsigned ports)
 {
 	static const char *const flags[] = {"--enable-pci", NULL};
 	char kernel[PATH_LEN];
 
-	payload_path("plug", kernel);
+	payload_path(payload, kernel);
 	return make_disk(squib) && squib_serve(squib, flags) &&
 	       squib_put(squib, "/boot-source",
 			 "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
@@ -94,7 +96,7 @@ static bool start(struct squib *squib, unsigned ports)
 	       squib_put(squib, "/machine-config",
 			 "{\"vcpu_count\": 2, \"mem_size_mib\": 64, \"pci_hotplug_ports\": %u}",
 			 ports) &&
-	       squib_api_start(squib, 204) && squib_expect(squib, "plug: ready", NULL);
+	       squib_api_start(squib, 204);
 }
 
 static bool plug(struct squib *squib, const char *id, const char *engine)
@@ -131,8 +133,9 @@ static bool run_cycles(struct squib *squib, unsigned count)
 
 static bool run(struct squib *squib, unsigned ports)
 {
-	if (!start(squib, ports) || !plug(squib, "first", "Sync") ||
-	    !squib_expect(squib, "plug: used", NULL) || !run_cycles(squib, WARM_UP)) {
+	if (!start(squib, "plug", ports) || !squib_expect(squib, "plug: ready", NULL) ||
+	    !plug(squib, "first", "Sync") || !squib_expect(squib, "plug: used", NULL) ||
+	    !run_cycles(squib, WARM_UP)) {
 		return false;
 	}
 	struct mark before = mark(squib);
@@ -161,4 +164,77 @@ bool plug_cycles_test(struct squib *squib)
 bool plug_ports_test(struct squib *squib)
 {
 	return run(squib, 2);
+}
+
+/* --- A guest that takes its time --- */
+
+/* A request on a connection of its own, whose answer is read later. */
+static int ask_beside(struct squib *squib, const char *request)
+{
+	char path[PATH_LEN];
+
+	squib_path(squib, "api.sock", path);
+	int fd = api_connect(path, PATIENCE_MS);
+
+	if (fd < 0 || !api_send(fd, request, strlen(request), PATIENCE_MS)) {
+		squib_fail(squib, "cannot ask: %s", request);
+	}
+	return fd;
+}
+
+static bool is_answered(struct squib *squib, int fd, const char *status)
+{
+	char answer[1024];
+	bool is_whole;
+	size_t len = api_receive(fd, answer, sizeof(answer) - 1, PATIENCE_MS, &is_whole);
+
+	answer[len] = '\0';
+	close(fd);
+	return (is_whole && strncmp(answer, status, strlen(status)) == 0) ||
+	       squib_fail(squib, "the answer is %s, not %s", answer, status);
+}
+
+static bool is_busy(struct squib *squib, const char *method, const char *body)
+{
+	return squib_api(squib, 400, method, "/drives/a", "%s", body) &&
+	       (strstr(squib->answer, "a is being unplugged: wait") != NULL ||
+		squib_fail(squib, "%s is answered %.200s", method, squib->answer));
+}
+
+/* The API has answers for all others while a request waits for the guest. */
+bool plug_patience_test(struct squib *squib)
+{
+	static const char request[] = "DELETE /drives/a HTTP/1.1\r\nHost: x\r\n\r\n";
+	int fd = -1;
+
+	if (!squib_open_console(squib) || !start(squib, "ports", 1)) {
+		return false;
+	}
+	for (unsigned round = 0; round < 2; round++) {
+		if (!plug(squib, "a", "Sync") || !plug(squib, "b", "Sync") ||
+		    !squib_expect(squib, "ports: ready", NULL) ||
+		    (fd = ask_beside(squib, request)) < 0 ||
+		    !squib_expect(squib, "ports: asked", NULL)) {
+			return false;
+		}
+		if (!squib_api(squib, 200, "GET", "/", "%s", "") ||
+		    !squib_api(squib, 204, "PATCH", "/drives/b",
+			       "{\"drive_id\": \"b\", \"path_on_host\": \"disk\"}") ||
+		    !squib_api(squib, 204, "DELETE", "/drives/b", "%s", "") ||
+		    !is_busy(squib, "DELETE", "") ||
+		    !is_busy(squib, "PATCH", "{\"drive_id\": \"a\", \"path_on_host\": \"disk\"}")) {
+			return false;
+		}
+		if (!squib_type(squib, "g") || !squib_expect(squib, "ports: given", NULL) ||
+		    !is_answered(squib, fd, "HTTP/1.1 204")) {
+			return false;
+		}
+	}
+	/* Nobody waits for the guest of a machine that ends. */
+	if (!plug(squib, "a", "Sync") || !squib_expect(squib, "ports: ready", NULL) ||
+	    (fd = ask_beside(squib, request)) < 0 || !squib_expect(squib, "ports: asked", NULL)) {
+		return false;
+	}
+	return squib_type(squib, "q") && squib_ends(squib, 0) &&
+	       is_answered(squib, fd, "HTTP/1.1 400");
 }

@@ -107,6 +107,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		};
 
 		router_handle(&router, &request, &response);
+		if (response.owed != NULL) {
+			abort(); /* no machine was started */
+		}
 		check(&response);
 	}
 	free(response.body);

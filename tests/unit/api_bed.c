@@ -6,10 +6,12 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/router.h"
+#include "api/server.h"
 #include "tests/fake/arch_fake.h"
 #include "tests/fake/kvm_fake.h"
 #include "tests/lib/capture.h"
@@ -79,6 +81,13 @@ struct http_response api_bed_request(const char *line, const char *body)
 	}
 	request.path = line + strlen(methods[request.method]);
 	router_handle(&router, &request, &response);
+	while (response.owed != NULL) {
+		struct http_owed *owed = response.owed;
+		struct pollfd event = {.fd = owed->fd, .events = POLLIN};
+
+		response = (struct http_response){0};
+		router_resume(&router, owed, poll(&event, 1, -1) <= 0, &response);
+	}
 	return response;
 }
 

@@ -570,8 +570,13 @@ Test(blk_flight, a_drive_that_leaves_answers_what_is_in_flight_and_takes_nothing
 	vdriver_kick(&guest.driver, 0);
 	vdriver_run(&guest.driver);
 	cr_assert_not(vdriver_used(&guest.driver, 0, &used));
-	/* Which stays after all. */
+	/* A pause changes nothing of that. */
 	virtio_resume(blk_virtio(guest.blk));
+	vdriver_run(&guest.driver);
+	cr_assert(was_told());
+	cr_assert_not(vdriver_used(&guest.driver, 0, &used));
+	/* Which stays after all. */
+	virtio_stay(blk_virtio(guest.blk));
 	vdriver_wait_used(&guest.driver, 0);
 	expect_answer(0, second);
 	vdriver_run(&guest.driver);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -21,6 +22,7 @@
 #include "api/server.h"
 #include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 
 enum {
 	PAYLOAD_MAX = 2048,
@@ -47,6 +49,10 @@ struct service {
 	_Atomic unsigned handled_by; /* `handled` when "/mark" came */
 	_Atomic bool is_masked;	     /* its thread's signal mask is right */
 	_Atomic bool is_named;
+	_Atomic int event; /* that "/owed" waits for */
+	struct http_owed owed[API_CONNECTIONS_MAX];
+	_Atomic unsigned debts; /* how many of these there were */
+	_Atomic uint64_t patience_ms;
 };
 
 static void nap(void)
@@ -71,6 +77,13 @@ static void handle(void *arg, const struct http_request *request, struct http_re
 		response->body_len = BIG_LEN;
 		response->body = malloc(BIG_LEN);
 		memset(response->body, 'b', BIG_LEN);
+	} else if (strcmp(request->path, "/owed") == 0) {
+		struct http_owed *owed = &service->owed[service->debts++];
+
+		owed->fd = fcntl(service->event, F_DUPFD_CLOEXEC, 0);
+		owed->deadline_ns =
+			clock_host.now_ns(CLOCK_MONOTONIC) + service->patience_ms * NS_PER_MS;
+		response->owed = owed;
 	} else if (strcmp(request->path, "/mark") == 0) {
 		service->handled_by = service->handled;
 	} else if (strcmp(request->path, "/thread") == 0) {
@@ -91,12 +104,24 @@ static void handle(void *arg, const struct http_request *request, struct http_re
 	}
 }
 
+static void resume(void *arg, struct http_owed *owed, bool is_late, struct http_response *response)
+{
+	struct service *service = arg;
+
+	cr_assert(owed >= service->owed && owed < service->owed + service->debts);
+	close(owed->fd);
+	response->status = 200;
+	response->body = strdup(is_late ? "late" : "paid");
+	response->body_len = 4;
+}
+
 static struct api_server_config config_of(struct service *service, const char *path)
 {
 	return (struct api_server_config){
 		.path = path,
 		.payload_max = PAYLOAD_MAX,
 		.handler = handle,
+		.resume = resume,
 		.arg = service,
 	};
 }
@@ -681,6 +706,93 @@ Test(server, stopping_waits_for_the_request_in_flight)
 	api_server_free(service.server);
 	service.server = NULL;
 	hear_end(fd);
+	tear_down(&service);
+}
+
+static void start_debts(struct service *service, uint64_t patience_ms)
+{
+	start(service);
+	service->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	service->patience_ms = patience_ms;
+}
+
+static int open_debt(struct service *service)
+{
+	int fd = open_client(service);
+	unsigned handled = service->handled;
+
+	say(fd, "DELETE /owed HTTP/1.1\r\n\r\nGET /next HTTP/1.1\r\n\r\n");
+	wait_handled(service, handled + 1);
+	return fd;
+}
+
+Test(server, while_an_answer_is_owed_others_are_answered)
+{
+	struct service service;
+
+	start_debts(&service, PATIENCE_S * 1000);
+	int debtor = open_debt(&service);
+
+	check_alive(&service);
+	cr_expect_lt(idle_cost_ms(), 100);
+	eventfd_write(service.event, 1);
+	hear_text(debtor, "paid");
+	hear_text(debtor, "next");
+	close(debtor);
+	close(service.event);
+	tear_down(&service);
+}
+
+Test(server, an_owed_answer_comes_at_its_deadline)
+{
+	struct service service;
+
+	start_debts(&service, 50);
+	int debtor = open_debt(&service);
+
+	hear_text(debtor, "late");
+	hear_text(debtor, "next");
+	close(debtor);
+	close(service.event);
+	tear_down(&service);
+}
+
+Test(server, owed_answers_are_given_when_it_stops)
+{
+	struct service service;
+
+	start_debts(&service, PATIENCE_S * 1000);
+	int debtor = open_debt(&service);
+
+	api_server_stop(service.server);
+	hear_text(debtor, "late");
+	tear_down(&service);
+	hear_end(debtor);
+	close(service.event);
+}
+
+Test(server, a_client_that_is_owed_an_answer_may_vanish_and_keeps_its_place)
+{
+	struct service service;
+	int debtors[API_CONNECTIONS_MAX];
+
+	start_debts(&service, PATIENCE_S * 1000);
+	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
+		debtors[i] = open_debt(&service);
+	}
+	int client = open_client(&service);
+
+	hear(client, FULL);
+	hear_end(client);
+	close(debtors[0]);
+	cr_expect_lt(idle_cost_ms(), 100);
+	eventfd_write(service.event, 1);
+	for (size_t i = 1; i < API_CONNECTIONS_MAX; i++) {
+		hear_text(debtors[i], "paid");
+		close(debtors[i]);
+	}
+	check_alive(&service);
+	close(service.event);
 	tear_down(&service);
 }
 

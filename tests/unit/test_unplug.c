@@ -3,6 +3,7 @@
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -152,7 +153,9 @@ Test(unplug, the_guest_is_asked_and_gives_the_device_back)
 	set(SLOT_STATUS, 0xffff);
 	cr_assert_eq(pthread_create(&guest, NULL, give_back, &is_asked), 0);
 	cr_assert_eq(ask(&request, &err), 0, "%s", err.msg);
-	cr_expect_eq(unplug_wait(&request, &err), 0);
+	struct pollfd event = {.fd = request.event, .events = POLLIN};
+
+	cr_expect(request.waits && poll(&event, 1, 20 * 1000) == 1);
 	pthread_join(guest, NULL);
 	cr_expect(is_asked);
 	request.is_committing = true;
@@ -248,28 +251,51 @@ Test(unplug, what_finds_no_place_is_refused_and_a_place_that_gets_free_is_taken)
 	cr_expect_str_eq(devmgr()->slots[7]->dev->id, "n30");
 }
 
-static void *end_machine(void *arg)
+Test(unplug, what_is_being_unplugged_is_left_alone_meanwhile)
 {
-	(void)arg;
-	while ((get(SLOT_STATUS) & BUTTON) == 0) {
-		usleep(1000);
-	}
-	unplug_wake(&api_bed.microvm);
-	return NULL;
-}
-
-/* A guest that never answers does not hold up the process's end. */
-Test(unplug, nobody_waits_for_the_guest_of_a_machine_that_ends, .timeout = 20)
-{
-	pthread_t end;
+	static const char busy[] =
+		API_FAULT("a is being unplugged: wait for the answer to that request");
+	struct error err = {0};
+	struct request request;
 
 	set(SLOT_CONTROL, WITH_POWER);
-	set(SLOT_STATUS, 0xffff);
-	cr_assert_eq(pthread_create(&end, NULL, end_machine, NULL), 0);
-	struct http_response response = api_bed_request("DELETE /drives/a", NULL);
+	cr_assert_eq(ask(&request, &err), 0, "%s", err.msg);
+	api_bed_expect("DELETE /drives/a", NULL, busy);
+	api_bed_expect("DELETE /drives/a", "{\"force\":true}", busy);
+	api_bed_expect("PATCH /drives/a", "{\"drive_id\":\"a\",\"path_on_host\":\"disk\"}",
+		       API_FAULT("Drive config error: a is being unplugged: wait for the answer "
+				 "to that request"));
+	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
+	api_bed_expect("PATCH /vm", "{\"state\":\"Resumed\"}", NULL);
+	set(SLOT_CONTROL, WITHOUT_POWER);
+	request.is_committing = true;
+	cr_expect_eq(request_run(&api_bed.microvm, &request, &err), 0, "%s", err.msg);
+	request_destroy(&request);
+	cr_expect_eq(api_bed.microvm.config.drive_count, 0);
+	/* The place of a request that is done is free again. */
+	for (unsigned i = 0; i < 2 * UNPLUGS_MAX; i++) {
+		api_bed_expect("PUT /drives/a", DRIVE, NULL);
+		api_bed_expect("DELETE /drives/a", "{\"force\":true}", NULL);
+	}
+}
 
-	cr_expect_eq(response.status, 400);
-	free(response.body);
-	pthread_join(end, NULL);
-	cr_expect_eq(devmgr()->port_count, 1);
+Test(unplug, not_more_than_some_requests_wait)
+{
+	for (unsigned i = 0; i < UNPLUGS_MAX; i++) {
+		char line[32];
+		char body[128];
+
+		(void)snprintf(line, sizeof(line), "PUT /drives/n%u", i);
+		(void)snprintf(body, sizeof(body),
+			       "{\"drive_id\":\"n%u\",\"is_root_device\":false,\"path_on_host\":"
+			       "\"disk\"}",
+			       i);
+		api_bed_expect(line, body, NULL);
+		devmgr()->slots[i]->is_unplugged = true;
+	}
+	api_bed_expect("DELETE /drives/a", "{\"force\":true}",
+		       API_FAULT("4 devices are being unplugged, which is the most at once: wait "
+				 "for an answer"));
+	devmgr()->slots[1]->is_unplugged = false;
+	api_bed_expect("DELETE /drives/a", "{\"force\":true}", NULL);
 }

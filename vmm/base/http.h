@@ -18,6 +18,7 @@ enum http_method {
 };
 
 struct sent;
+struct http_owed; /* api/server.h */
 
 enum http_version {
 	HTTP_1_0,
@@ -39,6 +40,7 @@ struct http_request {
 
 /* Zeroed before the call. */
 struct http_response {
+	struct http_owed *owed;	  /* there is no answer yet, and nothing else here; else NULL */
 	unsigned status;	  /* 200, 204, 400... */
 	bool is_deprecated;	  /* adds "Deprecation: true" [compat] */
 	bool is_last;		  /* the connection ends behind it */
@@ -48,7 +50,7 @@ struct http_response {
 	size_t body_len;
 };
 
-/* Answers one request. On the server's thread; may block. */
+/* Answers one request, or owes the answer. On the server's thread; may block. */
 typedef void (*http_handler)(void *arg, const struct http_request *request,
 			     struct http_response *response);
 

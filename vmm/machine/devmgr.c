@@ -289,6 +289,7 @@ static void detach(const struct devmgr *devmgr, struct virtio_slot *slot)
 	metrics_remove(devmgr->vm->metrics, &slot->device_source);
 	metrics_remove(devmgr->vm->metrics, &slot->interrupt_source);
 	virtio_free(slot->dev);
+	fd_close(&slot->idle);
 	virtio_pci_destroy(&slot->pci);
 	msi_group_destroy(&slot->msi);
 	gsi_line_destroy(&slot->line);
@@ -539,10 +540,6 @@ int devmgr_attach_pci(const struct attachment *at, unsigned ports, struct error 
 				     &devmgr->pci};
 
 	devmgr->has_pci = true;
-	devmgr->idle = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (devmgr->idle < 0) {
-		return error_sys(err, "Cannot create an eventfd for devices that are unplugged");
-	}
 	pci_host_init(&devmgr->pci);
 	at->boot->has_pci = true;
 	at->boot->pci_ports = ports;
@@ -566,6 +563,7 @@ static struct virtio_slot *new_slot(struct virtio_dev *dev, struct error *err)
 	}
 	slot->dev = dev;
 	slot->line.eventfd = -1;
+	slot->idle = -1;
 	return slot;
 }
 
@@ -648,13 +646,24 @@ struct hotplug_port *devmgr_port(struct devmgr *devmgr, const struct virtio_dev 
 	return is_behind_port(index) ? &devmgr->ports[port_of(index)] : NULL;
 }
 
-bool devmgr_leave(struct devmgr *devmgr, struct virtio_dev *dev)
+int devmgr_leave(struct devmgr *devmgr, struct virtio_dev *dev, int *idle, struct error *err)
 {
-	eventfd_t old;
+	struct virtio_slot *slot = devmgr->slots[find_place(devmgr, dev)];
 
-	/* What unplug_wake, or a device that was resumed, has left. */
-	(void)!eventfd_read(devmgr->idle, &old);
-	return virtio_leave(dev, devmgr->idle);
+	assert(slot->idle < 0);
+	slot->idle = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (slot->idle < 0) {
+		return error_sys(err, "Cannot create an eventfd for %s, which is unplugged",
+				 dev->id);
+	}
+	*idle = virtio_leave(dev, slot->idle) ? -1 : slot->idle;
+	return 0;
+}
+
+void devmgr_stay(struct devmgr *devmgr, struct virtio_dev *dev)
+{
+	virtio_stay(dev);
+	fd_close(&devmgr->slots[find_place(devmgr, dev)]->idle);
 }
 
 int devmgr_unplug(struct devmgr *devmgr, struct virtio_dev *dev, struct error *err)
@@ -781,9 +790,6 @@ void devmgr_destroy(struct devmgr *devmgr)
 		hotplug_port_destroy(&devmgr->ports[--devmgr->port_count]);
 	}
 	msi_routes_free(devmgr->msi);
-	if (devmgr->has_pci) {
-		fd_close(&devmgr->idle);
-	}
 	metrics_remove(devmgr->vm->metrics, &devmgr->serial_source);
 	metrics_remove(devmgr->vm->metrics, &devmgr->i8042_source);
 	metrics_remove(devmgr->vm->metrics, &devmgr->rtc_source);

@@ -39,6 +39,8 @@ struct virtio_slot {
 	struct virtio_pci pci;
 	struct msi_group msi;
 	unsigned listening; /* queues whose notifications KVM takes */
+	int idle;	    /* eventfd of a device that leaves; -1: it stays */
+	bool is_unplugged;  /* a request has begun to, and has not ended */
 	struct metric_source device_source;
 	struct metric_source interrupt_source;
 	char name[64]; /* in metrics */
@@ -69,7 +71,6 @@ struct devmgr {
 	struct pci_host pci;
 	struct v2m_frame v2m;	/* where KVM takes no messages */
 	struct msi_routes *msi; /* NULL: no PCI bus */
-	int idle;		/* eventfd of a device that leaves; with PCI alone */
 	unsigned port_count;	/* for hot-plug */
 	struct hotplug_port ports[PCI_PORTS_MAX];
 	unsigned next_port;		   /* to be tried first */
@@ -117,11 +118,10 @@ MUST_CHECK int devmgr_attach_platform(const struct attachment *at, struct error 
 MUST_CHECK int devmgr_plug(struct devmgr *devmgr, struct virtio_dev *dev, const char *id,
 			   struct error *err);
 
-/*
- * A device is to be unplugged: it takes nothing more, and devmgr->idle is readable once nothing of
- * it is in flight. True: nothing is. virtio_resume takes it back. VMM thread.
- */
-bool devmgr_leave(struct devmgr *devmgr, struct virtio_dev *dev);
+/* virtio_leave with an eventfd, until devmgr_stay; *idle -1: nothing is in flight. VMM thread. */
+MUST_CHECK int devmgr_leave(struct devmgr *devmgr, struct virtio_dev *dev, int *idle,
+			    struct error *err);
+void devmgr_stay(struct devmgr *devmgr, struct virtio_dev *dev);
 
 /*
  * Takes a device of the PCI bus out of a machine that was started, and frees it. What is in flight

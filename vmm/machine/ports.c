@@ -126,7 +126,7 @@ bool hotplug_port_ask_back(struct hotplug_port *port)
 {
 	eventfd_t old;
 
-	/* What unplug_wake, or an answer that came too late, has left. */
+	/* What an answer that came too late has left. */
 	(void)!eventfd_read(port->released, &old);
 	pthread_mutex_lock(&port->lock);
 	port->is_asked = true;

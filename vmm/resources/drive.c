@@ -2,7 +2,6 @@
 /* /drives/{id}: block devices on files or block devices of the host, or on other processes. */
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -299,7 +298,7 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	struct vm_config *config = &microvm->config;
 	size_t at = find(config, request->id);
 
-	assert(at < config->drive_count); /* requests come one by one, and unplug() has found it */
+	assert(at < config->drive_count); /* it stays until then: unplug() has found it */
 	struct drive *drive = &config->drives[at];
 
 	if (unplug_is_synchronised(request)) {
@@ -380,7 +379,7 @@ static int change_file(const struct microvm *microvm, struct drive *drive,
 	return 0;
 }
 
-/* Its configuration is asked for again, and waited for by patch_wait. */
+/* Its configuration is asked for again, and the answer waited for. */
 static int ask_backend(struct drive *drive, struct request *request, struct error *err)
 {
 	const struct drive_update *update = request->body;
@@ -394,10 +393,10 @@ static int ask_backend(struct drive *drive, struct request *request, struct erro
 	if (vhost_user_ask_config(vu, err) < 0) {
 		return error_wrap(err, "Block: Vhost user backend error");
 	}
-	request->stored = json_integer(vu->told);
-	return request->stored != NULL
-		       ? 0
-		       : error_set(err, ERR_HOST, "Out of memory for a question to a back-end");
+	request->waits = true;
+	request->event = vu->told;
+	request->patience_ms = 2 * VHOST_PATIENCE_MS;
+	return 0;
 }
 
 /* The file is changed first, then the limits. If the latter fails the new file stays [compat]. */
@@ -444,34 +443,29 @@ static int explain_patch(const struct error *cause, struct error *err)
 
 static int patch(struct microvm *microvm, struct request *request, struct error *err)
 {
+	const struct vm_config *config = &microvm->config;
+	size_t at = find(config, ((const struct drive_update *)request->body)->drive_id);
 	struct error cause = {0};
 
+	if (at < config->drive_count && config->drives[at].vhost == NULL &&
+	    unplug_check_stays(microvm, blk_virtio(config->drives[at].blk), err) < 0) {
+		return -1;
+	}
 	return update_drive(microvm, request, &cause) == 0 ? 0 : explain_patch(&cause, err);
 }
 
-/* A back-end's answer, on the thread that asks; it comes or is given up in time. */
-static int patch_wait(struct request *request, struct error *err)
-{
-	struct pollfd told = {.events = POLLIN, .fd = (int)json_integer_value(request->stored)};
-
-	(void)err;
-	if (request->stored != NULL) {
-		(void)!poll(&told, 1, 2 * VHOST_PATIENCE_MS);
-	}
-	return 0;
-}
-
+/* What a back-end has answered, or that it has not. */
 static int patched(struct microvm *microvm, struct request *request, struct error *err)
 {
 	const struct vm_config *config = &microvm->config;
 	struct error cause = {0};
 
-	if (request->stored == NULL) {
+	if (!request->waits) {
 		return 0;
 	}
 	size_t at = find(config, ((const struct drive_update *)request->body)->drive_id);
 
-	assert(at < config->drive_count); /* requests come one by one */
+	assert(at < config->drive_count); /* a drive on a socket can't be unplugged */
 	if (vhost_user_config_result(vhost_blk_user(config->drives[at].vhost), &cause) == 0) {
 		return 0;
 	}
@@ -607,14 +601,13 @@ const struct resource drive_resource = {
 					.prefix = "Drive config error",
 					.check = resource_check_id,
 					.run = patch,
-					.finish = patch_wait,
 					.commit = patched,
 					PATCHES(drive)},
 			[HTTP_DELETE] = {.states = AFTER_START,
 					 .body = BODY_MAYBE,
 					 .schema = &unplug_schema,
 					 .run = unplug,
-					 .finish = unplug_wait,
+					 .finish = unplug_synchronise,
 					 .commit = unplugged},
 		},
 	.key = "drives",

@@ -268,7 +268,7 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	struct vm_config *config = &microvm->config;
 	size_t at = find(config, request->id);
 
-	assert(at < config->net_count); /* requests come one by one, and unplug() has found it */
+	assert(at < config->net_count); /* it stays until then: unplug() has found it */
 	struct net_interface *interface = &config->nets[at];
 
 	if (unplug_end(microvm, request, net_virtio(interface->net), err) < 0) {
@@ -452,7 +452,7 @@ const struct resource net_resource = {
 					 .body = BODY_MAYBE,
 					 .schema = &unplug_schema,
 					 .run = unplug,
-					 .finish = unplug_wait,
+					 .finish = unplug_synchronise,
 					 .commit = unplugged},
 		},
 	.key = "network-interfaces",

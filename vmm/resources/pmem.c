@@ -341,7 +341,7 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	struct pmem_devices *devices = &microvm->config.pmems;
 	size_t at = find(devices, request->id);
 
-	assert(at < devices->count); /* requests come one by one, and unplug() has found it */
+	assert(at < devices->count); /* it stays until then: unplug() has found it */
 	struct pmem_device *device = &devices->items[at];
 
 	if (unplug_end(microvm, request, pmem_virtio(device->pmem), err) < 0) {
@@ -453,7 +453,7 @@ const struct resource pmem_resource = {
 					 .body = BODY_MAYBE,
 					 .schema = &unplug_schema,
 					 .run = unplug,
-					 .finish = unplug_wait,
+					 .finish = unplug_synchronise,
 					 .commit = unplugged},
 		},
 	.key = "pmem",

@@ -95,12 +95,17 @@ int request_run(struct microvm *microvm, struct request *request, struct error *
 
 int request_do(struct request *request, request_fn execute, void *arg, struct error *err)
 {
-	const struct method *method = request->method;
-
 	request->is_committing = false;
 	if (execute(arg, request, err) < 0) {
 		return -1;
 	}
+	return request->waits ? REQUEST_WAITS : request_go_on(request, execute, arg, err);
+}
+
+int request_go_on(struct request *request, request_fn execute, void *arg, struct error *err)
+{
+	const struct method *method = request->method;
+
 	if (method->finish != NULL && method->finish(request, err) < 0) {
 		return add_prefix(request, err);
 	}

@@ -37,8 +37,13 @@ struct request {
 	/* by request_do */
 	json_t *stored;	    /* for the method's `finish`: what the machine has; NULL: none */
 	bool is_committing; /* request_run does the method's `commit`, not its `run` */
-	void *body;	    /* as the method's schema says; NULL: no schema */
-	uint64_t present;   /* bit i: the body has field i of the schema */
+	/* by the method's `run`, if something has to happen before its `finish` */
+	bool waits;
+	int event; /* gets readable then; the machine's until `commit` */
+	unsigned patience_ms;
+	bool is_late;	  /* by whoever waits: it has not happened */
+	void *body;	  /* as the method's schema says; NULL: no schema */
+	uint64_t present; /* bit i: the body has field i of the schema */
 	/* the answer */
 	json_t *reply; /* NULL: the answer is 204, without a body */
 	char *text;    /* heap, in place of reply; NULL: none */
@@ -65,12 +70,19 @@ MUST_CHECK int request_read(struct request *request, const struct json_value *js
  */
 MUST_CHECK int request_run(struct microvm *microvm, struct request *request, struct error *err);
 
+enum {
+	REQUEST_WAITS = 1
+};
+
 /*
  * Does all steps of the method, those of the VMM thread by way of `execute`, the long work between
- * them here. On the thread that asks, after request_read.
+ * them here. REQUEST_WAITS: it waits for request->event, and request_go_on has to follow, also
+ * where that does not come. On the thread that asks, after request_read.
  */
 MUST_CHECK int request_do(struct request *request, request_fn execute, void *arg,
 			  struct error *err);
+MUST_CHECK int request_go_on(struct request *request, request_fn execute, void *arg,
+			     struct error *err);
 
 /* request_run as a request_fn, whose `arg` is the microVM. */
 MUST_CHECK int request_run_here(void *microvm, struct request *request, struct error *err);

@@ -74,7 +74,8 @@ struct method {
 	int (*run)(struct microvm *microvm, struct request *request, struct error *err);
 	/*
 	 * On the thread that asks, after `run` has succeeded: what takes long, or waits for what
-	 * other processes do, as the VMM thread may not. NULL: nothing is left to do.
+	 * other processes do, as the VMM thread may not. If `run` has set request->waits, other
+	 * requests are done before. NULL: nothing is left to do.
 	 */
 	int (*finish)(struct request *request, struct error *err);
 	/* On the VMM thread again: gives the machine what `finish` has made. NULL: nothing. */

@@ -212,12 +212,15 @@ static void kick_all(struct virtio_dev *dev)
 void virtio_resume(struct virtio_dev *dev)
 {
 	virtio_lock(dev);
-	dev->idle = -1;
 	if (dev->class->resume != NULL) {
 		dev->class->resume(dev);
 	}
 	if (dev->is_active) {
 		kick_all(dev);
+	}
+	/* A device that leaves still takes nothing, and may have got idle while it stood still. */
+	if (!virtio_has_calls(dev)) {
+		virtio_note_idle(dev);
 	}
 	virtio_unlock(dev);
 }

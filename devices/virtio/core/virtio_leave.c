@@ -32,6 +32,14 @@ bool virtio_leave(struct virtio_dev *dev, int idle)
 	return !result;
 }
 
+void virtio_stay(struct virtio_dev *dev)
+{
+	virtio_lock(dev);
+	dev->idle = -1;
+	virtio_unlock(dev);
+	virtio_resume(dev);
+}
+
 void virtio_note_idle(const struct virtio_dev *dev)
 {
 	if (dev->idle >= 0) {

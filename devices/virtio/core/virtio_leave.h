@@ -13,9 +13,12 @@
 /*
  * From now on the eventfd `idle`, which stays open meanwhile, is readable when nothing of the
  * device is in flight. True: nothing is, and nobody has to wait. Drivers may reset the device and
- * start it again, but have nothing done. virtio_resume takes it back. VMM thread.
+ * start it again, but have nothing done; so may pauses of the machine. VMM thread.
  */
 bool virtio_leave(struct virtio_dev *dev, int idle);
+
+/* Takes that back: the device goes on, and `idle` is not used any more. VMM thread. */
+void virtio_stay(struct virtio_dev *dev);
 
 /* Something of a device that leaves is still in flight. VMM thread. */
 bool virtio_is_busy(struct virtio_dev *dev);

@@ -526,6 +526,10 @@ int vhost_user_ask_config(struct vhost_user *vu, struct error *err)
 		error_set(err, ERR_BAD_STATE,
 			  "The back-end %s is not connected; squib looks for it by itself",
 			  vu->path);
+	} else if (vu->link.awaited != VHOST_NONE) {
+		error_set(err, ERR_BAD_STATE,
+			  "The back-end %s is being asked by another request: wait for its answer",
+			  vu->path);
 	} else {
 		(void)!eventfd_read(vu->told, &old);
 		vu->began_us = now_us(vu);

@@ -5,18 +5,13 @@
  * the monitor bears the guest. Where nothing is, all reads are ones. Output: "plug: ready", then
  * "plug: used" once a device has answered a request, or "WRONG: ..."; it never ends.
  */
-#include "tests/guests/payload/virtio.h"
+#include "tests/guests/payload/ports.h"
 
 enum {
 	SLOTS = 3, /* that the test plugs into */
 	PORTS = 2,
 	PLACES = SLOTS + PORTS,
-	PORT_SLOT = 31, /* of the first port, downwards */
 	PORT_MSI = 0x40,
-	PORT_SLOT_CONTROL = 0x68,
-	PORT_SLOT_STATUS = 0x6a,
-	PORT_ENABLED = 0x1021,
-	PORT_POWER_OFF = 0x400,
 	BUS_LEN = 0x100000, /* of ECAM */
 	PORT_WINDOW_LEN = 0x100000,
 	PORT_WINDOWS = 0x1000000, /* behind those of all slots */
@@ -72,11 +67,6 @@ static uint64_t window_of(unsigned place)
 	return place <= SLOTS ? windows_base + (uint64_t)(place - 1) * PCI_WINDOW_LEN
 			      : windows_base + PORT_WINDOWS +
 					(uint64_t)(place - SLOTS - 1) * PORT_WINDOW_LEN;
-}
-
-static uint64_t port_space(unsigned port)
-{
-	return pci_ecam + (uint64_t)(PORT_SLOT - port) * PCI_SLOT_LEN;
 }
 
 /* Power on, as if a driver had seen what has come. */
