@@ -109,6 +109,7 @@ bool live_names_test(struct squib *squib);
 bool live_snapshot_test(struct squib *squib);
 bool metrics_minute_test(struct squib *squib);
 bool plug_cycles_test(struct squib *squib);
+bool plug_memory_test(struct squib *squib);
 bool plug_patience_test(struct squib *squib);
 bool plug_ports_test(struct squib *squib);
 bool signal_storm_test(struct squib *squib);

@@ -15,6 +15,8 @@ enum {
 	RSS_KIB = 1024, /* by which the monitor may have grown */
 	SECTORS = 128,
 	SECTOR_LEN = 512,
+	MEM_MIB = 64,
+	PCI_KIB = 128, /* of a machine with a bus more than of one without */
 };
 
 #define DISK_MARK UINT64_C(0x7371756200000000)
@@ -83,20 +85,25 @@ static bool make_disk(struct squib *squib)
 		       : squib_fail(squib, "no disk can be made");
 }
 
-static bool start(struct squib *squib, const char *payload, unsigned ports)
+static const char *const with_pci[] = {"--enable-pci", NULL};
+
+static bool configure(struct squib *squib, const char *payload, unsigned ports)
 {
-	static const char *const flags[] = {"--enable-pci", NULL};
 	char kernel[PATH_LEN];
 
 	payload_path(payload, kernel);
-	return make_disk(squib) && squib_serve(squib, flags) &&
-	       squib_put(squib, "/boot-source",
+	return squib_put(squib, "/boot-source",
 			 "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
 			 kernel) &&
 	       squib_put(squib, "/machine-config",
-			 "{\"vcpu_count\": 2, \"mem_size_mib\": 64, \"pci_hotplug_ports\": %u}",
-			 ports) &&
-	       squib_api_start(squib, 204);
+			 "{\"vcpu_count\": 2, \"mem_size_mib\": %u, \"pci_hotplug_ports\": %u}",
+			 MEM_MIB, ports);
+}
+
+static bool start(struct squib *squib, const char *payload, unsigned ports)
+{
+	return make_disk(squib) && squib_serve(squib, with_pci) &&
+	       configure(squib, payload, ports) && squib_api_start(squib, 204);
 }
 
 static bool plug(struct squib *squib, const char *id, const char *engine)
@@ -237,4 +244,31 @@ bool plug_patience_test(struct squib *squib)
 	}
 	return squib_type(squib, "q") && squib_ends(squib, 0) &&
 	       is_answered(squib, fd, "HTTP/1.1 400");
+}
+
+/* --- What a bus costs --- */
+
+static bool start_idle(struct squib *squib, long *own_kib)
+{
+	if (!configure(squib, "idle", 0) || !plug(squib, "a", "Async") ||
+	    !plug(squib, "b", "Sync") || !squib_api_start(squib, 204) ||
+	    !squib_expect(squib, "idle: ready", NULL)) {
+		return false;
+	}
+	*own_kib = proc_own_kib(squib->pid, MEM_MIB);
+	return true;
+}
+
+bool plug_memory_test(struct squib *squib)
+{
+	long without = 0;
+	long with = 0;
+
+	if (!make_disk(squib) || !squib_serve(squib, NULL) || !start_idle(squib, &without) ||
+	    !squib_replace(squib, with_pci) || !start_idle(squib, &with)) {
+		return false;
+	}
+	return with <= without + PCI_KIB ||
+	       squib_fail(squib, "a machine with a bus has %ld KiB of its own, not %ld", with,
+			  without);
 }

@@ -286,6 +286,7 @@ static const struct live_test live_tests[] = {
 	 hotplug_pool_test, 120},
 	{"a guest that is asked for a device takes its time, the API does not", KVM_PAYLOAD,
 	 plug_patience_test, 120},
+	{"a bus costs a machine as much memory as it needs", KVM_PAYLOAD, plug_memory_test, 120},
 	{"gdb stops, steps and changes a payload guest", KVM_PAYLOAD, debug_payload_test, 180},
 	{"gdb hears how the guest has ended", KVM_PAYLOAD, debug_end_test, 180},
 	{"gdb debugs Linux from its start and while it runs", KVM_LINUX, debug_linux_test, 400},

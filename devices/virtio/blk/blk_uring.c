@@ -39,8 +39,6 @@ struct blk_uring {
 	/* immutable */
 	bool has_ring;
 	unsigned entries;
-	struct iovec (
-		*iovs)[VIRTQ_IOV_MAX]; /* per slot; pages that no request needs are not used */
 	/* under the owner's lock */
 	int fd;		/* the owner's */
 	int file_index; /* where it is registered, with its base next; the other two are free */
@@ -53,6 +51,7 @@ struct blk_uring {
 	unsigned withdrawn_count;
 	uint8_t withdrawn[BLK_URING_ENTRIES]; /* slots that are to be done without the ring */
 	struct blk_io ios[BLK_URING_ENTRIES];
+	struct iovec iovs[][VIRTQ_IOV_MAX]; /* per slot */
 };
 
 _Static_assert(BLK_URING_ENTRIES <= UINT8_MAX + 1, "slots fit in a byte");
@@ -93,15 +92,13 @@ static int set_up_ring(struct blk_uring *uring, int base_fd)
 
 int blk_uring_new(int fd, int base_fd, unsigned entries, struct blk_uring **out)
 {
-	struct blk_uring *uring = calloc(1, sizeof(*uring));
+	/* So large that it is a mapping of its own: pages that no request needs are not used. */
+	struct blk_uring *uring = calloc(1, sizeof(*uring) + entries * sizeof(*uring->iovs));
 	int rc = -ENOMEM;
 
 	if (uring != NULL) {
 		uring->fd = fd;
 		uring->entries = entries;
-		uring->iovs = calloc(entries, sizeof(*uring->iovs));
-	}
-	if (uring != NULL && uring->iovs != NULL) {
 		rc = set_up_ring(uring, base_fd);
 	}
 	if (rc < 0) {
@@ -110,7 +107,6 @@ int blk_uring_new(int fd, int base_fd, unsigned entries, struct blk_uring **out)
 		return -1;
 	}
 	for (unsigned i = 0; i < entries; i++) {
-		uring->ios[i].iov = uring->iovs[i];
 		uring->free[uring->free_count++] = (uint8_t)i;
 	}
 	*out = uring;
@@ -126,7 +122,6 @@ void blk_uring_free(struct blk_uring *uring)
 		blk_uring_abandon(uring);
 		io_uring_queue_exit(&uring->ring);
 	}
-	free(uring->iovs);
 	free(uring);
 }
 
@@ -137,7 +132,13 @@ int blk_uring_event_fd(const struct blk_uring *uring)
 
 struct blk_io *blk_uring_slot(struct blk_uring *uring)
 {
-	return uring->free_count > 0 ? &uring->ios[uring->free[uring->free_count - 1]] : NULL;
+	if (uring->free_count == 0) {
+		return NULL;
+	}
+	unsigned slot = uring->free[uring->free_count - 1];
+
+	uring->ios[slot].iov = uring->iovs[slot];
+	return &uring->ios[slot];
 }
 
 static bool is_allocating(const struct blk_io *io)
