@@ -159,10 +159,10 @@ Test(config_file, faults_are_wrapped_as_firecracker_does)
 	}
 }
 
-Test(config_file, nothing_is_applied_when_a_key_is_refused)
+Test(config_file, nothing_is_applied_when_a_key_is_missing)
 {
-	static const char text[] =
-		"{" BOOT ",\"logger\":{\"level\":\"Off\"},\"memory-hotplug\":{}}";
+	static const char text[] = "{\"boot-source\":{\"kernel_image_path\":\"/dev/null\"},"
+				   "\"logger\":{\"level\":\"Off\"}}";
 	struct error err = {0};
 
 	cr_expect_eq(

@@ -33,16 +33,15 @@ static void add_interface(const char *id)
 	};
 }
 
-/* PUT /mmds/config where nothing is lacking. */
+/* PUT /mmds/config */
 static void put(const char *body)
 {
-	struct resource row = mmds_config_resource;
-	struct request request = {.resource = &row, .method = &row.methods[HTTP_PUT]};
+	struct request request = {.resource = &mmds_config_resource,
+				  .method = &mmds_config_resource.methods[HTTP_PUT]};
 	struct error err = {0};
 	struct json_doc doc;
 	struct json_value root;
 
-	row.lacking = NULL;
 	cr_assert_eq(json_doc_load(body, strlen(body), "Bad", &doc, &err), 0);
 	root = json_doc_root(&doc);
 	cr_assert_eq(request_read(&request, &root, &err), 0, "%s", err.msg);

@@ -48,18 +48,6 @@ static COLD int refuse_state(enum vm_state state, const char *refusal, struct er
 			 state == VM_NOT_STARTED ? "before" : "after");
 }
 
-/* Fails where this build lacks what the resource needs, whatever its `run` has checked. */
-static int check_lacking(const struct request *request, struct error *err)
-{
-	const char *lacking = request->resource->lacking;
-
-	if (lacking == NULL) {
-		return 0;
-	}
-	return error_set(err, ERR_NOT_SUPPORTED, "This build of squib does not have %s yet.",
-			 lacking);
-}
-
 static int add_prefix(const struct request *request, struct error *err)
 {
 	const char *prefix = request->prefix != NULL ? request->prefix : request->method->prefix;
@@ -87,10 +75,7 @@ int request_run(struct microvm *microvm, struct request *request, struct error *
 	} else if (method->run != NULL) {
 		result = method->run(microvm, request, err);
 	}
-	if (result < 0) {
-		return add_prefix(request, err);
-	}
-	return check_lacking(request, err);
+	return result < 0 ? add_prefix(request, err) : 0;
 }
 
 int request_do(struct request *request, request_fn execute, void *arg, struct error *err)

@@ -93,7 +93,6 @@ struct resource {
 		*arch; /* this architecture has it, in place of a row of NULL with the same path */
 	/* [compat] Once a client has tried to set it, no snapshot is loaded any more. */
 	bool is_for_boot;
-	const char *lacking; /* what this build lacks for it, in its refusal; NULL: nothing */
 	const struct schema *answer; /* of GET, for the API's description; NULL: not described */
 	struct method methods[HTTP_METHODS];
 

@@ -104,12 +104,6 @@ static void find_keys(const struct json_value *root, struct key keys[KEYS_MAX])
 	}
 }
 
-static bool asks_for_nothing(const json_t *json)
-{
-	return json == NULL || json_is_null(json) ||
-	       (json_is_array(json) && json_array_size(json) == 0);
-}
-
 /* Who executes the requests. */
 struct executor {
 	request_fn execute;
@@ -214,12 +208,6 @@ static int check_key(const struct key *key, const struct json_value *root, struc
 	if (resource->need == SCHEMA_REQUIRED && key->value.json == NULL) {
 		return schema_missing(resource->key, root, err);
 	}
-	if (resource->lacking != NULL && !asks_for_nothing(key->value.json)) {
-		return error_set(err, ERR_NOT_SUPPORTED,
-				 "This build of squib does not have `%s` yet: remove the key from "
-				 "the configuration file",
-				 resource->key);
-	}
 	return 0;
 }
 
@@ -228,8 +216,7 @@ static bool is_given(const struct key *key)
 	const struct resource *resource = key->resource;
 	const json_t *json = key->value.json;
 
-	return json != NULL && resource->lacking == NULL &&
-	       (resource->need != SCHEMA_OPTIONAL || !json_is_null(json));
+	return json != NULL && (resource->need != SCHEMA_OPTIONAL || !json_is_null(json));
 }
 
 static int apply(const struct json_value *root, const struct executor *executor, struct error *err)
