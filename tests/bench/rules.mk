@@ -76,6 +76,18 @@ bench-plug: ## measure a disk that is plugged in beside floors; writes build/ben
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe
 	@tests/bench/plug_run $(ARCH)
 
+# --- memory that is plugged in ---
+
+$(B)/bench/bare_memory: $(call objects,tests/bench/bare_memory.c tests/bench/$(ARCH)/bare_arch.c)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+.PHONY: bench-memory
+bench-memory: all guests $(B)/bench/bare_memory ## measure memory that is plugged in beside floors; writes build/bench/memory.txt
+	@mkdir -p build/bench
+	@tests/bench/memory $(B) | tee build/bench/memory.txt
+
 # --- forks ---
 
 .PHONY: bench-fork

@@ -34,9 +34,9 @@ class Api(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
     def ask(self, method, path, body):
-        """The seconds that the answer took; its body is in self.answer."""
+        """The seconds that the answer took; its body is in self.answer. A body None is none."""
         begin = time.monotonic()
-        self.request(method, path, json.dumps(body))
+        self.request(method, path, None if body is None else json.dumps(body))
         answer = self.getresponse()
         text = answer.read()
         if answer.status not in (200, 204):

@@ -104,19 +104,22 @@ static void grow(uint64_t blocks)
 	print("\n");
 }
 
+/* What it says, it says when the device works again. */
 static void shrink(void)
 {
+	bool is_refused;
+
 	while (plugged > 0 && ask(UNPLUG, plugged - 1) == ACK) {
 		plugged--;
 	}
-	print(plugged == 0 ? "hotplug: unplugged\n" : "WRONG: a block can't be unplugged\n");
 	device_begin(&device, FEATURES);
 	device_queue_at(&device, 0, base, base + 0x1000, base + 0x2000);
 	device_run(&device);
-	print((device_read(&device, REG_STATUS) & STATUS_NEEDS_RESET) != 0
-		      ? "hotplug: a ring is refused\n"
-		      : "WRONG: a ring is taken that is not in memory\n");
+	is_refused = (device_read(&device, REG_STATUS) & STATUS_NEEDS_RESET) != 0;
 	start();
+	print(plugged == 0 ? "hotplug: unplugged\n" : "WRONG: a block can't be unplugged\n");
+	print(is_refused ? "hotplug: a ring is refused\n"
+			 : "WRONG: a ring is taken that is not in memory\n");
 }
 
 static void touch(void)
