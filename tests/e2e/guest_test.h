@@ -102,6 +102,7 @@ bool handed_on_test(struct squib *squib);
 bool hotplug_pool_test(struct squib *squib);
 bool hotplug_test(struct squib *squib);
 bool hotplug_touch_test(struct squib *squib);
+bool huge_hinting_test(struct squib *squib);
 bool huge_pages_test(struct squib *squib);
 /* What the host lacks for it; NULL: nothing. */
 const char *hotplug_pool_lacks(void);

@@ -35,7 +35,8 @@ static bool pool_is_unused(struct squib *squib, const char *when)
 	return true;
 }
 
-static bool configure(struct squib *squib)
+/* `way`: how the guest tells what is free, a feature of the balloon. */
+static bool configure(struct squib *squib, const char *way)
 {
 	return squib_serve(squib, NULL) &&
 	       squib_put(squib, "/boot-source",
@@ -44,8 +45,7 @@ static bool configure(struct squib *squib)
 			 "nomodule i8042.noaux i8042.nomux i8042.dumbkbd\"}",
 			 env("KERNEL_DIR"), is_x86() ? "vmlinux" : "Image", env("IMAGE_DIR")) &&
 	       squib_put(squib, "/balloon",
-			 "{\"amount_mib\": 0, \"deflate_on_oom\": true, \"free_page_reporting\": "
-			 "true}") &&
+			 "{\"amount_mib\": 0, \"deflate_on_oom\": true, \"%s\": true}", way) &&
 	       squib_put(squib, "/machine-config",
 			 "{\"vcpu_count\": 1, \"mem_size_mib\": %d, \"huge_pages\": \"2M\"}",
 			 MEM_MIB);
@@ -92,7 +92,8 @@ static bool is_refused_and_says_why(struct squib *squib)
 	       pool_is_unused(squib, "after the refusal");
 }
 
-static bool runs_on_the_pool(struct squib *squib)
+/* Whole pages, so more than the guest has touched; a file that is written and dropped. */
+static bool writes_and_drops(struct squib *squib)
 {
 	char write_file[128];
 	char drop_file[128];
@@ -105,13 +106,17 @@ static bool runs_on_the_pool(struct squib *squib)
 		       "mounted")) {
 		return false;
 	}
-	/* Whole pages, so more than the guest has touched; what of it is free is given back. */
 	return has_huge_mib(squib, 2, MEM_MIB, "booted") &&
 	       (huge_pool("nr_hugepages") - huge_pool("free_hugepages") >= huge_mib(squib) / 2 ||
 		squib_fail(squib, "the pool does not know of them")) &&
 	       squib_ask(squib, write_file, "written") &&
 	       has_huge_mib(squib, FILE_MIB, MEM_MIB, "written") &&
-	       squib_ask(squib, drop_file, "dropped") &&
+	       squib_ask(squib, drop_file, "dropped");
+}
+
+static bool runs_on_the_pool(struct squib *squib)
+{
+	return writes_and_drops(squib) &&
 	       has_huge_mib(squib, 2, FILE_MIB, "free pages are reported");
 }
 
@@ -126,6 +131,26 @@ static bool reboots(struct squib *squib)
 	return pool_is_unused(squib, "in the end");
 }
 
+static bool hints_on_the_pool(struct squib *squib)
+{
+	return configure(squib, "free_page_hinting") && squib_api_start(squib, 204) &&
+	       writes_and_drops(squib) &&
+	       has_huge_mib(squib, FILE_MIB, MEM_MIB, "nothing is hinted yet") &&
+	       squib_patch(squib, "/balloon/hinting/start", "{}") &&
+	       has_huge_mib(squib, 2, FILE_MIB, "free pages are hinted");
+}
+
+/* What is free is told once, when it is asked for. */
+bool huge_hinting_test(struct squib *squib)
+{
+	long old = huge_pool("nr_hugepages");
+	bool is_ok = huge_pool_set(PAGES) ? hints_on_the_pool(squib)
+					  : squib_fail(squib, "the pool can't be set");
+
+	squib_stop(squib);
+	return (huge_pool_set(old) || squib_fail(squib, "the pool can't be set back")) && is_ok;
+}
+
 bool huge_pages_test(struct squib *squib)
 {
 	long old = huge_pool("nr_hugepages");
@@ -133,7 +158,7 @@ bool huge_pages_test(struct squib *squib)
 	if (old < 0) {
 		return squib_fail(squib, "the host has no pool of 2 MiB pages");
 	}
-	bool is_ok = configure(squib) && is_refused_and_says_why(squib) &&
+	bool is_ok = configure(squib, "free_page_reporting") && is_refused_and_says_why(squib) &&
 		     (huge_pool_set(PAGES) ||
 		      squib_fail(squib, "the pool can't have %d pages", PAGES)) &&
 		     squib_api_start(squib, 204) && runs_on_the_pool(squib) && reboots(squib);

@@ -292,6 +292,7 @@ static const struct live_test live_tests[] = {
 	{"gdb debugs Linux from its start and while it runs", KVM_LINUX, debug_linux_test, 400},
 	{"2 MiB pages: a small pool is told and mended, Linux runs, all is given back", KVM_LINUX,
 	 huge_pages_test, 400},
+	{"2 MiB pages: a run of hinting gives whole pages back", KVM_LINUX, huge_hinting_test, 400},
 };
 
 static const char *lack_of(const struct live_test *test)
