@@ -15,6 +15,7 @@
 #include "tests/fake/kvm_fake.h"
 #include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/gmem_plug.h"
 #include "vmm/machine/machine.h"
 #include "vmm/resources/resource.h"
 
@@ -233,6 +234,40 @@ Test(machine, memory_that_has_no_place_is_refused, .init = setup)
 	error_clear(&err);
 	plan.mem_size_mib = UINT64_MAX / 1024 / 1024;
 	cr_assert(machine_init(&machine, &plan, &err) == -1);
+}
+
+/* One slot for all of it, before there is anything on KVM's buses. */
+Test(machine, memory_that_is_plugged_in_has_addresses_from_the_start, .init = setup)
+{
+	uint64_t bits[] = {5, 0};
+	struct machine_state state = {.plug_words = 2, .plugged = bits};
+	unsigned slots = kvm_fake_count(KVM_SET_USER_MEMORY_REGION);
+	struct gmem_range range;
+	uint64_t block_len;
+	struct gmem_blocks all;
+	struct error err = {0};
+
+	plan.plug = (struct machine_plug){.len = 256 * GIB, .block_len = 2 * MIB, .align = GIB};
+	cr_assert(machine_init(&machine, &plan, &err) == -1);
+	cr_expect_str_eq(err.msg, "Invalid Memory Configuration: fake has no room for 262144 MiB "
+				  "of memory that is plugged in, beside 128 MiB");
+	error_clear(&err);
+	plan.plug.len = 128 * MIB;
+	cr_assert(machine_init(&machine, &plan, &err) == 0, "%s", err.msg);
+	cr_assert(gmem_plug_region(machine.mem, &range, &block_len, &all));
+	cr_expect(range.base.v == 128 * GIB && all.count == 64 && block_len == 2 * MIB);
+	cr_expect_eq(gmem_plugged(machine.mem, all), 0);
+	cr_expect_eq(kvm_fake_count(KVM_SET_USER_MEMORY_REGION) - slots,
+		     gmem_region_count(machine.mem));
+
+	/* A loaded machine has the blocks that were plugged, if it is of the same size. */
+	cr_expect(machine_state_plug(&state, machine.mem, &err) < 0 && err.kind == ERR_CORRUPT);
+	error_clear(&err);
+	state.plug_words = 1;
+	cr_assert(machine_state_plug(&state, machine.mem, &err) == 0, "%s", err.msg);
+	cr_expect(gmem_contains(machine.mem, GPA(range.base.v + 4 * MIB), 2 * MIB));
+	cr_expect_eq(gmem_plugged(machine.mem, all), 2);
+	machine_destroy(&machine);
 }
 
 Test(machine, each_step_may_fail_and_be_mended, .init = setup, .timeout = 20)

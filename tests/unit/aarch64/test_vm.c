@@ -2,6 +2,7 @@
 /* arch/aarch64/vm.c: the memory map, the slots, and what KVM is asked. */
 #include "arch/arch.h"
 #include "arch/pci.h"
+#include "arch/plug.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -15,6 +16,37 @@ enum {
 	KVM = 100,
 	VM = 101
 };
+
+Test(vm, memory_that_is_plugged_in_is_above_the_ram)
+{
+	static const struct {
+		uint64_t ram;
+		uint64_t len;
+		uint64_t align;
+		uint64_t base; /* 0: there is no room */
+	} cases[] = {
+		{128 * MIB, GIB, 128 * MIB, 512 * GIB},
+		{300 * GIB, GIB, 128 * MIB, 558 * GIB},
+		{254 * GIB + MIB, GIB, 128 * MIB, 512 * GIB + 128 * MIB},
+		{254 * GIB + MIB, GIB, GIB, 513 * GIB},
+		{128 * MIB, 512 * GIB, 128 * MIB, 512 * GIB},
+		{128 * MIB, 512 * GIB + 128 * MIB, 128 * MIB, 0},
+		{128 * MIB, UINT64_MAX & ~(128 * MIB - 1), 128 * MIB, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct gmem_range ram[ARCH_RAM_RANGES_MAX];
+		size_t count = arch_ram_ranges(cases[i].ram, ram);
+		struct gmem_range range;
+		bool fits = arch_plug_range(ram, count, cases[i].len, cases[i].align, &range);
+
+		cr_expect_eq(fits, cases[i].base != 0, "case %zu", i);
+		if (fits) {
+			cr_expect_eq(range.base.v, cases[i].base, "case %zu", i);
+			cr_expect_eq(range.len, cases[i].len);
+		}
+	}
+}
 
 Test(vm, ram_leaves_the_hole_free)
 {
