@@ -247,6 +247,25 @@ static int attach(struct microvm *microvm, const struct attachment *at, struct e
 	return 0;
 }
 
+/* PUT opens files of devices that are plugged in. */
+static int allow(const struct microvm *microvm, const struct landlock *landlock, int rules,
+		 struct error *err)
+{
+	for (size_t i = 0; i < microvm->config.pmems.count; i++) {
+		const struct pmem_device *device = &microvm->config.pmems.items[i];
+		struct gmem_pmem_info info;
+
+		(void)!gmem_pmem_get(microvm->controller.machine.mem, device->index, &info);
+		const struct landlock_file file = {device->config.path_on_host, info.fd,
+						   device->config.read_only};
+
+		if (landlock_allow(landlock, rules, &file, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
 /* --- PUT and DELETE on a machine that was started --- */
 
 /* Takes the file from the guest, after its device; a slot that KVM keeps keeps the file. */
@@ -465,5 +484,6 @@ const struct resource pmem_resource = {
 	.metrics = &pmem_metric_group,
 	.map = map,
 	.attach = attach,
+	.allow = allow,
 	.clear = clear,
 };
