@@ -105,3 +105,10 @@ bench-pool: ## measure machines of a pool beside plain loads; writes build/bench
 	@$(MAKE) --no-print-directory all guests
 	@mkdir -p build/bench
 	@tests/bench/pool $(B) | tee build/bench/pool.txt
+
+# --- memory of machines that share an image: docs/bench/pmem.md ---
+
+.PHONY: bench-pmem
+bench-pmem: all guests ## measure the memory of machines that share an image; writes build/bench/pmem.txt and docs/bench/pmem.svg
+	@mkdir -p build/bench
+	@tests/bench/pmem $(B) docs/bench/pmem.svg | tee build/bench/pmem.txt

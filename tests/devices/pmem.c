@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Persistent memory under Linux: the root, DAX, files that fail, snapshots, plugging. */
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,36 +178,91 @@ static bool check_word(struct squib *squib, const char *path, uint64_t at, uint6
 				(unsigned long long)at);
 }
 
-static bool play(struct squib *squib, const char *more, bool is_written)
+/* What becomes of all but the first MiB of the file, and what the log says of it. */
+struct loss {
+	bool (*lose)(struct squib *squib, const char *path);
+	const char *sentence;
+};
+
+static bool lose_end(struct squib *squib, const char *path)
+{
+	return truncate(path, CUT_KIB << 10) == 0 || squib_fail(squib, "cannot cut %s", path);
+}
+
+/* Holes, and a disk that has no room for them. */
+static bool lose_room(struct squib *squib, const char *path)
+{
+	char ballast[PATH_LEN];
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	bool ok = fd >= 0 && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				       CUT_KIB << 10, MARKED_LEN - (CUT_KIB << 10)) == 0;
+
+	if (fd >= 0) {
+		close(fd);
+	}
+	squib_path(squib, "small/ballast", ballast);
+	return ok ? host_fill(squib, "small/ballast")
+		  : squib_fail(squib, "cannot make a hole in %s", path);
+}
+
+static const struct loss cut_off = {lose_end, "was cut from 4194304 to 1048576 bytes"};
+static const struct loss no_room = {lose_room, "The disk has no room for the holes of the file"};
+
+static bool try_payload(struct squib *squib, const char *more, const struct loss *loss)
 {
 	const struct guest guest = {.vcpus = 1, .mem_mib = 64, .payload = "pmem"};
+	bool is_written = more[0] == '\0';
 	char path[PATH_LEN];
 
-	if (!machine_configure(squib, &guest)) {
+	if (!host_mounts_isolate(squib) || !host_mount(squib, "small", 2 * MARKED_LEN >> 10) ||
+	    !machine_configure(squib, &guest)) {
 		return false;
 	}
-	squib_path(squib, "marked", path);
-	return make_marked(squib, path) && put(squib, "marked", "marked", more) &&
+	squib_path(squib, "small/marked", path);
+	return make_marked(squib, path) && put(squib, "marked", "small/marked", more) &&
 	       squib_api_start(squib, 204) && squib_expect(squib, "pmem: 4 MiB ok", NULL) &&
 	       check_word(squib, path, 4096, is_written ? UINT64_MAX : DISK_MARK + 4096) &&
-	       truncate(path, CUT_KIB << 10) == 0 && squib_type(squib, "x") &&
-	       squib_expect(squib, "pmem: after the cut ok", NULL) &&
-	       has_logged(squib, "was cut from 4194304 to 1048576 bytes") && squib_ends(squib, 0);
+	       loss->lose(squib, path) && squib_type(squib, "x") &&
+	       squib_expect(squib, "pmem: after the loss ok", NULL) &&
+	       has_logged(squib, loss->sentence) && squib_ends(squib, 0);
 }
 
-static bool run_payload(struct squib *squib)
+static bool play(struct squib *squib, const char *more, const struct loss *loss)
 {
-	return play(squib, "", true);
+	bool ok = try_payload(squib, more, loss);
+
+	squib_stop(squib);
+	host_unmount(squib, "small");
+	return ok;
 }
 
-static bool run_private(struct squib *squib)
+#define READ_ONLY ", \"read_only\": true"
+
+static bool run_cut(struct squib *squib)
 {
-	return play(squib, ", \"read_only\": true", false);
+	return play(squib, "", &cut_off);
+}
+
+static bool run_cut_private(struct squib *squib)
+{
+	return play(squib, READ_ONLY, &cut_off);
+}
+
+static bool run_full(struct squib *squib)
+{
+	return play(squib, "", &no_room);
+}
+
+static bool run_full_private(struct squib *squib)
+{
+	return play(squib, READ_ONLY, &no_room);
 }
 
 const struct device_test pmem_tests[] = {
-	{"payload pmem: its words, and zeroes where the file is cut", run_payload, 60},
-	{"payload pmem: the same of a file that is read-only", run_private, 60},
+	{"payload pmem: its words, and zeroes where the file is cut", run_cut, 60},
+	{"payload pmem: the same of a file that is read-only", run_cut_private, 60},
+	{"payload pmem: zeroes where a full disk has no room for holes", run_full, 60},
+	{"payload pmem: the same of a sparse file that is read-only", run_full_private, 60},
 	{"pmem: a root by DAX, loads, a snapshot, files that are read-only, cut, on a full disk",
 	 run_memory, 300},
 	{"pmem: a device comes and goes behind hot-plug ports", run_plug, 300},

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Property: persistent memory has what its file has, takes what is written, and reads as zeroes
- * where the file was cut under the guest. The file's word of 8 bytes at offset o is DISK_MARK + o.
- * Output: "pmem: <MiB> MiB ok"; after a byte of input "pmem: after the cut ok". "WRONG: ..." where
- * another word is found.
+ * where the file was cut under the guest, or has holes that a full disk has no room for. The file's
+ * word of 8 bytes at offset o is DISK_MARK + o. Output: "pmem: <MiB> MiB ok"; after a byte of input
+ * "pmem: after the loss ok". "WRONG: ..." where another word is found.
  */
 #include "tests/guests/payload/virtio.h"
 
@@ -76,12 +76,12 @@ void guest_main(void)
 		return;
 	}
 	if (*map_word(start + PAGE) != ~UINT64_C(0)) {
-		print("WRONG: what was written before the cut is lost\n");
+		print("WRONG: what was written before is lost\n");
 		return;
 	}
 	/* A KVM that interprets guests loses what they write until the page is there again. */
 	do {
 		*map_word(start + len - PAGE) = 5;
 	} while (*map_word(start + len - PAGE) != 5);
-	print("pmem: after the cut ok\n");
+	print("pmem: after the loss ok\n");
 }

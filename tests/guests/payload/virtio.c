@@ -212,8 +212,8 @@ void rings_offer(volatile struct rings *rings, uint16_t head)
 	memory_barrier();
 }
 
-static void set_desc(volatile struct desc *desc, volatile void *addr, uint32_t len, uint16_t flags,
-		     uint16_t next)
+void desc_set(volatile struct desc *desc, volatile void *addr, uint32_t len, uint16_t flags,
+	      uint16_t next)
 {
 	desc->addr = (uint64_t)addr;
 	desc->len = len;
@@ -261,9 +261,9 @@ bool disk_works(uint64_t sector)
 	request.status = 0xff;
 	request.words[0] = 0;
 	request.words[SECTOR / 8 - 1] = 0;
-	set_desc(&desc[0], &request, REQUEST_LEN, DESC_NEXT, 1);
-	set_desc(&desc[1], request.words, SECTOR, DESC_NEXT | DESC_WRITE, 2);
-	set_desc(&desc[2], &request.status, 1, DESC_WRITE, 0);
+	desc_set(&desc[0], &request, REQUEST_LEN, DESC_NEXT, 1);
+	desc_set(&desc[1], request.words, SECTOR, DESC_NEXT | DESC_WRITE, 2);
+	desc_set(&desc[2], &request.status, 1, DESC_WRITE, 0);
 	if (!complete(device, "block")) {
 		return false;
 	}
@@ -288,7 +288,7 @@ bool entropy_works(void)
 	for (unsigned i = 0; i < COUNT_OF(words); i++) {
 		words[i] = 0;
 	}
-	set_desc(&device->rings[0]->desc[0], words, RANDOM_LEN, DESC_WRITE, 0);
+	desc_set(&device->rings[0]->desc[0], words, RANDOM_LEN, DESC_WRITE, 0);
 	if (!complete(device, "entropy")) {
 		return false;
 	}

@@ -120,6 +120,9 @@ void device_run(struct device *device);
 void device_start(struct device *device);
 void device_notify(const struct device *device, unsigned queue);
 
+void desc_set(volatile struct desc *desc, volatile void *addr, uint32_t len, uint16_t flags,
+	      uint16_t next);
+
 /* Makes `head` available. */
 void rings_offer(volatile struct rings *rings, uint16_t head);
 
