@@ -105,7 +105,7 @@ Test(mender, a_guest_goes_on_over_a_file_that_is_cut_again_and_again)
 
 	for (unsigned round = 1; round <= 3; round++) {
 		serve_until(goes_on);
-		cr_assert(ftruncate(file, (off_t)(2 * MIB - round * 64 * KIB)) == 0);
+		cr_assert(ftruncate(file, (off_t)(2 * MIB - (uint64_t)round * 64 * KIB)) == 0);
 		runs = 0;
 	}
 	serve_until(goes_on);
