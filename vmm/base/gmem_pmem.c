@@ -474,15 +474,17 @@ static bool next_hole(const struct region *region, uint64_t at, uint64_t *begin,
 	return false;
 }
 
-/* The disk has no room for a hole. Before Linux 5.14 there is no asking. */
+/*
+ * The disk has no room for a hole. Holes are filled once: those that were have the guest's bytes.
+ * Before Linux 5.14 there is no asking.
+ */
 static bool has_refused_hole(const struct gmem_pmem *pmem, const struct region *region)
 {
 	int advice = region->is_private ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
 	uint64_t begin;
 	uint64_t end;
 
-	return region->hole_count < HOLES_MAX && !region->has_failed &&
-	       next_hole(region, 0, &begin, &end) &&
+	return region->hole_count == 0 && next_hole(region, 0, &begin, &end) &&
 	       madvise(hva_of(pmem, region->base + begin), page_len(), advice) < 0;
 }
 
