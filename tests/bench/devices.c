@@ -2,13 +2,15 @@
 /*
  * Runs monitors in turn, each with a guest that measures its devices, and notes the results.
  *
- * usage: devices [-k] [-t TAP -u UNIX_PATH] [-n ROUNDS] -- NAME COMMAND... [-- NAME COMMAND...]
+ * usage: devices [-k] [-p PID] [-t TAP -u UNIX_PATH] [-n ROUNDS]
+ *                -- NAME COMMAND... [-- NAME COMMAND...]
  *
  * Output: a line per row and round, "NAME ROW COUNT NANOSECONDS VCPU_NS OTHER_NS EXITS INTERRUPTS",
  * separated by tabs: what the guest's clock said the row took, what the monitor's vCPU threads and
  * its other threads spent meanwhile, and what KVM counted. The guest's program is
  * tests/bench/guest/.
  *
+ * With -p the time of another process, which serves the guest too, is added to OTHER_NS.
  * With -k a monitor is killed when its guest says that it is done: for guests that can't end it.
  * With -t and -u there is a peer for the guest's sockets. UNIX_PATH is where the monitor listens
  * for the host's connections to its virtio sockets; it is removed before each run.
@@ -42,6 +44,7 @@ struct run {
 	int out;
 	bool is_done;
 	bool is_killed; /* when it is done */
+	pid_t helper;	/* 0: none */
 	struct cpu_time begin;
 	struct kvm_counts begin_counts;
 	size_t len;
@@ -88,6 +91,16 @@ static void start(struct run *run)
 	run->out = out[0];
 }
 
+static struct cpu_time time_of(const struct run *run)
+{
+	struct cpu_time time = cpu_time_of(run->pid);
+
+	if (run->helper != 0) {
+		time.others += cpu_time_of(run->helper).others;
+	}
+	return time;
+}
+
 static void take_line(struct run *run, const char *line)
 {
 	const char *word = strstr(line, "bench: ");
@@ -98,11 +111,11 @@ static void take_line(struct run *run, const char *line)
 	word += strlen("bench: ");
 	if (strncmp(word, "begin ", 6) == 0) {
 		fprintf(stderr, "%s: %s\n", run->command->name, word + 6);
-		run->begin = cpu_time_of(run->pid);
+		run->begin = time_of(run);
 		run->begin_counts = kvm_counts();
 	} else if (strncmp(word, "end ", 4) == 0) {
 		struct kvm_counts counts = kvm_counts();
-		struct cpu_time end = cpu_time_of(run->pid);
+		struct cpu_time end = time_of(run);
 
 		printf("%s\t%s\t%llu\t%llu\t%llu\t%llu\n", run->command->name, word + 4,
 		       (unsigned long long)(end.vcpus - run->begin.vcpus),
@@ -180,13 +193,16 @@ int main(int argc, char **argv)
 	const char *tap = NULL;
 	int option;
 
-	while ((option = getopt(argc, argv, "+kn:t:u:")) != -1) {
+	while ((option = getopt(argc, argv, "+kn:p:t:u:")) != -1) {
 		switch (option) {
 		case 'k':
 			run.is_killed = true;
 			break;
 		case 'n':
 			rounds = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'p':
+			run.helper = (pid_t)strtol(optarg, NULL, 10);
 			break;
 		case 't':
 			tap = optarg;

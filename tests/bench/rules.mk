@@ -47,6 +47,12 @@ bench-devices: ## measure the devices; writes docs/bench/devices.md and docs/ben
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(addprefix $(B)/bench/,devices operations bare_disk)
 	@tests/bench/devices_run $(ARCH)
 
+.PHONY: bench-vhost
+bench-vhost: ## measure a disk by vhost-user beside one on a file
+	@tools/dev/setup build guest bench
+	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/bench/devices
+	@tests/bench/vhost_run $(ARCH)
+
 # --- the metadata service ---
 
 $(B)/bench/http_peer: $(call objects,tests/bench/http_peer.c)

@@ -76,7 +76,9 @@ int main(int argc, char **argv)
 		identity_tests, fork_tests,    plug_tests,     pmem_tests,     vhost_tests};
 	struct runner runner;
 
-	if (!runner_init(&runner, argc, argv, "KERNEL_DIR DEVICES_DIR GUEST_DIR LOAD_DIR GT")) {
+	if (!runner_init(&runner, argc, argv,
+			 "KERNEL_DIR DEVICES_DIR GUEST_DIR LOAD_DIR "
+			 "BACKENDS_DIR GT")) {
 		return 2;
 	}
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {

@@ -37,10 +37,12 @@ static pid_t start_daemon(struct squib *squib)
 	squib_path(squib, "back.sock", path);
 	unlink(path);
 	pid_t daemon = machine_spawn(
-		squib, "/usr/bin/qemu-storage-daemon --blockdev "
-		       "driver=file,node-name=disk,filename=vdb,discard=unmap,cache.direct=off "
-		       "--export type=vhost-user-blk,id=export,addr.type=unix,addr.path=back.sock,"
-		       "node-name=disk,writable=on,num-queues=2");
+		squib,
+		"%.300s/qemu-storage-daemon --blockdev "
+		"driver=file,node-name=disk,filename=vdb,discard=unmap "
+		"--export type=vhost-user-blk,id=export,addr.type=unix,addr.path=back.sock,"
+		"node-name=disk,writable=on,num-queues=2",
+		env("BACKENDS_DIR"));
 
 	return wait_for_socket(squib, "back.sock") ? daemon : -1;
 }
@@ -53,7 +55,7 @@ static bool end_daemon(pid_t daemon)
 static bool put_disk(struct squib *squib)
 {
 	return machine_make_disk(squib, "vdb", DISK_MIB) &&
-	       machine_run(squib, "/usr/sbin/mke2fs -q -t ext4 vdb");
+	       machine_run(squib, "/usr/sbin/mke2fs -q -F vdb");
 }
 
 static bool put_drive(struct squib *squib)
@@ -175,9 +177,9 @@ static pid_t start_fs(struct squib *squib, const char *folder)
 
 	squib_path(squib, folder, path);
 	pid_t daemon = machine_spawn(squib,
-				     "/usr/lib/qemu/virtiofsd -f --socket-path=%s.sock "
-				     "-o source=%.400s -o sandbox=chroot",
-				     folder, path);
+				     "%.200s/virtiofsd -f --socket-path=%s.sock "
+				     "-o source=%.200s -o sandbox=chroot",
+				     env("BACKENDS_DIR"), folder, path);
 
 	snprintf(socket, sizeof(socket), "%s.sock", folder);
 	return wait_for_socket(squib, socket) ? daemon : -1;

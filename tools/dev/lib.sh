@@ -115,6 +115,27 @@ take_libraries() {
     done
 }
 
+# take_programs ARCH FILE...: of the packages in packages/ takes programs with loader and libraries, and makes for each a
+# script of its name, by which it runs on a machine of that architecture without libraries.
+take_programs() {
+    local loader program name
+    case $1 in
+    x86_64) loader=ld-linux-x86-64.so.2 ;;
+    aarch64) loader=ld-linux-aarch64.so.1 ;;
+    esac
+    mkdir -p bin lib
+    cp "$(find packages -path "*/$loader" | head -n 1)" lib/
+    for program in "${@:2}"; do
+        name=${program##*/}
+        cp "packages/$program" bin
+        take_libraries "bin/$name" || die "Debian's packages have not all libraries that $name needs on $1"
+        printf '#!/bin/sh\ndir=$(dirname "$0")\nexec "$dir/lib/%s" --library-path "$dir/lib" "$dir/bin/%s" "$@"\n' \
+            "$loader" "$name" >"$name"
+        chmod +x "$name"
+    done
+    rm -rf packages
+}
+
 # fetch_source PACKAGE VERSION DIR: unpacks the source of that version of a binary package into DIR, without Debian's
 # patches. apt's lists have no sources as a rule, so it gets lists of its own here, from where its packages are.
 fetch_source() {
