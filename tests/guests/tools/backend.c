@@ -80,7 +80,7 @@ struct queue {
 	struct account *account;
 };
 
-struct message {
+struct __attribute__((packed)) message {
 	uint32_t request, flags, len;
 	union {
 		uint8_t bytes[512];
@@ -294,7 +294,6 @@ static void set_account(const struct message *message, int fd)
 
 static void answer_get(struct message *message)
 {
-	uint64_t *capacity = (void *)message->config.bytes;
 	const uint64_t features = UINT64_C(1) << 32 | UINT64_C(1) << 30 | 1 << 28 |
 				  1 << VIRTIO_BLK_F_FLUSH | 1 << VIRTIO_BLK_F_MQ |
 				  1 << VIRTIO_BLK_F_SEG_MAX;
@@ -314,7 +313,7 @@ static void answer_get(struct message *message)
 		break;
 	case GET_CONFIG:
 		memset(message->config.bytes, 0, sizeof(message->config.bytes));
-		*capacity = self.sectors;
+		memcpy(message->config.bytes, &self.sectors, sizeof(self.sectors));
 		message->config.bytes[12] = SEGMENTS - 2; /* seg_max */
 		message->config.bytes[34] = QUEUES;
 		reply(message, HEADER + message->config.len);
