@@ -325,10 +325,9 @@ static void take_config(struct vhost_user *vu)
 static void serve_socket(struct vhost_user *vu)
 {
 	struct error err = {0};
-	int result;
 
-	/* An answer a turn at most for each request: nothing that comes unasked is read on. */
-	while ((result = vhost_link_read(&vu->link, &err)) > 0) {
+	/* At most one answer for each request: what comes unasked ends it. */
+	while (vhost_link_read(&vu->link, &err) > 0) {
 		if (vu->state != VHOST_GREETING) {
 			ev_timer_set(&vu->timer, 0, 0);
 			take_config(vu);
