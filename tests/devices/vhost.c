@@ -161,7 +161,10 @@ static bool run_kills(struct squib *squib)
 		  (backend = start_backend(squib)) > 0 && put_drive(squib) &&
 		  squib_api_start(squib, 204) && machine_meet(squib, "load") &&
 		  machine_go_on(squib) && kill_often(squib, &backend) &&
-		  machine_meet(squib, "loaded") && machine_go_on(squib) &&
+		  machine_meet(squib, "loaded") &&
+		  machine_run(squib, "/usr/bin/truncate -s 20M vdb") &&
+		  squib_patch(squib, "/drives/vdb", "{\"drive_id\": \"vdb\"}") &&
+		  machine_go_on(squib) && squib_expect(squib, "ok: now 40960", NULL) &&
 		  squib_expect(squib, "replay: done", NULL) && squib_ends(squib, 0);
 
 	return ok && had_in_flight(squib) && machine_reap(squib, backend, "backend");

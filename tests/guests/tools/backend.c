@@ -292,6 +292,17 @@ static void set_account(const struct message *message, int fd)
 	}
 }
 
+/* It may be longer each time. */
+static void look_at_disk(void)
+{
+	struct stat st;
+
+	if (fstat(self.disk, &st) < 0) {
+		die("the disk");
+	}
+	self.sectors = (uint64_t)st.st_size / 512;
+}
+
 static void answer_get(struct message *message)
 {
 	const uint64_t features = UINT64_C(1) << 32 | UINT64_C(1) << 30 | 1 << 28 |
@@ -312,6 +323,7 @@ static void answer_get(struct message *message)
 		reply(message, sizeof(message->u64));
 		break;
 	case GET_CONFIG:
+		look_at_disk();
 		memset(message->config.bytes, 0, sizeof(message->config.bytes));
 		memcpy(message->config.bytes, &self.sectors, sizeof(self.sectors));
 		message->config.bytes[12] = SEGMENTS - 2; /* seg_max */
@@ -438,16 +450,14 @@ int cmd_backend(int argc, char **argv)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	struct stat st;
 
 	(void)argc;
 	memcpy(address.sun_path, argv[1], strnlen(argv[1], sizeof(address.sun_path) - 1));
 	unlink(argv[1]);
 	self.disk = open(argv[2], O_RDWR);
-	if (self.disk < 0 || fstat(self.disk, &st) < 0) {
+	if (self.disk < 0) {
 		die(argv[2]);
 	}
-	self.sectors = (uint64_t)st.st_size / 512;
 	if (bind(listener, (void *)&address, sizeof(address)) < 0 || listen(listener, 1) < 0) {
 		die(argv[1]);
 	}
