@@ -12,6 +12,7 @@
 
 #include "devices/virtio/blk/vhost_blk.h"
 #include "devices/virtio/core/virtio_internal.h"
+#include "devices/virtio/fs/fs.h"
 #include "tests/lib/vdriver.h"
 #include "tests/lib/vhost_peer.h"
 #include "vmm/base/bytes.h"
@@ -405,6 +406,10 @@ Test(vhost_user, a_back_end_that_comes_again_goes_on_where_all_was_answered)
 	cr_expect_eq(peer.bases[0], 5);
 	cr_expect_eq(metric_get(&vu->metrics.disconnect_count), 1);
 	cr_expect_eq(metric_get(&vu->metrics.reconnect_count), 1);
+	/* After a reset the rings begin anew. */
+	cr_assert(vdriver_start(&driver, &vu->dev, 0));
+	wait_seen(VHOST_SET_VRING_BASE, 3);
+	cr_expect_eq(peer.bases[0], 0);
 }
 
 static bool has_taken(void *arg)
@@ -551,6 +556,59 @@ Test(vhost_user, a_reset_amid_a_question_waits_for_its_answer_first)
 	vdriver_stop(&driver);
 	cr_expect_eq(vhost_user_config_result(vu, &err), 0, "%s", err.msg);
 	cr_expect_eq(vu->state, VHOST_IDLE);
+}
+
+static _Atomic bool is_stopped;
+
+static void *stop_driver(void *arg)
+{
+	(void)arg;
+	vdriver_stop(&driver);
+	is_stopped = true;
+	return NULL;
+}
+
+/* On a vCPU, for as long as a silent back-end is waited for. */
+Test(vhost_user, a_reset_holds_up_nothing_but_its_vcpu)
+{
+	pthread_t vcpu;
+
+	start();
+	ask(1, 1);
+	peer.fault_at = VHOST_GET_VRING_BASE;
+	peer.fault = PEER_IS_SILENT;
+	cr_assert_eq(pthread_create(&vcpu, NULL, stop_driver, NULL), 0);
+	wait_seen(VHOST_GET_VRING_BASE, 1);
+	/* The link is the vCPU's, and the VMM thread goes on. */
+	cr_expect_eq(vhost_user_ask_config(vu, &err), -1);
+	vdriver_run(&driver);
+	cr_expect_not(is_stopped);
+	pthread_join(vcpu, NULL);
+	wait_for(VHOST_DOWN);
+}
+
+Test(vhost_user, a_file_system_ends_with_its_back_end)
+{
+	const struct fs_config fs_config = {(char *)"home", peer.path, 1};
+	struct vhost_link link = {.fd = -1};
+	uint8_t tag[FS_TAG_MAX + 4];
+	struct fs *fs;
+
+	vhost_peer_start(&peer);
+	cr_assert_eq(fs_new(vdriver_env(&driver), &fs_config, &link, &fs, &err), 0, "%s", err.msg);
+	vu = vhost_user_of(fs_virtio(fs));
+	cr_assert(vdriver_start(&driver, &vu->dev, 0));
+	vdriver_read_config(&driver, 0, tag, sizeof(tag));
+	cr_expect_str_eq((const char *)tag, "home");
+	cr_expect_eq(load_le32(tag + FS_TAG_MAX), 1, "request queues");
+	wait_for(VHOST_RUNNING);
+	vhost_peer_hang_up(&peer);
+	wait_for(VHOST_GIVEN_UP);
+	cr_expect((vdriver_status(&driver) & VIRTIO_STATUS_NEEDS_RESET) != 0);
+	/* Mounted anew, it is another one's. */
+	cr_assert(vdriver_start(&driver, &vu->dev, 0));
+	wait_for(VHOST_RUNNING);
+	virtio_free(&vu->dev);
 }
 
 Test(vhost_user, a_back_end_can_not_shrink_the_memory)
