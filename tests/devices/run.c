@@ -40,7 +40,7 @@ static bool is_for_pci(const char *name)
 		"snapshot: sockets",
 		"snapshot: balloon",
 		"fork: ",
-		"vhost: ",
+		"vhost: a disk of",
 		"payload rings: anywhere, with anything in them, Sync",
 		"payload race",
 	};
