@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Forks amid violence: monitor, image or a child is killed at a random instant of a request. And
- * forks without end: the monitor is afterwards as it was before.
+ * Forks amid violence: monitor, image or a child is killed at a random instant of a request. Forks
+ * without end: the monitor is afterwards as it was before. And forks amid requests on many
+ * connections, of which a process that is forked has all descriptors for a moment.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 
 #include "tests/e2e/forks.h"
 #include "tests/e2e/guest_test.h"
+#include "tests/lib/api_client.h"
 #include "tests/lib/squib.h"
 
 enum {
@@ -30,6 +33,9 @@ enum {
 	FORKS_MIN = 60,	  /* on a machine that is slow */
 	ENDLESS_MS = 30 * 1000,
 	SLACK_KIB = 128,
+	ASKERS = 6,
+	ASK_MS = 3 * 1000,
+	ASK_ROUNDS_MIN = 5,
 };
 
 enum victim {
@@ -452,4 +458,85 @@ bool fork_endless_test(struct squib *squib)
 				  before.size_kib, after.size_kib, before.own_kib, after.own_kib);
 	}
 	return fork_all_end(squib) && has_no_zombies(squib) && squib_expect(squib, "round: ", NULL);
+}
+
+/* --- Requests meanwhile --- */
+
+/* A process that asks until it is told to stop; it ends with 0 if each request is answered. */
+static pid_t ask_on(struct squib *squib, bool is_kept, const int stop[2])
+{
+	char path[PATH_LEN];
+	char answer[1024];
+	struct pollfd end = {.fd = stop[0], .events = POLLIN};
+	pid_t pid = fork();
+	int fd = -1;
+
+	if (pid != 0) {
+		return pid;
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close(stop[1]);
+	squib_path(squib, "api.sock", path);
+	while (poll(&end, 1, 0) == 0) {
+		fd = fd >= 0 ? fd : api_connect(path, PATIENCE_MS);
+		if (fd < 0 ||
+		    api_ask(fd, "GET", "/", NULL, answer, sizeof(answer), PATIENCE_MS) != 200) {
+			_exit(1);
+		}
+		if (!is_kept) {
+			close(fd);
+			fd = -1;
+		}
+	}
+	_exit(0);
+}
+
+/* A child is asked on new connections, and saved. */
+static bool fork_and_save(struct squib *squib)
+{
+	pid_t child;
+
+	if (!squib_api(squib, 200, "PUT", "/fork",
+		       "{\"children\": [{\"id\": \"c0\", \"api_sock\": \"c0.sock\"}]}")) {
+		return false;
+	}
+	child = (pid_t)squib_answer_number(squib, "pid");
+	bool ok = child > 1 &&
+		  squib_child(squib, "c0", 204, "PATCH", "/vm", "{\"state\": \"Paused\"}") &&
+		  squib_child(squib, "c0", 204, "PUT", "/snapshot/create",
+			      "{\"snapshot_path\": \"state\", \"mem_file_path\": \"memory\"}") &&
+		  squib_child(squib, "c0", 200, "GET", "/", NULL);
+
+	if (child > 1) {
+		kill(child, SIGKILL);
+	}
+	clear(squib);
+	return ok;
+}
+
+bool fork_asked_test(struct squib *squib)
+{
+	pid_t askers[ASKERS];
+	int stop[2];
+	int status = 0;
+
+	if (!fork_start(squib, ", \"forkable\": true") || pipe(stop) < 0) {
+		return false;
+	}
+	for (unsigned i = 0; i < ASKERS; i++) {
+		askers[i] = ask_on(squib, i % 2 == 0, stop);
+	}
+	uint64_t end = now_ms() + ASK_MS;
+	bool ok = true;
+
+	for (unsigned i = 0; ok && (i < ASK_ROUNDS_MIN || now_ms() < end); i++) {
+		ok = fork_and_save(squib);
+	}
+	close(stop[1]);
+	for (unsigned i = 0; i < ASKERS; i++) {
+		waitpid(askers[i], &status, 0);
+		ok = ok && (status == 0 || squib_fail(squib, "asker %u has no answer", i));
+	}
+	close(stop[0]);
+	return ok && fork_all_end(squib) && squib_expect(squib, "round: ", NULL);
 }

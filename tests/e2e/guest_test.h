@@ -83,6 +83,7 @@ struct live_test {
 
 /* The functions that lack something: why the next test can't run here; NULL: it can. */
 const char *fork_copies_lacks(void);
+bool fork_asked_test(struct squib *squib);
 bool fork_copies_test(struct squib *squib);
 bool fork_no_copies_test(struct squib *squib);
 const char *fork_networks_lacks(void);

@@ -268,6 +268,8 @@ static const struct live_test live_tests[] = {
 	{"a machine is forked while its processes are killed", KVM_PAYLOAD, fork_storm_test, 300},
 	{"children of a forked monitor that is killed before it has their names", KVM_PAYLOAD,
 	 fork_unwanted_test, 120},
+	{"a machine that is forked answers all requests on all connections", KVM_PAYLOAD,
+	 fork_asked_test, 120},
 	{"a machine that is forked 1,000 times is as before", KVM_PAYLOAD, fork_endless_test, 300},
 	{"a fork for a live snapshot", KVM_PAYLOAD, live_snapshot_test, 120},
 	{"what a fork for a live snapshot must not replace", KVM_PAYLOAD, live_names_test, 120},
