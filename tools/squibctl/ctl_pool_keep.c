@@ -275,15 +275,18 @@ static void show_output(const struct pool_dir *dir, unsigned long number)
 	text[got > 0 ? got : 0] = '\0';
 	const char *line = start > 0 ? strchr(text, '\n') : NULL;
 
-	fprintf(stderr, "squibctl: machine %lu was not made, and printed %s\n%s", number,
-		got > 0 ? "at last:" : "nothing", line != NULL ? line + 1 : text);
+	fprintf(stderr, "squibctl: it printed %s\n%s", got > 0 ? "at last:" : "nothing",
+		line != NULL ? line + 1 : text);
 }
 
-/* Of a machine that can't be made nothing is left. */
-static void give_up(const struct keeper *keeper, struct pool_machine *machine)
+/* Of a machine that can't be made nothing is left. What the API has refused is told already. */
+static void give_up(const struct keeper *keeper, struct pool_machine *machine, enum ctl_exit code)
 {
 	pool_end(machine);
 	if (!is_ending()) {
+		fprintf(stderr, "squibctl: machine %lu was not made\n", machine->number);
+	}
+	if (!is_ending() && code != CTL_EXIT_REFUSED) {
 		show_output(keeper->dir, machine->number);
 	}
 	pool_forget(keeper->dir, machine);
@@ -308,7 +311,7 @@ static enum ctl_exit make(const struct keeper *keeper)
 		machine.born = pool_born(machine.pid);
 		code = bring_up(keeper, &machine);
 		if (code != CTL_EXIT_OK) {
-			give_up(keeper, &machine);
+			give_up(keeper, &machine, code);
 		}
 	} else {
 		(void)ctl_fail(code, strerror(errno), "a machine could not be made");
