@@ -46,7 +46,7 @@ int file_read_text(const char *path, char **text, size_t *len, struct error *err
 
 int file_read(const char *path, struct file *file, struct error *err)
 {
-	size_t len;
+	size_t len = 0;
 
 	if (file_read_text(path, &file->text, &len, err) < 0) {
 		return -1;

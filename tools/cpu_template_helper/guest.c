@@ -38,7 +38,7 @@ static int configure(struct guest *guest, const char *path, struct error *err)
 	static const struct metric_group *groups[TELEMETRY_GROUPS_MAX];
 	struct controller *controller = &guest->microvm.controller;
 	AUTO_FREE char *text = NULL;
-	size_t len;
+	size_t len = 0;
 
 	telemetry_init(&guest->telemetry, groups,
 		       resource_metric_groups(groups, ARRAY_COUNT(groups)));

@@ -291,7 +291,7 @@ int overlay_read_head(int fd, const char *path, struct overlay_head *head, struc
 int overlay_check_base(const struct overlay_head *head, const char *path, int base_fd,
 		       uint64_t base_len, struct error *err)
 {
-	uint64_t sum;
+	uint64_t sum = 0;
 
 	if (head->base_len != base_len) {
 		return error_set(err, ERR_BAD_REQUEST,
