@@ -34,11 +34,12 @@ enum {
 /* [compat] The refusal of a change to a device that the machine lacks. */
 extern const char resource_not_found[];
 
-/* A check before a device is plugged into a machine that was started, or unplugged: there must be a
+/*
+ * A check before a device is plugged into a machine that was started, or unplugged: there must be a
  * PCI bus. `is_right`: the id is one that can be, or `wrong` is the refusal. [compat] These
- * sentences have no prefix. */
-extern const char resource_id_in_use[];
-extern const char resource_device_not_found[];
+ * sentences have no prefix.
+ */
+extern const char resource_id_in_use[], resource_device_not_found[];
 MUST_CHECK int resource_check_plug(const struct microvm *microvm, struct request *request,
 				   bool is_right, const char *wrong, struct error *err);
 
@@ -88,9 +89,8 @@ struct method {
 struct resource {
 	/* Where it is below the API's root: tokens that a request's path begins with. */
 	const char *path[RESOURCE_TOKENS];
-	bool has_id; /* the next token is an id */
-	const char
-		*arch; /* this architecture has it, in place of a row of NULL with the same path */
+	bool has_id;	  /* the next token is an id */
+	const char *arch; /* that has it, in place of a row of NULL with the same path */
 	/* [compat] Once a client has tried to set it, no snapshot is loaded any more. */
 	bool is_for_boot;
 	const struct schema *answer; /* of GET, for the API's description; NULL: not described */
@@ -124,8 +124,7 @@ RESOURCE_ROWS(RESOURCE_DECLARATION)
 /* All of them, in the order of rows.h. NULL ends the list. */
 extern const struct resource *const resources[];
 
-/* Whether the resource is there on this architecture. */
-bool resource_is_here(const struct resource *resource);
+bool resource_is_here(const struct resource *resource); /* on this architecture */
 
 /* Lists the groups of metrics of all devices; returns how many there are, `max` at most. */
 size_t resource_metric_groups(const struct metric_group *groups[], size_t max);
