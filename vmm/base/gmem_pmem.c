@@ -20,6 +20,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -60,7 +61,8 @@ struct gmem_pmem {
 	uint8_t *hva; /* of the room's begin */
 	uint8_t *reservation;
 	uint64_t reservation_len;
-	int copies; /* memfd */
+	int copies; /* memfd, for one copy at a time */
+	pthread_mutex_t lock;
 	unsigned end;
 	struct region regions[GMEM_PMEM_MAX];
 };
@@ -168,6 +170,7 @@ static int open_room(struct gmem *mem, const struct gmem_range *wanted, struct e
 	}
 	mem->pmem = pmem;
 	pmem->copies = -1;
+	pthread_mutex_init(&pmem->lock, NULL);
 	for (size_t i = 0; i < ARRAY_COUNT(pmem->regions); i++) {
 		pmem->regions[i].fd = -1;
 	}
@@ -413,15 +416,17 @@ size_t gmem_pmem_iov(const struct gmem *mem, const struct gmem_range *range, str
 }
 
 /* Has the kernel move bytes that we must not touch; -1 where it meets a page that is not there. */
-static int move(int copies, const void *from, void *to, size_t len)
+static int move(struct gmem_pmem *pmem, const void *from, void *to, size_t len)
 {
 	const struct iovec source = {(void *)(uintptr_t)from, len}; // NOLINT
 	const struct iovec target = {to, len};
 
-	return pwritev(copies, &source, 1, 0) == (ssize_t)len &&
-			       preadv(copies, &target, 1, 0) == (ssize_t)len
-		       ? 0
-		       : -1;
+	pthread_mutex_lock(&pmem->lock);
+	bool is_moved = pwritev(pmem->copies, &source, 1, 0) == (ssize_t)len &&
+			preadv(pmem->copies, &target, 1, 0) == (ssize_t)len;
+
+	pthread_mutex_unlock(&pmem->lock);
+	return is_moved ? 0 : -1;
 }
 
 int gmem_pmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
@@ -429,8 +434,8 @@ int gmem_pmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
 	int result = find(mem, gpa, len) != NULL ? 0 : -1;
 
 	for (size_t done = 0; result == 0 && done < len; done += COPY_LEN) {
-		result = move(mem->pmem->copies, hva_of(mem->pmem, gpa.v + done),
-			      (char *)buf + done, min_u64(len - done, COPY_LEN));
+		result = move(mem->pmem, hva_of(mem->pmem, gpa.v + done), (char *)buf + done,
+			      min_u64(len - done, COPY_LEN));
 	}
 	return result;
 }
@@ -440,8 +445,8 @@ int gmem_pmem_write(const struct gmem *mem, gpa_t gpa, const void *buf, size_t l
 	int result = find(mem, gpa, len) != NULL ? 0 : -1;
 
 	for (size_t done = 0; result == 0 && done < len; done += COPY_LEN) {
-		result = move(mem->pmem->copies, (const char *)buf + done,
-			      hva_of(mem->pmem, gpa.v + done), min_u64(len - done, COPY_LEN));
+		result = move(mem->pmem, (const char *)buf + done, hva_of(mem->pmem, gpa.v + done),
+			      min_u64(len - done, COPY_LEN));
 	}
 	return result;
 }

@@ -78,6 +78,11 @@ static int check_shared(const struct vm_config *config, struct error *err)
 				 "A machine with vhost-user devices can't be forkable, as their "
 				 "back-ends have no copies");
 	}
+	if (memory_plug(&config->memory).len > 0) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "A machine with vhost-user devices can't have memory that is "
+				 "plugged in: their back-ends reach what is not plugged, too");
+	}
 	return config->machine.huge_pages == HUGE_PAGES_NONE
 		       ? 0
 		       : error_set(err, ERR_NOT_SUPPORTED,
