@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,7 +38,7 @@
 enum {
 	LISTEN_MS = 10 * 1000, /* until the API of a process answers */
 	LOOK_NS = 200 * 1000,  /* between tries to connect */
-	TURN_S = 1,	       /* between looks at machines that may have ended */
+	TURN_MS = 1000,	       /* between looks at machines that may have ended */
 	WORDS_MAX = 128,
 	SHOWN_MAX = 2048, /* bytes of what a process printed that has failed */
 };
@@ -47,31 +48,14 @@ struct keeper {
 	const struct pool_dir *dir;
 	struct ctl_fds snapshot; /* count 0: squibs are made that have no machine */
 	int watch;		 /* an inotify of the directory */
-	sigset_t signals;	 /* while it waits: what ends it gets through */
+	int end;		 /* a signalfd: readable once there is a signal to end */
 };
 
-static const int ends[] = {SIGTERM, SIGINT, SIGHUP};
-
-/* Signal handlers have no argument. */
-static volatile sig_atomic_t has_to_end;
-
-static void on_end(int signo)
+static bool is_ending(const struct keeper *keeper)
 {
-	(void)signo;
-	has_to_end = 1;
-}
+	struct pollfd end = {.fd = keeper->end, .events = POLLIN};
 
-/* They are blocked but while it waits. */
-static bool is_ending(void)
-{
-	sigset_t pending;
-	bool is_it = has_to_end != 0;
-
-	sigpending(&pending);
-	for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
-		is_it |= sigismember(&pending, ends[i]) == 1;
-	}
-	return is_it;
+	return poll(&end, 1, 0) > 0;
 }
 
 /* --- A process --- */
@@ -156,7 +140,7 @@ static bool has_failed(pid_t pid)
 }
 
 /* Connects as soon as something listens; -1: it has ended, or takes too long. */
-static int await_api(const struct pool_machine *machine)
+static int await_api(const struct keeper *keeper, const struct pool_machine *machine)
 {
 	const struct timespec look = {.tv_nsec = LOOK_NS};
 	uint64_t deadline = clock_host.now_ns(CLOCK_MONOTONIC) + LISTEN_MS * NS_PER_MS;
@@ -165,7 +149,7 @@ static int await_api(const struct pool_machine *machine)
 
 	while (ctl_http_connect(machine->socket, &fd, &err) < 0) {
 		error_clear(&err);
-		if (is_ending() || has_failed(machine->pid) ||
+		if (is_ending(keeper) || has_failed(machine->pid) ||
 		    clock_host.now_ns(CLOCK_MONOTONIC) > deadline) {
 			return -1;
 		}
@@ -195,10 +179,10 @@ static enum ctl_exit fill(const struct keeper *keeper, const struct pool_machine
 /* From the process to a machine that is ready. */
 static enum ctl_exit bring_up(const struct keeper *keeper, struct pool_machine *machine)
 {
-	AUTO_FD fd = await_api(machine);
+	AUTO_FD fd = await_api(keeper, machine);
 	struct error err = {0};
 
-	if (fd < 0 && is_ending()) {
+	if (fd < 0 && is_ending(keeper)) {
 		return CTL_EXIT_NO_CONNECTION;
 	}
 	if (fd < 0) {
@@ -283,10 +267,10 @@ static void show_output(const struct pool_dir *dir, unsigned long number)
 static void give_up(const struct keeper *keeper, struct pool_machine *machine, enum ctl_exit code)
 {
 	pool_end(machine);
-	if (!is_ending()) {
+	if (!is_ending(keeper)) {
 		fprintf(stderr, "squibctl: machine %lu was not made\n", machine->number);
 	}
-	if (!is_ending() && code != CTL_EXIT_REFUSED) {
+	if (!is_ending(keeper) && code != CTL_EXIT_REFUSED) {
 		show_output(keeper->dir, machine->number);
 	}
 	pool_forget(keeper->dir, machine);
@@ -375,21 +359,20 @@ static unsigned long look(const struct keeper *keeper)
 /* Until a machine was taken, one may have ended, or all is to end. */
 static void await_change(const struct keeper *keeper)
 {
-	struct pollfd changed = {.fd = keeper->watch, .events = POLLIN};
-	const struct timespec turn = {.tv_sec = TURN_S};
+	struct pollfd changes[] = {{.fd = keeper->watch, .events = POLLIN},
+				   {.fd = keeper->end, .events = POLLIN}};
 
-	if (ppoll(&changed, 1, &turn, &keeper->signals) > 0) {
-		pool_watch_clear(keeper->watch);
-	}
+	(void)!poll(changes, ARRAY_COUNT(changes), TURN_MS);
+	pool_watch_clear(keeper->watch);
 }
 
 static enum ctl_exit keep(const struct keeper *keeper, unsigned long want)
 {
-	const struct timespec turn = {.tv_sec = TURN_S};
+	struct pollfd end = {.fd = keeper->end, .events = POLLIN};
 	unsigned long made = 0;
 	bool is_told = false;
 
-	while (!is_ending()) {
+	while (!is_ending(keeper)) {
 		if (look(keeper) >= want) {
 			if (!is_told) {
 				printf("ready: %lu in %s\n", want, keeper->dir->path);
@@ -403,10 +386,10 @@ static enum ctl_exit keep(const struct keeper *keeper, unsigned long want)
 
 		if (code == CTL_EXIT_OK) {
 			made++;
-		} else if (made == 0 && !is_ending()) {
+		} else if (made == 0 && !is_ending(keeper)) {
 			return code;
 		} else {
-			(void)ppoll(NULL, 0, &turn, &keeper->signals);
+			(void)!poll(&end, 1, TURN_MS);
 		}
 	}
 	return CTL_EXIT_OK;
@@ -445,17 +428,17 @@ static enum ctl_exit get_snapshot(struct keeper *keeper)
 
 static int prepare(struct keeper *keeper, struct error *err)
 {
-	const struct sigaction action = {.sa_handler = on_end};
-	sigset_t blocked;
+	static const int ends[] = {SIGTERM, SIGINT, SIGHUP};
+	sigset_t signals;
 
-	sigemptyset(&blocked);
+	sigemptyset(&signals);
 	for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
-		sigaddset(&blocked, ends[i]);
-		sigaction(ends[i], &action, NULL);
+		sigaddset(&signals, ends[i]);
 	}
-	sigprocmask(SIG_BLOCK, &blocked, &keeper->signals);
-	for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
-		sigdelset(&keeper->signals, ends[i]);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	keeper->end = signalfd(-1, &signals, SFD_CLOEXEC);
+	if (keeper->end < 0) {
+		return error_sys(err, "Cannot watch for signals");
 	}
 	return pool_watch(keeper->dir, &keeper->watch, err);
 }
@@ -468,6 +451,7 @@ enum ctl_exit pool_keep(const struct ctl_args *args, const struct pool_dir *dir,
 	enum ctl_exit code;
 
 	keeper.watch = -1;
+	keeper.end = -1;
 	if (pool_lock(dir, &lock, &err) < 0 || prepare(&keeper, &err) < 0) {
 		code = ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 	} else {
@@ -482,5 +466,6 @@ enum ctl_exit pool_keep(const struct ctl_args *args, const struct pool_dir *dir,
 	pool_unlock(dir, &lock);
 	ctl_close_fds(&keeper.snapshot);
 	fd_close(&keeper.watch);
+	fd_close(&keeper.end);
 	return code;
 }
