@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What bare_kvm needs of each architecture: the least that makes a guest. */
+/* What floors share, and what they need of each architecture: the least that makes a guest. */
 #ifndef TESTS_BENCH_BARE_H
 #define TESTS_BENCH_BARE_H
 
@@ -18,6 +18,11 @@ struct bare_payload {
 
 extern const uint64_t bare_ram_base;
 extern const struct bare_payload bare_payload;
+
+/* Ends the process with a sentence about errno. */
+__attribute__((noreturn)) void bare_die(const char *what);
+
+double bare_now_us(void);
 
 /* ioctl that ends the process with a sentence where it fails; returns what the kernel did. */
 int bare_ioctl(int fd, unsigned long request, void *arg, const char *name);

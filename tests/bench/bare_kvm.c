@@ -39,54 +39,30 @@ static const char *const names[MARKS] = {
 	[MARK_FIRST] = "init",
 };
 
-__attribute__((noreturn)) static void die(const char *what)
-{
-	fprintf(stderr, "bare_kvm: %s: %s\n", what, strerror(errno));
-	exit(EXIT_FAILURE);
-}
-
-int bare_ioctl(int fd, unsigned long request, void *arg, const char *name)
-{
-	int result = ioctl(fd, request, arg);
-
-	if (result < 0) {
-		die(name);
-	}
-	return result;
-}
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void *map(int fd, size_t len, int flags)
 {
 	void *area = mmap(NULL, len, PROT_READ | PROT_WRITE, flags, fd, 0);
 
 	if (area == MAP_FAILED) {
-		die("mmap");
+		bare_die("mmap");
 	}
 	return area;
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t at[MARKS] = {[MARK_MAIN] = now_us()};
+	uint64_t at[MARKS] = {[MARK_MAIN] = (uint64_t)bare_now_us()};
 	uint64_t exec_us = argc > 1 ? strtoull(argv[1], NULL, 10) : at[MARK_MAIN];
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	if (kvm < 0) {
-		die("/dev/kvm");
+		bare_die("/dev/kvm");
 	}
 	int vm = bare_ioctl(kvm, KVM_CREATE_VM, NULL, "KVM_CREATE_VM");
 	int memory = argc > 2 ? open(argv[2], O_RDONLY | O_CLOEXEC) : -1;
 
 	if (argc > 2 && memory < 0) {
-		die(argv[2]);
+		bare_die(argv[2]);
 	}
 	uint8_t *ram = map(memory, BARE_RAM_LEN,
 			   MAP_PRIVATE | MAP_NORESERVE | (argc > 2 ? 0 : MAP_ANONYMOUS));
@@ -98,7 +74,7 @@ int main(int argc, char **argv)
 
 	bare_ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot, "KVM_SET_USER_MEMORY_REGION");
 	bare_vm_init(kvm, vm);
-	at[MARK_VM] = now_us();
+	at[MARK_VM] = (uint64_t)bare_now_us();
 
 	int vcpu = bare_ioctl(vm, KVM_CREATE_VCPU, NULL, "KVM_CREATE_VCPU");
 	int run_len = bare_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, NULL, "KVM_GET_VCPU_MMAP_SIZE");
@@ -106,14 +82,14 @@ int main(int argc, char **argv)
 
 	bare_vcpu_init(vm, vcpu);
 	bare_vm_finish(vm);
-	at[MARK_VCPUS] = now_us();
+	at[MARK_VCPUS] = (uint64_t)bare_now_us();
 	memcpy(ram + (bare_payload.addr - bare_ram_base), bare_payload.code, bare_payload.len);
-	at[MARK_KERNEL] = now_us();
+	at[MARK_KERNEL] = (uint64_t)bare_now_us();
 	bare_set_registers(vcpu);
-	at[MARK_DEVICES] = now_us();
+	at[MARK_DEVICES] = (uint64_t)bare_now_us();
 	at[MARK_RUN] = at[MARK_DEVICES];
 	bare_ioctl(vcpu, KVM_RUN, NULL, "KVM_RUN");
-	at[MARK_FIRST] = now_us();
+	at[MARK_FIRST] = (uint64_t)bare_now_us();
 	if (run->exit_reason != KVM_EXIT_IO && run->exit_reason != KVM_EXIT_MMIO) {
 		fprintf(stderr, "bare_kvm: the payload ended with exit reason %u\n",
 			run->exit_reason);

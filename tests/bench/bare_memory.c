@@ -7,17 +7,12 @@
  * slot of KVM of 128 MiB that is set before interrupt chips and ioeventfds, and one after, and
  * removed. Without /dev/kvm for a virtual machine the last lines are not there.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "tests/bench/bare.h"
 
@@ -31,33 +26,9 @@ enum {
 	EVENTS = 16,
 };
 
-__attribute__((noreturn)) static void die(const char *what)
-{
-	fprintf(stderr, "bare_memory: %s: %s\n", what, strerror(errno));
-	exit(EXIT_FAILURE);
-}
-
-int bare_ioctl(int fd, unsigned long request, void *arg, const char *name)
-{
-	int result = ioctl(fd, request, arg);
-
-	if (result < 0) {
-		die(name);
-	}
-	return result;
-}
-
-static double now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
-}
-
 static void tell(const char *name, double begin)
 {
-	printf("%s %.1f\n", name, now_us() - begin);
+	printf("%s %.1f\n", name, bare_now_us() - begin);
 }
 
 static uint8_t *reserve(uint64_t len)
@@ -65,7 +36,7 @@ static uint8_t *reserve(uint64_t len)
 	void *area = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (area == MAP_FAILED) {
-		die("mmap");
+		bare_die("mmap");
 	}
 	return area;
 }
@@ -75,7 +46,7 @@ static void come(uint8_t *area, uint64_t step)
 {
 	for (uint64_t at = 0; at < MEM_LEN; at += BLOCK_LEN) {
 		if (mprotect(area + at, BLOCK_LEN, PROT_READ | PROT_WRITE) < 0) {
-			die("mprotect");
+			bare_die("mprotect");
 		}
 		for (uint64_t word = 0; word < BLOCK_LEN; word += step) {
 			area[at + word] = 1;
@@ -88,7 +59,7 @@ static void go(uint8_t *area, uint64_t piece)
 	for (uint64_t at = 0; at < MEM_LEN; at += piece) {
 		if (mprotect(area + at, piece, PROT_NONE) < 0 ||
 		    madvise(area + at, piece, MADV_DONTNEED) < 0) {
-			die("unplug");
+			bare_die("unplug");
 		}
 	}
 }
@@ -96,17 +67,17 @@ static void go(uint8_t *area, uint64_t piece)
 static void measure_pages(void)
 {
 	uint8_t *area = reserve(MEM_LEN);
-	double begin = now_us();
+	double begin = bare_now_us();
 
 	come(area, BLOCK_LEN);
 	tell("come", begin);
-	begin = now_us();
+	begin = bare_now_us();
 	go(area, BLOCK_LEN);
 	tell("go", begin);
-	begin = now_us();
+	begin = bare_now_us();
 	come(area, PAGE_LEN);
 	tell("come_full", begin);
-	begin = now_us();
+	begin = bare_now_us();
 	go(area, PIECE_LEN);
 	tell("go_full", begin);
 	munmap(area, MEM_LEN);
@@ -128,7 +99,7 @@ static void measure_slots(int kvm)
 {
 	uint8_t *area = reserve(4 * SLOT_LEN);
 	int vm = bare_ioctl(kvm, KVM_CREATE_VM, NULL, "KVM_CREATE_VM");
-	double begin = now_us();
+	double begin = bare_now_us();
 
 	set_slot(vm, 0, area, SLOT_LEN);
 	tell("slot_first", begin);
@@ -141,12 +112,12 @@ static void measure_slots(int kvm)
 		bare_ioctl(vm, KVM_IOEVENTFD, &event, "KVM_IOEVENTFD");
 	}
 	for (uint32_t i = 1; i <= 3; i++) {
-		begin = now_us();
+		begin = bare_now_us();
 		set_slot(vm, i, area, SLOT_LEN);
 		tell("slot_late", begin);
 	}
 	for (uint32_t i = 1; i <= 3; i++) {
-		begin = now_us();
+		begin = bare_now_us();
 		set_slot(vm, i, area, 0);
 		tell("slot_drop", begin);
 	}

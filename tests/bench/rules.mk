@@ -2,7 +2,7 @@
 # Benchmarks: reports, never verdicts. docs/bench/boot.md says what they measure.
 
 $(B)/bench/boot: $(call objects,tests/bench/boot.c)
-$(B)/bench/bare_kvm: $(call objects,tests/bench/bare_kvm.c tests/bench/$(ARCH)/bare_arch.c)
+$(B)/bench/bare_kvm: $(call objects,tests/bench/bare_kvm.c tests/bench/bare.c tests/bench/$(ARCH)/bare_arch.c)
 $(B)/bench/boot $(B)/bench/bare_kvm:
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
@@ -84,7 +84,7 @@ bench-plug: ## measure a disk that is plugged in beside floors; writes build/ben
 
 # --- memory that is plugged in ---
 
-$(B)/bench/bare_memory: $(call objects,tests/bench/bare_memory.c tests/bench/$(ARCH)/bare_arch.c)
+$(B)/bench/bare_memory: $(call objects,tests/bench/bare_memory.c tests/bench/bare.c tests/bench/$(ARCH)/bare_arch.c)
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
