@@ -59,6 +59,7 @@ enum {
 /* A turn's work, in units of about 16 us: a chain, a call to the host, or memory that is freed. */
 enum {
 	TURN_STEPS = 128,
+	TURN_US = 2000, /* after which no piece is begun */
 	STEP_BYTES = 1024 * 1024,
 };
 
@@ -350,12 +351,14 @@ static enum virtio_step take(struct virtio_dev *dev, unsigned queue,
 {
 	struct mem *mem = to_mem(dev);
 	struct job *job = &mem->job;
+	uint64_t end_us = now_us(mem) + TURN_US;
 
 	(void)queue;
 	if (!job->is_open || job->head != chain->head) {
 		begin(mem, chain);
 	}
-	while (job->is_open && dev->budget > 0) {
+	/* How long pages take to be freed, nobody knows before. */
+	while (job->is_open && dev->budget > 0 && now_us(mem) < end_us) {
 		virtio_spend(dev, 1);
 		step(mem);
 	}
