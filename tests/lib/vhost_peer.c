@@ -150,6 +150,7 @@ static void serve(struct vhost_peer *peer, struct vhost_peer_queue *queue)
 		uint16_t head = load_le16(avail + 4 + (size_t)(queue->base % queue->size) * 2);
 
 		queue->base++;
+		atomic_fetch_add(&peer->taken, 1);
 		if (!peer->is_lazy) {
 			answer_chain(peer, queue, head);
 		}
@@ -417,6 +418,10 @@ static void turn(struct vhost_peer *peer)
 		char byte;
 
 		(void)!read(peer->wake[0], &byte, 1);
+		if (peer->is_to_say) {
+			put(peer, peer->said, peer->said_len);
+			peer->is_to_say = false;
+		}
 		if (peer->is_to_hang_up) {
 			hang_up(peer);
 			peer->is_to_hang_up = false;
@@ -477,5 +482,11 @@ void vhost_peer_stop(struct vhost_peer *peer)
 
 void vhost_peer_say(struct vhost_peer *peer, const void *bytes, size_t len)
 {
-	put(peer, bytes, len);
+	peer->said = bytes;
+	peer->said_len = len;
+	peer->is_to_say = true;
+	(void)!write(peer->wake[1], "", 1);
+	while (peer->is_to_say) {
+		usleep(100);
+	}
 }

@@ -62,7 +62,7 @@ struct vhost_peer_region {
 struct vhost_peer {
 	char path[64];
 	/* what it says */
-	uint64_t features;
+	_Atomic uint64_t features;
 	uint64_t protocol;
 	uint64_t queue_num;
 	uint64_t inflight_len;
@@ -77,7 +77,8 @@ struct vhost_peer {
 	_Atomic unsigned seen[VHOST_PEER_REQUESTS];
 	_Atomic uint64_t acked;
 	_Atomic uint64_t acked_protocol;
-	_Atomic unsigned served;		   /* chains */
+	_Atomic unsigned taken;			   /* chains */
+	_Atomic unsigned served;		   /* of these, those that were answered */
 	_Atomic unsigned bases[VHOST_PEER_QUEUES]; /* of SET_VRING_BASE */
 	_Atomic uint64_t inflight_seen;		   /* the first word of that memory, when it came */
 	/* its own */
@@ -86,7 +87,10 @@ struct vhost_peer {
 	pthread_t thread;
 	_Atomic bool is_ending;
 	_Atomic bool is_to_hang_up;
-	int fd;
+	_Atomic bool is_to_say;
+	const void *said;
+	size_t said_len;
+	_Atomic int fd; /* the connection; -1: none */
 	int inflight;
 	struct vhost_peer_queue queues[VHOST_PEER_QUEUES];
 	struct vhost_peer_region regions[VHOST_REGIONS_MAX];
@@ -98,7 +102,7 @@ void vhost_peer_start(struct vhost_peer *peer);
 void vhost_peer_hang_up(struct vhost_peer *peer); /* on return the front-end's side has ended */
 void vhost_peer_stop(struct vhost_peer *peer);	  /* removes the socket */
 
-/* Sends these bytes, which nobody has asked for. */
+/* Sends these bytes, which nobody has asked for; on return they are sent. */
 void vhost_peer_say(struct vhost_peer *peer, const void *bytes, size_t len);
 
 #endif

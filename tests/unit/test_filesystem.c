@@ -150,7 +150,7 @@ Test(filesystem, a_running_machine_has_shared_memory_and_is_not_saved)
 		       API_FAULT("Devices without snapshot support are present: virtio-fs(id: f)"));
 	microvm_destroy(&api_bed.microvm);
 	/* The peer, of the same process, closes its end as well. */
-	for (unsigned i = 0; i < 5000 && *(volatile int *)&peer.fd >= 0; i++) {
+	for (unsigned i = 0; i < 5000 && peer.fd >= 0; i++) {
 		usleep(1000);
 	}
 	api_bed_expect_same(&before, "a machine with a file system");
