@@ -349,6 +349,21 @@ Test(gmem_plug, on_a_file_it_is_behind_the_others)
 	close(fd);
 }
 
+/* Over the borders of the bitmap's words. */
+Test(gmem_plug, blocks_are_counted_wherever_they_begin_and_end)
+{
+	struct error err = {0};
+
+	cr_assert_eq(gmem_new(&ram, 1, GMEM_ANON, &mem, &err), 0);
+	add_plug(200 * BLOCK);
+	plug(60, 80);
+	cr_expect_eq(gmem_plugged(mem, (struct gmem_blocks){0, 200}), 80);
+	cr_expect_eq(gmem_plugged(mem, (struct gmem_blocks){63, 66}), 66);
+	cr_expect_eq(gmem_plugged(mem, (struct gmem_blocks){130, 70}), 10);
+	cr_expect_eq(gmem_plugged(mem, (struct gmem_blocks){70, 1}), 1);
+	cr_expect_eq(gmem_plugged(mem, (struct gmem_blocks){200, 0}), 0);
+}
+
 /* --- At once --- */
 
 static _Atomic bool is_over;

@@ -265,6 +265,18 @@ Test(mem, a_driver_that_reads_what_is_not_plugged_does_not_start)
 	cr_expect_eq(metrics->activate_fails.value, 1);
 }
 
+Test(mem, guest_memory_must_have_room_for_it)
+{
+	static const struct mem_config other = {TOTAL_MIB * 2, 2, 128};
+	struct error err = {0};
+	struct mem *none = NULL;
+
+	make(&usual);
+	cr_expect_eq(mem_new(vdriver_env(&driver), &other, &none, &err), -1);
+	cr_expect_str_eq(err.msg, "Guest memory has no room for 1024 MiB that are plugged in");
+	cr_expect_null(none);
+}
+
 Test(mem, only_sizes_that_can_be_are_requested)
 {
 	struct error err = {0};
