@@ -15,7 +15,7 @@ forget_cache() { echo 3 >/proc/sys/vm/drop_caches; }
 
 # load_dax SEED ENGINE: mapped or copied, every write is verified.
 load_dax() {
-	must fio --name=load --filename=/kept/load --size=4m --rw=randrw --bsrange=512-64k --fsync=32 --ioengine="$2" \
+	must fio --name=load --filename=/kept/load --size=4m --rw=randrw --bsrange=4k-64k --fsync=32 --ioengine="$2" \
 		--randseed="$1" --verify=crc32c --verify_backlog=32 --verify_fatal=1 --eta=never --output=/tmp/fio
 }
 
