@@ -9,7 +9,7 @@ FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
 TEST_LIB_SRC := $(addprefix tests/lib/,testbed.c api_client.c squib.c runner.c huge_pool.c)
 UNIT_LIB_SRC := $(filter-out $(TEST_LIB_SRC),$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(wildcard seccomp/*.c) \
-	$(UNIT_LIB_SRC) $(addprefix tools/cpu_template_helper/,helper_args.c fingerprint_names.c) $(CTL_SRC) $(EDITOR_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
+	$(UNIT_LIB_SRC) $(addprefix tools/cpu_template_helper/,helper_args.c fingerprint_names.c) $(CTL_SRC) tools/guest_init/user.c $(EDITOR_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
 # cpu-template-helper speaks of an architecture's registers.
 HELPER_UNIT_SRC := $(HELPER_SRC) vmm/resources/cpu_template_json.c vmm/persist/durable.c $(TOOLS_LIB_SRC)
@@ -40,7 +40,7 @@ $(B)/fake/%.o: %.c
 ALLOCATORS := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup
 ALLOC_GUARD := $(ALLOCATORS:%=-Wl,--wrap=%)
 
-$(B)/unit: $(patsubst %.c,$(B)/fake/%.o,$(UNIT_SRC)) $(FILTER_DATA)
+$(B)/unit: $(patsubst %.c,$(B)/fake/%.o,$(UNIT_SRC)) $(FILTER_DATA) $(GUEST_INIT)
 	@echo "  LD      $@"
 	@$(CC) $(UNIT_LDFLAGS) $(ALLOC_GUARD) -o $@ $^ $(UNIT_LIBS) $(LDLIBS) -lcap -lzstd
 
@@ -211,7 +211,8 @@ fuzz_base_src = $(if $(filter state_%,$(1)),$(FAKE_KVM) $(filter-out vmm/base/kv
 fuzz_main = tests/fuzz/fuzz_$(if $(filter state_%,$(1)),state,$(1)).c
 fuzz_src = $(call fuzz_main,$(1)) $(if $(filter virtio_mmio virtio_pci,$(1)),tests/fuzz/copier.c) \
 	$(if $(filter template_%,$(1)),$(HELPER_UNIT_SRC)) $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
-	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC),$(FUZZ_DEVICES_SRC)))
+	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC), \
+	$(if $(filter guest_frames,$(1)),$(addprefix tools/guest_init/,frames.c run_request.c user.c),$(FUZZ_DEVICES_SRC))))
 fuzz_objects = $(patsubst %.c,$(FUZZ_B)/obj/$(call fuzz_isa,$(1))/%.o,$(call fuzz_src,$(1)))
 
 # Each source is compiled once for each architecture that fuzzers see, and shared by them.
@@ -263,7 +264,7 @@ mutants: ## make faults in FILES, and report those that no unit test notices (CO
 
 LINT_SRC = $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'seccomp/*.c' 'tools/squibctl/*.c' \
 	'tools/lib/*.c' 'tools/cpu_template_helper/*.c' 'tools/snapshot_editor/*.c' ':!tools/snapshot_editor/regs_*' \
-	tools/seccompiler/main.c 'tools/jailer/*.c')
+	tools/seccompiler/main.c 'tools/jailer/*.c' 'tools/guest_init/*.c')
 LINT_ARCH_SRC = $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c' tools/snapshot_editor/regs_$(ARCH).c)
 SHELL_SRC = $(shell git grep -lI --untracked '^\#!.*sh' -- tools tests .ci)
 
