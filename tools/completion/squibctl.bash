@@ -11,7 +11,7 @@ _squibctl() {
 	help=$("$1" --help 2>/dev/null) || return
 	COMPREPLY=()
 	case $before in
-	-s | --socket | --vsock | --uffd | --working-set | --base | --state | --memory | --listens)
+	-s | --socket | --vsock | --uffd | --working-set | --base | --state | --memory | --listens | --kernel)
 		compopt -o filenames 2>/dev/null
 		COMPREPLY=($(compgen -f -- "$word"))
 		return
@@ -31,7 +31,8 @@ _squibctl() {
 	# The command, if it is on the line already.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket | --drive | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image | --base | --size | --cluster | --state | --memory | --listens) i=$((i + 1)) ;;
+		-s | --socket | --drive | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image | --base | --size | --cluster | --state | --memory | --listens | \
+			--cpus | --disk | --kernel | -e | --env | -u | --user | --workdir | --entrypoint | --timeout | --signal) i=$((i + 1)) ;;
 		-*) ;;
 		*) seen=${COMP_WORDS[i]} && break ;;
 		esac
@@ -49,6 +50,13 @@ _squibctl() {
 		[ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "start take status stop" -- "$word"))
 		[ "$before" = "$seen" ] || compopt -o filenames 2>/dev/null
 		[ "$before" = "$seen" ] || COMPREPLY=($(compgen -d -- "$word"))
+		;;
+	exec | logs | stop | kill | wait | rm | inspect)
+		[ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "$("$1" ps --all 2>/dev/null | awk 'NR > 1 { print $1 }')" -- "$word"))
+		;;
+	run | pull)
+		compopt -o filenames 2>/dev/null
+		COMPREPLY=($(compgen -f -- "$word"))
 		;;
 	snapshot | load | fork)
 		compopt -o filenames 2>/dev/null

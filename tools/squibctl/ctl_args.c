@@ -41,9 +41,64 @@ static const struct ctl_command commands[] = {
 	 .path = "/vm",
 	 .body = "{\"state\":\"Resumed\"}",
 	 .done = "resumed"},
-	{.name = "stop",
+	{.name = "run",
+	 .operands = "IMAGE [COMMAND...]",
+	 .help = "Run a command in a new machine, made of an image",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .passes_on = true,
+	 .output = CTL_PRINT_MACHINE},
+	{.name = "pull",
+	 .operands = "IMAGE",
+	 .help = "Fetch an image and make its disk, anew where it comes from a registry",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .output = CTL_PRINT_MACHINE},
+	{.name = "exec",
+	 .operands = "NAME COMMAND...",
+	 .help = "Run one more command in a machine that runs",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .passes_on = true,
+	 .output = CTL_PRINT_MACHINE},
+	{.name = "ps",
 	 .operands = "",
-	 .help = "Ask the guest to shut down, by Ctrl-Alt-Del (x86_64 only)",
+	 .help = "List the machines that run",
+	 .output = CTL_PRINT_MACHINE},
+	{.name = "logs",
+	 .operands = "NAME",
+	 .help = "Show what a machine's command has printed",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .output = CTL_PRINT_MACHINE},
+	{.name = "kill",
+	 .operands = "NAME",
+	 .help = "Send a signal to a machine's command (KILL)",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .output = CTL_PRINT_MACHINE},
+	{.name = "wait",
+	 .operands = "NAME",
+	 .help = "Wait for a machine's end, and show its exit status",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .output = CTL_PRINT_MACHINE},
+	{.name = "rm",
+	 .operands = "NAME",
+	 .help = "Remove what is left of a machine that has ended",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .output = CTL_PRINT_MACHINE},
+	{.name = "inspect",
+	 .operands = "NAME",
+	 .help = "Show all that is known of a machine",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .output = CTL_PRINT_MACHINE},
+	{.name = "stop",
+	 .operands = "[NAME]",
+	 .help = "End a machine by its name; without, by Ctrl-Alt-Del (x86_64 only)",
+	 .operands_max = 1,
 	 .output = CTL_PRINT_DONE,
 	 .method = "PUT",
 	 .path = "/actions",
@@ -177,19 +232,23 @@ static const struct ctl_option options[] = {
 	 "With load, fork, pool: another file for a drive; with plug: a new one",
 	 "load fork pool plug", CTL_WORDS, MEMBER(drives)},
 	{0, "net", "ID=DEV",
-	 "With load, fork, pool: another TAP for an interface; with plug: a new one",
-	 "load fork pool plug", CTL_WORDS, MEMBER(nets)},
+	 "With load, fork, pool: another TAP for an interface; with plug: a new one; with run: "
+	 "none (default) or tap=DEV",
+	 "load fork pool plug run", CTL_WORDS, MEMBER(nets)},
 	{0, "read-only", NULL, "With plug: the drives can't be written", "plug", CTL_SWITCH,
 	 MEMBER(read_only)},
-	{0, "force", NULL, "With unplug: don't ask the guest", "unplug", CTL_SWITCH, MEMBER(force)},
+	{0, "force", NULL, "With unplug: don't ask the guest; with rm: end what runs", "unplug rm",
+	 CTL_SWITCH, MEMBER(force)},
 	{0, "vsock", "PATH", "With load, fork, pool: another socket for the vsock device",
 	 "load fork pool", CTL_TEXT, MEMBER(vsock)},
 	{'n', "count", "N", "With fork, pool: how many machines (default: 1)", "fork pool",
 	 CTL_TEXT, MEMBER(count)},
-	{0, "name", "NAME", "With fork, pool: they are NAME-1 and so on (child, pool)", "fork pool",
-	 CTL_TEXT, MEMBER(name)},
+	{0, "name", "NAME",
+	 "With run: of the machine; with fork, pool: they are NAME-1 and so on (child, pool)",
+	 "fork pool run", CTL_TEXT, MEMBER(name)},
 	{0, "state", "PATH", "With pool: the state of a snapshot", "pool", CTL_TEXT, MEMBER(state)},
-	{0, "memory", "PATH", "With pool: its memory", "pool", CTL_TEXT, MEMBER(memory)},
+	{0, "memory", "PATH", "With pool: its memory; with run: how much, as 512m (default)",
+	 "pool run", CTL_TEXT, MEMBER(memory)},
 	{0, "listens", "PATH", "With pool: the API socket of machine % (DIRECTORY/%.sock)", "pool",
 	 CTL_TEXT, MEMBER(listens)},
 	{0, "keep", "IMAGE", "With fork: keep the image for more children", "fork", CTL_TEXT,
@@ -214,6 +273,36 @@ static const struct ctl_option options[] = {
 	 MEMBER(size)},
 	{0, "cluster", "KIB", "With overlay create: of 4 to 256 KiB (default: 64)", "overlay",
 	 CTL_TEXT, MEMBER(cluster)},
+	{'i', "interactive", NULL, "With run, exec: pass on standard input", "run exec", CTL_SWITCH,
+	 MEMBER(run.interactive)},
+	{'t', "tty", NULL, "With run, exec: give the command a terminal", "run exec", CTL_SWITCH,
+	 MEMBER(run.tty)},
+	{'d', "detach", NULL, "With run: return when the command runs", "run", CTL_SWITCH,
+	 MEMBER(run.detach)},
+	{0, "rm", NULL, "With run: remove the machine when it ends", "run", CTL_SWITCH,
+	 MEMBER(run.remove)},
+	{0, "cpus", "N", "With run: how many vCPUs (default: 1)", "run", CTL_TEXT,
+	 MEMBER(run.cpus)},
+	{0, "disk", "SIZE", "With run: a disk, as 2g, for what is written (default: in memory)",
+	 "run", CTL_TEXT, MEMBER(run.disk)},
+	{0, "kernel", "PATH", "With run: the guest's kernel", "run", CTL_TEXT, MEMBER(run.kernel)},
+	{'e', "env", "NAME=VALUE", "With run, exec: set a variable", "run exec", CTL_WORDS,
+	 MEMBER(run.env)},
+	{'u', "user", "USER", "With run, exec: a user[:group], by name or number", "run exec",
+	 CTL_TEXT, MEMBER(run.user)},
+	{0, "workdir", "PATH", "With run, exec: the working directory", "run exec", CTL_TEXT,
+	 MEMBER(run.workdir)},
+	{0, "entrypoint", "PROGRAM", "With run: in place of the image's entry point", "run",
+	 CTL_TEXT, MEMBER(run.entrypoint)},
+	{'f', "follow", NULL, "With logs: go on until the machine ends", "logs", CTL_SWITCH,
+	 MEMBER(run.follow)},
+	{'a', "all", NULL, "With ps: also those that have ended", "ps", CTL_SWITCH,
+	 MEMBER(run.all)},
+	{0, "json", NULL, "With ps: JSON, for programs", "ps", CTL_SWITCH, MEMBER(run.json)},
+	{0, "timeout", "SECONDS", "With stop NAME: until it is killed (default: 10)", "stop",
+	 CTL_TEXT, MEMBER(run.timeout)},
+	{0, "signal", "SIGNAL", "With kill: another one than KILL", "kill", CTL_TEXT,
+	 MEMBER(run.signal)},
 	{'h', "help", NULL, "Print this text and exit", NULL, CTL_SWITCH, MEMBER(wants_help)},
 	{0, "version", NULL, "Print the version and exit", NULL, CTL_SWITCH, MEMBER(wants_version)},
 	{0},
@@ -294,6 +383,25 @@ static size_t find_option(const char *arg)
 		}
 	}
 	return OPTION_COUNT;
+}
+
+/* Several switches behind one dash, as -it. */
+static bool are_switches(const char *arg)
+{
+	char one[] = "-x";
+
+	if (arg[1] == '-' || arg[2] == '\0') {
+		return false;
+	}
+	for (size_t i = 1; arg[i] != '\0'; i++) {
+		one[1] = arg[i];
+		size_t option = find_option(one);
+
+		if (option == OPTION_COUNT || options[option].kind != CTL_SWITCH) {
+			return false;
+		}
+	}
+	return true;
 }
 
 static int take_option(struct ctl_args *args, const struct ctl_option *option, const char *value,
@@ -567,6 +675,23 @@ static int check_overlay(const struct ctl_args *args, struct error *err)
 				   "--size and --cluster go with overlay create only");
 }
 
+static int check_machine(const struct ctl_args *args, struct error *err)
+{
+	const char *name = args->command->name;
+
+	if (strcmp(name, "exec") == 0 && args->program[0] == NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "Words are missing: squibctl exec NAME COMMAND...");
+	}
+	if (strcmp(name, "stop") == 0 &&
+	    (args->operands[0] != NULL ? args->waits : args->run.timeout != NULL)) {
+		return error_set(err, ERR_BAD_REQUEST, "%s",
+				 args->waits ? "stop NAME waits anyway: leave --wait out"
+					     : "--timeout goes with stop NAME");
+	}
+	return 0;
+}
+
 /* `given` has a bit for each option that is there. */
 static int check(const struct ctl_args *args, unsigned count, uint64_t given, struct error *err)
 {
@@ -584,6 +709,9 @@ static int check(const struct ctl_args *args, unsigned count, uint64_t given, st
 			return error_set(err, ERR_BAD_REQUEST, "--%s goes with %s only",
 					 options[i].name, options[i].command);
 		}
+	}
+	if (command->output == CTL_PRINT_MACHINE || strcmp(command->name, "stop") == 0) {
+		return check_machine(args, err);
 	}
 	if (command->output == CTL_PRINT_CHILDREN) {
 		return check_fork(args, err);
@@ -610,6 +738,19 @@ static int check(const struct ctl_args *args, unsigned count, uint64_t given, st
 	return command->path == NULL ? check_path(args->operands[0], err) : 0;
 }
 
+static void take_switches(struct ctl_args *args, const char *arg, uint64_t *given)
+{
+	char one[] = "-x";
+
+	for (size_t i = 1; arg[i] != '\0'; i++) {
+		one[1] = arg[i];
+		size_t option = find_option(one);
+
+		*(bool *)((char *)args + options[option].offset) = true;
+		*given |= 1ULL << option;
+	}
+}
+
 int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct error *err)
 {
 	unsigned count = 0;
@@ -623,6 +764,10 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 			if (take_word(args, &count, argv[i], err) < 0) {
 				return -1;
 			}
+			if (args->command->passes_on && count == args->command->operands_max) {
+				args->program = (const char *const *)&argv[i + 1];
+				break;
+			}
 			continue;
 		}
 		if (strcmp(argv[i], "--") == 0) {
@@ -631,6 +776,10 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 				break;
 			}
 			only_words = true;
+			continue;
+		}
+		if (are_switches(argv[i])) {
+			take_switches(args, argv[i], &given);
 			continue;
 		}
 		size_t option = find_option(argv[i]);
@@ -673,8 +822,10 @@ void ctl_print_help(FILE *out)
 		fprintf(out, "  %-26s%s\n", left, option->help);
 	}
 	fputs("\nJSON is written as it is, or read from a file (@FILE) or standard input (-).\n"
-	      "Exit status: 0 done, 1 the API refused, 2 usage, 3 no connection.\n\nExample:\n"
+	      "Exit status: 0 done, 1 the API refused, 2 usage, 3 no connection; of run and exec\n"
+	      "the command's, 125 if it did not run.\n\nExamples:\n"
 	      "  squibctl put /boot-source '{\"kernel_image_path\": \"/boot/vmlinux\"}' && "
-	      "squibctl start\n",
+	      "squibctl start\n"
+	      "  squibctl run --rm -it ./rootfs sh\n",
 	      out);
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "tools/squibctl/ctl_run_args.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 
@@ -30,7 +31,8 @@ enum ctl_output {
 	CTL_PRINT_MEMORY,   /* the same: ctl_mem.c */
 	CTL_PRINT_PLUGGED,  /* the same: ctl_plug.c */
 	CTL_PRINT_OVERLAY,  /* it has none: ctl_overlay.c */
-	CTL_PRINT_POOL	    /* the same: ctl_pool.c */
+	CTL_PRINT_POOL,	    /* the same: ctl_pool.c */
+	CTL_PRINT_MACHINE   /* it is about machines that have names: ctl_machines.c */
 };
 
 struct ctl_command {
@@ -39,6 +41,7 @@ struct ctl_command {
 	const char *help;
 	unsigned operands_min;
 	unsigned operands_max;
+	bool passes_on; /* the words behind its operands are a command's, options included */
 	enum ctl_output output;
 	/* The request; path and body NULL: operands 1 and 2. */
 	const char *method;
@@ -64,13 +67,7 @@ struct ctl_option {
 };
 
 enum {
-	CTL_WORDS_MAX = 32,
 	CTL_OPERANDS_MAX = 3
-};
-
-struct ctl_words {
-	const char *items[CTL_WORDS_MAX];
-	unsigned count;
 };
 
 struct ctl_args {
@@ -94,8 +91,10 @@ struct ctl_args {
 	/* pool, and some of fork's and load's */
 	const char *state;
 	const char *memory;
-	const char *listens;	    /* where a machine's API listens; NULL: in the directory */
-	const char *const *program; /* words that start a squib, ended by NULL; NULL: our own */
+	const char *listens; /* where a machine's API listens; NULL: in the directory */
+	/* Words that start a squib, NULL: our own; of run and exec the command's. NULL ends them.
+	 */
+	const char *const *program;
 	/* overlay */
 	const char *base;
 	const char *size;    /* MiB */
@@ -114,6 +113,7 @@ struct ctl_args {
 	const char *vsock;
 	const char *working_set;
 	const char *uffd;
+	struct ctl_run_args run; /* and exec, and machines that have names */
 	const struct ctl_command *command;
 	const char *operands[CTL_OPERANDS_MAX]; /* NULL: absent */
 };

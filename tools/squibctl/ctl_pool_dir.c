@@ -437,7 +437,7 @@ pid_t pool_peer(int fd)
 }
 
 /* The descriptor holds on to the process: the look at its beginning is one at the same process. */
-static void end_process(pid_t pid, uint64_t born)
+void pool_end_process(pid_t pid, uint64_t born)
 {
 	AUTO_FD fd = pidfd_open(pid, 0);
 	struct pollfd end = {.fd = fd, .events = POLLIN};
@@ -455,13 +455,13 @@ void pool_end(const struct pool_machine *machine)
 	AUTO_FD fd = -1;
 	struct error ignored = {0};
 
-	end_process(machine->pid, machine->born);
+	pool_end_process(machine->pid, machine->born);
 	/* One that was started by another program is no child of its first process. */
 	if (ctl_http_connect_for(machine->socket, CONNECT_S, &fd, &ignored) == 0) {
 		pid_t pid = pool_peer(fd);
 
 		if (pid > 0) {
-			end_process(pid, pool_born(pid));
+			pool_end_process(pid, pool_born(pid));
 		}
 	}
 }

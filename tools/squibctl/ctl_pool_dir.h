@@ -91,6 +91,9 @@ void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine)
 /* When a process began, in ticks since the host did; 0: there is none, or it has ended. */
 uint64_t pool_born(pid_t pid);
 
+/* Kills the process of that pid, if it began then, and waits for its end. */
+void pool_end_process(pid_t pid, uint64_t born);
+
 /* Ends its process, and whoever listens at its socket, and waits for that. */
 void pool_end(const struct pool_machine *machine);
 

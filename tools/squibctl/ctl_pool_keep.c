@@ -60,8 +60,7 @@ static bool is_ending(const struct keeper *keeper)
 
 /* --- A process --- */
 
-/* A squib beside this program, else one of PATH. */
-static const char *own_squib(char path[PATH_MAX])
+const char *pool_own_squib(char path[PATH_MAX])
 {
 	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX - sizeof("squib"));
 
@@ -80,8 +79,8 @@ static char **command(const struct keeper *keeper, const struct pool_machine *ma
 {
 	static char path[PATH_MAX];
 	const char *name = keeper->args->name != NULL ? keeper->args->name : "pool";
-	const char *const own[] = {own_squib(path), "--id",	     "",
-				   "--api-sock",    machine->socket, NULL};
+	const char *const own[] = {pool_own_squib(path), "--id",	  "",
+				   "--api-sock",	 machine->socket, NULL};
 	bool is_own = keeper->args->program == NULL;
 	const char *const *words = is_own ? own : keeper->args->program;
 	char **argv = calloc(WORDS_MAX + 1, sizeof(*argv));

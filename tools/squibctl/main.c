@@ -12,11 +12,13 @@
 #include "tools/squibctl/ctl_fork.h"
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_mem.h"
+#include "tools/squibctl/ctl_machines.h"
 #include "tools/squibctl/ctl_metadata.h"
 #include "tools/squibctl/ctl_overlay.h"
 #include "tools/squibctl/ctl_plug.h"
 #include "tools/squibctl/ctl_pool.h"
 #include "tools/squibctl/ctl_request.h"
+#include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_snapshot.h"
 #include "vmm/base/fd.h"
 #include "vmm/version.h"
@@ -84,6 +86,7 @@ static enum ctl_exit show(int fd, const struct ctl_args *args, const struct ctl_
 	case CTL_PRINT_PLUGGED:
 	case CTL_PRINT_OVERLAY:
 	case CTL_PRINT_POOL:
+	case CTL_PRINT_MACHINE:
 		break;
 	case CTL_PRINT_BODY:
 		if (reply->body != NULL) {
@@ -146,7 +149,10 @@ int main(int argc, char **argv)
 	struct error err = {0};
 
 	if (ctl_args_parse(argc, argv, &args, &err) < 0) {
-		return ctl_fail(CTL_EXIT_USAGE, err.msg, "see squibctl --help");
+		bool runs = args.command != NULL && args.command->passes_on;
+
+		(void)ctl_fail(CTL_EXIT_USAGE, err.msg, "see squibctl --help");
+		return runs ? STATUS_OURS : CTL_EXIT_USAGE;
 	}
 	if (args.wants_help) {
 		ctl_print_help(stdout);
@@ -156,5 +162,5 @@ int main(int argc, char **argv)
 		puts("squibctl v" SQUIB_VERSION);
 		return CTL_EXIT_OK;
 	}
-	return (int)run(&args);
+	return ctl_machines_has(&args) ? ctl_machines_run(&args) : (int)run(&args);
 }

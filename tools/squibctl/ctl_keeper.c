@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps a machine.
+ *
+ * Theory of operation. The keeper stands between squibctl and the guest, so that whoever started a
+ * machine may go, by whatever signal. It passes frames on both ways, and of the guest's output it
+ * keeps a copy in the log, in frames as well. It reads from the one side only if the other one has
+ * room. When the command has ended it closes the connection, which the guest takes as the leave to
+ * end, waits for squib, writes the record, and only then says the exit status: so what comes after
+ * `squibctl run` finds no machine that still runs.
+ */
+#include "tools/squibctl/ctl_keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/guest_init/frames.h"
+#include "tools/squibctl/ctl_pool_keep.h"
+#include "tools/squibctl/ctl_session.h"
+#include "tools/squibctl/ctl_tool.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/fd.h"
+
+enum {
+	LOG_MAX = 8 << 20,  /* bytes of one of its two files */
+	RETRY_MS = 20,	    /* between tries to connect */
+	END_MS = 10 * 1000, /* for a guest whose command has ended */
+	CONSOLE_TAIL = 300,
+	STATUS_EXEC = 127,
+};
+
+struct keeper {
+	struct machine *machine;
+	pid_t pid;  /* of squib */
+	int end_fd; /* readable when squib has ended */
+	int log;
+	off_t log_len;
+	struct frames *client; /* fd -1: it is gone */
+	struct frames *guest;
+	bool is_stopped;	   /* by a signal before there was a guest */
+	bool has_last;		   /* the last word for the client: */
+	enum frame_kind last_kind; /* FRAME_EXIT or FRAME_FAILED */
+	uint32_t status;
+	char text[ERROR_MSG_LEN]; /* of FRAME_FAILED */
+};
+
+static void note_last(struct keeper *keeper, enum frame_kind kind, uint32_t status,
+		      const char *text, size_t len)
+{
+	if (keeper->has_last) {
+		return;
+	}
+	keeper->has_last = true;
+	keeper->last_kind = kind;
+	keeper->status = status;
+	len = len < sizeof(keeper->text) ? len : sizeof(keeper->text) - 1;
+	memcpy(keeper->text, text, len);
+	keeper->text[len] = '\0';
+}
+
+static void note_fault(struct keeper *keeper, const char *text)
+{
+	note_last(keeper, FRAME_FAILED, STATUS_OURS, text, strlen(text));
+}
+
+static void lose_client(struct keeper *keeper)
+{
+	fd_close(&keeper->client->fd);
+}
+
+/* --- squib --- */
+
+static _Noreturn void be_squib(const struct machine *machine)
+{
+	static char path[PATH_MAX];
+	AUTO_FREE char *config = ctl_machine_path(machine, "vm.json");
+	AUTO_FREE char *socket = ctl_machine_path(machine, "api.sock");
+	AUTO_FREE char *console = ctl_machine_path(machine, "console");
+	const char *program = pool_own_squib(path);
+	int in = open("/dev/null", O_RDONLY);
+	int out =
+		console != NULL ? open(console, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600) : -1;
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	if (in >= 0 && out >= 0 && dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(out, 2) >= 0) {
+		execlp(program, program, "--id", machine->name, "--api-sock", socket,
+		       "--config-file", config, "--level", "Error", (char *)NULL);
+		dprintf(STDERR_FILENO, "Cannot execute %s: %s\n", program, strerror(errno));
+	}
+	_exit(STATUS_EXEC);
+}
+
+static int start_squib(struct keeper *keeper, struct error *err)
+{
+	keeper->pid = fork();
+	if (keeper->pid == 0) {
+		be_squib(keeper->machine);
+	}
+	keeper->end_fd = keeper->pid > 0 ? pidfd_open(keeper->pid, 0) : -1;
+	if (keeper->end_fd < 0) {
+		return error_sys(err, "Cannot start squib");
+	}
+	ctl_machine_set_process(keeper->machine, "squib", keeper->pid);
+	ctl_machine_set_process(keeper->machine, "keeper", getpid());
+	return ctl_machine_save(keeper->machine, err);
+}
+
+/* The end of what the console has, on one line. */
+static void note_console(struct keeper *keeper)
+{
+	AUTO_FREE char *path = ctl_machine_path(keeper->machine, "console");
+	char tail[CONSOLE_TAIL + 1] = "";
+	char text[ERROR_MSG_LEN];
+	AUTO_FD fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0) {
+		off_t from = st.st_size > CONSOLE_TAIL ? st.st_size - CONSOLE_TAIL : 0;
+
+		(void)!pread(fd, tail, CONSOLE_TAIL, from);
+	}
+	for (char *at = tail; *at != '\0'; at++) {
+		*at = (char)(*at < ' ' || *at == 0x7f ? ' ' : *at);
+	}
+	snprintf(text, sizeof(text),
+		 "The machine %s has ended before its command did. Its console ends: %s",
+		 keeper->machine->name, tail[0] != '\0' ? tail : "(with nothing)");
+	note_fault(keeper, text);
+}
+
+/* Waits for squib, and notes how it has ended unless the command's end is known. */
+static void end_squib(struct keeper *keeper, int patience_ms)
+{
+	struct pollfd end = {.fd = keeper->end_fd, .events = POLLIN};
+	int status = 0;
+
+	if (poll(&end, 1, patience_ms) <= 0) {
+		kill(keeper->pid, SIGKILL);
+	}
+	while (waitpid(keeper->pid, &status, 0) < 0 && errno == EINTR) {
+	}
+	if (WIFSIGNALED(status)) {
+		/* As of a command that was killed. */
+		note_last(keeper, FRAME_EXIT, (uint32_t)(STATUS_SIGNAL + WTERMSIG(status)), "", 0);
+	}
+	note_console(keeper);
+}
+
+/* --- the log --- */
+
+static void open_log(struct keeper *keeper)
+{
+	AUTO_FREE char *path = ctl_machine_path(keeper->machine, KEEPER_LOG);
+
+	fd_close(&keeper->log);
+	keeper->log =
+		path != NULL ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600)
+			     : -1;
+	keeper->log_len = 0;
+}
+
+/* Who reads the log sees whole frames, or a part of the last one. */
+static void log_output(struct keeper *keeper, const struct frame *frame)
+{
+	uint8_t head[FRAME_HEAD];
+
+	if (keeper->log_len > LOG_MAX) {
+		AUTO_FREE char *path = ctl_machine_path(keeper->machine, KEEPER_LOG);
+		AUTO_FREE char *old = ctl_machine_path(keeper->machine, KEEPER_LOG_OLD);
+
+		if (path != NULL && old != NULL) {
+			(void)!rename(path, old);
+		}
+		open_log(keeper);
+	}
+	frame_head(head, frame->kind, frame->len);
+	if (keeper->log >= 0 &&
+	    (write(keeper->log, head, sizeof(head)) != sizeof(head) ||
+	     write(keeper->log, frame->data, frame->len) != (ssize_t)frame->len)) {
+		/* A disk that is full: half a frame would spoil what comes behind it. */
+		fd_close(&keeper->log);
+	}
+	keeper->log_len += (off_t)(FRAME_HEAD + frame->len);
+}
+
+/* --- frames --- */
+
+static void to_client(struct keeper *keeper, const struct frame *frame)
+{
+	if (keeper->client->fd >= 0 &&
+	    !frames_put(keeper->client, frame->kind, frame->data, frame->len)) {
+		lose_client(keeper);
+	}
+}
+
+/* false: the guest has said its last word, or nonsense. */
+static bool take_guest(struct keeper *keeper, const struct frame *frame)
+{
+	uint32_t status = 0;
+	struct error ignored = {0};
+
+	switch (frame->kind) {
+	case FRAME_STDOUT:
+	case FRAME_STDERR:
+		log_output(keeper, frame);
+		to_client(keeper, frame);
+		return true;
+	case FRAME_CREDIT:
+		to_client(keeper, frame);
+		return true;
+	case FRAME_DONE:
+		json_object_set_new(keeper->machine->record, "started", json_true());
+		(void)!ctl_machine_save(keeper->machine, &ignored);
+		to_client(keeper, frame);
+		return true;
+	case FRAME_EXIT:
+	case FRAME_FAILED:
+		if (frame_number(frame, &status)) {
+			note_last(keeper, frame->kind, status,
+				  (const char *)frame->data + sizeof(status),
+				  frame->len - sizeof(status));
+		}
+		return false;
+	case FRAME_RUN:
+	case FRAME_STDIN:
+	case FRAME_SIZE:
+	case FRAME_SIGNAL:
+	case FRAME_KINDS:
+		break;
+	}
+	note_fault(keeper, "The guest's first process says nonsense");
+	return false;
+}
+
+static bool client_may_take(const struct keeper *keeper)
+{
+	return keeper->client->fd < 0 || frames_have_room(keeper->client, FRAME_MAX);
+}
+
+/* Passes on what was read. false: the guest's side is over. */
+static bool pass_frames(struct keeper *keeper)
+{
+	struct frame frame;
+	enum frames_state state = FRAMES_MORE;
+
+	while (client_may_take(keeper) &&
+	       (state = frames_next(keeper->guest, &frame)) == FRAMES_FRAME) {
+		if (!take_guest(keeper, &frame)) {
+			return false;
+		}
+	}
+	if (state == FRAMES_BROKEN) {
+		note_fault(keeper, "The guest's first process says nonsense");
+		return false;
+	}
+	while (keeper->client->fd >= 0 && frames_have_room(keeper->guest, FRAME_MAX) &&
+	       (state = frames_next(keeper->client, &frame)) == FRAMES_FRAME) {
+		(void)frames_put(keeper->guest, frame.kind, frame.data, frame.len);
+	}
+	return true;
+}
+
+static short events_of(const struct frames *frames, bool reads)
+{
+	return (short)((reads ? POLLIN : 0) | (frames_wait(frames) ? POLLOUT : 0));
+}
+
+/* Until the command has ended, or the machine. */
+static void relay(struct keeper *keeper)
+{
+	struct frames *guest = keeper->guest;
+	struct frames *client = keeper->client;
+
+	while (pass_frames(keeper)) {
+		bool reads_guest = client_may_take(keeper);
+		bool reads_client = frames_have_room(guest, FRAME_MAX);
+		struct pollfd slots[] = {
+			{.fd = guest->fd, .events = events_of(guest, reads_guest)},
+			{.fd = client->fd, .events = events_of(client, reads_client)},
+		};
+
+		/* One that has ended is always ready: not while there is no use in that. */
+		slots[0].fd = slots[0].events != 0 ? guest->fd : -1;
+		if (poll(slots, 2, -1) < 0) {
+			continue;
+		}
+		frames_flush(client);
+		frames_flush(guest);
+		if ((slots[1].revents & ~POLLOUT) != 0 && (!reads_client || !frames_fill(client))) {
+			lose_client(keeper);
+		}
+		if ((slots[0].revents & ~POLLOUT) != 0 && reads_guest && !frames_fill(guest)) {
+			return;
+		}
+	}
+}
+
+/* --- the beginning --- */
+
+/* Before there is a guest a signal ends the machine; all else waits for the guest. false: one did.
+ */
+static bool hear_client(struct keeper *keeper)
+{
+	struct frame frame;
+	uint32_t number;
+
+	if (keeper->client->fd < 0 || !frames_have_room(keeper->guest, FRAME_MAX)) {
+		return true;
+	}
+	if (!frames_fill(keeper->client)) {
+		lose_client(keeper);
+		return true;
+	}
+	while (frames_have_room(keeper->guest, FRAME_MAX) &&
+	       frames_next(keeper->client, &frame) == FRAMES_FRAME) {
+		if (frame.kind == FRAME_SIGNAL && frame_number(&frame, &number)) {
+			note_last(keeper, FRAME_EXIT, STATUS_SIGNAL + number, "", 0);
+			return false;
+		}
+		(void)frames_put(keeper->guest, frame.kind, frame.data, frame.len);
+	}
+	return true;
+}
+
+/* false: there is no guest to talk to. */
+static bool connect_guest(struct keeper *keeper)
+{
+	struct pollfd end = {.fd = keeper->end_fd, .events = POLLIN};
+	struct error err = {0};
+
+	while (session_connect(keeper->machine, &keeper->guest->fd, &err) <= 0) {
+		error_clear(&err);
+		if (!hear_client(keeper) || poll(&end, 1, RETRY_MS) != 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* --- the end --- */
+
+static void say_last(struct keeper *keeper)
+{
+	struct frames *client = keeper->client;
+	struct pollfd slot = {.fd = client->fd, .events = POLLOUT};
+	struct {
+		uint32_t status;
+		char text[ERROR_MSG_LEN];
+	} word = {.status = keeper->status};
+	size_t len = strlen(keeper->text);
+
+	memcpy(word.text, keeper->text, len);
+	while (client->fd >= 0 && !frames_have_room(client, sizeof(word))) {
+		poll(&slot, 1, -1);
+		frames_flush(client);
+	}
+	if (client->fd >= 0) {
+		(void)frames_put(client, keeper->last_kind, &word, sizeof(word.status) + len);
+	}
+	while (client->fd >= 0 && frames_wait(client)) {
+		poll(&slot, 1, -1);
+		frames_flush(client);
+	}
+}
+
+static void record_end(struct keeper *keeper, bool removes)
+{
+	struct error err = {0};
+
+	json_object_set_new(keeper->machine->record, "exit_status",
+			    json_integer((json_int_t)keeper->status));
+	json_object_set_new(keeper->machine->record, "ended", json_integer(time(NULL)));
+	if (keeper->last_kind == FRAME_FAILED) {
+		json_object_set_new(keeper->machine->record, "fault", json_string(keeper->text));
+	}
+	(void)!ctl_machine_save(keeper->machine, &err);
+	if (removes) {
+		ctl_machine_remove(keeper->machine);
+	}
+}
+
+static void keep(struct keeper *keeper, const struct run_request *request, bool removes)
+{
+	struct error err = {0};
+	int patience_ms = 0;
+
+	if (session_put_request(keeper->guest, request, &err) < 0 ||
+	    start_squib(keeper, &err) < 0) {
+		note_fault(keeper, err.msg);
+	} else if (connect_guest(keeper)) {
+		open_log(keeper);
+		relay(keeper);
+		fd_close(&keeper->guest->fd);
+		patience_ms = END_MS;
+	}
+	if (keeper->pid > 0) {
+		end_squib(keeper, patience_ms);
+	}
+	record_end(keeper, removes);
+	say_last(keeper);
+}
+
+static _Noreturn void be_keeper(struct machine *machine, const struct run_request *request,
+				bool removes, int client_fd)
+{
+	static struct frames client;
+	static struct frames guest;
+	struct keeper keeper = {
+		.machine = machine, .end_fd = -1, .log = -1, .client = &client, .guest = &guest};
+	int null = open("/dev/null", O_RDWR);
+	struct error ignored = {0};
+
+	for (int i = 0; i <= STDERR_FILENO; i++) {
+		dup2(null, i);
+	}
+	/* A lock of whoever started us would be held as long as the machine lives. */
+	(void)!fd_close_all_but(&client_fd, 1, &ignored);
+	setsid();
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	client.fd = client_fd;
+	guest.fd = -1;
+	(void)!chdir("/");
+	keep(&keeper, request, removes);
+	_exit(0);
+}
+
+int keeper_start(struct machine *machine, const struct run_request *request, bool removes,
+		 int *client, struct error *err)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
+		return error_sys(err, "Cannot make a socket");
+	}
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		close(ends[0]);
+		be_keeper(machine, request, removes, ends[1]);
+	}
+	close(ends[1]);
+	*client = ends[0];
+	return pid > 0 ? 0 : error_sys(err, "Cannot make a process");
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Machines that have names.
+ *
+ * Theory of operation. mkdir(2) gives a name to one of those who want it. A record is replaced by a
+ * rename, so that it is read whole. Its processes have a pid and the time when they began, which
+ * together mean one process for as long as the host runs: what is recorded of one that has ended is
+ * never taken for another.
+ */
+#include "tools/squibctl/ctl_machine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/squibctl/ctl_pool_dir.h"
+#include "tools/squibctl/ctl_tool.h"
+#include "vmm/base/fd.h"
+
+enum {
+	RECORD_MAX = 1 << 20,
+	TRIES = 16,
+	RANDOM_LEN = 4,
+};
+
+static const char record_file[] = "machine.json";
+
+/* --- the directory of all --- */
+
+static char *base_path(void)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	return runtime != NULL && runtime[0] == '/' ? ctl_text("%s/squib", runtime)
+						    : ctl_text("/tmp/squib-%u", geteuid());
+}
+
+/* Records name processes to end and sockets to trust, and /tmp is everybody's. */
+static int open_base(char **base, struct error *err)
+{
+	struct stat st;
+
+	*base = base_path();
+	if (*base == NULL) {
+		return error_set(err, ERR_HOST, "There is no memory for a path");
+	}
+	if (ctl_make_dir(*base, err) < 0) {
+		return -1;
+	}
+	if (lstat(*base, &st) < 0) {
+		return error_sys(err, "Cannot look at %s", *base);
+	}
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+	    (st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "%s is not a directory of user %u alone: set XDG_RUNTIME_DIR to "
+				 "one",
+				 *base, geteuid());
+	}
+	return 0;
+}
+
+/* Of a machine: it is squib's --id, and the guest's host name. */
+static bool is_name(const char *name)
+{
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+	static const char others[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-";
+	size_t len = strlen(name);
+
+	return len > 0 && len <= MACHINE_NAME_MAX && strchr(letters, name[0]) != NULL &&
+	       strspn(name, others) == len;
+}
+
+static int check_name(const char *name, struct error *err)
+{
+	return is_name(name) ? 0
+			     : error_set(err, ERR_BAD_REQUEST,
+					 "'%s' is no name of a machine: up to %d letters, digits "
+					 "and hyphens, the first no hyphen",
+					 name, MACHINE_NAME_MAX);
+}
+
+/* --- a machine --- */
+
+static int try_create(const char *base, struct machine *machine, struct error *err)
+{
+	machine->dir = ctl_text("%s/%s", base, machine->name);
+	machine->record = json_object();
+	if (machine->dir == NULL || machine->record == NULL) {
+		return error_set(err, ERR_HOST, "There is no memory for a machine");
+	}
+	if (mkdir(machine->dir, 0700) == 0) {
+		return 0;
+	}
+	if (errno != EEXIST) {
+		return error_sys(err, "Cannot make %s", machine->dir);
+	}
+	return error_set(err, ERR_BAD_STATE,
+			 "There is a machine with the name %s already: squibctl rm %s removes it, "
+			 "once it has ended",
+			 machine->name, machine->name);
+}
+
+int ctl_machine_create(const char *name, struct machine *machine, struct error *err)
+{
+	AUTO_FREE char *base = NULL;
+	unsigned char bytes[RANDOM_LEN];
+
+	*machine = (struct machine){0};
+	if (open_base(&base, err) < 0 || (name != NULL && check_name(name, err) < 0)) {
+		return -1;
+	}
+	if (name != NULL) {
+		machine->name = strdup(name);
+		return machine->name != NULL ? try_create(base, machine, err)
+					     : error_set(err, ERR_HOST, "There is no memory");
+	}
+	for (unsigned i = 0; i < TRIES; i++) {
+		ctl_machine_close(machine);
+		error_clear(err);
+		if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) {
+			return error_sys(err, "Cannot make up a name");
+		}
+		machine->name =
+			ctl_text("vm-%02x%02x%02x%02x", bytes[0], bytes[1], bytes[2], bytes[3]);
+		if (machine->name != NULL && try_create(base, machine, err) == 0) {
+			return 0;
+		}
+		if (err->kind != ERR_BAD_STATE) {
+			break;
+		}
+	}
+	return -1;
+}
+
+static int read_record(struct machine *machine, struct error *err)
+{
+	AUTO_FREE char *path = ctl_machine_path(machine, record_file);
+	AUTO_FREE char *text = NULL;
+	size_t len;
+
+	if (access(machine->dir, F_OK) < 0) {
+		return error_set(
+			err, ERR_BAD_REQUEST,
+			"There is no machine with the name %s: squibctl ps --all lists them",
+			machine->name);
+	}
+	if (path == NULL ||
+	    read_file(path, "The machine's record", RECORD_MAX, &text, &len, err) < 0) {
+		return -1;
+	}
+	machine->record = json_loadb(text, len, 0, NULL);
+	return json_is_object(machine->record)
+		       ? 0
+		       : error_set(err, ERR_CORRUPT, "The record %s is no JSON object", path);
+}
+
+int ctl_machine_open(const char *name, struct machine *machine, struct error *err)
+{
+	AUTO_FREE char *base = NULL;
+
+	*machine = (struct machine){0};
+	if (check_name(name, err) < 0 || open_base(&base, err) < 0) {
+		return -1;
+	}
+	machine->name = strdup(name);
+	machine->dir = ctl_text("%s/%s", base, name);
+	return machine->name != NULL && machine->dir != NULL
+		       ? read_record(machine, err)
+		       : error_set(err, ERR_HOST, "There is no memory for a machine");
+}
+
+void ctl_machine_close(struct machine *machine)
+{
+	free(machine->name);
+	free(machine->dir);
+	json_decref(machine->record);
+	*machine = (struct machine){0};
+}
+
+void ctl_machine_remove(struct machine *machine)
+{
+	const char *disk = ctl_machine_text(machine, "disk");
+
+	if (disk != NULL) {
+		unlink(disk);
+	}
+	ctl_remove_tree(machine->dir);
+}
+
+int ctl_machine_save(const struct machine *machine, struct error *err)
+{
+	AUTO_FREE char *path = ctl_machine_path(machine, record_file);
+	AUTO_FREE char *text = json_dumps(machine->record, JSON_INDENT(2));
+
+	return path != NULL && text != NULL
+		       ? ctl_write_file(path, text, strlen(text), err)
+		       : error_set(err, ERR_HOST, "There is no memory for a record");
+}
+
+json_t *ctl_machine_names(struct error *err)
+{
+	AUTO_FREE char *base = NULL;
+	struct dirent **entries = NULL;
+	json_t *names = json_array();
+
+	if (open_base(&base, err) < 0) {
+		json_decref(names);
+		return NULL;
+	}
+	int count = scandir(base, &entries, NULL, alphasort);
+
+	for (int i = 0; i < count; i++) {
+		if (is_name(entries[i]->d_name)) {
+			json_array_append_new(names, json_string(entries[i]->d_name));
+		}
+		free(entries[i]);
+	}
+	free(entries);
+	return names;
+}
+
+char *ctl_machine_path(const struct machine *machine, const char *file)
+{
+	return ctl_text("%s/%s", machine->dir, file);
+}
+
+const char *ctl_machine_text(const struct machine *machine, const char *key)
+{
+	return json_string_value(json_object_get(machine->record, key));
+}
+
+json_int_t ctl_machine_number(const struct machine *machine, const char *key)
+{
+	return json_integer_value(json_object_get(machine->record, key));
+}
+
+/* --- processes --- */
+
+void ctl_machine_set_process(const struct machine *machine, const char *key, pid_t pid)
+{
+	json_object_set_new(
+		machine->record, key,
+		json_pack("{s:i, s:I}", "pid", pid, "born", (json_int_t)pool_born(pid)));
+}
+
+static uint64_t born_of(const struct machine *machine, const char *key, pid_t *pid)
+{
+	const json_t *process = json_object_get(machine->record, key);
+
+	*pid = (pid_t)json_integer_value(json_object_get(process, "pid"));
+	return (uint64_t)json_integer_value(json_object_get(process, "born"));
+}
+
+pid_t ctl_machine_process(const struct machine *machine, const char *key)
+{
+	pid_t pid;
+	uint64_t born = born_of(machine, key, &pid);
+
+	return pid > 0 && born != 0 && pool_born(pid) == born ? pid : 0;
+}
+
+/* The descriptor holds on to the process: the look at its beginning is one at the same process. */
+bool ctl_machine_wait(const struct machine *machine, const char *key, int ms)
+{
+	pid_t pid;
+	uint64_t born = born_of(machine, key, &pid);
+	AUTO_FD fd = pid > 0 ? pidfd_open(pid, 0) : -1;
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+
+	return fd < 0 || born == 0 || pool_born(pid) != born || poll(&end, 1, ms) > 0;
+}
+
+enum machine_state ctl_machine_state(const struct machine *machine)
+{
+	if (json_object_get(machine->record, "exit_status") != NULL) {
+		return MACHINE_ENDED;
+	}
+	if (ctl_machine_process(machine, "squib") > 0) {
+		return json_is_true(json_object_get(machine->record, "started")) ? MACHINE_RUNNING
+										 : MACHINE_STARTING;
+	}
+	return ctl_machine_process(machine, "keeper") > 0 ? MACHINE_STARTING : MACHINE_LOST;
+}
+
+const char *ctl_machine_state_name(enum machine_state state)
+{
+	static const char *const names[] = {
+		[MACHINE_STARTING] = "starting",
+		[MACHINE_RUNNING] = "running",
+		[MACHINE_ENDED] = "ended",
+		[MACHINE_LOST] = "lost",
+	};
+
+	return names[state];
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Machines that have names: a directory for each, below ${XDG_RUNTIME_DIR}/squib or /tmp/squib-UID,
+ * which is its user's alone. In it are its record, sockets, configuration, console and log.
+ */
+#ifndef TOOLS_CTL_MACHINE_H
+#define TOOLS_CTL_MACHINE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+enum {
+	MACHINE_NAME_MAX = 48, /* bytes; the name is a part of its sockets' paths */
+};
+
+struct machine {
+	char *name;	/* heap */
+	char *dir;	/* heap */
+	json_t *record; /* machine.json, an object */
+};
+
+enum machine_state {
+	MACHINE_STARTING, /* somebody makes it */
+	MACHINE_RUNNING,
+	MACHINE_ENDED, /* it has an exit status */
+	MACHINE_LOST   /* so have squib and its keeper, without one */
+};
+
+/* Makes the directory of a new machine; `name` NULL: one is made up. */
+MUST_CHECK int ctl_machine_create(const char *name, struct machine *machine, struct error *err);
+
+/* The machine of that name. */
+MUST_CHECK int ctl_machine_open(const char *name, struct machine *machine, struct error *err);
+
+/* Frees what is in memory; also after a failure. */
+void ctl_machine_close(struct machine *machine);
+
+/* Removes its directory, and the disk that it had for itself. */
+void ctl_machine_remove(struct machine *machine);
+
+/* Writes the record. By one process: who creates the machine, then its keeper. */
+MUST_CHECK int ctl_machine_save(const struct machine *machine, struct error *err);
+
+/* All names, sorted, a JSON array; NULL with an error. */
+json_t *ctl_machine_names(struct error *err);
+
+enum machine_state ctl_machine_state(const struct machine *machine);
+const char *ctl_machine_state_name(enum machine_state state);
+
+/* A file of the machine's directory; on the heap. */
+char *ctl_machine_path(const struct machine *machine, const char *file);
+
+/* Members of the record; NULL and 0: it has none. */
+const char *ctl_machine_text(const struct machine *machine, const char *key);
+json_int_t ctl_machine_number(const struct machine *machine, const char *key);
+
+/* A process of the record, "squib" or "keeper". */
+void ctl_machine_set_process(const struct machine *machine, const char *key, pid_t pid);
+pid_t ctl_machine_process(const struct machine *machine, const char *key); /* 0: it has ended */
+
+/* Waits up to so many milliseconds (-1: for ever) for the end of a process. false: it lives. */
+bool ctl_machine_wait(const struct machine *machine, const char *key, int ms);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* squibctl run, and what it and exec have in common. */
+#ifndef TOOLS_CTL_RUN_H
+#define TOOLS_CTL_RUN_H
+
+#include "tools/squibctl/ctl_args.h"
+#include "tools/squibctl/ctl_session.h"
+
+/* From an image to a machine that runs a command. Returns the exit status of the process. */
+int ctl_run(const struct ctl_args *args);
+
+/* Fetches an image and prints the path of its disk. */
+int ctl_pull(const struct ctl_args *args);
+
+/*
+ * Puts NAME=VALUE in place of what a list has of that name. NAME alone takes the value that this
+ * process has, and is left out if it has none.
+ */
+void ctl_run_set_variable(json_t *list, const char *text);
+
+/* The words of a command as docker has them, a new array; NULL: the image names none. */
+json_t *ctl_run_words(const json_t *config, const char *entrypoint, const char *const *words);
+
+/* Bytes of "512m", "2g" and the like, as MiB. false: it is no size of at least one MiB. */
+bool ctl_run_mib(const char *text, uint64_t *mib);
+
+/* What -i and -t mean; on a terminal, both where neither is given. */
+struct session_options ctl_run_options(const struct ctl_args *args);
+
+/* Prints what `err` has, if anything, and returns `status`, or STATUS_OURS for -1. */
+int ctl_run_end(int status, const struct error *err);
+
+#endif

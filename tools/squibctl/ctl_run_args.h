@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the options of squibctl run and its kin set. */
+#ifndef TOOLS_CTL_RUN_ARGS_H
+#define TOOLS_CTL_RUN_ARGS_H
+
+#include <stdbool.h>
+
+enum {
+	CTL_WORDS_MAX = 32
+};
+
+/* Of an option that may be given several times. */
+struct ctl_words {
+	const char *items[CTL_WORDS_MAX];
+	unsigned count;
+};
+
+struct ctl_run_args {
+	bool interactive;
+	bool tty;
+	bool detach;
+	bool remove;
+	bool follow;
+	bool all;
+	bool json;
+	const char *cpus; /* NULL here and below: not given */
+	const char *kernel;
+	const char *disk;
+	const char *user;
+	const char *workdir;
+	const char *entrypoint;
+	const char *timeout; /* seconds */
+	const char *signal;
+	struct ctl_words env; /* NAME=VALUE, or NAME */
+};
+
+#endif

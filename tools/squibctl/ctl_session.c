@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Conversations with a guest's first process.
+ *
+ * Theory of operation. One loop waits for all that may happen: nothing but our own output may keep
+ * the command waiting, and signals get through while it does. What the guest says is checked as
+ * what a stranger says: a frame that has no place in a conversation ends it.
+ */
+#include "tools/squibctl/ctl_session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/text.h"
+
+enum {
+	LINE_MAX_LEN = 32, /* "OK <port>" */
+	ANSWER_MS = 3000,  /* squib itself waits for 2 s, once there is a driver */
+	STATUS_MASK = 255,
+};
+
+/* --- connecting --- */
+
+static int open_socket(const struct machine *machine, int *fd, struct error *err)
+{
+	AUTO_FREE char *path = ctl_machine_path(machine, "vsock");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	if (path == NULL || strlen(path) >= sizeof(address.sun_path)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The path of the machine's directory is too long: %s",
+				 machine->dir);
+	}
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*fd < 0 || connect(*fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		return error_sys(err, "Cannot connect to the machine at %s", path);
+	}
+	return 0;
+}
+
+/* The answer's line, byte by byte: what is behind it is the guest's. */
+static bool read_answer(int fd)
+{
+	char line[LINE_MAX_LEN] = "";
+	struct pollfd answer = {.fd = fd, .events = POLLIN};
+
+	for (size_t i = 0; i < sizeof(line); i++) {
+		if (poll(&answer, 1, ANSWER_MS) <= 0 || read(fd, &line[i], 1) != 1) {
+			return false;
+		}
+		if (line[i] == '\n') {
+			return strncmp(line, "OK ", 3) == 0;
+		}
+	}
+	return false;
+}
+
+int session_connect(const struct machine *machine, int *fd, struct error *err)
+{
+	AUTO_FD own = -1;
+	char line[LINE_MAX_LEN];
+	struct text text;
+
+	if (open_socket(machine, &own, err) < 0) {
+		return -1;
+	}
+	text_init(&text, line, sizeof(line));
+	text_add(&text, "CONNECT %d\n", GUEST_PORT);
+	if (send(own, line, text.len, MSG_NOSIGNAL) != (ssize_t)text.len || !read_answer(own)) {
+		return 0;
+	}
+	fcntl(own, F_SETFL, fcntl(own, F_GETFL) | O_NONBLOCK);
+	*fd = fd_take(&own);
+	return 1;
+}
+
+/* --- requests --- */
+
+static int take_words(const json_t *list, const char *words[RUN_WORDS_MAX + 1], unsigned *count,
+		      const char *what, struct error *err)
+{
+	if (json_array_size(list) > RUN_WORDS_MAX) {
+		return error_set(err, ERR_TOO_LARGE, "There are more than %d %s", RUN_WORDS_MAX,
+				 what);
+	}
+	*count = (unsigned)json_array_size(list);
+	for (unsigned i = 0; i < *count; i++) {
+		words[i] = json_string_value(json_array_get(list, i));
+		if (words[i] == NULL) {
+			return error_set(err, ERR_CORRUPT, "One of the %s is no text", what);
+		}
+	}
+	return 0;
+}
+
+static const char *text_of(const json_t *process, const char *key)
+{
+	const char *text = json_string_value(json_object_get(process, key));
+
+	return text != NULL ? text : "";
+}
+
+int session_request(const json_t *process, const struct session_options *options,
+		    struct run_request *request, struct error *err)
+{
+	struct winsize size = {0};
+
+	*request = (struct run_request){
+		.flags = (options->has_terminal ? RUN_TTY : 0U) |
+			 (options->has_input ? RUN_STDIN : 0U),
+		.host = "",
+		.user = text_of(process, "User"),
+		.dir = text_of(process, "WorkingDir"),
+	};
+	if (options->has_terminal && (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0 ||
+				      ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)) {
+		request->rows = size.ws_row;
+		request->columns = size.ws_col;
+	}
+	return take_words(json_object_get(process, "Args"), request->words, &request->word_count,
+			  "words of the command", err) < 0
+		       ? -1
+		       : take_words(json_object_get(process, "Env"), request->env,
+				    &request->env_count, "variables of the environment", err);
+}
+
+int session_put_request(struct frames *frames, const struct run_request *request, struct error *err)
+{
+	static uint8_t payload[FRAME_MAX];
+	size_t len = run_request_write(request, payload, sizeof(payload));
+
+	if (len == 0) {
+		return error_set(err, ERR_TOO_LARGE,
+				 "The command and its environment have more than %d KiB",
+				 FRAME_MAX >> 10);
+	}
+	return frames_put(frames, FRAME_RUN, payload, len)
+		       ? 0
+		       : error_set(err, ERR_HOST, "There is no room for the request");
+}
+
+/* --- the loop --- */
+
+enum slot {
+	SLOT_GUEST,
+	SLOT_INPUT,
+	SLOT_OUTPUT,
+	SLOT_SIGNALS,
+	SLOTS
+};
+
+struct session {
+	struct frames *frames;
+	const struct session_options *options;
+	struct error *err;
+	int signals;
+	sigset_t mask;	 /* as it was before */
+	bool is_started; /* the command runs */
+	bool is_raw;
+	struct termios saved;
+	bool has_input; /* and it has not ended */
+	uint32_t credit;
+	const uint8_t *output; /* of a frame: what is not written yet */
+	size_t output_len;
+	int output_fd;
+	bool is_deaf[STDERR_FILENO + 1]; /* who read that output is gone */
+	bool is_over;
+	int status;
+};
+
+static const int forwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+
+static int open_signals(struct session *session)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_COUNT(forwarded); i++) {
+		sigaddset(&set, forwarded[i]);
+	}
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_BLOCK, &set, &session->mask);
+	session->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return session->signals >= 0 ? 0 : error_sys(session->err, "Cannot watch signals");
+}
+
+/* Not before there is a command: until then Ctrl-C is for us. */
+static void make_raw(struct session *session)
+{
+	struct termios raw;
+
+	if (!session->options->has_terminal || !session->has_input || session->is_raw ||
+	    tcgetattr(STDIN_FILENO, &session->saved) < 0) {
+		return;
+	}
+	raw = session->saved;
+	cfmakeraw(&raw);
+	session->is_raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+}
+
+static void restore(const struct session *session)
+{
+	if (session->is_raw) {
+		(void)!tcsetattr(STDIN_FILENO, TCSADRAIN, &session->saved);
+	}
+}
+
+static void finish(struct session *session, int status)
+{
+	session->is_over = true;
+	session->status = status;
+}
+
+static void fail(struct session *session, const char *text)
+{
+	finish(session, -1);
+	(void)error_set(session->err, ERR_GUEST, "%s", text);
+}
+
+static void send_size(struct session *session)
+{
+	struct winsize size;
+	uint32_t numbers[2];
+
+	if (session->options->has_terminal && (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0 ||
+					       ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)) {
+		numbers[0] = size.ws_row;
+		numbers[1] = size.ws_col;
+		(void)frames_put(session->frames, FRAME_SIZE, numbers, sizeof(numbers));
+	}
+}
+
+static void pass_signal(struct session *session)
+{
+	struct signalfd_siginfo info;
+
+	if (read(session->signals, &info, sizeof(info)) != sizeof(info)) {
+		return;
+	}
+	if (info.ssi_signo == SIGWINCH) {
+		send_size(session);
+	} else {
+		(void)frames_put_number(session->frames, FRAME_SIGNAL, info.ssi_signo);
+	}
+}
+
+static void pass_input(struct session *session)
+{
+	static uint8_t bytes[DATA_MAX];
+	size_t most = min_u64(session->credit, sizeof(bytes));
+	ssize_t got = read(STDIN_FILENO, bytes, most);
+
+	if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
+		return;
+	}
+	if (got <= 0) {
+		session->has_input = false;
+		got = 0;
+	}
+	session->credit -= (uint32_t)got;
+	(void)frames_put(session->frames, FRAME_STDIN, bytes, (size_t)got);
+}
+
+/* As much as a pipe takes that poll(2) calls writable. */
+static void write_output(struct session *session)
+{
+	ssize_t done =
+		write(session->output_fd, session->output, min_u64(session->output_len, PIPE_BUF));
+
+	if (done >= 0) {
+		session->output += done;
+		session->output_len -= (size_t)done;
+	} else if (errno != EINTR && errno != EAGAIN) {
+		/* As in a pipeline the command is told, once. What it still says is for nobody. */
+		if (!session->is_deaf[session->output_fd]) {
+			(void)frames_put_number(session->frames, FRAME_SIGNAL, SIGPIPE);
+		}
+		session->is_deaf[session->output_fd] = true;
+		session->output_len = 0;
+	}
+}
+
+static void take_failure(struct session *session, const struct frame *frame, uint32_t status)
+{
+	char text[ERROR_MSG_LEN];
+	size_t len = min_u64(frame->len - sizeof(status), sizeof(text) - 1);
+
+	/* A stranger's text on our terminal. */
+	for (size_t i = 0; i < len; i++) {
+		uint8_t byte = frame->data[sizeof(status) + i];
+
+		text[i] = (char)(byte < ' ' || byte == 0x7f ? ' ' : byte);
+	}
+	text[len] = '\0';
+	(void)error_set(session->err, ERR_GUEST, "%s", text);
+	finish(session, (int)(status & STATUS_MASK));
+}
+
+static void take(struct session *session, const struct frame *frame)
+{
+	uint32_t number = 0;
+	bool has_number = frame_number(frame, &number);
+
+	if (frame->kind == FRAME_STDOUT || frame->kind == FRAME_STDERR) {
+		session->output_fd = frame->kind == FRAME_STDOUT ? STDOUT_FILENO : STDERR_FILENO;
+		session->output = frame->data;
+		session->output_len = session->is_deaf[session->output_fd] ? 0 : frame->len;
+	} else if (frame->kind == FRAME_DONE) {
+		session->is_started = true;
+		if (session->options->only_starts) {
+			finish(session, 0);
+		} else {
+			make_raw(session);
+		}
+	} else if (frame->kind == FRAME_CREDIT && has_number &&
+		   number <= STDIN_WINDOW - session->credit) {
+		session->credit += number;
+	} else if (frame->kind == FRAME_EXIT && has_number) {
+		finish(session, (int)(number & STATUS_MASK));
+	} else if (frame->kind == FRAME_FAILED && has_number) {
+		take_failure(session, frame, number);
+	} else {
+		fail(session, "The guest's first process says nonsense");
+	}
+}
+
+/* The frames that were read, up to one with output. */
+static void take_all(struct session *session)
+{
+	struct frame frame;
+
+	while (!session->is_over && session->output_len == 0) {
+		enum frames_state state = frames_next(session->frames, &frame);
+
+		if (state == FRAMES_MORE) {
+			return;
+		}
+		if (state == FRAMES_BROKEN) {
+			fail(session, "The guest's first process says nonsense");
+			return;
+		}
+		take(session, &frame);
+	}
+}
+
+static void exchange(struct session *session, short events)
+{
+	frames_flush(session->frames);
+	if ((events & ~POLLOUT) != 0 && session->output_len == 0 && !frames_fill(session->frames)) {
+		fail(session, "The machine has ended before the command did");
+	}
+}
+
+static void turn(struct session *session)
+{
+	bool has_room = frames_have_room(session->frames, DATA_MAX);
+	bool reads = session->output_len == 0;
+	short guest = (short)((reads ? POLLIN : 0) | (frames_wait(session->frames) ? POLLOUT : 0));
+	/* What is typed before there is a command waits in our terminal. */
+	bool takes_input = session->has_input && session->credit > 0 && has_room &&
+			   (session->is_started || !session->options->has_terminal);
+	struct pollfd slots[SLOTS] = {
+		[SLOT_GUEST] = {.fd = session->frames->fd, .events = guest},
+		[SLOT_INPUT] = {.fd = takes_input ? STDIN_FILENO : -1, .events = POLLIN},
+		[SLOT_OUTPUT] = {.fd = reads ? -1 : session->output_fd, .events = POLLOUT},
+		[SLOT_SIGNALS] = {.fd = has_room ? session->signals : -1, .events = POLLIN},
+	};
+
+	/* A connection that is over is always ready: not while there is no use in that. */
+	if (guest == 0) {
+		slots[SLOT_GUEST].fd = -1;
+	}
+	if (poll(slots, SLOTS, -1) < 0) {
+		return;
+	}
+	if (slots[SLOT_OUTPUT].revents != 0) {
+		write_output(session);
+	}
+	if (slots[SLOT_SIGNALS].revents != 0) {
+		pass_signal(session);
+	}
+	if (slots[SLOT_INPUT].revents != 0) {
+		pass_input(session);
+	}
+	if (slots[SLOT_GUEST].revents != 0) {
+		exchange(session, slots[SLOT_GUEST].revents);
+	}
+	take_all(session);
+}
+
+int session_run(struct frames *frames, const struct session_options *options, struct error *err)
+{
+	struct session session = {
+		.frames = frames,
+		.options = options,
+		.err = err,
+		.signals = -1,
+		.has_input = options->has_input && !options->only_starts,
+		.credit = STDIN_WINDOW,
+	};
+
+	if (open_signals(&session) < 0) {
+		return -1;
+	}
+	/* What changed before signals were watched. */
+	send_size(&session);
+	while (!session.is_over) {
+		turn(&session);
+	}
+	restore(&session);
+	sigprocmask(SIG_SETMASK, &session.mask, NULL);
+	fd_close(&session.signals);
+	return session.status;
+}
+
+/* --- a signal alone --- */
+
+int session_signal(const struct machine *machine, int number, struct error *err)
+{
+	static struct frames frames;
+	const struct session_options options = {.only_starts = true};
+	AUTO_FD fd = -1;
+	int got = session_connect(machine, &fd, err);
+
+	if (got <= 0) {
+		return got < 0 ? -1
+			       : error_set(err, ERR_BAD_STATE, "Nobody listens in the guest of %s",
+					   machine->name);
+	}
+	memset(&frames, 0, sizeof(frames));
+	frames.fd = fd;
+	(void)frames_put_number(&frames, FRAME_SIGNAL, (uint32_t)number);
+	return session_run(&frames, &options, err) == 0 ? 0 : -1;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conversations with a guest's first process: tools/guest_init/frames.h. */
+#ifndef TOOLS_CTL_SESSION_H
+#define TOOLS_CTL_SESSION_H
+
+#include <stdbool.h>
+
+#include "tools/guest_init/frames.h"
+#include "tools/guest_init/run_request.h"
+#include "tools/squibctl/ctl_machine.h"
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+enum {
+	STATUS_OURS = 125, /* what a user gets for a fault that is not the command's */
+	STATUS_SIGNAL = 128,
+};
+
+struct session_options {
+	bool has_terminal; /* the command has one: ours is made raw if we have one */
+	bool has_input;
+	bool only_starts; /* do not stay until it ends */
+};
+
+/*
+ * Connects to the guest's first process by way of the machine's vsock device. Returns 1 and *fd,
+ * non-blocking and the caller's; 0: nobody listens in the guest now; -1: there is no such device.
+ */
+MUST_CHECK int session_connect(const struct machine *machine, int *fd, struct error *err);
+
+/*
+ * Passes on input, output, signals and the terminal's size until the command ends. Returns its exit
+ * status, STATUS_OURS and up, or -1 with an error.
+ */
+MUST_CHECK int session_run(struct frames *frames, const struct session_options *options,
+			   struct error *err);
+
+/*
+ * Fills in what a command is run with: `process` has Args, Env, User and WorkingDir, which must
+ * last as long as the request.
+ */
+MUST_CHECK int session_request(const json_t *process, const struct session_options *options,
+			       struct run_request *request, struct error *err);
+
+/* Puts it into the stream. */
+MUST_CHECK int session_put_request(struct frames *frames, const struct run_request *request,
+				   struct error *err);
+
+/* Sends a signal to the machine's main command. */
+MUST_CHECK int session_signal(const struct machine *machine, int number, struct error *err);
+
+#endif
