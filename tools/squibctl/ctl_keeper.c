@@ -269,7 +269,7 @@ static bool pass_frames(struct keeper *keeper)
 		return false;
 	}
 	while (keeper->client->fd >= 0 && frames_have_room(keeper->guest, FRAME_MAX) &&
-	       (state = frames_next(keeper->client, &frame)) == FRAMES_FRAME) {
+	       frames_next(keeper->client, &frame) == FRAMES_FRAME) {
 		(void)frames_put(keeper->guest, frame.kind, frame.data, frame.len);
 	}
 	return true;

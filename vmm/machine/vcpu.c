@@ -302,6 +302,7 @@ static void stop_at_unplugged(struct vcpu *vcpu, struct gmem_range range)
 		uint64_t gpa;
 		uint64_t len;
 	} at;
+	uint64_t end = range.base.v + range.len;
 
 	memcpy(&at, &run->hw, sizeof(at)); /* where each kind of exit has its own */
 	if (run->exit_reason == EXIT_MEMORY_FAULT) {
@@ -309,8 +310,7 @@ static void stop_at_unplugged(struct vcpu *vcpu, struct gmem_range range)
 		     (unsigned long long)at.gpa);
 	} else {
 		stop(vcpu, "the guest touched memory that is not plugged, between %#llx and %#llx",
-		     (unsigned long long)range.base.v,
-		     (unsigned long long)(range.base.v + range.len));
+		     (unsigned long long)range.base.v, (unsigned long long)end);
 	}
 }
 
