@@ -372,7 +372,7 @@ static _Atomic bool is_over;
 static void *reader(void *arg)
 {
 	char bytes[64];
-	unsigned *got = arg;
+	_Atomic unsigned *got = arg;
 
 	while (!is_over) {
 		*got += gmem_read(mem, GPA(block(0).v + 100), bytes, sizeof(bytes)) == 0;
@@ -384,7 +384,7 @@ static void *reader(void *arg)
 Test(gmem_plug, copies_on_other_threads_bear_that_blocks_come_and_go)
 {
 	pthread_t thread;
-	unsigned got = 0;
+	_Atomic unsigned got = 0;
 
 	make(GMEM_ANON);
 	cr_assert_eq(pthread_create(&thread, NULL, reader, &got), 0);
