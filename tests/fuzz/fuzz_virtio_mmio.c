@@ -92,7 +92,8 @@ static void act(struct copier *copier, struct evloop *loop, struct input *input)
 
 static void plug(struct copier *copier)
 {
-	virtio_mmio_init(&copier->mmio, &copier->dev, &(struct irq_line){fire, copier});
+	virtio_mmio_init(&copier->mmio, &copier->dev,
+			 &(struct irq_line){.fire = fire, .arg = copier});
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
