@@ -239,6 +239,8 @@ static void add_wanted(struct text *text, const struct cpu_template_leaf *leaf)
 /* All that the template names of the leaf is the machine's: topology, caches, the brand. */
 static bool is_machines(const struct cpu_template_leaf *leaf)
 {
+	bool names_any = false;
+
 	for (unsigned i = 0; i < ARRAY_COUNT(leaf->regs); i++) {
 		const struct arch_register reg = {true, i, leaf->leaf, leaf->subleaf, 0};
 
@@ -248,8 +250,9 @@ static bool is_machines(const struct cpu_template_leaf *leaf)
 				return false;
 			}
 		}
+		names_any |= leaf->regs[i].mask != 0;
 	}
-	return true;
+	return names_any;
 }
 
 int template_check_leaves(const struct cpu_template *cpu_template,

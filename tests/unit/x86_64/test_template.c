@@ -107,6 +107,17 @@ Test(template, a_leaf_that_the_machine_makes_may_be_missing_and_changes_nothing)
 	cr_expect_eq(table.count, 1);
 }
 
+Test(template, a_leaf_that_is_named_and_nothing_of_it_must_be_there)
+{
+	static const struct cpu_template_leaf named = {.leaf = 0x12345};
+	const struct cpu_template empty = {.leaves = &named, .leaf_count = 1};
+	const struct cpuid_table table = {.count = 1, .entry = {{.function = 1}}};
+	struct error err = {0};
+
+	cr_expect_eq(template_check_leaves(&empty, &table, &err), -1);
+	cr_expect(strstr(err.msg, "Leaf: 12345") != NULL, "%s", err.msg);
+}
+
 Test(template, bits_change_and_others_stay)
 {
 	struct cpuid_table table = {.count = 1, .entry = {{.function = 1, .eax = 9, .ecx = 0xd}}};
