@@ -3,7 +3,7 @@
 # Persistent memory: pmem.sh memory|plug.
 #
 # memory: pmem0 is the root, by DAX and read-only for its file; pmem1 has ext4, pmem2 to pmem5 nothing. The file of pmem3 is
-# read-only, that of pmem4 is cut, and pmem5's is sparse on a file system that is full. vda is a disk.
+# read-only, that of pmem4 is cut, and pmem5's is sparse on a file system that is full.
 # plug: a device comes and goes on the PCI bus, behind ports.
 #
 # shellcheck shell=dash disable=SC1091,SC2012
@@ -19,19 +19,12 @@ load_dax() {
 		--randseed="$1" --verify=crc32c --verify_backlog=32 --verify_fatal=1 --eta=never --output=/tmp/fio
 }
 
-# The device reads and writes memory of the file, not RAM.
-load_direct() {
-	must fio --name=direct --filename=/dev/vda --size=4m --rw=randrw --bs=4k --direct=1 --ioengine=io_uring --iodepth=8 \
-		--iomem=mmapshared:/kept/buffer --verify=crc32c --verify_backlog=32 --verify_fatal=1 --eta=never --output=/tmp/fio
-}
-
 memory() {
 	is_dax /dev/root /
 	must mount -t ext4 -o dax /dev/pmem1 /kept
 	is_dax /dev/pmem1 /kept
 	load_dax 1 mmap
 	load_dax 2 sync
-	load_direct
 	must gt pattern write /kept/file 0 1024 61
 	must gt pattern write /dev/pmem2 0 8192 62
 	must sync
@@ -94,14 +87,6 @@ plug() {
 		wait_for 20 has_gone /dev/pmem0
 	done
 	ok "plugged and unplugged"
-
-	# One that goes while it is read: the guest is not asked.
-	meet "a last one"
-	wait_for 20 test -b /dev/pmem0
-	(while dd if=/dev/pmem0 of=/dev/null bs=64k 2>/dev/null; do :; done) &
-	sleep 1
-	meet "to be unplugged under load"
-	must ls /tests >/dev/null
 	echo "pmem: done"
 }
 
