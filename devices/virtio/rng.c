@@ -156,44 +156,17 @@ static void on_limiter(struct ev_timer *timer)
 
 /* --- State --- */
 
-struct rng_state {
-	struct limiter_state limiter;
-};
-
-VIRTIO_STATE_FITS(struct rng_state);
-
 static const struct codec_section section = {
 	.tag = CODEC_TAG('V', 'R', 'N', 'G'), .version = 1, .name = "virtio-rng"};
 
-static void state_codec(struct codec *codec, void *own)
+static struct limiter *limiter_of(struct virtio_dev *dev)
 {
-	struct rng_state *state = own;
-
-	limiter_state_codec(codec, "limiter", &state->limiter);
-}
-
-static void state_save(struct virtio_dev *dev, void *own)
-{
-	struct rng_state *state = own;
-
-	limiter_save(&to_rng(dev)->limiter, &state->limiter);
-}
-
-static int state_load(struct virtio_dev *dev, const void *own, struct error *err)
-{
-	const struct rng_state *state = own;
-
-	(void)err;
-	limiter_load(&to_rng(dev)->limiter, &state->limiter);
-	return 0;
+	return &to_rng(dev)->limiter;
 }
 
 static const struct virtio_class_state class_state = {
 	.section = &section,
-	.size = sizeof(struct rng_state),
-	.codec = state_codec,
-	.save = state_save,
-	.load = state_load,
+	.limiter = limiter_of,
 };
 
 /* --- The driver --- */

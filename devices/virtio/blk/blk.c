@@ -594,37 +594,13 @@ static void on_completions(struct ev_source *source, uint32_t ready)
 
 /* --- State --- */
 
-/* Nothing is in flight by then, and what waited for a slot or the limiter is in its queue. */
-struct blk_state {
-	struct limiter_state limiter;
-};
-
-VIRTIO_STATE_FITS(struct blk_state);
-
+/* The limit is all: nothing is in flight by then, and what waited is in its queue. */
 static const struct codec_section section = {
 	.tag = CODEC_TAG('V', 'B', 'L', 'K'), .version = 1, .name = "virtio-blk"};
 
-static void state_codec(struct codec *codec, void *own)
+static struct limiter *limiter_of(struct virtio_dev *dev)
 {
-	struct blk_state *state = own;
-
-	limiter_state_codec(codec, "limiter", &state->limiter);
-}
-
-static void state_save(struct virtio_dev *dev, void *own)
-{
-	struct blk_state *state = own;
-
-	limiter_save(&to_blk(dev)->limiter, &state->limiter);
-}
-
-static int state_load(struct virtio_dev *dev, const void *own, struct error *err)
-{
-	const struct blk_state *state = own;
-
-	(void)err;
-	limiter_load(&to_blk(dev)->limiter, &state->limiter);
-	return 0;
+	return &to_blk(dev)->limiter;
 }
 
 /* The file may have another size by now, as after blk_set_file. */
@@ -636,10 +612,7 @@ static const struct virtio_config_field config_fields[] = {
 static const struct virtio_class_state class_state = {
 	VIRTIO_CONFIG_FIELDS(config_fields),
 	.section = &section,
-	.size = sizeof(struct blk_state),
-	.codec = state_codec,
-	.save = state_save,
-	.load = state_load,
+	.limiter = limiter_of,
 };
 
 /* --- The driver --- */

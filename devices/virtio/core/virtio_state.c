@@ -67,6 +67,24 @@ static void code_fields(struct codec *codec, struct virtio_state *state)
 	}
 }
 
+/* A class's own state that is a rate limit alone. */
+struct limited_state {
+	struct limiter_state limiter;
+};
+
+VIRTIO_STATE_FITS(struct limited_state);
+
+static void code_own(struct codec *codec, const struct virtio_class_state *class, void *own)
+{
+	struct limited_state *limited = own;
+
+	if (class->limiter != NULL) {
+		limiter_state_codec(codec, "limiter", &limited->limiter);
+	} else {
+		class->codec(codec, own);
+	}
+}
+
 void virtio_state_codec(struct codec *codec, struct virtio_state *state, virtio_class_fn find)
 {
 	if (!codec_section_begin(codec, &section)) {
@@ -80,7 +98,7 @@ void virtio_state_codec(struct codec *codec, struct virtio_state *state, virtio_
 	    !codec_section_begin(codec, class->state->section)) {
 		return;
 	}
-	class->state->codec(codec, state->own);
+	code_own(codec, class->state, state->own);
 	codec_section_end(codec);
 }
 
@@ -106,6 +124,18 @@ static void save_queue(const struct virtio_queue *queue, struct virtio_queue_sta
 	}
 }
 
+static void save_own(struct virtio_dev *dev, void *own)
+{
+	const struct virtio_class_state *class = dev->class->state;
+	struct limited_state *limited = own;
+
+	if (class->limiter != NULL) {
+		limiter_save(class->limiter(dev), &limited->limiter);
+	} else {
+		class->save(dev, own);
+	}
+}
+
 void virtio_save(struct virtio_dev *dev, struct virtio_state *state)
 {
 	_Static_assert(sizeof(dev->id) == sizeof(state->id), "an id is saved whole");
@@ -128,7 +158,7 @@ void virtio_save(struct virtio_dev *dev, struct virtio_state *state)
 	}
 	if (has_own(dev)) {
 		assert(dev->class->state->size <= sizeof(state->own));
-		dev->class->state->save(dev, state->own);
+		save_own(dev, state->own);
 	}
 	virtio_unlock_driver(dev);
 }
@@ -358,6 +388,18 @@ static int load_queue(struct virtio_dev *dev, struct virtio_queue *queue,
 	return error_wrap(err, "queue %u", (unsigned)(queue - dev->queues));
 }
 
+static int load_own(struct virtio_dev *dev, const void *own, struct error *err)
+{
+	const struct virtio_class_state *class = dev->class->state;
+	const struct limited_state *limited = own;
+
+	if (class->limiter == NULL) {
+		return class->load(dev, own, err);
+	}
+	limiter_load(class->limiter(dev), &limited->limiter);
+	return 0;
+}
+
 static int load(struct virtio_dev *dev, const struct virtio_state *state, struct error *err)
 {
 	if (check(dev, state, err) < 0) {
@@ -377,7 +419,7 @@ static int load(struct virtio_dev *dev, const struct virtio_state *state, struct
 		return -1;
 	}
 	dev->is_active = state->is_active;
-	if (has_own(dev) && dev->class->state->load(dev, state->own, err) < 0) {
+	if (has_own(dev) && load_own(dev, state->own, err) < 0) {
 		return -1;
 	}
 	if (has_changed) {

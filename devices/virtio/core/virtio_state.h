@@ -15,6 +15,7 @@
 #include "vmm/base/attr.h"
 #include "vmm/base/codec.h"
 #include "vmm/base/error.h"
+#include "vmm/base/limiter.h"
 
 enum {
 	VIRTIO_STATE_WORDS = 64, /* room for the state of any class */
@@ -67,8 +68,10 @@ struct virtio_config_field {
 struct virtio_class_state {
 	const struct virtio_config_field *fields;
 	size_t field_count;
-	/* Of its own struct; NULL: it has none, and none of what follows. */
+	/* Of its own; NULL: it has none, and none of what follows. */
 	const struct codec_section *section;
+	/* All that it has is what is left of a rate limit: this one. NULL: it has a struct. */
+	struct limiter *(*limiter)(struct virtio_dev *dev);
 	size_t size;
 	void (*codec)(struct codec *codec, void *own); /* in the open section */
 	void (*save)(struct virtio_dev *dev, void *own);

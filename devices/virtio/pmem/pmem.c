@@ -255,37 +255,13 @@ static void on_completions(struct ev_source *source, uint32_t ready)
 
 /* --- State --- */
 
-/* No request is held by then. */
-struct pmem_state {
-	struct limiter_state limiter;
-};
-
-VIRTIO_STATE_FITS(struct pmem_state);
-
+/* The limit is all: no request is held by then. */
 static const struct codec_section section = {
 	.tag = CODEC_TAG('V', 'P', 'M', 'M'), .version = 1, .name = "virtio-pmem"};
 
-static void state_codec(struct codec *codec, void *own)
+static struct limiter *limiter_of(struct virtio_dev *dev)
 {
-	struct pmem_state *state = own;
-
-	limiter_state_codec(codec, "limiter", &state->limiter);
-}
-
-static void state_save(struct virtio_dev *dev, void *own)
-{
-	struct pmem_state *state = own;
-
-	limiter_save(&to_pmem(dev)->limiter, &state->limiter);
-}
-
-static int state_load(struct virtio_dev *dev, const void *own, struct error *err)
-{
-	const struct pmem_state *state = own;
-
-	(void)err;
-	limiter_load(&to_pmem(dev)->limiter, &state->limiter);
-	return 0;
+	return &to_pmem(dev)->limiter;
 }
 
 static const struct virtio_config_field config_fields[] = {
@@ -296,10 +272,7 @@ static const struct virtio_config_field config_fields[] = {
 static const struct virtio_class_state class_state = {
 	VIRTIO_CONFIG_FIELDS(config_fields),
 	.section = &section,
-	.size = sizeof(struct pmem_state),
-	.codec = state_codec,
-	.save = state_save,
-	.load = state_load,
+	.limiter = limiter_of,
 };
 
 /* --- The driver --- */
