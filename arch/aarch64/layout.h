@@ -40,8 +40,8 @@
 #define LAYOUT_RAM_HIGH (512 * GIB)
 #define LAYOUT_RAM_LEN_MAX (1022 * GIB)
 
-/* Memory is plugged in behind the hole, and behind RAM that is there. */
-#define LAYOUT_PLUG_END (1024 * GIB)
+/* Memory of devices, and what is plugged in, lie behind the hole, and behind RAM that is there. */
+#define LAYOUT_DEVICE_MEMORY_END (1024 * GIB)
 
 /* Every address above fits into 41 bits. */
 #define LAYOUT_IPA_BITS 41

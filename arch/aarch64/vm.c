@@ -2,7 +2,6 @@
 /* The machine as a whole: RAM, fixed devices, what KVM must offer, and the order of its parts. */
 #include "arch/arch.h"
 #include "arch/device_memory.h"
-#include "arch/plug.h"
 #include "arch/template.h"
 
 #include "arch/aarch64/cache.h"
@@ -37,17 +36,8 @@ size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
 	return 2;
 }
 
-bool arch_plug_range(const struct gmem_range *ram, size_t count, uint64_t len, uint64_t align,
-		     struct gmem_range *range)
-{
-	const struct gmem_range *last = &ram[count - 1];
-	uint64_t base = align_up(max_u64(LAYOUT_RAM_HIGH, last->base.v + last->len), align);
-
-	*range = (struct gmem_range){GPA(base), len};
-	return base <= LAYOUT_PLUG_END && len <= LAYOUT_PLUG_END - base;
-}
-
-const struct gmem_range arch_device_memory = {{LAYOUT_RAM_HIGH}, 512 * GIB};
+const struct gmem_range arch_device_memory = {{LAYOUT_RAM_HIGH},
+					      LAYOUT_DEVICE_MEMORY_END - LAYOUT_RAM_HIGH};
 
 const struct platform_dev *arch_platform_slots(size_t *count)
 {

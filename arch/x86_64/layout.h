@@ -67,7 +67,7 @@
 #define LAYOUT_HIGH_RAM_2 UINT64_C(0x100000000)
 #define LAYOUT_MMIO64 UINT64_C(0x4000000000)
 #define LAYOUT_MMIO64_END UINT64_C(0x8000000000)
-#define LAYOUT_PLUG_END UINT64_C(0x10000000000) /* of memory that is plugged in behind RAM */
+#define LAYOUT_DEVICE_MEMORY_END UINT64_C(0x10000000000) /* what is plugged in, too */
 
 /* Linux with 4-level page tables reaches 46 bits of physical address space. */
 #define LAYOUT_RAM_END UINT64_C(0x400000000000)

@@ -6,7 +6,6 @@
 
 #include "arch/boot.h"
 #include "arch/device_memory.h"
-#include "arch/plug.h"
 #include "arch/template.h"
 #include "cpuid.h"
 #include "kvm_x86.h"
@@ -45,17 +44,8 @@ size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
 	return len == 0 ? count : 0;
 }
 
-bool arch_plug_range(const struct gmem_range *ram, size_t count, uint64_t len, uint64_t align,
-		     struct gmem_range *range)
-{
-	const struct gmem_range *last = &ram[count - 1];
-	uint64_t base = align_up(max_u64(LAYOUT_MMIO64_END, last->base.v + last->len), align);
-
-	*range = (struct gmem_range){GPA(base), len};
-	return base <= LAYOUT_PLUG_END && len <= LAYOUT_PLUG_END - base;
-}
-
-const struct gmem_range arch_device_memory = {{LAYOUT_MMIO64_END}, 512 * GIB};
+const struct gmem_range arch_device_memory = {{LAYOUT_MMIO64_END},
+					      LAYOUT_DEVICE_MEMORY_END - LAYOUT_MMIO64_END};
 
 const struct platform_dev *arch_platform_slots(size_t *count)
 {

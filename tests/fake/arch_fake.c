@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Implements arch/arch.h for unit tests: two RAM ranges, six fixed devices, a kernel of any
  * bytes. */
-#include "arch/plug.h"
 #include "tests/fake/arch_fake.h"
 
 #include <stdio.h>
@@ -66,16 +65,7 @@ size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
 	return len > low ? 2 : 1;
 }
 
-bool arch_plug_range(const struct gmem_range *ram, size_t count, uint64_t len, uint64_t align,
-		     struct gmem_range *range)
-{
-	(void)ram;
-	(void)count;
-	*range = (struct gmem_range){GPA(align_up(128 * GIB, align)), len};
-	return len <= 128 * GIB;
-}
-
-const struct gmem_range arch_device_memory = {{512 * GIB}, 512 * GIB};
+const struct gmem_range arch_device_memory = {{512 * GIB}, 128 * GIB};
 
 const struct platform_dev *arch_platform_slots(size_t *count)
 {

@@ -255,7 +255,7 @@ Test(machine, memory_that_is_plugged_in_has_addresses_from_the_start, .init = se
 	plan.plug.len = 128 * MIB;
 	cr_assert(machine_init(&machine, &plan, &err) == 0, "%s", err.msg);
 	cr_assert(gmem_plug_region(machine.mem, &range, &block_len, &all));
-	cr_expect(range.base.v == 128 * GIB && all.count == 64 && block_len == 2 * MIB);
+	cr_expect(range.base.v == 512 * GIB && all.count == 64 && block_len == 2 * MIB);
 	cr_expect_eq(gmem_plugged(machine.mem, all), 0);
 	cr_expect_eq(kvm_fake_count(KVM_SET_USER_MEMORY_REGION) - slots,
 		     gmem_region_count(machine.mem));

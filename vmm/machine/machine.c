@@ -5,7 +5,7 @@
  */
 #include "vmm/machine/machine.h"
 
-#include "arch/plug.h"
+#include "arch/device_memory.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/gmem_plug.h"
 #include "vmm/base/gmem_pmem.h"
@@ -55,8 +55,8 @@ static int add_plug(struct build *build, struct error *err)
 	if (plan->plug.len == 0 || (plan->source != NULL && plan->source->memory != NULL)) {
 		return 0;
 	}
-	if (!arch_plug_range(boot->ram, boot->ram_count, plan->plug.len, plan->plug.align,
-			     &range)) {
+	if (!device_memory_place(boot->ram, boot->ram_count, plan->plug.len, plan->plug.align,
+				 &range)) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "Invalid Memory Configuration: %s has no room for %llu MiB of "
 				 "memory that is plugged in, beside %llu MiB",

@@ -2,7 +2,7 @@
 /* arch/aarch64/vm.c: the memory map, the slots, and what KVM is asked. */
 #include "arch/arch.h"
 #include "arch/pci.h"
-#include "arch/plug.h"
+#include "arch/device_memory.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -38,7 +38,7 @@ Test(vm, memory_that_is_plugged_in_is_above_the_ram)
 		struct gmem_range ram[ARCH_RAM_RANGES_MAX];
 		size_t count = arch_ram_ranges(cases[i].ram, ram);
 		struct gmem_range range;
-		bool fits = arch_plug_range(ram, count, cases[i].len, cases[i].align, &range);
+		bool fits = device_memory_place(ram, count, cases[i].len, cases[i].align, &range);
 
 		cr_expect_eq(fits, cases[i].base != 0, "case %zu", i);
 		if (fits) {

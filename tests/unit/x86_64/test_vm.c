@@ -7,7 +7,7 @@
 
 #include "arch/arch.h"
 #include "arch/pci.h"
-#include "arch/plug.h"
+#include "arch/device_memory.h"
 #include "tests/fake/kvm_fake.h"
 #include "vmm/base/bytes.h"
 
@@ -52,7 +52,7 @@ Test(vm, memory_that_is_plugged_in_is_above_the_ram)
 		struct gmem_range ram[ARCH_RAM_RANGES_MAX];
 		size_t count = arch_ram_ranges(cases[i].ram, ram);
 		struct gmem_range range;
-		bool fits = arch_plug_range(ram, count, cases[i].len, cases[i].align, &range);
+		bool fits = device_memory_place(ram, count, cases[i].len, cases[i].align, &range);
 
 		cr_expect_eq(fits, cases[i].base != 0, "case %zu", i);
 		if (fits) {
