@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #include "tools/guest_init/frames.h"
-#include "tools/squibctl/ctl_pool_keep.h"
+#include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_tool.h"
 #include "vmm/base/clock.h"
@@ -88,7 +88,7 @@ static _Noreturn void be_squib(const struct machine *machine)
 	AUTO_FREE char *config = ctl_machine_path(machine, "vm.json");
 	AUTO_FREE char *socket = ctl_machine_path(machine, "api.sock");
 	AUTO_FREE char *console = ctl_machine_path(machine, "console");
-	const char *program = pool_own_squib(path);
+	const char *program = process_own_squib(path);
 	int in = open("/dev/null", O_RDONLY);
 	int out =
 		console != NULL ? open(console, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600) : -1;

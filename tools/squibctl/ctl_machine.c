@@ -16,12 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tools/squibctl/ctl_pool_dir.h"
+#include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_tool.h"
 #include "vmm/base/fd.h"
 
@@ -251,7 +250,7 @@ void ctl_machine_set_process(const struct machine *machine, const char *key, pid
 {
 	json_object_set_new(
 		machine->record, key,
-		json_pack("{s:i, s:I}", "pid", pid, "born", (json_int_t)pool_born(pid)));
+		json_pack("{s:i, s:I}", "pid", pid, "born", (json_int_t)process_born(pid)));
 }
 
 static uint64_t born_of(const struct machine *machine, const char *key, pid_t *pid)
@@ -267,18 +266,25 @@ pid_t ctl_machine_process(const struct machine *machine, const char *key)
 	pid_t pid;
 	uint64_t born = born_of(machine, key, &pid);
 
-	return pid > 0 && born != 0 && pool_born(pid) == born ? pid : 0;
+	return pid > 0 && born != 0 && process_born(pid) == born ? pid : 0;
 }
 
-/* The descriptor holds on to the process: the look at its beginning is one at the same process. */
 bool ctl_machine_wait(const struct machine *machine, const char *key, int ms)
 {
 	pid_t pid;
 	uint64_t born = born_of(machine, key, &pid);
-	AUTO_FD fd = pid > 0 ? pidfd_open(pid, 0) : -1;
+	AUTO_FD fd = process_open(pid, born);
 	struct pollfd end = {.fd = fd, .events = POLLIN};
 
-	return fd < 0 || born == 0 || pool_born(pid) != born || poll(&end, 1, ms) > 0;
+	return fd < 0 || poll(&end, 1, ms) > 0;
+}
+
+void ctl_machine_end(const struct machine *machine, const char *key)
+{
+	pid_t pid;
+	uint64_t born = born_of(machine, key, &pid);
+
+	process_end(pid, born);
 }
 
 enum machine_state ctl_machine_state(const struct machine *machine)

@@ -65,4 +65,7 @@ pid_t ctl_machine_process(const struct machine *machine, const char *key); /* 0:
 /* Waits up to so many milliseconds (-1: for ever) for the end of a process. false: it lives. */
 bool ctl_machine_wait(const struct machine *machine, const char *key, int ms);
 
+/* Kills a process, and waits for its end. */
+void ctl_machine_end(const struct machine *machine, const char *key);
+
 #endif

@@ -15,7 +15,6 @@
 
 #include "tools/squibctl/ctl_keeper.h"
 #include "tools/squibctl/ctl_machine.h"
-#include "tools/squibctl/ctl_pool_dir.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_run.h"
 #include "vmm/base/bytes.h"
@@ -307,15 +306,6 @@ static int signal_number(const char *text)
 	return 0;
 }
 
-static void kill_squib(const struct machine *machine)
-{
-	pid_t pid = ctl_machine_process(machine, "squib");
-
-	if (pid > 0) {
-		pool_end_process(pid, pool_born(pid));
-	}
-}
-
 static int stop(const struct ctl_args *args, struct machine *machine, struct error *err)
 {
 	const char *name = ctl_machine_text(machine, "stop_signal");
@@ -337,7 +327,7 @@ static int stop(const struct ctl_args *args, struct machine *machine, struct err
 		error_clear(&ignored);
 		if (session_signal(machine, SIGKILL, &ignored) < 0 ||
 		    !ctl_machine_wait(machine, "squib", KILL_MS)) {
-			kill_squib(machine);
+			ctl_machine_end(machine, "squib");
 		}
 	}
 	(void)ctl_machine_wait(machine, "keeper", RECORD_MS);
@@ -363,7 +353,7 @@ static int kill_command(const struct ctl_args *args, struct machine *machine, st
 			return -1;
 		}
 		error_clear(err);
-		kill_squib(machine);
+		ctl_machine_end(machine, "squib");
 	}
 	puts(machine->name);
 	return CTL_EXIT_OK;
@@ -400,7 +390,7 @@ static int rm(const struct ctl_args *args, struct machine *machine, struct error
 					 "The machine %s runs: squibctl stop %s first, or --force",
 					 machine->name, machine->name);
 		}
-		kill_squib(machine);
+		ctl_machine_end(machine, "squib");
 		(void)ctl_machine_wait(machine, "keeper", RECORD_MS);
 	}
 	ctl_machine_remove(machine);

@@ -22,6 +22,7 @@
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_pool_dir.h"
 #include "tools/squibctl/ctl_pool_keep.h"
+#include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_request.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
@@ -101,7 +102,7 @@ static enum ctl_exit hand_out(const struct ctl_args *args, int fd,
 static bool hand_out_or_end(const struct ctl_args *args, const struct pool_dir *dir,
 			    struct pool_machine *machine, enum ctl_exit *code)
 {
-	bool has_ended = pool_born(machine->pid) != machine->born;
+	bool has_ended = process_born(machine->pid) != machine->born;
 	struct error err = {0};
 	AUTO_FD fd = -1;
 
@@ -210,7 +211,7 @@ static enum ctl_exit status(const struct pool_dir *dir)
 	}
 	for (size_t i = 0; i < list.count; i++) {
 		const struct pool_machine *machine = &list.items[i];
-		bool is_there = pool_born(machine->pid) == machine->born;
+		bool is_there = process_born(machine->pid) == machine->born;
 
 		printf("%-6lu %-8s %10d  %s\n", machine->number,
 		       is_there ? pool_state_name(machine->state) : "ended", machine->pid,

@@ -14,24 +14,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/pidfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_process.h"
 #include "vmm/base/fd.h"
 
 enum {
 	NAME_LEN = 48,
 	RECORD_MAX = 16 << 10,
-	END_MS = 10 * 1000, /* for a process that was killed */
 	CONNECT_S = 5,
 };
 
@@ -399,69 +395,20 @@ void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine)
 	unlinkat(dir->fd, name, 0);
 }
 
-/* --- Processes --- */
-
-/* [linux proc(5)] Field 22 of its stat, behind the name in brackets, which may have any bytes. */
-uint64_t pool_born(pid_t pid)
-{
-	enum {
-		FIELDS_BEFORE = 18 /* between the state and the start */
-	};
-	AUTO_FREE char *text = NULL;
-	struct error ignored = {0};
-	char path[64];
-	size_t len;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (read_file(path, "stat", 4096, &text, &len, &ignored) < 0) {
-		return 0;
-	}
-	const char *at = strrchr(text, ')');
-
-	if (at == NULL || at[1] == '\0' || at[2] == 'Z' || at[2] == 'X') {
-		return 0;
-	}
-	at += 2;
-	for (unsigned i = 0; i <= FIELDS_BEFORE && at != NULL; i++) {
-		at = strchr(at + 1, ' ');
-	}
-	return at != NULL ? strtoull(at, NULL, 10) : 0;
-}
-
-pid_t pool_peer(int fd)
-{
-	struct ucred peer = {0};
-	socklen_t len = sizeof(peer);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : 0;
-}
-
-/* The descriptor holds on to the process: the look at its beginning is one at the same process. */
-void pool_end_process(pid_t pid, uint64_t born)
-{
-	AUTO_FD fd = pidfd_open(pid, 0);
-	struct pollfd end = {.fd = fd, .events = POLLIN};
-
-	if (fd < 0 || born == 0 || pool_born(pid) != born) {
-		return;
-	}
-	if (pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0) {
-		(void)!poll(&end, 1, END_MS);
-	}
-}
+/* --- Its process --- */
 
 void pool_end(const struct pool_machine *machine)
 {
 	AUTO_FD fd = -1;
 	struct error ignored = {0};
 
-	pool_end_process(machine->pid, machine->born);
+	process_end(machine->pid, machine->born);
 	/* One that was started by another program is no child of its first process. */
 	if (ctl_http_connect_for(machine->socket, CONNECT_S, &fd, &ignored) == 0) {
-		pid_t pid = pool_peer(fd);
+		pid_t pid = process_peer(fd);
 
 		if (pid > 0) {
-			pool_end_process(pid, pool_born(pid));
+			process_end(pid, process_born(pid));
 		}
 	}
 }

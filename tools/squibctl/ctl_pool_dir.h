@@ -88,16 +88,7 @@ bool pool_move(const struct pool_dir *dir, struct pool_machine *machine, enum po
 /* Removes its record, and the sockets of a process that has ended. */
 void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine);
 
-/* When a process began, in ticks since the host did; 0: there is none, or it has ended. */
-uint64_t pool_born(pid_t pid);
-
-/* Kills the process of that pid, if it began then, and waits for its end. */
-void pool_end_process(pid_t pid, uint64_t born);
-
 /* Ends its process, and whoever listens at its socket, and waits for that. */
 void pool_end(const struct pool_machine *machine);
-
-/* The process that listens at the other end of a connection; 0: the kernel does not tell. */
-pid_t pool_peer(int fd);
 
 #endif

@@ -29,6 +29,7 @@
 
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_overrides.h"
+#include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_snapshot.h"
 #include "vmm/base/bytes.h"
@@ -60,27 +61,13 @@ static bool is_ending(const struct keeper *keeper)
 
 /* --- A process --- */
 
-const char *pool_own_squib(char path[PATH_MAX])
-{
-	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX - sizeof("squib"));
-
-	path[len > 0 ? len : 0] = '\0';
-	char *slash = strrchr(path, '/');
-
-	if (slash == NULL) {
-		return "squib";
-	}
-	memcpy(slash + 1, "squib", sizeof("squib"));
-	return access(path, X_OK) == 0 ? path : "squib";
-}
-
 /* In the process: the words of its command line; it is never freed. */
 static char **command(const struct keeper *keeper, const struct pool_machine *machine)
 {
 	static char path[PATH_MAX];
 	const char *name = keeper->args->name != NULL ? keeper->args->name : "pool";
-	const char *const own[] = {pool_own_squib(path), "--id",	  "",
-				   "--api-sock",	 machine->socket, NULL};
+	const char *const own[] = {process_own_squib(path), "--id", "", "--api-sock",
+				   machine->socket,	    NULL};
 	bool is_own = keeper->args->program == NULL;
 	const char *const *words = is_own ? own : keeper->args->program;
 	char **argv = calloc(WORDS_MAX + 1, sizeof(*argv));
@@ -114,7 +101,7 @@ static _Noreturn void be_process(const struct keeper *keeper, struct pool_machin
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	machine->pid = getpid();
-	machine->born = pool_born(machine->pid);
+	machine->born = process_born(machine->pid);
 	if (pool_write(keeper->dir, machine, &err) < 0) {
 		dprintf(STDERR_FILENO, "squibctl: %s\n", err.msg);
 		_exit(CTL_EXIT_USAGE);
@@ -193,8 +180,8 @@ static enum ctl_exit bring_up(const struct keeper *keeper, struct pool_machine *
 	if (code != CTL_EXIT_OK) {
 		return code;
 	}
-	machine->pid = pool_peer(fd);
-	machine->born = pool_born(machine->pid);
+	machine->pid = process_peer(fd);
+	machine->born = process_born(machine->pid);
 	if (machine->born == 0) {
 		return ctl_fail(CTL_EXIT_NO_CONNECTION,
 				"The process behind its API has ended, or is not seen from here",
@@ -291,7 +278,7 @@ static enum ctl_exit make(const struct keeper *keeper)
 	} else if ((machine.pid = fork()) == 0) {
 		be_process(keeper, &machine);
 	} else if (machine.pid > 0) {
-		machine.born = pool_born(machine.pid);
+		machine.born = process_born(machine.pid);
 		code = bring_up(keeper, &machine);
 		if (code != CTL_EXIT_OK) {
 			give_up(keeper, &machine, code);
@@ -343,7 +330,7 @@ static unsigned long look(const struct keeper *keeper)
 	for (size_t i = 0; i < list.count; i++) {
 		struct pool_machine *machine = &list.items[i];
 
-		if (pool_born(machine->pid) == machine->born) {
+		if (process_born(machine->pid) == machine->born) {
 			ready += machine->state == POOL_READY;
 		} else if (machine->state == POOL_TAKEN ||
 			   (machine->state == POOL_READY &&

@@ -3,7 +3,6 @@
 #ifndef TOOLS_CTL_POOL_KEEP_H
 #define TOOLS_CTL_POOL_KEEP_H
 
-#include <limits.h>
 
 #include "tools/squibctl/ctl_args.h"
 #include "tools/squibctl/ctl_pool_dir.h"
@@ -11,9 +10,6 @@
 /* Keeps `want` machines ready in the directory, until SIGTERM, SIGINT or SIGHUP. */
 enum ctl_exit pool_keep(const struct ctl_args *args, const struct pool_dir *dir,
 			unsigned long want);
-
-/* A squib beside this program, else one of PATH. Writes to `path`, which what it returns may be. */
-const char *pool_own_squib(char path[PATH_MAX]);
 
 /* Ends all machines that nobody has taken. By who holds the lock. */
 void pool_sweep(const struct pool_dir *dir);
