@@ -8,8 +8,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 #include "vmm/base/gmem.h"
+
+/* Not in every libc's headers; Linux 5.14 [linux madvise(2)]. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
 
 enum {
 	GMEM_HUGE_PAGE = 2 * 1024 * 1024 /* bytes, of GMEM_HUGE_2M */

@@ -26,12 +26,6 @@
 #include "vmm/base/gmem_internal.h"
 #include "vmm/base/gmem_plug.h"
 
-/* Not in every libc's headers; Linux 5.14 [linux madvise(2)]. */
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-
 enum {
 	CHUNK_PAGES = 512, /* that are looked at in one go */
 	COMPARED_LEN = 64 * 1024,

@@ -27,11 +27,6 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/gmem_internal.h"
 
-/* Not in every libc's headers; Linux 5.14 [linux madvise(2)]. */
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
 static uint64_t words_of(uint64_t bits)
 {
 	return (bits + GMEM_WORD_PAGES - 1) / GMEM_WORD_PAGES;

@@ -33,12 +33,6 @@
 #include "vmm/base/gmem_internal.h"
 #include "vmm/base/log.h"
 
-/* Not in every libc's headers; Linux 5.14 [linux madvise(2)]. */
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-
 enum {
 	COPY_LEN = 64 * 1024, /* bytes of one copy by way of the memfd */
 	HOLES_MAX = 4096,     /* of one file, since each is a mapping, and a process has 65530 */
