@@ -3,7 +3,6 @@
 #ifndef TOOLS_CTL_POOL_KEEP_H
 #define TOOLS_CTL_POOL_KEEP_H
 
-
 #include "tools/squibctl/ctl_args.h"
 #include "tools/squibctl/ctl_pool_dir.h"
 
