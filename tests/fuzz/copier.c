@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "vmm/base/bytes.h"
-#include "vmm/base/log.h"
 
 enum {
 	BATCH = 32,
@@ -157,7 +156,6 @@ int copier_run(const uint8_t *data, size_t size, void (*plug)(struct copier *cop
 		.queue_count = QUEUES,
 		.config_len = CONFIG_LEN,
 	};
-	const struct log_config log = {.level = LOG_OFF};
 	static struct copier copier;
 	struct input input = {data, size};
 	struct evloop loop = {0};
@@ -165,7 +163,7 @@ int copier_run(const uint8_t *data, size_t size, void (*plug)(struct copier *cop
 	struct error err = {0};
 
 	memset(&copier, 0, sizeof(copier));
-	require(log_configure(&log, &err) == 0);
+	be_quiet();
 	require(gmem_new(ranges, ARRAY_COUNT(ranges), GMEM_ANON, &env.mem, &err) == 0);
 	require(evloop_init(&loop, &err) == 0);
 	require(virtio_init(&copier.dev, &env, &params, &err) == 0);

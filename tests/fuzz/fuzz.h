@@ -8,6 +8,7 @@
 
 #include "vmm/base/bytes.h"
 #include "vmm/base/error.h"
+#include "vmm/base/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,6 +23,15 @@ static inline void require(bool is_true)
 static inline void require_fault(const struct error *err)
 {
 	require(err->kind != ERR_NONE && err->kind != ERR_HOST && err->msg[0] != '\0');
+}
+
+/* What an input does wrong is logged, millions of times. */
+static inline void be_quiet(void)
+{
+	static const struct log_config quiet = {.level = LOG_OFF};
+	struct error err = {0};
+
+	require(log_configure(&quiet, &err) == 0);
 }
 
 /* What is left of an input. */

@@ -11,7 +11,6 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
-#include "vmm/base/log.h"
 
 enum {
 	SEGS_MAX = 8,
@@ -61,12 +60,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const struct log_config config = {.level = LOG_OFF};
-	struct error err = {0};
-
 	(void)argc;
 	(void)argv;
-	return log_configure(&config, &err);
+	be_quiet();
+	return 0;
 }
 
 /* Near to where things happen: the rings, a border of regions, the hole, the end of memory. */

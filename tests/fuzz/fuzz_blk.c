@@ -17,7 +17,6 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
-#include "vmm/base/log.h"
 
 enum {
 	SECTORS = 64,
@@ -225,7 +224,6 @@ static void play(struct drive *drive, const struct step *step)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct log_config quiet = {.level = LOG_OFF};
 	static struct drive drive;
 	struct error err = {0};
 	struct input input = {data, size};
@@ -234,7 +232,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0) {
 		return 0;
 	}
-	require(log_configure(&quiet, &err) == 0);
+	be_quiet();
 	build(&drive, data[0]);
 	input_skip(&input, 1);
 	for (unsigned i = 0; i < STEPS_MAX && input_take(&input, &step, sizeof(step)); i++) {

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "vmm/base/log.h"
 #include "vmm/debug/gdb_command.h"
 
 enum {
@@ -28,12 +27,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const struct gmem_range range = {GPA(0), RAM};
-	struct log_config quiet = {.level = LOG_OFF};
 	struct error err = {0};
 
 	(void)argc;
 	(void)argv;
-	require(log_configure(&quiet, &err) == 0);
+	be_quiet();
 	require(gmem_new(&range, 1, GMEM_ANON, &vm.mem, &err) == 0);
 	pthread_mutex_init(&vm.lock, NULL);
 	pthread_cond_init(&vm.changed, NULL);

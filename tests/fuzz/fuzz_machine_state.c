@@ -10,7 +10,6 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "vmm/base/crc64.h"
-#include "vmm/base/log.h"
 #include "vmm/persist/state_file.h"
 
 enum {
@@ -84,7 +83,6 @@ static void copy(struct machine_state *state, int fd)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct log_config quiet = {.level = LOG_OFF};
 	static uint8_t bytes[HEAD_LEN + INPUT_MAX + CRC_LEN];
 	static int fd = -1;
 	struct machine_state state = {0};
@@ -95,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (fd < 0) {
 		fd = new_file();
-		require(log_configure(&quiet, &err) == 0);
+		be_quiet();
 	}
 	put(fd, bytes, make(bytes, data, size));
 	if (state_file_read_from(fd, "state", &state, &err) < 0) {

@@ -13,7 +13,6 @@
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/gmem_plug.h"
-#include "vmm/base/log.h"
 
 #define BASE (UINT64_C(8) << 30)
 
@@ -58,12 +57,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const struct log_config config = {.level = LOG_OFF};
-	struct error err = {0};
-
 	(void)argc;
 	(void)argv;
-	return log_configure(&config, &err);
+	be_quiet();
+	return 0;
 }
 
 static uint64_t config_of(struct bed *bed, uint64_t offset)

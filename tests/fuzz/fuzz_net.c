@@ -15,7 +15,6 @@
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
-#include "vmm/base/log.h"
 
 enum action {
 	ACT_START, /* a: queue size, value: features */
@@ -351,12 +350,10 @@ static size_t play(struct machine *machine, const struct step *step, const uint8
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct machine machine;
-	struct log_config quiet = {.level = LOG_OFF};
-	struct error err = {0};
 	struct input input = {data, size};
 	struct step step;
 
-	(void)!log_configure(&quiet, &err);
+	be_quiet();
 	machine = (struct machine){.tap = -1, .host = -1};
 	build(&machine);
 	while (input_take(&input, &step, sizeof(step))) {

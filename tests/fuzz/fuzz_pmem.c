@@ -13,7 +13,6 @@
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/gmem_pmem.h"
-#include "vmm/base/log.h"
 
 #define ROOM (512 * GIB)
 
@@ -186,7 +185,6 @@ static void play(struct bed *bed, const struct step *step)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct log_config quiet = {.level = LOG_OFF};
 	static struct bed bed;
 	struct error err = {0};
 	struct input input = {data, size};
@@ -195,7 +193,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0) {
 		return 0;
 	}
-	require(log_configure(&quiet, &err) == 0);
+	be_quiet();
 	build(&bed, data[0]);
 	input_skip(&input, 1);
 	for (unsigned i = 0; i < STEPS_MAX && input_take(&input, &step, sizeof(step)); i++) {

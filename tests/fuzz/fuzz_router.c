@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "api/router.h"
+#include "tests/fuzz/fuzz.h"
 #include "devices/mmds/mmds_json.h"
 #include "tests/fuzz/no_host.h"
-#include "vmm/base/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -72,16 +72,14 @@ static void check(const struct http_response *response)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct log_config quiet = {.level = LOG_OFF};
-	struct error err = {0};
-
 	(void)argc;
 	(void)argv;
 	microvm.controller.id = "fuzz";
 	microvm.controller.telemetry = &telemetry;
 	microvm.metadata_max = 100;
 	microvm_init(&microvm);
-	return log_configure(&quiet, &err);
+	be_quiet();
+	return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -12,7 +12,6 @@
 #include "tests/fuzz/fuzz.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/crc64.h"
-#include "vmm/base/log.h"
 
 enum {
 	INPUT_MAX = 65536,
@@ -108,14 +107,6 @@ static void load_machine(const struct states *states)
 		require_fault(&err);
 	}
 	arch_vm_destroy(&vm);
-}
-
-static void be_quiet(void)
-{
-	static const struct log_config quiet = {.level = LOG_OFF};
-	struct error err = {0};
-
-	require(log_configure(&quiet, &err) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

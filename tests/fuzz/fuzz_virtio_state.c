@@ -24,7 +24,6 @@
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/crc64.h"
-#include "vmm/base/log.h"
 
 enum kind {
 	KIND_RNG,
@@ -79,11 +78,10 @@ static void remove_host(void)
 
 static void make_host(void)
 {
-	const struct log_config log = {.level = LOG_OFF};
 	char dir[] = "/tmp/fuzz_state.XXXXXX";
 	struct error err = {0};
 
-	require(log_configure(&log, &err) == 0);
+	be_quiet();
 	require(mkdtemp(dir) != NULL);
 	snprintf(host.path, sizeof(host.path), "%s/v", dir);
 	require(vsock_listen(host.path, &host.listener, &err) == 0);
