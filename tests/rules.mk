@@ -257,8 +257,8 @@ eva: ## show by Frama-C that the pure modules have no run-time errors
 # --- mutants: faults in the sources that no unit notices ---
 
 .PHONY: mutants
-mutants: ## make faults in FILES, and report those that no unit test notices (COUNT=N of them)
-	@tools/check/mutants $(if $(COUNT),--count $(COUNT)) $(FILES)
+mutants: ## make faults in FILES, and report those that no unit test notices (COUNT=N of each, RECORD=1 for the safety table)
+	@tools/check/mutants $(if $(COUNT),--count $(COUNT)) $(if $(RECORD),--record) $(FILES)
 
 # --- static checks ---
 
