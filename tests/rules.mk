@@ -173,7 +173,7 @@ test: ## install what is missing, then check and test everything, both architect
 	@tools/dev/setup build guest test lint
 	@tests/run
 
-test-long: ## what is slow and seldom fails: clang's builds, the same bytes twice, long fuzzing
+test-long: ## what is slow and seldom fails: clang's builds, the same bytes twice, long fuzzing, devices on both transports
 	@tools/dev/setup build guest test lint
 	@tests/run --long
 

@@ -4,6 +4,7 @@
  * much, since a boot on an emulated machine takes seconds. Static, as tests/e2e/run.c.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/devices/machine.h"
@@ -24,7 +25,7 @@ static bool run(struct squib *squib, const void *arg)
 }
 
 /* What is run a second time with PCI, as "pci: " and its name: one row of each device. */
-static bool is_for_pci(const char *name)
+static bool is_for_both(const char *name)
 {
 	static const char *const begins[] = {
 		"calls: a little",
@@ -51,6 +52,14 @@ static bool is_for_pci(const char *name)
 		}
 	}
 	return false;
+}
+
+/* Of the rows for both transports: all, or those of $TRANSPORT alone. */
+static bool is_wanted(const char *transport)
+{
+	const char *only = getenv("TRANSPORT");
+
+	return only == NULL || strcmp(only, transport) == 0;
 }
 
 static void try(struct runner *runner, const struct device_test *test, const char *name,
@@ -83,10 +92,13 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		for (const struct device_test *test = groups[i]; test->name != NULL; test++) {
+			bool is_both = is_for_both(test->name);
 			char name[128];
 
-			try(&runner, test, test->name, NULL);
-			if (is_for_pci(test->name)) {
+			if (!is_both || is_wanted("mmio")) {
+				try(&runner, test, test->name, NULL);
+			}
+			if (is_both && is_wanted("pci")) {
 				snprintf(name, sizeof(name), "pci: %s", test->name);
 				try(&runner, test, name, "--enable-pci");
 			}
