@@ -77,7 +77,7 @@ static long log_len(struct squib *squib)
 /* What the monitor itself needs, and says of its guest, is bounded. */
 static bool is_small(struct squib *squib)
 {
-	long own_kib = proc_own_kib(squib->pid, 64);
+	long own_kib = proc_own_kib(squib->pid, 64, "Rss");
 	long log = log_len(squib);
 
 	return (own_kib <= OWN_MAX_KIB && log >= 0 && log <= LOG_MAX) ||

@@ -408,7 +408,7 @@ static struct footprint measure(const struct squib *squib)
 		.fds = proc_fd_count(squib->pid),
 		.threads = proc_status_field(squib->pid, "Threads"),
 		.size_kib = proc_status_field(squib->pid, "VmSize"),
-		.own_kib = proc_own_kib(squib->pid, 64),
+		.own_kib = proc_own_kib(squib->pid, 64, "Rss"),
 	};
 }
 

@@ -22,7 +22,7 @@ static const char *has_five_threads(pid_t pid)
  */
 static const char *is_small(pid_t pid)
 {
-	long own_kib = proc_own_kib(pid, 64);
+	long own_kib = proc_own_kib(pid, 64, "Rss");
 
 	if (own_kib < 0) {
 		return "cannot read smaps";

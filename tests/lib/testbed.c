@@ -161,22 +161,25 @@ bool proc_smaps_flag(pid_t pid, const char *flag)
 	return has_flag;
 }
 
-long proc_own_kib(pid_t pid, unsigned guest_mib)
+long proc_own_kib(pid_t pid, unsigned guest_mib, const char *kind)
 {
 	char path[64];
 	char line[512];
+	char field[32];
 	unsigned long begin = 0;
 	unsigned long end = 0;
 	long own_kib = 0;
 	long kib;
 
 	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
+	int name_len = snprintf(field, sizeof(field), "%s:", kind);
 	FILE *file = fopen(path, "re");
 
 	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
 		(void)sscanf(line, "%lx-%lx ", &begin, &end);
-		if (sscanf(line, "Rss: %ld", &kib) == 1 && end - begin < (unsigned long)guest_mib
-										 << 20) {
+		if (strncmp(line, field, (size_t)name_len) == 0 &&
+		    sscanf(line + name_len, "%ld", &kib) == 1 &&
+		    end - begin < (unsigned long)guest_mib << 20) {
 			own_kib += kib;
 		}
 	}

@@ -55,9 +55,11 @@ long proc_smaps_kib(pid_t pid, const char *name);
 bool proc_smaps_flag(pid_t pid, const char *flag);
 
 /*
- * KiB that are resident, but for the guest's RAM: that is every mapping of `guest_mib` or more.
+ * KiB of the monitor's own, without the guest's RAM: that is every mapping of `guest_mib` or more.
+ * `kind` is a field of /proc/<pid>/smaps: "Rss" for all that is resident, "Anonymous" for what no
+ * other process shares, which does not depend on how much of the program the host has read in.
  */
-long proc_own_kib(pid_t pid, unsigned guest_mib);
+long proc_own_kib(pid_t pid, unsigned guest_mib, const char *kind);
 
 /*
  * MiB of the mappings of `guest_mib` or more that can be read, as the guest's RAM can and its
