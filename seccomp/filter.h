@@ -17,6 +17,8 @@ enum filter_thread {
 	FILTER_VCPU,
 	FILTER_FORK, /* in place of FILTER_VMM where the machine can be forked, and in its images */
 	FILTER_DEBUG, /* in place of FILTER_VMM where a debugger can be attached */
+	/* beside FILTER_VMM or FILTER_DEBUG without a PCI bus: denies what only plugging needs */
+	FILTER_NO_PCI,
 	FILTER_THREADS
 };
 
@@ -34,7 +36,10 @@ enum {
  */
 #define FILTER_SELF UINT32_C(0x7fffffff)
 
-/* "vmm", "api", "vcpu", "fork", "debug": what policies call them. The last two may be missing. */
+/*
+ * "vmm", "api", "vcpu", "fork", "debug", "no_pci": what policies call them. All but the first three
+ * may be missing.
+ */
 extern const char *const filter_thread_names[FILTER_THREADS];
 
 /*
@@ -65,8 +70,7 @@ struct filter_set {
 MUST_CHECK int filter_set_default(struct filter_set *set, struct error *err);
 
 /*
- * The filters of a file, which must be for this architecture and have all but FILTER_FORK and
- * FILTER_DEBUG, none
+ * The filters of a file, which must be for this architecture and have the first three, none
  * without the calls that squib can't do without (seccomp/essential.h).
  */
 MUST_CHECK int filter_set_load(const char *path, struct filter_set *set, struct error *err);

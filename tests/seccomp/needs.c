@@ -147,6 +147,37 @@ static void tell_needless(const char *thread, size_t index, const struct policy_
 	failed++;
 }
 
+/* A filter that denies what another one allows: a rule for what that has not is needless. */
+static void judge_denials(const struct policy *policy, const struct policy_filter *filter)
+{
+	const struct policy_filter *vmm = NULL;
+
+	for (size_t i = 0; i < policy->filter_count; i++) {
+		if (strcmp(policy->filters[i].thread, filter_thread_names[FILTER_VMM]) == 0) {
+			vmm = &policy->filters[i];
+		}
+	}
+	for (size_t i = 0; i < filter->own_count; i++) {
+		const struct policy_rule *rule = &filter->rules[i];
+		bool is_there = false;
+
+		for (size_t j = 0; vmm != NULL && j < vmm->own_count; j++) {
+			const struct policy_rule *other = &vmm->rules[j];
+
+			is_there |= strcmp(other->syscall, rule->syscall) == 0 &&
+				    (rule->arg_count == 0 ||
+				     (other->arg_count == rule->arg_count &&
+				      other->args[0].index == rule->args[0].index &&
+				      other->args[0].value == rule->args[0].value));
+		}
+		if (is_there) {
+			passed++;
+		} else {
+			tell_needless(filter->thread, i, rule);
+		}
+	}
+}
+
 static void judge_filter(const struct policy_filter *filter, const char *arch, unsigned thread,
 			 const struct samples *samples)
 {
@@ -187,7 +218,12 @@ int main(int argc, char **argv)
 	read_samples(argv[3], seccomp_arch_resolve_name(argv[2]), &samples);
 	for (unsigned i = 0; i < policy.filter_count; i++) {
 		for (unsigned thread = 0; thread < FILTER_THREADS; thread++) {
-			if (strcmp(policy.filters[i].thread, filter_thread_names[thread]) == 0) {
+			if (strcmp(policy.filters[i].thread, filter_thread_names[thread]) != 0) {
+				continue;
+			}
+			if (policy.filters[i].default_action.kind == POLICY_ALLOW) {
+				judge_denials(&policy, &policy.filters[i]);
+			} else {
 				judge_filter(&policy.filters[i], argv[2], thread, &samples);
 			}
 		}

@@ -121,6 +121,54 @@ static bool all_threads(struct squib *squib, int wanted_seccomp, int wanted_priv
 	return ok;
 }
 
+/* How many filters hold a thread in, those of whoever started squib among them. */
+static long count_filters(pid_t pid, const char *thread)
+{
+	char path[PATH_LEN];
+	char line[256];
+	long count = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/status", (int)pid, thread);
+	FILE *file = fopen(path, "re");
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		(void)sscanf(line, "Seccomp_filters: %ld", &count);
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return count;
+}
+
+/* The VMM thread has as many filters more than the API's. */
+static bool has_more_filters(struct squib *squib, long wanted)
+{
+	char path[64];
+	char name[64] = "";
+	char main[32];
+	long api = -1;
+	int unused;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)squib->pid);
+	snprintf(main, sizeof(main), "%d", (int)squib->pid);
+	DIR *dir = opendir(path);
+
+	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+		if (entry->d_name[0] != '.' &&
+		    read_thread(squib->pid, entry->d_name, name, &unused, &unused) &&
+		    strcmp(name, "fc_api") == 0) {
+			api = count_filters(squib->pid, entry->d_name);
+		}
+	}
+	if (dir != NULL) {
+		closedir(dir);
+	}
+	long vmm = count_filters(squib->pid, main);
+
+	return (api > 0 && vmm == api + wanted) ||
+	       squib_fail(squib, "the VMM thread has %ld filters, the API's %ld", vmm, api);
+}
+
 /* --- violations --- */
 
 static const struct violation {
@@ -208,6 +256,7 @@ struct look {
 	const char *option;
 	const char *value;
 	bool has_filters;
+	long more; /* filters that the VMM thread has more than others */
 };
 
 /* Starts with the option, and looks at the threads. */
@@ -216,7 +265,8 @@ static bool look(struct squib *squib, const void *arg)
 	const struct look *look = arg;
 
 	return start(squib, look->option, look->value) &&
-	       all_threads(squib, look->has_filters ? 2 : 0, look->has_filters ? 1 : 0);
+	       all_threads(squib, look->has_filters ? 2 : 0, look->has_filters ? 1 : 0) &&
+	       (!look->has_filters || has_more_filters(squib, look->more));
 }
 
 static void run(struct runner *runner, const char *name,
@@ -245,11 +295,13 @@ int main(int argc, char **argv)
 	}
 	snprintf(custom, sizeof(custom), "%.400s/custom.bin", env("SECCOMP_DIR"));
 	run(&runner, "every thread has a filter and can gain no privileges", look,
-	    &(struct look){.has_filters = true});
+	    &(struct look){.has_filters = true, .more = 1});
+	run(&runner, "with a PCI bus too, and no filter that denies plugging in", look,
+	    &(struct look){.option = "--enable-pci", .has_filters = true});
 	run(&runner, "without filters no thread has one", look,
 	    &(struct look){.option = "--no-seccomp"});
 	run(&runner, "a custom policy is installed on every thread", look,
-	    &(struct look){"--seccomp-filter", custom, true});
+	    &(struct look){"--seccomp-filter", custom, true, 1});
 	for (size_t i = 0; i < sizeof(violations) / sizeof(violations[0]); i++) {
 		char name[128];
 

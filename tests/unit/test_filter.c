@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/audit.h>
+#include <linux/if_tun.h>
+#include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -222,13 +224,26 @@ Test(filter, filters_that_deny_what_squib_cannot_do_without_are_named)
 
 /* --- the filters that the binary carries --- */
 
-static uint32_t ask(const struct filter_set *set, enum filter_thread thread, int number)
+static uint32_t ask_call(const struct filter_set *set, enum filter_thread thread,
+			 const struct seccomp_data *call)
 {
-	struct seccomp_data call = {.nr = number, .arch = seccomp_audit_arch};
 	uint32_t result = 0;
 
-	cr_assert(bpf_run(set->programs[thread].filter, set->programs[thread].len, &call, &result));
+	cr_assert(bpf_run(set->programs[thread].filter, set->programs[thread].len, call, &result));
 	return result;
+}
+
+static uint32_t ask(const struct filter_set *set, enum filter_thread thread, int number)
+{
+	return ask_call(set, thread,
+			&(struct seccomp_data){.nr = number, .arch = seccomp_audit_arch});
+}
+
+static uint32_t ask_ioctl(const struct filter_set *set, enum filter_thread thread, uint64_t request)
+{
+	return ask_call(set, thread,
+			&(struct seccomp_data){
+				.nr = SYS_ioctl, .arch = seccomp_audit_arch, .args = {0, request}});
 }
 
 Test(filter, the_built_in_filters_trap_what_no_monitor_needs)
@@ -248,7 +263,7 @@ Test(filter, the_built_in_filters_trap_what_no_monitor_needs)
 
 	cr_assert(filter_set_default(&set, &err) == 0, "%s", err.msg);
 	cr_expect(essential_check(&set, &err) == 0, "%s", err.msg);
-	for (int thread = 0; thread < FILTER_THREADS; thread++) {
+	for (int thread = 0; thread < FILTER_NO_PCI; thread++) {
 		/* Who forks makes threads, names them and confines them. */
 		for (size_t i = thread == FILTER_FORK ? first_of_all : 0; i < ARRAY_COUNT(never);
 		     i++) {
@@ -270,6 +285,26 @@ Test(filter, the_built_in_filters_trap_what_no_monitor_needs)
 	cr_expect_eq(ask(&set, FILTER_VMM, SYS_openat), SECCOMP_RET_TRAP);
 	cr_expect_eq(ask(&set, FILTER_VCPU, SYS_openat), SECCOMP_RET_TRAP);
 	cr_expect_eq(ask(&set, FILTER_FORK, SYS_openat), SECCOMP_RET_ALLOW);
+}
+
+Test(filter, without_a_bus_nothing_is_plugged_in)
+{
+	static const unsigned long plugging[] = {TUNSETIFF, TUNSETVNETHDRSZ, TUNSETOFFLOAD,
+						 KVM_IOEVENTFD, KVM_IRQFD};
+	struct filter_set set;
+	struct error err = {0};
+
+	cr_assert(filter_set_default(&set, &err) == 0, "%s", err.msg);
+	for (size_t i = 0; i < ARRAY_COUNT(plugging); i++) {
+		cr_expect_eq(ask_ioctl(&set, FILTER_VMM, plugging[i]), SECCOMP_RET_ALLOW);
+		cr_expect_eq(ask_ioctl(&set, FILTER_NO_PCI, plugging[i]), SECCOMP_RET_TRAP);
+		/* A register's upper half is not the kernel's to see. */
+		cr_expect_eq(ask_ioctl(&set, FILTER_NO_PCI, plugging[i] | UINT64_C(1) << 32),
+			     SECCOMP_RET_TRAP);
+	}
+	cr_expect_eq(ask(&set, FILTER_NO_PCI, SYS_eventfd2), SECCOMP_RET_TRAP);
+	cr_expect_eq(ask(&set, FILTER_NO_PCI, SYS_read), SECCOMP_RET_ALLOW);
+	cr_expect_eq(ask_ioctl(&set, FILTER_NO_PCI, KVM_SET_USER_MEMORY_REGION), SECCOMP_RET_ALLOW);
 }
 
 /* --- installing --- */

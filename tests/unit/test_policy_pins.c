@@ -243,7 +243,10 @@ Test(policy_pins, no_rule_allows_more_than_it_should)
 			cr_assert(compile_filter(compiled.filter, archs[a].name, true,
 						 &compiled.code, &compiled.len, &err) == 0,
 				  "%s", err.msg);
-			for (size_t r = 0; r < compiled.filter->own_count; r++) {
+			/* What a filter denies is asked about in test_filter.c. */
+			for (size_t r = 0; compiled.filter->default_action.kind != POLICY_ALLOW &&
+					   r < compiled.filter->own_count;
+			     r++) {
 				try_rule(&compiled, &compiled.filter->rules[r]);
 			}
 			free(compiled.code);

@@ -65,7 +65,8 @@ static int compile(const struct options *options, const struct policy *policy,
 		if (thread < 0 || programs[thread].code != NULL) {
 			return error_set(
 				err, ERR_BAD_REQUEST,
-				"filter `%s`: there must be vmm, api and vcpu, and may be fork",
+				"filter `%s`: there must be vmm, api and vcpu, and may be fork, "
+				"debug and no_pci",
 				filter->thread);
 		}
 		struct program *program = &programs[thread];

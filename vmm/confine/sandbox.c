@@ -384,7 +384,12 @@ static void check_seccomp(const struct sandbox_plan *plan, struct sandbox *sandb
 	static const char *const whats[FILTER_THREADS] = {
 		[FILTER_VMM] = "seccomp filter vmm",	 [FILTER_API] = "seccomp filter api",
 		[FILTER_VCPU] = "seccomp filter vcpu",	 [FILTER_FORK] = "seccomp filter fork",
-		[FILTER_DEBUG] = "seccomp filter debug",
+		[FILTER_DEBUG] = "seccomp filter debug", [FILTER_NO_PCI] = "seccomp filter no_pci",
+	};
+	static const char *const without[FILTER_THREADS] = {
+		[FILTER_FORK] = "no machine can be forked",
+		[FILTER_DEBUG] = "no machine can be debugged",
+		[FILTER_NO_PCI] = "a machine without PCI has what plugging in needs",
 	};
 	struct sandbox_row *mode = add(sandbox, "seccomp at the start",
 				       "the loading of the kernel runs before squib's filters");
@@ -404,8 +409,7 @@ static void check_seccomp(const struct sandbox_plan *plan, struct sandbox *sandb
 			continue;
 		}
 		if (plan->filters->programs[i].len == 0) {
-			tell(row, "none, so no machine can be %s; ",
-			     i == FILTER_FORK ? "forked" : "debugged");
+			tell(row, "none, so %s; ", without[i]);
 		} else {
 			tell(row, "%u instructions, ", plan->filters->programs[i].len);
 		}

@@ -156,6 +156,23 @@ static enum filter_thread filter_of(const struct controller *controller,
 	return debug_of(controller, plan).path != NULL ? FILTER_DEBUG : FILTER_VMM;
 }
 
+/* A call must pass all filters of a thread. *is_confined: one is installed, which stays. */
+static int install_filters(const struct start *start, bool *is_confined, struct error *err)
+{
+	const struct filter_set *filters = &start->controller->confine->filters;
+	enum filter_thread thread = filter_of(start->controller, start->plan);
+
+	/* Children of a fork plug in all that they have. The other filters let none be installed.
+	 */
+	if (thread != FILTER_FORK && !start->controller->machine.devmgr.has_pci) {
+		if (filter_install(filters, FILTER_NO_PCI, err) < 0) {
+			return -1;
+		}
+		*is_confined = true;
+	}
+	return filter_install(filters, thread, err);
+}
+
 static int confine_vmm(void *arg, struct error *err)
 {
 	const struct start *start = arg;
@@ -170,16 +187,13 @@ static int confine_vmm(void *arg, struct error *err)
 	    landlock_confine(&confine->landlock, rules, err) < 0) {
 		return -1;
 	}
-	if (start->plan->is_forked ||
-	    filter_install(&confine->filters, filter_of(start->controller, start->plan), err) ==
-		    0) {
+	bool is_confined = landlock_is_on(&confine->landlock);
+
+	if (start->plan->is_forked || install_filters(start, &is_confined, err) == 0) {
 		return 0;
 	}
-	if (landlock_is_on(&confine->landlock)) {
-		/*
-		 * A failed start must not leave the thread confined by Landlock: it could not open
-		 * the files of the next machine.
-		 */
+	if (is_confined) {
+		/* A failed start must not leave the thread confined: the next one needs more. */
 		log_error("%s", err->msg);
 		_exit(EXIT_CODE_GENERIC);
 	}
