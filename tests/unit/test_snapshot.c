@@ -645,7 +645,7 @@ Test(snapshot, persistent_memory_is_found_where_it_was)
 	api_bed_expect("PUT /snapshot/create", create, NULL);
 	renew();
 	make_file("short", 1 << 20);
-	expect_refusal("PUT /snapshot/load", PMEM_LOAD("short"), "size");
+	expect_refusal("PUT /snapshot/load", PMEM_LOAD("short"), "of the length that it had");
 	expect_refusal(
 		"PUT /snapshot/load",
 		"{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"pmem_overrides\":[{\"id\":"

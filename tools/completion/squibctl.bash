@@ -31,7 +31,7 @@ _squibctl() {
 	# The command, if it is on the line already.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket | --drive | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image | --base | --size | --cluster | --state | --memory | --listens | \
+		-s | --socket | --drive | --pmem | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image | --base | --size | --cluster | --state | --memory | --listens | \
 			--cpus | --disk | --kernel | -e | --env | -u | --user | --workdir | --entrypoint | --timeout | --signal) i=$((i + 1)) ;;
 		-*) ;;
 		*) seen=${COMP_WORDS[i]} && break ;;

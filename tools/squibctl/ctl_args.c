@@ -136,12 +136,12 @@ static const struct ctl_command commands[] = {
 	 .output = CTL_PRINT_POOL},
 	{.name = "plug",
 	 .operands = "",
-	 .help = "Plug what --drive and --net name into the running microVM",
+	 .help = "Plug what --drive, --pmem and --net name into the running microVM",
 	 .output = CTL_PRINT_PLUGGED,
 	 .path = "/devices"},
 	{.name = "unplug",
 	 .operands = "ID",
-	 .help = "Unplug a drive or interface, once the guest has let it go",
+	 .help = "Unplug a drive, pmem device or interface, once the guest has let it go",
 	 .operands_min = 1,
 	 .operands_max = 1,
 	 .output = CTL_PRINT_PLUGGED,
@@ -231,12 +231,14 @@ static const struct ctl_option options[] = {
 	{0, "drive", "ID=PATH",
 	 "With load, fork, pool: another file for a drive; with plug: a new one",
 	 "load fork pool plug", CTL_WORDS, MEMBER(drives)},
+	{0, "pmem", "ID=PATH", "The same for a pmem device", "load fork pool plug", CTL_WORDS,
+	 MEMBER(pmems)},
 	{0, "net", "ID=DEV",
 	 "With load, fork, pool: another TAP for an interface; with plug: a new one; with run: "
 	 "none (default) or tap=DEV",
 	 "load fork pool plug run", CTL_WORDS, MEMBER(nets)},
-	{0, "read-only", NULL, "With plug: the drives can't be written", "plug", CTL_SWITCH,
-	 MEMBER(read_only)},
+	{0, "read-only", NULL, "With plug: drives and pmem devices can't be written", "plug",
+	 CTL_SWITCH, MEMBER(read_only)},
 	{0, "force", NULL, "With unplug: don't ask the guest; with rm: end what runs", "unplug rm",
 	 CTL_SWITCH, MEMBER(force)},
 	{0, "vsock", "PATH", "With load, fork, pool: another socket for the vsock device",
@@ -496,6 +498,19 @@ static int check_overrides(const char *name, const char *shape, const struct ctl
 	return 0;
 }
 
+static int check_devices(const struct ctl_args *args, struct error *err)
+{
+	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0 ||
+			       check_overrides("pmem", "ID=PATH", &args->pmems, err) < 0
+		       ? -1
+		       : check_overrides("net", "ID=DEV", &args->nets, err);
+}
+
+static unsigned count_devices(const struct ctl_args *args)
+{
+	return args->drives.count + args->pmems.count + args->nets.count;
+}
+
 static int check_load(const struct ctl_args *args, struct error *err)
 {
 	if (args->resume && args->paused) {
@@ -510,9 +525,7 @@ static int check_load(const struct ctl_args *args, struct error *err)
 					 ? "--uffd takes the place of the memory's file: name none"
 					 : "Name the file of the memory, or a handler by --uffd");
 	}
-	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
-		       ? -1
-		       : check_overrides("net", "ID=DEV", &args->nets, err);
+	return check_devices(args, err);
 }
 
 /* Of machines called NAME-N, whatever N is. */
@@ -551,7 +564,7 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 	bool is_made = args->count != NULL || args->name != NULL || args->state != NULL ||
 		       args->memory != NULL || args->is_live || args->program != NULL ||
 		       args->listens != NULL || args->vsock != NULL || args->track_dirty ||
-		       args->working_set != NULL || args->drives.count + args->nets.count > 0;
+		       args->working_set != NULL || count_devices(args) > 0;
 
 	if (at != 0 && is_made) {
 		return error_set(err, ERR_BAD_REQUEST,
@@ -575,10 +588,7 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 				 "--listens needs a %% for the machine's number: each machine has "
 				 "a socket of its own");
 	}
-	return check_name(args->name, err) < 0 ||
-			       check_overrides("drive", "ID=PATH", &args->drives, err) < 0
-		       ? -1
-		       : check_overrides("net", "ID=DEV", &args->nets, err);
+	return check_name(args->name, err) < 0 ? -1 : check_devices(args, err);
 }
 
 static bool goes_with(const struct ctl_option *option, const struct ctl_command *command)
@@ -598,20 +608,17 @@ static int check_fork(const struct ctl_args *args, struct error *err)
 	if (args->keep != NULL && args->image != NULL) {
 		return error_set(err, ERR_BAD_REQUEST, "--keep and --image exclude each other");
 	}
-	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
-		       ? -1
-		       : check_overrides("net", "ID=DEV", &args->nets, err);
+	return check_devices(args, err);
 }
 
 static int check_plug(const struct ctl_args *args, struct error *err)
 {
-	if (args->operands[0] == NULL && args->drives.count + args->nets.count == 0) {
+	if (args->operands[0] == NULL && count_devices(args) == 0) {
 		return error_set(err, ERR_BAD_REQUEST,
-				 "Say what to plug in: --drive ID=PATH, --net ID=DEV");
+				 "Say what to plug in: --drive ID=PATH, --pmem ID=PATH, --net "
+				 "ID=DEV");
 	}
-	return check_overrides("drive", "ID=PATH", &args->drives, err) < 0
-		       ? -1
-		       : check_overrides("net", "ID=DEV", &args->nets, err);
+	return check_devices(args, err);
 }
 
 static int check_mem(const struct ctl_args *args, struct error *err)

@@ -109,6 +109,7 @@ struct ctl_args {
 	bool track_dirty;
 	bool clock_realtime;
 	struct ctl_words drives; /* ID=PATH */
+	struct ctl_words pmems;	 /* ID=PATH */
 	struct ctl_words nets;	 /* ID=DEV */
 	const char *vsock;
 	const char *working_set;

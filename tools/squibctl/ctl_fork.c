@@ -47,13 +47,13 @@ static json_t *child(const struct ctl_args *args, unsigned long number)
 	    asprintf(&path, "%s/%s", args->operands[0], id) < 0) {
 		return NULL;
 	}
-	json_t *json =
-		json_pack("{s:s, s:s++, s:s++, s:b, s:b, s:o, s:o}", "id", id, "api_sock", path,
-			  ".sock", "", "serial_out_path", path, ".out", "", "paused", args->paused,
-			  "ends_with_parent", args->ends_with_parent, "drive_overrides",
-			  ctl_overrides(&args->drives, "drive_id", "path_on_host", number),
-			  "network_overrides",
-			  ctl_overrides(&args->nets, "iface_id", "host_dev_name", number));
+	json_t *json = json_pack(
+		"{s:s, s:s++, s:s++, s:b, s:b, s:o, s:o, s:o}", "id", id, "api_sock", path, ".sock",
+		"", "serial_out_path", path, ".out", "", "paused", args->paused, "ends_with_parent",
+		args->ends_with_parent, "drive_overrides",
+		ctl_overrides(&args->drives, "drive_id", "path_on_host", number), "pmem_overrides",
+		ctl_overrides(&args->pmems, "id", "path_on_host", number), "network_overrides",
+		ctl_overrides(&args->nets, "iface_id", "host_dev_name", number));
 
 	json_array_foreach(json_object_get(json, "drive_overrides"), i, drive)
 	{

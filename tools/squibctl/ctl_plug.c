@@ -29,11 +29,13 @@ enum {
 struct kind {
 	const char *type; /* in GET /devices */
 	const char *list, *id_key, *host_key;
+	const char *read_only_key; /* NULL: there is no such thing */
 };
 
 static const struct kind kinds[] = {
-	{"block", "drives", "drive_id", "path_on_host"},
-	{"net", "network-interfaces", "iface_id", "host_dev_name"},
+	{"block", "drives", "drive_id", "path_on_host", "is_read_only"},
+	{"pmem", "pmem", "id", "path_on_host", "read_only"},
+	{"net", "network-interfaces", "iface_id", "host_dev_name", NULL},
 };
 
 static uint64_t now_ns(void)
@@ -131,9 +133,11 @@ static enum ctl_exit plug_one(int fd, const struct ctl_args *args, const struct 
 	struct ctl_reply reply = {0};
 	json_t *json = json_pack("{s:s, s:s}", kind->id_key, id, kind->host_key, host);
 
-	if (kind == &kinds[0]) {
+	if (kind->read_only_key != NULL) {
+		json_object_set_new(json, kind->read_only_key, json_boolean(args->read_only));
+	}
+	if (strcmp(kind->list, "drives") == 0) {
 		json_object_set_new(json, "is_root_device", json_false());
-		json_object_set_new(json, "is_read_only", json_boolean(args->read_only));
 	}
 	AUTO_FREE char *body = json_dumps(json, JSON_COMPACT);
 
@@ -150,7 +154,7 @@ static enum ctl_exit plug_one(int fd, const struct ctl_args *args, const struct 
 
 static enum ctl_exit plug(int fd, const struct ctl_args *args)
 {
-	const struct ctl_words *words[] = {&args->drives, &args->nets};
+	const struct ctl_words *words[] = {&args->drives, &args->pmems, &args->nets};
 	enum ctl_exit code = CTL_EXIT_OK;
 
 	for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
@@ -182,9 +186,9 @@ static const struct kind *find_kind(int fd, const char *id, enum ctl_exit *code)
 		return found;
 	}
 	*code = ctl_fail(CTL_EXIT_REFUSED,
-			 count == 0 ? "There is no drive or interface with this id"
-				    : "There are a drive and an interface with this id",
-			 count == 0 ? "squibctl get /devices lists them"
+			 count == 0 ? "There is no drive, pmem device or interface with this id"
+				    : "There are devices of several kinds with this id",
+			 count == 0 ? "squibctl get /devices lists what there is"
 				    : "name which: squibctl delete /drives/ID");
 	return NULL;
 }

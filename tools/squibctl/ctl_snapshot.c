@@ -261,6 +261,11 @@ json_t *ctl_load_body(const struct ctl_args *args, const char *state, const char
 					      ctl_overrides(&args->drives, "drive_id",
 							    "path_on_host", number)) < 0;
 	}
+	if (args->pmems.count > 0) {
+		failed |= json_object_set_new(
+				  json, "pmem_overrides",
+				  ctl_overrides(&args->pmems, "id", "path_on_host", number)) < 0;
+	}
 	if (args->nets.count > 0) {
 		failed |= json_object_set_new(json, "network_overrides",
 					      ctl_overrides(&args->nets, "iface_id",

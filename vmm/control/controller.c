@@ -168,7 +168,7 @@ static int install_filters(const struct start *start, bool *is_confined, struct 
 		if (filter_install(filters, FILTER_NO_PCI, err) < 0) {
 			return -1;
 		}
-		*is_confined = true;
+		*is_confined |= filters->programs[FILTER_NO_PCI].filter != NULL;
 	}
 	return filter_install(filters, thread, err);
 }

@@ -150,15 +150,53 @@ static int open_file(const struct pmem_config *config, int *fd, struct error *er
 	return 0;
 }
 
-/* Where the device of a machine that is loaded was; 0: it had none. */
-static uint64_t saved_base(const struct machine_state *saved, const char *id)
+/* The device of a machine that is loaded; NULL: it had none. */
+static const struct virtio_state *find_saved(const struct machine_state *saved, const char *id)
 {
 	for (uint32_t i = 0; saved != NULL && i < saved->slot_count; i++) {
 		const struct virtio_state *state = &saved->slots[i].virtio;
 
 		if (state->type == VIRTIO_TYPE_PMEM &&
 		    strncmp(state->id, id, sizeof(state->id) - 1) == 0) {
-			return load_le64(state->config);
+			return state;
+		}
+	}
+	return NULL;
+}
+
+/* As much memory as it was: the guest knows the size. */
+static int check_length(const struct pmem_config *config, int fd, const struct virtio_state *saved,
+			struct error *err)
+{
+	uint64_t before = load_le64(saved->config + PMEM_CONFIG_SIZE);
+	struct stat st;
+
+	if (fstat(fd, &st) < 0) {
+		return error_sys(err, "Cannot find the length of %s", config->path_on_host);
+	}
+	uint64_t now = align_up((uint64_t)st.st_size, GMEM_PMEM_ALIGN);
+
+	return now == before
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "The file %s has %llu bytes, which are %llu of memory, and "
+				   "the guest knows %llu: a load needs a file of the length "
+				   "that it had",
+				   config->path_on_host, (unsigned long long)st.st_size,
+				   (unsigned long long)now, (unsigned long long)before);
+}
+
+int pmem_check_files(const struct pmem_devices *devices, const struct machine_state *saved,
+		     struct error *err)
+{
+	for (size_t i = 0; i < devices->count; i++) {
+		const struct pmem_config *config = &devices->items[i].config;
+		const struct virtio_state *device = find_saved(saved, config->id);
+		AUTO_FD fd = -1;
+
+		if (open_file(config, &fd, err) < 0 ||
+		    (device != NULL && check_length(config, fd, device, err) < 0)) {
+			return error_wrap(err, "Cannot create pmem device");
 		}
 	}
 	return 0;
@@ -168,9 +206,11 @@ static int map_device(struct pmem_device *device, struct gmem *mem,
 		      const struct machine_state *saved, struct error *err)
 {
 	const struct pmem_config *config = &device->config;
+	const struct virtio_state *before = find_saved(saved, config->id);
 	AUTO_FD fd = -1;
 
-	if (open_file(config, &fd, err) < 0) {
+	if (open_file(config, &fd, err) < 0 ||
+	    (before != NULL && check_length(config, fd, before, err) < 0)) {
 		return -1;
 	}
 	const struct gmem_pmem_file file = {
@@ -178,7 +218,7 @@ static int map_device(struct pmem_device *device, struct gmem *mem,
 		.fd = fd,
 		.is_private = config->read_only,
 		.room = arch_device_memory,
-		.base = saved_base(saved, config->id),
+		.base = before != NULL ? load_le64(before->config + PMEM_CONFIG_START) : 0,
 	};
 
 	if (gmem_pmem_add(mem, &file, &device->index, err) < 0) {

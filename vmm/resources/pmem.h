@@ -7,6 +7,10 @@
 #include <stddef.h>
 
 #include "devices/virtio/pmem/pmem.h"
+#include "vmm/base/attr.h"
+#include "vmm/base/error.h"
+
+struct machine_state;
 
 /* One device. Its file is opened when the machine is made [compat], and is guest memory's. */
 struct pmem_device {
@@ -25,5 +29,9 @@ bool pmem_has_root(const struct pmem_devices *devices);
 
 /* The first that the guest's writes reach the file of; NULL: there is none. */
 const struct pmem_device *pmem_find_writable(const struct pmem_devices *devices);
+
+/* Whether a load of this state would find the files, as long as they were. */
+MUST_CHECK int pmem_check_files(const struct pmem_devices *devices,
+				const struct machine_state *saved, struct error *err);
 
 #endif

@@ -80,7 +80,8 @@ static void explain_config(const struct machine_state *state, FILE *out, bool *l
 
 	telemetry_init(&telemetry, NULL, 0);
 	microvm_init(&microvm);
-	if (vm_config_load(state->config, state->config_len, &microvm, &err) < 0) {
+	if (vm_config_load(state->config, state->config_len, &microvm, &err) < 0 ||
+	    pmem_check_files(&microvm.config.pmems, state, &err) < 0) {
 		fprintf(out, "%s\n", err.msg);
 		*loads = false;
 	}

@@ -37,8 +37,6 @@ enum {
 
 /* [virtio-1.2 §5.19.4, §5.19.6] */
 enum {
-	CONFIG_START = 0,
-	CONFIG_SIZE = 8,
 	CONFIG_LEN = 16,
 	WORD_LEN = 4, /* of a request, and of its answer */
 	TYPE_FLUSH = 0,
@@ -265,8 +263,8 @@ static struct limiter *limiter_of(struct virtio_dev *dev)
 }
 
 static const struct virtio_config_field config_fields[] = {
-	{"address", CONFIG_START, CONFIG_SIZE - CONFIG_START, VIRTIO_CONFIG_SAME},
-	{"size", CONFIG_SIZE, CONFIG_LEN - CONFIG_SIZE, VIRTIO_CONFIG_SAME},
+	{"address", PMEM_CONFIG_START, PMEM_CONFIG_SIZE - PMEM_CONFIG_START, VIRTIO_CONFIG_SAME},
+	{"size", PMEM_CONFIG_SIZE, CONFIG_LEN - PMEM_CONFIG_SIZE, VIRTIO_CONFIG_SAME},
 };
 
 static const struct virtio_class_state class_state = {
@@ -383,8 +381,8 @@ static int build(struct pmem *pmem, const struct dev_env *env, const struct pmem
 	     limiter_configure(&pmem->limiter, &config->rate_limiter, err) < 0)) {
 		return -1;
 	}
-	store_le64(pmem->dev.config + CONFIG_START, pmem->file.base.v);
-	store_le64(pmem->dev.config + CONFIG_SIZE, pmem->file.len);
+	store_le64(pmem->dev.config + PMEM_CONFIG_START, pmem->file.base.v);
+	store_le64(pmem->dev.config + PMEM_CONFIG_SIZE, pmem->file.len);
 	return start_ring(pmem, err);
 }
 

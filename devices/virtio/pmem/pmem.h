@@ -12,6 +12,12 @@
 #include "vmm/base/limiter.h"
 #include "vmm/base/metric.h"
 
+/* Offsets of the 64-bit fields of the configuration [virtio-1.2 §5.19.4]. */
+enum {
+	PMEM_CONFIG_START = 0,
+	PMEM_CONFIG_SIZE = 8,
+};
+
 /* As the API describes it. Strings are the owner's. */
 struct pmem_config {
 	char *id;
