@@ -2,10 +2,13 @@
 /* Tests of vmm/base/gmem_pmem.c: files as guest memory, and what becomes of those that are cut. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "tests/fake/kvm_fake.h"
@@ -259,6 +262,71 @@ Test(gmem_pmem, holes_that_the_disk_has_room_for_are_no_fault)
 	char got = 0;
 
 	cr_expect(pread(fd, &got, 1, MIB / 2) == 1 && got == 'x', "it is the file's as before");
+}
+
+/* A file of holes behind a first page, on a file system of 128 KiB. */
+static int on_small_disk(void)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/mnt", "tmpfs", 0, "size=128k") < 0) {
+		cr_skip_test("no rights to mount");
+	}
+	int fd = open("/mnt/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	cr_assert(fd >= 0 && ftruncate(fd, 2 * MIB) == 0 && pwrite(fd, "kept", 4, 0) == 4);
+	return fd;
+}
+
+/* All of it but `room` bytes. */
+static int fill_disk_but(uint64_t room)
+{
+	struct statfs fs;
+	int fd = open("/mnt/ballast", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	cr_assert(fd >= 0 && statfs("/mnt", &fs) == 0);
+	cr_assert(fallocate(fd, 0, 0, (off_t)(fs.f_bavail * (uint64_t)fs.f_bsize - room)) == 0);
+	return fd;
+}
+
+Test(gmem_pmem, holes_of_a_full_disk_are_closed_until_one_is_missed)
+{
+	AUTO_FD fd = on_small_disk();
+	unsigned index = add(fcntl(fd, F_DUPFD, 0), false);
+	char got[5];
+
+	cr_expect(!gmem_pmem_watch(mem) && !gmem_pmem_is_torn(mem), "there is room");
+	cr_assert(gmem_write(mem, GPA(ROOM + 8192), "more", 5) == 0);
+	AUTO_FD ballast = fill_disk_but(4096);
+
+	cr_expect(!gmem_pmem_watch(mem), "nothing is cut");
+	cr_expect(gmem_read(mem, GPA(ROOM), got, 5) == 0 && strcmp(got, "kept") == 0);
+	cr_expect(gmem_read(mem, GPA(ROOM + 8192), got, 5) == 0 && strcmp(got, "more") == 0);
+	cr_expect(gmem_read(mem, GPA(ROOM + MIB), got, 5) < 0, "a hole says that it is needed");
+	/* By then there is room again, so nothing is lost. */
+	cr_assert(ftruncate(ballast, 0) == 0 && gmem_pmem_is_torn(mem));
+	gmem_pmem_mend(mem);
+	cr_expect(gmem_write(mem, GPA(ROOM + MIB), "late", 5) == 0);
+	cr_expect(pread(fd, got, 5, MIB) == 5 && strcmp(got, "late") == 0);
+	cr_expect(gmem_pmem_is_whole(mem, index) && !gmem_pmem_is_torn(mem));
+}
+
+Test(gmem_pmem, holes_that_are_missed_are_memory)
+{
+	AUTO_FD fd = on_small_disk();
+	unsigned index = add(fcntl(fd, F_DUPFD, 0), false);
+	AUTO_FD ballast = fill_disk_but(0);
+	int log = capture_log(LOG_ERROR);
+	char got[5];
+
+	fds += 2;
+	cr_expect(!gmem_pmem_watch(mem) && gmem_pmem_is_torn(mem));
+	gmem_pmem_mend(mem);
+	cr_expect(strstr(captured(log), "has no room for the holes") != NULL, "%s", captured(log));
+	cr_expect(gmem_write(mem, GPA(ROOM + MIB), "lost", 5) == 0);
+	cr_expect(!gmem_pmem_watch(mem), "holes are closed once");
+	cr_expect(gmem_read(mem, GPA(ROOM + MIB), got, 5) == 0 && strcmp(got, "lost") == 0);
+	cr_expect(gmem_read(mem, GPA(ROOM), got, 5) == 0 && strcmp(got, "kept") == 0);
+	cr_expect(!gmem_pmem_is_whole(mem, index));
 }
 
 Test(gmem_pmem, addresses_of_a_file_that_is_gone_are_nobody_elses)

@@ -47,6 +47,18 @@ static int touch(int fd, unsigned long request, void *arg)
 	return 0;
 }
 
+/* As KVM on x86 while the guest has interrupts on: a page that is missing keeps the vCPU. */
+static int wait(int fd, unsigned long request, void *arg)
+{
+	const struct kvm_run *run = kvm_fake_run_area(fd);
+
+	while (gmem_pmem_is_torn(mem) && !__atomic_load_n(&run->immediate_exit, __ATOMIC_SEQ_CST)) {
+		faults++;
+		usleep(1000);
+	}
+	return touch(fd, request, arg);
+}
+
 static void begin(void)
 {
 	static const struct gmem_range ram = {{0}, MIB};
@@ -117,6 +129,19 @@ Test(mender, a_guest_goes_on_over_a_file_that_is_cut_again_and_again)
 	serve_until(goes_on);
 	cr_expect(!has_ended() && faults > 0);
 	cr_expect_eq(count_of(captured(log), "was cut"), 3, "%s", captured(log));
+}
+
+Test(mender, a_vcpu_that_is_not_told_of_a_cut_goes_on)
+{
+	int log = capture_log(LOG_ERROR);
+
+	serve_until(goes_on);
+	kvm_fake_script(KVM_RUN, wait);
+	cr_assert(ftruncate(file, MIB) == 0);
+	runs = 0;
+	serve_until(goes_on);
+	cr_expect(!has_ended());
+	cr_expect_eq(count_of(captured(log), "was cut"), 1, "%s", captured(log));
 }
 
 Test(mender, a_page_that_nothing_brings_ends_the_guest)

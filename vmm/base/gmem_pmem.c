@@ -12,6 +12,12 @@
  * and would do so for ever; gmem_pmem_mend puts memory of zeroes where pages are missing. The guest
  * goes on, and from then on its flushes fail.
  *
+ * On x86 KVM_RUN fails only while the guest has interrupts off. Else KVM brings the page in the
+ * background, as one that has to be read from a disk (asynchronous page faults), takes it for
+ * brought, and begins again, without an end. So somebody has to look (gmem_pmem_watch). That a file
+ * was cut can be seen. That a vCPU waits for a hole can't: holes are made inaccessible while the
+ * disk is full, for which KVM_RUN fails always, and the first access tells.
+ *
  * All files have their place in one reservation, at the distance from its begin that the guest
  * finds them at. It lasts as long as the guest's memory. So an address of a file that was taken out
  * is never that of something else, whatever call with an iovec is still under way.
@@ -26,6 +32,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "vmm/base/bytes.h"
@@ -36,6 +43,7 @@
 enum {
 	COPY_LEN = 64 * 1024, /* bytes of one copy by way of the memfd */
 	HOLES_MAX = 4096,     /* of one file, since each is a mapping, and a process has 65530 */
+	ROOM_MIN = 64 * 1024, /* bytes; a disk with less is taken for full */
 };
 
 struct region {
@@ -46,6 +54,7 @@ struct region {
 	uint64_t backed_len; /* the first bytes, which are the file's pages */
 	bool is_private;
 	bool has_failed; /* what the guest writes may be lost */
+	bool is_fenced;	 /* nobody can access its holes */
 	unsigned hole_count;
 	char name[GMEM_PMEM_NAME_LEN];
 };
@@ -243,6 +252,12 @@ static int map_zeroes(const struct gmem_pmem *pmem, const struct region *region,
 			       madvise(at, to - from, MADV_DONTDUMP) < 0
 		       ? -1
 		       : 0;
+}
+
+static bool protect(const struct gmem_pmem *pmem, const struct region *region, uint64_t from,
+		    uint64_t to, int access)
+{
+	return mprotect(hva_of(pmem, region->base + from), to - from, access) == 0;
 }
 
 static int map_region(const struct gmem_pmem *pmem, const struct region *region, struct error *err)
@@ -453,6 +468,11 @@ static uint64_t kept_len(const struct region *region)
 	return min_u64(align_up(length_of(region), page_len()), region->backed_len);
 }
 
+static bool is_cut(const struct region *region)
+{
+	return kept_len(region) < region->backed_len;
+}
+
 /* The next hole from `at` on, in whole pages. False: there is none. */
 static bool next_hole(const struct region *region, uint64_t at, uint64_t *begin, uint64_t *end)
 {
@@ -492,8 +512,8 @@ bool gmem_pmem_is_torn(const struct gmem *mem)
 	for (unsigned i = 0; i < gmem_pmem_end(mem); i++) {
 		const struct region *region = &mem->pmem->regions[i];
 
-		if (region->fd >= 0 && (kept_len(region) < region->backed_len ||
-					has_refused_hole(mem->pmem, region))) {
+		if (region->fd >= 0 &&
+		    (region->is_fenced || is_cut(region) || has_refused_hole(mem->pmem, region))) {
 			return true;
 		}
 	}
@@ -535,10 +555,54 @@ void gmem_pmem_mend(struct gmem *mem)
 	for (unsigned i = 0; i < gmem_pmem_end(mem); i++) {
 		struct region *region = &mem->pmem->regions[i];
 
-		if (region->fd >= 0 && kept_len(region) < region->backed_len) {
+		if (region->fd >= 0 && region->is_fenced) {
+			(void)protect(mem->pmem, region, 0, region->backed_len,
+				      PROT_READ | PROT_WRITE);
+			region->is_fenced = false;
+		}
+		if (region->fd >= 0 && is_cut(region)) {
 			mend_cut(mem->pmem, region);
 		} else if (region->fd >= 0 && has_refused_hole(mem->pmem, region)) {
 			fill_holes(mem->pmem, region);
 		}
 	}
+}
+
+/* --- Pages that KVM does not miss --- */
+
+/* A file system without a limit has no blocks. */
+static bool is_disk_full(const struct region *region)
+{
+	struct statfs fs;
+
+	return fstatfs(region->fd, &fs) == 0 && fs.f_blocks != 0 &&
+	       (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize < ROOM_MIN;
+}
+
+static void fence(const struct gmem_pmem *pmem, struct region *region)
+{
+	uint64_t begin;
+	uint64_t end = 0;
+
+	for (unsigned i = 0; i < HOLES_MAX && next_hole(region, end, &begin, &end); i++) {
+		region->is_fenced |= protect(pmem, region, begin, end, PROT_NONE);
+	}
+}
+
+bool gmem_pmem_watch(struct gmem *mem)
+{
+	bool has_cut = false;
+
+	for (unsigned i = 0; i < gmem_pmem_end(mem); i++) {
+		struct region *region = &mem->pmem->regions[i];
+
+		if (region->fd < 0) {
+			continue;
+		}
+		has_cut |= is_cut(region);
+		if (!region->is_fenced && region->hole_count == 0 && is_disk_full(region)) {
+			fence(mem->pmem, region);
+		}
+	}
+	return has_cut;
 }

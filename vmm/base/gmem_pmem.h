@@ -67,9 +67,16 @@ bool gmem_pmem_is_whole(const struct gmem *mem, unsigned index);
 
 /*
  * A vCPU has met a page that the host can't bring: there is a file that was cut, or a hole of one
- * that the disk has no room for.
+ * that the disk has no room for, or holes that gmem_pmem_watch has closed.
  */
 bool gmem_pmem_is_torn(const struct gmem *mem);
+
+/*
+ * Looks without a vCPU that has met anything, which KVM may keep from us: true, a file was cut, and
+ * is to be mended. Holes of a file whose disk is full can't be accessed from then on, so that a
+ * vCPU that needs one says so; mending makes them accessible again. vCPUs may run.
+ */
+bool gmem_pmem_watch(struct gmem *mem);
 
 /*
  * Puts memory of zeroes in place of what is_torn has found, at most as much as the files are long,

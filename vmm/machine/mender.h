@@ -15,6 +15,7 @@ struct vm;
 /* Embedded in the machine. */
 struct mender {
 	struct ev_wake wake;
+	struct ev_timer timer; /* for pages that KVM does not tell of */
 	struct vm *vm;
 	_Atomic unsigned looks; /* that found nothing to mend */
 };
@@ -23,6 +24,9 @@ struct mender {
 MUST_CHECK int mender_init(struct mender *mender, struct vm *vm, struct evloop *loop,
 			   struct error *err);
 void mender_destroy(struct mender *mender); /* a zeroed one is fine */
+
+/* Looks each second from now on. Idempotent, VMM thread. */
+void mender_watch(struct mender *mender);
 
 /*
  * Of a vCPU whose KVM_RUN has failed with EFAULT: asks for a look, and returns how many found

@@ -343,6 +343,7 @@ static int plug_device(struct microvm *microvm, struct request *request, struct 
 		unmap_device(microvm, device->index);
 		return -1;
 	}
+	mender_watch(&microvm->controller.machine.mender);
 	return 0;
 }
 
