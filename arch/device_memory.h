@@ -13,6 +13,9 @@
 /* Beside the RAM: guest ABI, and what Firecracker has there [compat]. RAM may reach into it. */
 extern const struct gmem_range arch_device_memory;
 
+/* How wide the physical addresses are that a guest of this host can have, in bits; of /dev/kvm. */
+unsigned arch_address_bits(int kvm);
+
 /*
  * The first place in it for `len` bytes on a border of `align` (a power of two), above all RAM.
  * False if there is no room.

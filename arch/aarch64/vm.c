@@ -118,6 +118,13 @@ unsigned long arch_vm_type(int kvm)
 	return min_u64(bits_max, LAYOUT_IPA_BITS);
 }
 
+unsigned arch_address_bits(int kvm)
+{
+	unsigned long bits = arch_vm_type(kvm);
+
+	return bits != 0 ? (unsigned)bits : 40; /* [kvm-api 4.2] */
+}
+
 int arch_vm_init(struct arch_vm *vm, int kvm, int vm_fd, const struct arch_machine *machine,
 		 struct error *err)
 {

@@ -47,6 +47,13 @@ size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
 const struct gmem_range arch_device_memory = {{LAYOUT_MMIO64_END},
 					      LAYOUT_DEVICE_MEMORY_END - LAYOUT_MMIO64_END};
 
+/* Every processor that virtualizes has the leaf. */
+unsigned arch_address_bits(int kvm)
+{
+	(void)kvm;
+	return cpuid_read_host(0x80000008, 0).eax & 0xff;
+}
+
 const struct platform_dev *arch_platform_slots(size_t *count)
 {
 	static const struct platform_dev slots[] = {

@@ -67,6 +67,14 @@ size_t arch_ram_ranges(uint64_t len, struct gmem_range out[ARCH_RAM_RANGES_MAX])
 
 const struct gmem_range arch_device_memory = {{512 * GIB}, 128 * GIB};
 
+unsigned arch_fake_address_bits = 48;
+
+unsigned arch_address_bits(int kvm)
+{
+	(void)kvm;
+	return arch_fake_address_bits;
+}
+
 const struct platform_dev *arch_platform_slots(size_t *count)
 {
 	static const struct platform_dev slots[] = {

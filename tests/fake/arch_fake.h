@@ -26,6 +26,9 @@ void arch_fake_fail(const char *function);
  */
 uint64_t *arch_fake_number(unsigned index);
 
+/* What arch_address_bits answers: 48 at first. */
+extern unsigned arch_fake_address_bits;
+
 /* Where messages become the pin that their data is; a count of 0, as at first: there is none. */
 extern struct arch_msi_frame arch_fake_frame;
 

@@ -93,6 +93,26 @@ Test(vm, all_memory_is_set_before_anything_joins_an_io_bus)
 	end(&vm);
 }
 
+/* The second half of the RAM is above 4 GiB, which 33 bits reach. */
+Test(vm, memory_that_the_guest_has_no_addresses_for_is_refused)
+{
+	static struct vm vm;
+	struct gmem *mem = new_ram(128 * MIB);
+	struct vm_params params = {.machine = {.vcpu_count = 1}, .mem = mem, .timeline = &timeline};
+	struct error err = {0};
+
+	arch_fake_address_bits = 32;
+	cr_expect(vm_init(&vm, &params, &err) < 0);
+	cr_expect(strstr(err.msg, "up to the address 0x104000000") != NULL &&
+			  strstr(err.msg, "addresses of 32 bits") != NULL,
+		  "%s", err.msg);
+	vm_destroy(&vm);
+	error_clear(&err);
+	arch_fake_address_bits = 33;
+	cr_expect(vm_init(&vm, &params, &err) == 0, "%s", err.msg);
+	end(&vm);
+}
+
 Test(vm, one_that_was_never_made_may_be_destroyed)
 {
 	static struct vm vm;

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "arch/device_memory.h"
 #include "arch/template.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem_pages.h"
@@ -28,11 +29,28 @@ enum {
 	PMEM_SLOTS = 256, /* KVM's number of the first file's slot, far behind those of the RAM */
 };
 
+/* KVM on x86 takes a slot that no guest can reach. */
+static int set_slot(const struct vm *vm, unsigned number, const struct gmem_slot *slot,
+		    bool is_tracked, struct error *err)
+{
+	uint64_t end = slot->base.v + slot->len;
+
+	if (((end - 1) >> vm->address_bits) != 0) {
+		return error_set(err, ERR_TOO_LARGE,
+				 "The machine would have memory up to the address %#llx, and "
+				 "guests of this host have addresses of %u bits only: use a host "
+				 "whose processor has more, or less RAM and no memory above 512 "
+				 "GiB (pmem, hotplug)",
+				 (unsigned long long)end, vm->address_bits);
+	}
+	return kvm_set_memory(vm->vm_fd, number, slot, is_tracked, err);
+}
+
 int vm_map_pmem(const struct vm *vm, unsigned index, struct error *err)
 {
 	const struct gmem_slot slot = gmem_pmem_slot(vm->mem, index);
 
-	return kvm_set_memory(vm->vm_fd, PMEM_SLOTS + index, &slot, false, err);
+	return set_slot(vm, PMEM_SLOTS + index, &slot, false, err);
 }
 
 int vm_unmap_pmem(const struct vm *vm, unsigned index, struct error *err)
@@ -43,14 +61,15 @@ int vm_unmap_pmem(const struct vm *vm, unsigned index, struct error *err)
 	return kvm_set_memory(vm->vm_fd, PMEM_SLOTS + index, &slot, false, err);
 }
 
-static int set_memory(const struct vm *vm, struct error *err)
+static int set_memory(struct vm *vm, struct error *err)
 {
 	struct gmem_pmem_info info;
 
+	vm->address_bits = arch_address_bits(vm->kvm_fd);
 	for (unsigned i = 0; i < gmem_region_count(vm->mem); i++) {
 		struct gmem_slot slot = gmem_slot(vm->mem, i);
 
-		if (kvm_set_memory(vm->vm_fd, i, &slot, vm->is_tracked, err) < 0) {
+		if (set_slot(vm, i, &slot, vm->is_tracked, err) < 0) {
 			return -1;
 		}
 	}

@@ -45,7 +45,8 @@ struct vm {
 	int keeper_fd;	  /* keeps vm_fd's file, and waits for its release in our place; -1: none */
 	struct gmem *mem; /* the creator's */
 	struct arch_machine machine;
-	bool is_tracked; /* KVM and gmem note which pages are written to */
+	unsigned address_bits; /* of guest-physical addresses, at most */
+	bool is_tracked;       /* KVM and gmem note which pages are written to */
 	struct arch_vm arch;
 	struct bus mmio;
 	struct bus pio;
