@@ -71,16 +71,12 @@ memory() {
 
 has_gone() { [ ! -e "$1" ]; }
 
-# The aarch64 guest says "DAX unsupported by block device", which is not understood yet.
 plug() {
-	local option=dax
-
-	[ "$(uname -m)" = x86_64 ] || option=relatime
 	for round in 1 2; do
 		meet "round $round"
 		wait_for 20 test -b /dev/pmem0
-		must mount -t ext4 -o $option /dev/pmem0 /kept
-		[ $option = relatime ] || is_dax /dev/pmem0 /kept
+		must mount -t ext4 -o dax /dev/pmem0 /kept
+		is_dax /dev/pmem0 /kept
 		[ $round = 1 ] || must gt pattern check /kept/file 0 1024 71
 		must gt pattern write /kept/file 0 1024 7$round
 		load_dax $round mmap
