@@ -87,19 +87,22 @@ static bool try_memory(struct squib *squib)
 	return host_mounts_isolate(squib) && host_mount(squib, "small", SMALL_KIB) &&
 	       machine_make_disk(squib, "raw", 8) && machine_make_disk(squib, "read_only", 8) &&
 	       machine_make_disk(squib, "cut", 8) && machine_make_disk(squib, "small/sparse", 8) &&
+	       machine_make_disk(squib, "disk", 8) &&
 	       machine_copy_disk(squib, "rootfs.ext4", "fs") && machine_configure(squib, &guest) &&
 	       put(squib, "root", machine_root(), ", \"root_device\": true, \"read_only\": true") &&
 	       put(squib, "fs", "fs", "") && put(squib, "raw", "raw", "") &&
 	       put(squib, "read_only", "read_only", ", \"read_only\": true") &&
 	       put(squib, "cut", "cut", "") && put(squib, "sparse", "small/sparse", "") &&
+	       squib_put(squib, "/drives/disk",
+			 "{\"drive_id\": \"disk\", \"is_root_device\": false, \"path_on_host\": "
+			 "\"disk\"}") &&
 	       squib_api_start(squib, 204) && squib_expect(squib, "ok: loads", NULL) &&
 	       check_files(squib) && saved_renew(squib, "Full", false) && machine_go_on(squib) &&
 	       squib_expect(squib, "ok: loaded", NULL) && cut(squib) && fill(squib) &&
 	       squib_expect(squib, "pmem: done", NULL) && squib_ends(squib, 0);
 }
 
-/* Not in the table: it has not passed yet as a whole. */
-static __attribute__((unused)) bool run_memory(struct squib *squib)
+static bool run_memory(struct squib *squib)
 {
 	bool ok = try_memory(squib);
 
@@ -270,6 +273,8 @@ const struct device_test pmem_tests[] = {
 	{"payload pmem: the same of a file that is read-only", run_cut_private, 60},
 	{"payload pmem: zeroes where a full disk has no room for holes", run_full, 60},
 	{"payload pmem: the same of a sparse file that is read-only", run_full_private, 60},
+	{"pmem: a root by DAX, loads, a snapshot, files that are read-only, cut, on a full disk",
+	 run_memory, 300},
 	{"pmem: a device comes and goes behind hot-plug ports", run_plug, 300},
 	{NULL, NULL, 0},
 };

@@ -3,7 +3,7 @@
 # Persistent memory: pmem.sh memory|plug.
 #
 # memory: pmem0 is the root, by DAX and read-only for its file; pmem1 has ext4, pmem2 to pmem5 nothing. The file of pmem3 is
-# read-only, that of pmem4 is cut, and pmem5's is sparse on a file system that is full.
+# read-only, that of pmem4 is cut, and pmem5's is sparse on a file system that is full. vda is a disk.
 # plug: a device comes and goes on the PCI bus, behind ports.
 #
 # shellcheck shell=dash disable=SC1091,SC2012
@@ -17,6 +17,13 @@ forget_cache() { echo 3 >/proc/sys/vm/drop_caches; }
 load_dax() {
 	must fio --name=load --filename=/kept/load --size=4m --rw=randrw --bsrange=4k-64k --fsync=32 --ioengine="$2" \
 		--randseed="$1" --verify=crc32c --verify_backlog=32 --verify_fatal=1 --eta=never --output=/tmp/fio
+}
+
+# The disk's device reads and writes memory of the file, not RAM. fio maps a file that has to be there.
+load_direct() {
+	must dd if=/dev/zero of=/kept/buffer bs=64k count=1 2>/dev/null
+	must fio --name=direct --filename=/dev/vda --size=1m --rw=randrw --bs=4k --direct=1 --ioengine=io_uring --iodepth=8 \
+		--iomem=mmapshared:/kept/buffer --verify=crc32c --verify_backlog=32 --verify_fatal=1 --eta=never --output=/tmp/fio
 }
 
 memory() {
@@ -63,6 +70,7 @@ memory() {
 	[ "$(tr -d x </dev/pmem5 | wc -c)" = 0 ] || wrong "the memory over holes has lost bytes"
 	ok "full"
 	load_dax 4 mmap
+	load_direct
 	must gt io flush /dev/pmem2 ok
 	must umount /kept
 	must ls /tests >/dev/null
