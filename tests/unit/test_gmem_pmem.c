@@ -150,6 +150,7 @@ Test(gmem_pmem, each_file_has_the_first_free_place)
 
 	cr_expect(base_of(first) == ROOM && base_of(second) == ROOM + 4 * MIB);
 	gmem_pmem_remove(mem, first);
+	gmem_pmem_clear(mem, first);
 	cr_expect(!gmem_contains(mem, GPA(ROOM), 1));
 	cr_expect_eq(base_of(add(sparse(MIB), false)), ROOM);
 	cr_expect_eq(base_of(add(sparse(3 * MIB), false)), ROOM + 6 * MIB);
@@ -339,7 +340,28 @@ Test(gmem_pmem, addresses_of_a_file_that_is_gone_are_nobody_elses)
 	cr_expect(slot.base.v == ROOM && slot.len == 2 * MIB && slot.hva % (2 * MIB) == 0);
 	cr_expect_eq(preadv(source, &iov, 1, 0), 4096);
 	gmem_pmem_remove(mem, index);
+	cr_expect_eq(preadv(source, &iov, 1, 0), 4096, "a guest may still be there");
+	cr_expect(!gmem_contains(mem, GPA(ROOM), 1), "no device gets there any more");
+	cr_expect_eq(base_of(add(sparse(2 * MIB), false)), ROOM + 2 * MIB);
+	cr_assert(gmem_pmem_is_left(mem, index));
+	gmem_pmem_clear(mem, index);
 	cr_expect_eq(preadv(source, &iov, 1, 0), -1, "a call that is under way fails");
+	cr_expect_eq(base_of(add(sparse(2 * MIB), false)), ROOM);
+}
+
+Test(gmem_pmem, zeroes_are_where_a_file_was_and_it_keeps_its_bytes)
+{
+	AUTO_FD fd = sparse(2 * MIB);
+	unsigned index = add(fcntl(fd, F_DUPFD, 0), false);
+	struct gmem_slot slot = gmem_pmem_slot(mem, index);
+	char *left = (char *)slot.hva; // NOLINT(performance-no-int-to-ptr)
+	char got = 0;
+
+	cr_assert(gmem_write(mem, GPA(ROOM), "x", 1) == 0);
+	gmem_pmem_remove(mem, index);
+	cr_expect_eq(left[0], 0);
+	left[0] = 'y';
+	cr_expect(pread(fd, &got, 1, 0) == 1 && got == 'x');
 }
 
 /* A child has its parent's memory, and none of the descriptors. */

@@ -20,7 +20,7 @@
  *
  * All files have their place in one reservation, at the distance from its begin that the guest
  * finds them at. It lasts as long as the guest's memory. So an address of a file that was taken out
- * is never that of something else, whatever call with an iovec is still under way.
+ * is never that of anything but a later file, whatever call with an iovec is still under way.
  */
 #include "vmm/base/gmem_pmem.h"
 
@@ -47,7 +47,8 @@ enum {
 };
 
 struct region {
-	int fd; /* -1: there is none */
+	int fd;	      /* -1: there is none */
+	bool is_left; /* of a file that is gone: memory of zeroes is in its place */
 	uint64_t base;
 	uint64_t len;
 	uint64_t file_len;
@@ -184,6 +185,11 @@ static int open_room(struct gmem *mem, const struct gmem_range *wanted, struct e
 	return 0;
 }
 
+static bool is_taken(const struct region *region)
+{
+	return region->fd >= 0 || region->is_left;
+}
+
 /* [base, base + len) lies in the room, and beside all files. */
 static bool is_free(const struct gmem_pmem *pmem, uint64_t base, uint64_t len)
 {
@@ -196,7 +202,8 @@ static bool is_free(const struct gmem_pmem *pmem, uint64_t base, uint64_t len)
 	for (unsigned i = 0; i < pmem->end; i++) {
 		const struct region *other = &pmem->regions[i];
 
-		if (other->fd >= 0 && base < other->base + other->len && other->base < base + len) {
+		if (is_taken(other) && base < other->base + other->len &&
+		    other->base < base + len) {
 			return false;
 		}
 	}
@@ -212,7 +219,7 @@ static uint64_t find_place(const struct gmem_pmem *pmem, uint64_t len)
 		const struct region *other = &pmem->regions[i];
 		uint64_t behind = other->base + other->len;
 
-		if (other->fd >= 0 && (best == 0 || behind < best) && is_free(pmem, behind, len)) {
+		if (is_taken(other) && (best == 0 || behind < best) && is_free(pmem, behind, len)) {
 			best = behind;
 		}
 	}
@@ -306,7 +313,7 @@ static int add(struct gmem_pmem *pmem, const struct gmem_pmem_file *file, unsign
 	struct region region = {.fd = file->fd, .is_private = file->is_private};
 	unsigned at = 0;
 
-	while (at < GMEM_PMEM_MAX && pmem->regions[at].fd >= 0) {
+	while (at < GMEM_PMEM_MAX && is_taken(&pmem->regions[at])) {
 		at++;
 	}
 	if (at == GMEM_PMEM_MAX) {
@@ -339,8 +346,25 @@ void gmem_pmem_remove(struct gmem *mem, unsigned index)
 	struct region *region = &mem->pmem->regions[index];
 
 	assert(index < mem->pmem->end && region->fd >= 0);
-	unmap_region(mem->pmem, region);
+	if (map_zeroes(mem->pmem, region, 0, region->len) < 0) {
+		unmap_region(mem->pmem, region); /* a guest that touches it ends */
+	}
 	fd_close(&region->fd);
+	region->is_left = true;
+}
+
+bool gmem_pmem_is_left(const struct gmem *mem, unsigned index)
+{
+	return mem->pmem->regions[index].is_left;
+}
+
+void gmem_pmem_clear(struct gmem *mem, unsigned index)
+{
+	struct region *region = &mem->pmem->regions[index];
+
+	assert(region->is_left);
+	unmap_region(mem->pmem, region);
+	region->is_left = false;
 }
 
 /* --- What is told of them --- */

@@ -47,10 +47,20 @@ MUST_CHECK int gmem_pmem_add(struct gmem *mem, const struct gmem_pmem_file *file
 			     struct error *err);
 
 /*
- * Takes it out again, after KVM's slot is gone. Its addresses in this process are not used for
- * anything else, so a call of the kernel under way fails there and hits nothing.
+ * Takes it out again. KVM's slot stays, and memory of zeroes is in its place: a guest that was not
+ * asked may be in the midst of it, and some instructions end a machine where no memory is. It is no
+ * guest memory for devices any more. vCPUs may run.
  */
 void gmem_pmem_remove(struct gmem *mem, unsigned index);
+
+/* There is such memory, which takes its place and its index. */
+bool gmem_pmem_is_left(const struct gmem *mem, unsigned index);
+
+/*
+ * Frees it, after KVM's slot is gone. Its addresses in this process are not used for anything but a
+ * later file, so a call of the kernel under way fails there and hits nothing.
+ */
+void gmem_pmem_clear(struct gmem *mem, unsigned index);
 
 /* All indexes are below this; not each of them has a file. */
 unsigned gmem_pmem_end(const struct gmem *mem);

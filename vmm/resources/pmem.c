@@ -308,17 +308,26 @@ static int allow(const struct microvm *microvm, const struct landlock *landlock,
 
 /* --- PUT and DELETE on a machine that was started --- */
 
-/* Takes the file from the guest, after its device; a slot that KVM keeps keeps the file. */
-static void unmap_device(struct microvm *microvm, unsigned index)
+/*
+ * What devices that were unplugged have left to a guest that may not have noticed. It is freed when
+ * the next one comes, not when a guest says so. A slot that KVM keeps keeps its place.
+ */
+static void clear_left(struct vm *vm)
 {
-	struct vm *vm = &microvm->controller.machine.vm;
 	struct error err = {0};
 
-	if (vm_unmap_pmem(vm, index, &err) < 0) {
-		log_error("The guest keeps the file of a pmem device that is gone: %s", err.msg);
-		return;
+	for (unsigned i = 0; i < gmem_pmem_end(vm->mem); i++) {
+		if (!gmem_pmem_is_left(vm->mem, i)) {
+			continue;
+		}
+		if (vm_unmap_pmem(vm, i, &err) < 0) {
+			log_error("The guest keeps memory of a pmem device that is gone: %s",
+				  err.msg);
+			error_clear(&err);
+		} else {
+			gmem_pmem_clear(vm->mem, i);
+		}
 	}
-	gmem_pmem_remove(vm->mem, index);
 }
 
 static int plug_device(struct microvm *microvm, struct request *request, struct pmem_device *device,
@@ -327,20 +336,22 @@ static int plug_device(struct microvm *microvm, struct request *request, struct 
 	struct vm *vm = &microvm->controller.machine.vm;
 	const char *id = device->config.id;
 
+	clear_left(vm);
 	if (map_device(device, vm->mem, NULL, err) < 0) {
 		confine_explain(microvm->controller.confine, "pmem device", err);
 		return error_wrap(err, "Unable to create the virtio-pmem device");
 	}
 	if (vm_map_pmem(vm, device->index, err) < 0) {
 		gmem_pmem_remove(vm->mem, device->index);
+		gmem_pmem_clear(vm->mem, device->index);
 		return error_wrap(err, "Unable to create the virtio-pmem device");
 	}
 	if (make(microvm, device, &microvm->config.rings, err) < 0) {
-		unmap_device(microvm, device->index);
+		gmem_pmem_remove(vm->mem, device->index);
 		return error_wrap(err, "Unable to create the virtio-pmem device");
 	}
 	if (resource_plug(microvm, request, pmem_virtio(device->pmem), id, err) < 0) {
-		unmap_device(microvm, device->index);
+		gmem_pmem_remove(vm->mem, device->index);
 		return -1;
 	}
 	mender_watch(&microvm->controller.machine.mender);
@@ -407,7 +418,7 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	if (unplug_end(microvm, request, pmem_virtio(device->pmem), err) < 0) {
 		return -1;
 	}
-	unmap_device(microvm, device->index);
+	gmem_pmem_remove(microvm->controller.machine.mem, device->index);
 	schema_free(&schema, &device->config);
 	devices->count--;
 	memmove(device, device + 1, (devices->count - at) * sizeof(*device));
