@@ -145,6 +145,10 @@ static bool run_plug(struct squib *squib)
 	       machine_copy_disk(squib, "rootfs.ext4", "fs") && squib_api_start(squib, 204) &&
 	       try_round(squib, 1) && try_round(squib, 2) &&
 	       squib_expect(squib, "ok: plugged and unplugged", NULL) &&
+	       machine_meet(squib, "a last one") &&
+	       put(squib, "hot", "fs", ", \"read_only\": true") && machine_go_on(squib) &&
+	       machine_meet(squib, "to be unplugged under load") &&
+	       unplug(squib, "{\"force\": true}") && machine_go_on(squib) &&
 	       squib_expect(squib, "pmem: done", NULL) && squib_ends(squib, 0);
 }
 

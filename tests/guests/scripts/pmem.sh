@@ -95,6 +95,14 @@ plug() {
 		wait_for 20 has_gone /dev/pmem0
 	done
 	ok "plugged and unplugged"
+
+	# One that goes while it is read: the guest is not asked.
+	meet "a last one"
+	wait_for 20 test -b /dev/pmem0
+	(while dd if=/dev/pmem0 of=/dev/null bs=64k iflag=direct 2>/dev/null; do :; done) &
+	sleep 1
+	meet "to be unplugged under load"
+	must ls /tests >/dev/null
 	echo "pmem: done"
 }
 
