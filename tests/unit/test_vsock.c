@@ -366,6 +366,82 @@ Test(vsock, a_packet_for_the_guest_fills_whatever_segments_there_are)
 	close(client);
 }
 
+/* The payload of a packet whose segments are those of `bufs`; appends it to `to`. */
+static uint32_t get_payload(const struct vring_used *used, const struct vbuf *bufs, uint8_t *to)
+{
+	uint8_t bytes[2 * BUFFER_LEN];
+	struct vsock_header header;
+	uint32_t len = 0;
+
+	for (unsigned i = (bufs[0].flags & VBUF_WRITABLE) == 0; len < used->len; i++) {
+		uint32_t part = (uint32_t)min_u64(bufs[i].len, used->len - len);
+
+		vdriver_get(&driver, RX, used->id, i, bytes + len, part);
+		len += part;
+	}
+	vsock_header_decode(bytes, &header);
+	cr_assert_eq(header.op, VSOCK_OP_RW);
+	cr_assert_eq(header.len + VSOCK_HEADER_LEN, used->len);
+	memcpy(to, bytes + VSOCK_HEADER_LEN, header.len);
+	return header.len;
+}
+
+/* A read fills several buffers: those of another shape, or of no use, are between them. */
+Test(vsock, a_stream_arrives_whole_in_buffers_of_all_shapes)
+{
+	enum {
+		LEN = 100000
+	};
+	static const struct vbuf shapes[][3] = {
+		{{NULL, 1000, VBUF_WRITABLE}},
+		{{NULL, 20, VBUF_WRITABLE}, {NULL, 500, VBUF_WRITABLE}, {NULL, 1, VBUF_WRITABLE}},
+		{{NULL, VSOCK_HEADER_LEN, VBUF_WRITABLE}}, /* room for a header alone */
+		{{"no", 2, 0}, {NULL, 2000, VBUF_WRITABLE}},
+		{{NULL, 20, VBUF_WRITABLE}}, /* of no use */
+		{{NULL, BUFFER_LEN, VBUF_WRITABLE}},
+	};
+	static const unsigned counts[ARRAY_COUNT(shapes)] = {1, 3, 1, 2, 1, 1};
+	static uint8_t data[LEN];
+	static uint8_t got[LEN + BUFFER_LEN];
+	unsigned order[VIRTQ_SIZE_MAX] = {0}; /* shapes by head */
+	struct vring_used used;
+	uint32_t host_port;
+	uint32_t len = 0;
+	unsigned next = 0;
+
+	for (unsigned i = 0; i < LEN; i++) {
+		data[i] = (uint8_t)(i * 7 + i / 251);
+	}
+	offer(1, BUFFER_LEN);
+	int client = open_client(&host_port);
+
+	send_op(VSOCK_OP_CREDIT_REQUEST, PORT, host_port);
+	expect(VSOCK_OP_CREDIT_UPDATE);
+	send_op(VSOCK_OP_CREDIT_REQUEST, PORT, host_port);
+	cr_assert(vdriver_used(&driver, RX, &used)); /* the last buffer of the usual kind */
+	cr_assert_eq(send(client, data, LEN, 0), LEN);
+	/* Mostly plain ones, so that there are runs of all lengths. */
+	for (unsigned i = 0; len < LEN && i < 1000; i++) {
+		for (unsigned k = 0; k < 16; k++, next++) {
+			bool is_odd = next % 5 == 0 || next % 37 > 25;
+			unsigned shape = is_odd ? next % 6 : 5 * (next % 2);
+			unsigned head = vdriver_add(&driver, RX, shapes[shape], counts[shape]);
+
+			order[head] = shape;
+		}
+		vdriver_kick(&driver, RX);
+		vdriver_run(&driver);
+		while (vdriver_used(&driver, RX, &used)) {
+			const struct vbuf *bufs = shapes[order[used.id]];
+
+			len += used.len > 0 ? get_payload(&used, bufs, got + len) : 0;
+		}
+	}
+	cr_assert_eq(len, LEN, "%u bytes", len);
+	cr_assert_arr_eq(got, data, LEN);
+	close(client);
+}
+
 /* Offers one descriptor anywhere in (or out of) memory. */
 static void offer_at(unsigned queue, uint64_t gpa, uint32_t len, uint16_t flags)
 {

@@ -105,6 +105,7 @@ void bed_init(struct bed *bed)
 
 	bed->io.mem = bed->mem;
 	bed->io.chain = &bed->chain;
+	bed->io.rx = &bed->rx;
 	fd_raise_limit();
 	cr_assert(vsock_mux_init(&bed->mux, &params, &err) == 0, "%s", err.msg);
 	vsock_mux_listen(&bed->mux, true);

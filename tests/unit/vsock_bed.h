@@ -31,6 +31,7 @@ struct bed {
 	struct vsock_metrics metrics;
 	struct virtq_chain chain;
 	struct vsock_io io;
+	struct virtq rx; /* stopped: no chain is behind one that is filled */
 	char dir[64];
 	char path[96];
 	int listener;

@@ -172,7 +172,22 @@ static enum virtio_step next(struct virtio_dev *dev, unsigned queue)
 	}
 }
 
-/* Fills a chain with the next packet for the guest. */
+/* Gives back what was filled behind a chain. */
+static void push_followers(struct vsock *vsock)
+{
+	struct vsock_io *io = &vsock->io;
+
+	for (unsigned i = 0; i < io->followers_count; i++) {
+		uint32_t len = VSOCK_HEADER_LEN + io->followers[i].len;
+
+		virtq_push(io->rx, io->followers[i].head, len);
+		virtio_spend(&vsock->dev, 1 + len / STEP_BYTES);
+	}
+	metric_add(&vsock->metrics.rx_packets_count, io->followers_count);
+	io->followers_count = 0;
+}
+
+/* Fills a chain with the next packet for the guest, and maybe some behind it. */
 static enum virtio_step fill_chain(struct vsock *vsock, const struct virtq_chain *chain)
 {
 	uint32_t len = 0;
@@ -185,8 +200,9 @@ static enum virtio_step fill_chain(struct vsock *vsock, const struct virtq_chain
 	/* If it has no room for what there is, it goes back unused. */
 	metric_add(&vsock->metrics.rx_packets_count, is_filled);
 	metric_add(&vsock->metrics.rx_queue_event_fails, !is_filled);
-	virtq_push(&vsock->dev.queues[QUEUE_RX].vq, chain->head, is_filled ? len : 0);
+	virtq_push(vsock->io.rx, chain->head, is_filled ? len : 0);
 	virtio_spend(&vsock->dev, len / STEP_BYTES);
+	push_followers(vsock);
 	return VIRTIO_DONE;
 }
 
@@ -529,6 +545,7 @@ static int build(struct vsock *vsock, const struct dev_env *env, const struct vs
 	    vsock_mux_init(&vsock->mux, &mux_params, err) < 0) {
 		return -1;
 	}
+	vsock->io.rx = &vsock->dev.queues[QUEUE_RX].vq;
 	store_le64(vsock->dev.config, config->guest_cid);
 	return ev_wake_init(&vsock->stale, env->loop, err) < 0
 		       ? -1

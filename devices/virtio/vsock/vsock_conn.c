@@ -21,7 +21,9 @@
  * the guest has overrun its credit and is reset. Counters of bytes double as positions in the ring,
  * as its length divides 2^32. Host to guest: a read goes straight into the guest's buffers and is
  * never longer than the guest's credit; whatever the guest claims about that, its own connection is
- * all that suffers.
+ * all that suffers. A driver's buffers are small beside what a stream has waiting (Linux: 4 KiB).
+ * So a connection whose reads fill all that they are offered is offered more chains each time, up
+ * to VSOCK_BATCH.
  *
  * A guest that streams has to stop whenever a short ring's worth is on its way. So one that has
  * used up its credit while the host keeps up (is_cramped) may get a longer ring. That changes while
@@ -339,43 +341,61 @@ static void take_end(struct vsock_conn *conn)
 	pass_shutdown(conn);
 }
 
-/* Reads what chain and credit have room for; false if that was nothing. */
+/*
+ * The bytes that were read into a first chain of `first` bytes and `more` bytes of followers. A
+ * stream that has filled all gets twice as many chains the next time.
+ */
+static void note_read(struct vsock_conn *conn, struct vsock_io *io, uint32_t count, uint32_t first,
+		      uint32_t more)
+{
+	vsock_io_trim_followers(io, count > first ? count - first : 0);
+	/* A stream gives less than was asked for only when it has no more. */
+	conn->is_readable = count == first + more;
+	conn->batch = (uint8_t)min_u64((io->followers_count + 1) << conn->is_readable, VSOCK_BATCH);
+	conn->rx_count += count;
+	metric_add(&conn->metrics->rx_bytes_count, count);
+	ask_for_credit(conn);
+}
+
+/* Reads what chains and credit have room for; false if that was nothing. */
 static bool fill_payload(struct vsock_conn *conn, struct vsock_header *header, struct vsock_io *io)
 {
 	struct virtq_iov iov = {.iov = io->iov, .cap = ARRAY_COUNT(io->iov)};
-	uint32_t want = (uint32_t)min_u64(io->chain->write_len - VSOCK_HEADER_LEN,
-					  min_u64(peer_room(conn), VSOCK_PAYLOAD_MAX));
-	const struct virtq_span span = {VIRTQ_WRITABLE, VSOCK_HEADER_LEN, want};
+	uint32_t room = (uint32_t)min_u64(peer_room(conn), VSOCK_PAYLOAD_MAX);
+	uint32_t first = (uint32_t)min_u64(io->chain->write_len - VSOCK_HEADER_LEN, room);
+	const struct virtq_span span = {VIRTQ_WRITABLE, VSOCK_HEADER_LEN, first};
+	uint32_t more = 0;
 	ssize_t count = -1;
 
-	if (want == 0) {
+	if (first == 0) {
 		return false;
 	}
 	if (virtq_chain_iov(io->mem, io->chain, span, &iov) < 0) {
 		errno = EFAULT;
 	} else {
+		more = vsock_io_add_followers(io, &iov, room - first,
+					      (unsigned)min_u64(conn->batch, io->batch_max));
 		count = readv(conn->source.fd, iov.iov, (int)iov.count);
 	}
-	if (count < 0) {
-		if (errno != EAGAIN && errno != EINTR) {
-			metric_add(&conn->metrics->rx_read_fails, 1);
-			vsock_conn_kill(conn);
-		}
-		conn->is_readable = false;
-		return false;
+	if (count > 0) {
+		header->len = (uint32_t)min_u64((uint64_t)count, first);
+		header->op = VSOCK_OP_RW;
+		note_read(conn, io, (uint32_t)count, first, more);
+		return true;
 	}
+	int sys = errno;
+
+	vsock_io_trim_followers(io, 0);
 	if (count == 0) {
 		take_end(conn);
 		return false;
 	}
-	/* A stream gives less than was asked for only when it has no more. */
-	conn->is_readable = count == want;
-	conn->rx_count += (uint32_t)count;
-	header->len = (uint32_t)count;
-	header->op = VSOCK_OP_RW;
-	metric_add(&conn->metrics->rx_bytes_count, (uint64_t)count);
-	ask_for_credit(conn);
-	return true;
+	if (sys != EAGAIN && sys != EINTR) {
+		metric_add(&conn->metrics->rx_read_fails, 1);
+		vsock_conn_kill(conn);
+	}
+	conn->is_readable = false;
+	return false;
 }
 
 /* The first of these that is owed; VSOCK_OP_INVALID if none is. */

@@ -6,14 +6,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
-#include "devices/virtio/core/virtq.h"
 #include "devices/virtio/vsock/vsock.h"
+#include "devices/virtio/vsock/vsock_io.h"
 #include "devices/virtio/vsock/vsock_packet.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/evloop.h"
-#include "vmm/base/gmem.h"
 
 enum {
 	VSOCK_RING_LEN = 64 * 1024, /* both are powers of two */
@@ -66,13 +64,6 @@ enum {
 	VSOCK_LINKS
 };
 
-/* One chain of a queue, and room to describe parts of it to the kernel. */
-struct vsock_io {
-	struct gmem *mem;
-	const struct virtq_chain *chain;
-	struct iovec iov[VIRTQ_IOV_MAX];
-};
-
 struct vsock_conn {
 	struct ev_source source; /* fd -1: the host's end is closed */
 	struct vsock_metrics *metrics;
@@ -89,6 +80,7 @@ struct vsock_conn {
 	bool has_asked_credit;
 	bool is_ring_resident; /* some of it */
 	bool has_run_low;      /* the guest has used up most of its credit once */
+	uint8_t batch;	       /* chains that the next read is offered; 0: one */
 	/* From the host to the guest; counters of bytes wrap. */
 	uint32_t rx_count;
 	uint32_t peer_buf_alloc;
@@ -123,7 +115,10 @@ void vsock_conn_request(struct vsock_conn *conn);
 void vsock_conn_receive(struct vsock_conn *conn, const struct vsock_header *header,
 			struct vsock_io *io);
 
-/* Makes the next packet for the guest, with its payload in io->chain; false if there is none. */
+/*
+ * Makes the next packet for the guest, with its payload in io->chain; false if there is none. The
+ * payload of a stream may go on in io->followers, each of which is a packet of its own.
+ */
 MUST_CHECK bool vsock_conn_fill(struct vsock_conn *conn, struct vsock_header *header,
 				struct vsock_io *io);
 

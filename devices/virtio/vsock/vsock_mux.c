@@ -16,7 +16,8 @@
  * that is full the guest's packets have to wait, until it takes some of ours [virtio-1.2
  * §5.10.6.1].
  *
- * The list of the ready is served in turn, one packet each. A socket that can be read is not waited
+ * The list of the ready is served in turn, one packet each; one that is alone there may fill
+ * several of the guest's buffers by one read (vsock_io.c). A socket that can be read is not waited
  * for while the guest has no buffers or gives no credit, and is again once it was read empty: so
  * the loop does not spin.
  *
@@ -630,6 +631,8 @@ static bool take_from_ready(struct vsock_mux *mux, struct vsock_header *header, 
 	while (!is_filled && mux->ready.first != NULL) {
 		struct vsock_conn *conn = mux->ready.first;
 
+		/* With others a connection has one packet a turn. */
+		io->batch_max = conn == mux->ready.last ? VSOCK_BATCH : 1;
 		is_filled = vsock_conn_fill(conn, header, io);
 		list_remove(conn, VSOCK_LINK_READY);
 		if (!is_filled && vsock_conn_has_packet(conn)) {
@@ -640,6 +643,18 @@ static bool take_from_ready(struct vsock_mux *mux, struct vsock_header *header, 
 		settle(mux, conn);
 	}
 	return is_filled;
+}
+
+/* Packets like the first, but for their lengths. Their chains were checked to be RAM. */
+static void write_followers(const struct vsock_io *io, struct vsock_header *header)
+{
+	uint8_t bytes[VSOCK_HEADER_LEN];
+
+	for (unsigned i = 0; i < io->followers_count; i++) {
+		header->len = io->followers[i].len;
+		vsock_header_encode(header, bytes);
+		(void)!gmem_write(io->mem, io->followers[i].gpa, bytes, sizeof(bytes));
+	}
 }
 
 bool vsock_mux_fill(struct vsock_mux *mux, struct vsock_io *io, uint32_t *len)
@@ -655,6 +670,7 @@ bool vsock_mux_fill(struct vsock_mux *mux, struct vsock_io *io, uint32_t *len)
 	header.dst_cid = mux->params.guest_cid;
 	vsock_header_encode(&header, bytes);
 	*len = VSOCK_HEADER_LEN + header.len;
+	write_followers(io, &header);
 	return virtq_chain_write(io->mem, io->chain, 0, bytes, sizeof(bytes)) == 0;
 }
 

@@ -112,7 +112,8 @@ void vsock_mux_refuse(struct vsock_mux *mux, const struct vsock_reply *reply);
 
 /*
  * Writes the next packet into io->chain, which has room for a header at least; *len is its length.
- * False if there was none after all.
+ * False if there was none after all. Packets behind it may be in io->followers, which the caller
+ * pushes after io->chain.
  */
 MUST_CHECK bool vsock_mux_fill(struct vsock_mux *mux, struct vsock_io *io, uint32_t *len);
 
