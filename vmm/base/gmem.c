@@ -3,8 +3,9 @@
  * Guest memory: checked copies, iovecs and marks of what was written.
  *
  * Theory of operation. Every access names a guest-physical range. find() returns the part of it
- * that lies in one region; callers walk from part to part, after gmem_contains has said that all of
- * the range is RAM, so a copy is done whole or not at all. Pointers into guest memory stay in this
+ * that lies in one region; callers walk from part to part, after is_ram_behind has said that all of
+ * the range is RAM, so a copy is done whole or not at all. Nearly every range is one part, so that
+ * it is looked for once. Pointers into guest memory stay in this
  * file; system calls get iovecs, and the virtqueues, which need atomic accesses, get their rings.
  */
 #include "vmm/base/gmem.h"
@@ -71,14 +72,16 @@ static const struct gmem_region *find_region(const struct gmem *mem, uint64_t gp
 	return NULL;
 }
 
-/* With a loop of its own: by find_region a descriptor of a queue would cost 8 % more. */
+/* With a loop of its own, as every descriptor of a queue comes by here. */
 static struct span find(const struct gmem *mem, uint64_t gpa, uint64_t len)
 {
-	for (size_t i = 0; i < mem->count; i++) {
-		const struct gmem_region *region = &mem->regions[i];
+	const struct gmem_region *end = mem->regions + mem->count;
 
-		if (gpa >= region->base.v && gpa - region->base.v < region->len) {
-			uint64_t offset = gpa - region->base.v;
+	for (const struct gmem_region *region = mem->regions; region < end; region++) {
+		/* Of an address below the region it wraps, to more than any length. */
+		uint64_t offset = gpa - region->base.v;
+
+		if (offset < region->len) {
 			uint64_t part = min_u64(len, region->len - offset);
 
 			if (region->plug != NULL) {
@@ -203,14 +206,18 @@ void gmem_dirty_all(struct gmem *mem)
 
 /* --- bytes --- */
 
-static bool is_ram(const struct gmem *mem, gpa_t gpa, uint64_t len)
+/* Beyond its first part, which find() has found and which mostly is all of it. */
+static bool is_ram_behind(const struct gmem *mem, gpa_t gpa, uint64_t len, uint64_t first)
 {
 	uint64_t end;
 
-	if (!add_u64(gpa.v, len, &end)) {
+	if (first == len) {
+		return true;
+	}
+	if (first == 0 || !add_u64(gpa.v, len, &end)) {
 		return false;
 	}
-	for (uint64_t at = gpa.v; at < end;) {
+	for (uint64_t at = gpa.v + first; at < end;) {
 		uint64_t part = find(mem, at, end - at).len;
 
 		if (part == 0) {
@@ -219,6 +226,17 @@ static bool is_ram(const struct gmem *mem, gpa_t gpa, uint64_t len)
 		at += part;
 	}
 	return true;
+}
+
+static bool is_ram(const struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	return is_ram_behind(mem, gpa, len, find(mem, gpa.v, len).len);
+}
+
+/* The part behind `done` bytes of a range; of no length at its end. */
+static struct span next_span(const struct gmem *mem, gpa_t gpa, uint64_t done, uint64_t len)
+{
+	return done < len ? find(mem, gpa.v + done, len - done) : (struct span){0};
 }
 
 bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len)
@@ -230,13 +248,13 @@ int gmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
 {
 	uint8_t *to = buf;
 	struct gmem_plug *held = gmem_plug_hold(mem, gpa, len);
-	bool is_here = is_ram(mem, gpa, len);
+	struct span span = find(mem, gpa.v, len);
+	bool is_here = is_ram_behind(mem, gpa, len, span.len);
 
 	for (size_t done = 0; is_here && done < len;) {
-		struct span span = find(mem, gpa.v + done, len - done);
-
 		memcpy(to + done, span.hva, span.len);
 		done += span.len;
+		span = next_span(mem, gpa, done, len);
 	}
 	gmem_plug_release(held);
 	return is_here ? 0 : gmem_pmem_read(mem, gpa, buf, len);
@@ -246,14 +264,14 @@ int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
 {
 	const uint8_t *from = buf;
 	struct gmem_plug *held = gmem_plug_hold(mem, gpa, len);
-	bool is_here = is_ram(mem, gpa, len);
+	struct span span = find(mem, gpa.v, len);
+	bool is_here = is_ram_behind(mem, gpa, len, span.len);
 
 	for (size_t done = 0; is_here && done < len;) {
-		struct span span = find(mem, gpa.v + done, len - done);
-
 		memcpy(span.hva, from + done, span.len);
 		mark(mem, gpa.v + done, span.len);
 		done += span.len;
+		span = next_span(mem, gpa, done, len);
 	}
 	gmem_plug_release(held);
 	return is_here ? 0 : gmem_pmem_write(mem, gpa, buf, len);
@@ -263,17 +281,17 @@ int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
 	     struct iovec iov[GMEM_REGIONS_MAX], size_t *count)
 {
 	struct gmem_plug *held = gmem_plug_hold(mem, range.base, range.len);
-	bool is_here = is_ram(mem, range.base, range.len);
+	struct span span = find(mem, range.base.v, range.len);
+	bool is_here = is_ram_behind(mem, range.base, range.len, span.len);
 
 	*count = 0;
 	for (uint64_t done = 0; is_here && done < range.len;) {
-		struct span span = find(mem, range.base.v + done, range.len - done);
-
 		if (access == GMEM_WRITE) {
 			mark(mem, range.base.v + done, span.len);
 		}
 		iov[(*count)++] = (struct iovec){.iov_base = span.hva, .iov_len = span.len};
 		done += span.len;
+		span = next_span(mem, range.base, done, range.len);
 	}
 	gmem_plug_release(held);
 	if (!is_here) {

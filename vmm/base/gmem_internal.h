@@ -82,8 +82,24 @@ uint64_t gmem_plugged_len(const struct gmem_plug *plug, uint64_t offset, uint64_
  * Keeps blocks from coming and going while a range is copied; NULL: there are none in it. The
  * release takes NULL.
  */
-struct gmem_plug *gmem_plug_hold(const struct gmem *mem, gpa_t gpa, uint64_t len);
-void gmem_plug_release(struct gmem_plug *plug);
+static inline struct gmem_plug *gmem_plug_hold(const struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	const struct gmem_region *region = mem->pluggable;
+
+	if (region == NULL || gpa.v >= region->base.v + region->len ||
+	    (gpa.v < region->base.v && len <= region->base.v - gpa.v)) {
+		return NULL;
+	}
+	pthread_rwlock_rdlock(&region->plug->lock);
+	return region->plug;
+}
+
+static inline void gmem_plug_release(struct gmem_plug *plug)
+{
+	if (plug != NULL) {
+		pthread_rwlock_unlock(&plug->lock);
+	}
+}
 
 /* Counts a ring in the blocks that it lies in; -1: one of them is not plugged. */
 MUST_CHECK int gmem_ring_count(struct gmem *mem, gpa_t gpa, uint64_t len);

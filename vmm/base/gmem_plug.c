@@ -132,25 +132,6 @@ uint64_t gmem_plugged_len(const struct gmem_plug *plug, uint64_t offset, uint64_
 	return min_u64(found, len);
 }
 
-struct gmem_plug *gmem_plug_hold(const struct gmem *mem, gpa_t gpa, uint64_t len)
-{
-	const struct gmem_region *region = mem->pluggable;
-
-	if (region == NULL || gpa.v >= region->base.v + region->len ||
-	    (gpa.v < region->base.v && len <= region->base.v - gpa.v)) {
-		return NULL;
-	}
-	pthread_rwlock_rdlock(&region->plug->lock);
-	return region->plug;
-}
-
-void gmem_plug_release(struct gmem_plug *plug)
-{
-	if (plug != NULL) {
-		pthread_rwlock_unlock(&plug->lock);
-	}
-}
-
 uint64_t gmem_plugged(const struct gmem *mem, struct gmem_blocks blocks)
 {
 	const struct gmem_plug *plug = mem->pluggable->plug;

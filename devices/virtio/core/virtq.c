@@ -284,7 +284,7 @@ static bool add_segment(const struct gmem *mem, struct virtq_chain *chain, const
 }
 
 enum {
-	WINDOW_LEN = 16 /* descriptors: a few cache lines, enough for most requests at once */
+	WINDOW_LEN = 4 /* descriptors: a cache line, enough for most requests at once */
 };
 
 /*

@@ -54,13 +54,32 @@ static struct virtq_seg cursor_next(struct cursor *cursor)
 	return (struct virtq_seg){0};
 }
 
+/* All of the span lies in the first segment of its side, as headers do; false also for nothing. */
+static bool is_in_first(const struct virtq_chain *chain, const struct virtq_span *span,
+			struct virtq_seg *part)
+{
+	unsigned first = span->side == VIRTQ_READABLE ? 0 : chain->readable;
+	unsigned end = span->side == VIRTQ_READABLE ? chain->readable : chain->count;
+
+	if (first >= end || span->len == 0 || span->offset > chain->segs[first].len ||
+	    span->len > chain->segs[first].len - span->offset) {
+		return false;
+	}
+	*part = (struct virtq_seg){GPA(chain->segs[first].gpa.v + span->offset), span->len};
+	return true;
+}
+
 int virtq_chain_read(const struct gmem *mem, const struct virtq_chain *chain, uint32_t offset,
 		     void *buf, size_t len)
 {
 	struct virtq_span span = {.side = VIRTQ_READABLE, .offset = offset, .len = (uint32_t)len};
+	struct virtq_seg whole;
 	struct cursor cursor;
 	uint8_t *to = buf;
 
+	if (len <= UINT32_MAX && is_in_first(chain, &span, &whole)) {
+		return gmem_read(mem, whole.gpa, buf, len);
+	}
 	if (len > UINT32_MAX || !cursor_init(&cursor, chain, span)) {
 		return -1;
 	}
@@ -112,33 +131,44 @@ static bool add_iovec(struct virtq_iov *iov, size_t first, const struct iovec *p
 	return true;
 }
 
+/* Adds the iovecs of a segment, of which there are several only across regions. */
+static bool add_segment(struct gmem *mem, const struct virtq_seg *seg, enum gmem_access access,
+			size_t first, struct virtq_iov *iov)
+{
+	const struct gmem_range range = {seg->gpa, seg->len};
+	struct iovec parts[GMEM_REGIONS_MAX];
+	size_t count;
+
+	if (gmem_iov(mem, range, access, parts, &count) < 0) {
+		return false;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (!add_iovec(iov, first, &parts[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
 int virtq_chain_iov(struct gmem *mem, const struct virtq_chain *chain, struct virtq_span span,
 		    struct virtq_iov *iov)
 {
 	enum gmem_access access = span.side == VIRTQ_READABLE ? GMEM_READ : GMEM_WRITE;
-	struct cursor cursor;
 	size_t first = iov->count;
+	struct virtq_seg whole;
+	struct cursor cursor;
+	bool is_added = true;
 
-	if (!cursor_init(&cursor, chain, span)) {
+	if (is_in_first(chain, &span, &whole)) {
+		is_added = add_segment(mem, &whole, access, first, iov);
+	} else if (!cursor_init(&cursor, chain, span)) {
 		return -1;
-	}
-	for (struct virtq_seg part = cursor_next(&cursor); part.len > 0;
-	     part = cursor_next(&cursor)) {
-		const struct gmem_range range = {part.gpa, part.len};
-		struct iovec parts[GMEM_REGIONS_MAX] = {0};
-		size_t count = 0;
-
-		if (gmem_iov(mem, range, access, parts, &count) < 0) {
-			goto fail;
-		}
-		for (size_t i = 0; i < count; i++) {
-			if (!add_iovec(iov, first, &parts[i])) {
-				goto fail;
-			}
+	} else {
+		for (struct virtq_seg part = cursor_next(&cursor); is_added && part.len > 0;
+		     part = cursor_next(&cursor)) {
+			is_added = add_segment(mem, &part, access, first, iov);
 		}
 	}
-	return 0;
-fail:
-	iov->count = first;
-	return -1;
+	iov->count = is_added ? iov->count : first;
+	return is_added ? 0 : -1;
 }
