@@ -161,15 +161,10 @@ static void give_back(struct blk *blk, const struct blk_io *io, uint8_t status, 
 	push(blk, io->queue, io->head, data_len + 1);
 }
 
-static uint64_t now_ns(const struct blk *blk)
-{
-	return blk->dev.clock->now_ns(CLOCK_MONOTONIC);
-}
-
 static void count_done(struct blk *blk, const struct blk_io *io)
 {
 	struct blk_metrics *metrics = &blk->metrics;
-	uint64_t us = (now_ns(blk) - io->started_ns) / NS_PER_US;
+	uint64_t us = (virtio_look(&blk->dev) - io->started_ns) / NS_PER_US;
 
 	virtio_spend(&blk->dev, us / STEP_US);
 	switch (io->op) {
@@ -391,7 +386,7 @@ static void start(struct blk *blk, struct blk_io *io)
 {
 	enum blk_progress progress = blk_io_start(io);
 
-	io->started_ns = now_ns(blk);
+	io->started_ns = blk->dev.now_ns;
 	if (progress == BLK_IO_MORE) {
 		progress = call(blk, io);
 	}

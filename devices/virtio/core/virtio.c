@@ -319,9 +319,10 @@ static enum virtio_step take_chain(struct virtio_dev *dev, unsigned index)
 	return virtq_arm_kick(vq) ? VIRTIO_DONE : VIRTIO_WAIT;
 }
 
-static uint64_t now_ns(const struct virtio_dev *dev)
+uint64_t virtio_look(struct virtio_dev *dev)
 {
-	return dev->clock->now_ns(CLOCK_MONOTONIC);
+	dev->now_ns = dev->clock->now_ns(CLOCK_MONOTONIC);
+	return dev->now_ns;
 }
 
 void virtio_serve(struct virtio_dev *dev, unsigned index, uint32_t budget)
@@ -335,7 +336,7 @@ void virtio_serve(struct virtio_dev *dev, unsigned index, uint32_t budget)
 		return;
 	}
 	virtq_disarm_kick(vq);
-	uint64_t end_ns = now_ns(dev) + TURN_NS;
+	uint64_t end_ns = virtio_look(dev) + TURN_NS;
 
 	for (dev->budget = budget; step == VIRTIO_DONE && dev->budget > 0;) {
 		virtio_spend(dev, 1);
@@ -345,7 +346,7 @@ void virtio_serve(struct virtio_dev *dev, unsigned index, uint32_t budget)
 		}
 		if (seen - dev->budget >= LOOK_STEPS) {
 			seen = dev->budget;
-			dev->budget = now_ns(dev) < end_ns ? seen : 0;
+			dev->budget = virtio_look(dev) < end_ns ? seen : 0;
 		}
 	}
 	if (class->end_turn != NULL) {

@@ -68,6 +68,7 @@ struct virtio_dev {
 	bool is_resetting;	  /* and waits for what is in flight, without the lock */
 	int idle;		  /* of virtio_leave; -1: it stays */
 	uint32_t budget;	  /* of the turn under way: see virtio_serve */
+	uint64_t now_ns;	  /* when the clock was last looked at in it: see virtio_look */
 	struct virtq_chain chain; /* of the step under way */
 	/* shared */
 	struct interrupt_metrics interrupts;

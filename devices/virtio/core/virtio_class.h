@@ -104,4 +104,11 @@ struct virtio_class {
 	void (*destroy)(struct virtio_dev *dev);
 };
 
+/*
+ * In a step of virtio_serve: looks at the clock, CLOCK_MONOTONIC in ns, and keeps it in
+ * dev->now_ns. A step that begins something takes the time from there: it was looked at since the
+ * turn began.
+ */
+uint64_t virtio_look(struct virtio_dev *dev);
+
 #endif

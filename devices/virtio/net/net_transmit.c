@@ -47,7 +47,6 @@ static void fail_write(struct net *net, int sys)
 /* False if the port has no room for it. */
 static bool send_frame(struct net *net)
 {
-	const struct clock *clock = net->dev.clock;
 	struct virtq_span span = {.side = VIRTQ_READABLE, .len = net->dev.chain.read_len};
 	struct virtq_iov frame = {.iov = net->tx_iov, .cap = ARRAY_COUNT(net->tx_iov)};
 
@@ -55,14 +54,14 @@ static bool send_frame(struct net *net)
 		metric_add(&net->metrics.tx_fails, 1);
 		return true;
 	}
-	uint64_t start_ns = clock->now_ns(CLOCK_MONOTONIC);
+	uint64_t start_ns = net->dev.now_ns;
 	int result = net->port.ops->send(net->port.arg, frame.iov, frame.count);
 
 	if (result == -EAGAIN) {
 		return false;
 	}
 	metric_latency_add(&net->metrics.tap_write_agg,
-			   (clock->now_ns(CLOCK_MONOTONIC) - start_ns) / NS_PER_US);
+			   (virtio_look(&net->dev) - start_ns) / NS_PER_US);
 	check_source(net);
 	if (result < 0) {
 		fail_write(net, -result);
