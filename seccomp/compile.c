@@ -159,7 +159,10 @@ int compile_filter(const struct policy_filter *filter, const char *arch, bool ha
 				 "filter `%s`: libseccomp does not take its default action",
 				 filter->thread);
 	}
-	if (add_rules(context, filter, arch, has_args, err) == 0) {
+	/* A binary tree of calls: what the kernel tries at the start, it finds in few steps. */
+	if (seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2) < 0) {
+		error_set(err, ERR_NOT_SUPPORTED, "libseccomp makes no binary tree of calls");
+	} else if (add_rules(context, filter, arch, has_args, err) == 0) {
 		result = export(context, program, len, err);
 	}
 	seccomp_release(context);
