@@ -63,10 +63,10 @@ static const struct msr_range added[] = {
 	{0xc0011029, 0xc0011029}, /* MSR_AMD64_DE_CFG, where guests make LFENCE serialize */
 };
 
-static bool is_left_out(uint32_t index)
+static bool is_in(const struct msr_range *ranges, size_t count, uint32_t index)
 {
-	for (size_t i = 0; i < ARRAY_COUNT(left_out); i++) {
-		if (index >= left_out[i].first && index <= left_out[i].last) {
+	for (size_t i = 0; i < count; i++) {
+		if (index >= ranges[i].first && index <= ranges[i].last) {
 			return true;
 		}
 	}
@@ -83,11 +83,9 @@ bool msr_list_has(const struct msr_list *list, uint32_t index)
 	return false;
 }
 
-static int add(struct msr_list *list, uint32_t index, struct error *err)
+/* One that is not in the list yet. */
+static int append(struct msr_list *list, uint32_t index, struct error *err)
 {
-	if (msr_list_has(list, index)) {
-		return 0;
-	}
 	if (list->count == MSR_LIST_MAX) {
 		return error_set(err, ERR_NOT_SUPPORTED,
 				 "The host's KVM keeps more model-specific registers than the %d "
@@ -108,21 +106,27 @@ int msr_list_to_save(int kvm, const struct cpu_template *cpu_template, struct ms
 		return -1;
 	}
 	for (uint32_t i = 0; i < list->count; i++) {
-		if (!is_left_out(list->index[i])) {
-			list->index[kept] = list->index[i];
+		uint32_t index = list->index[i];
+
+		/* Those that are added anyway are, whether they are listed or not. */
+		if (!is_in(left_out, ARRAY_COUNT(left_out), index) &&
+		    !is_in(added, ARRAY_COUNT(added), index)) {
+			list->index[kept] = index;
 			kept++;
 		}
 	}
 	list->count = kept;
 	for (size_t i = 0; i < ARRAY_COUNT(added); i++) {
 		for (uint32_t index = added[i].first; index <= added[i].last; index++) {
-			if (add(list, index, err) != 0) {
+			if (append(list, index, err) != 0) {
 				return -1;
 			}
 		}
 	}
 	for (size_t i = 0; cpu_template != NULL && i < cpu_template->register_count; i++) {
-		if (add(list, (uint32_t)cpu_template->registers[i].id, err) != 0) {
+		uint32_t index = (uint32_t)cpu_template->registers[i].id;
+
+		if (!msr_list_has(list, index) && append(list, index, err) != 0) {
 			return -1;
 		}
 	}
