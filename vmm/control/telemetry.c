@@ -74,18 +74,22 @@ static bool is_shown(const struct metric_group *group)
 	return group != &rtc_pl031_metric_group || has_rtc;
 }
 
-/* Inserts a group into the list, which is sorted by rank. */
-static void add_group(struct telemetry *telemetry, const struct metric_group *group)
+/* Inserts a group into the list, which is sorted by rank; `ranks` has those of the list. */
+static void add_group(struct telemetry *telemetry, size_t ranks[TELEMETRY_GROUPS_MAX],
+		      const struct metric_group *group)
 {
 	size_t at = telemetry->group_count;
+	size_t own = rank(group);
 
 	if (!is_shown(group) || at == TELEMETRY_GROUPS_MAX) {
 		return;
 	}
-	for (; at > 0 && rank(telemetry->groups[at - 1]) > rank(group); at--) {
+	for (; at > 0 && ranks[at - 1] > own; at--) {
 		telemetry->groups[at] = telemetry->groups[at - 1];
+		ranks[at] = ranks[at - 1];
 	}
 	telemetry->groups[at] = group;
+	ranks[at] = own;
 	telemetry->group_count++;
 }
 
@@ -129,12 +133,14 @@ static void on_timer(struct ev_timer *timer)
 void telemetry_init(struct telemetry *telemetry, const struct metric_group *const devices[],
 		    size_t device_count)
 {
+	size_t ranks[TELEMETRY_GROUPS_MAX] = {0};
+
 	*telemetry = (struct telemetry){.timer = {.fn = on_timer}};
 	for (size_t i = 0; i < ARRAY_COUNT(own_groups); i++) {
-		add_group(telemetry, own_groups[i]);
+		add_group(telemetry, ranks, own_groups[i]);
 	}
 	for (size_t i = 0; i < device_count; i++) {
-		add_group(telemetry, devices[i]);
+		add_group(telemetry, ranks, devices[i]);
 	}
 	metrics_init(&telemetry->metrics, telemetry->groups, telemetry->group_count);
 	add_sources(telemetry);
