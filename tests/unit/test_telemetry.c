@@ -219,6 +219,20 @@ static uint64_t left_s(void)
 	return (uint64_t)left.it_value.tv_sec;
 }
 
+Test(telemetry, without_a_file_nothing_wakes)
+{
+	struct error err = {0};
+
+	close(telemetry.metrics.fd);
+	telemetry.metrics.fd = -1;
+	cr_assert(telemetry_start(&telemetry, &loop, &err) == 0, "%s", err.msg);
+	cr_expect_eq(left_s(), 0);
+	telemetry_pause(&telemetry);
+	telemetry_resume(&telemetry);
+	cr_expect_eq(left_s(), 0);
+	telemetry_stop(&telemetry);
+}
+
 /* Lets the minute be over. */
 static void skip_minute(void)
 {

@@ -175,9 +175,10 @@ void telemetry_set_started(struct telemetry *telemetry, const struct args *args)
 	}
 }
 
+/* Without a place for lines the VMM thread sleeps: none comes once the machine has started. */
 static void set_period(struct telemetry *telemetry, uint64_t seconds)
 {
-	if (telemetry->timer.is_made) {
+	if (telemetry->timer.is_made && telemetry->metrics.fd >= 0) {
 		ev_timer_set(&telemetry->timer, seconds * NS_PER_S, seconds * NS_PER_S);
 	}
 }

@@ -48,8 +48,9 @@ void telemetry_destroy(struct telemetry *telemetry);
 void telemetry_set_started(struct telemetry *telemetry, const struct args *args);
 
 /*
- * A line each minute from now on, except between pause and resume; resume begins a new minute. All
- * on the VMM thread; stop, pause and resume do nothing where it was not started.
+ * A line each minute from now on, except between pause and resume; resume begins a new minute. Not
+ * where there is no file for lines. All on the VMM thread; stop, pause and resume do nothing where
+ * it was not started.
  */
 MUST_CHECK int telemetry_start(struct telemetry *telemetry, struct evloop *loop, struct error *err);
 void telemetry_stop(struct telemetry *telemetry);
