@@ -12,6 +12,16 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
+enum {
+	/*
+	 * Rules that are a row of comparisons, the first of which is found first: KVM_RUN on a
+	 * vCPU's thread. More are a binary tree, since the kernel tries each call when the filter
+	 * is installed.
+	 */
+	ROW_MAX = 64,
+	BINARY_TREE = 2, /* of SCMP_FLTATR_CTL_OPTIMIZE [seccomp_attr_set(3)] */
+};
+
 static uint32_t action_code(const struct policy_action *action)
 {
 	switch (action->kind) {
@@ -159,8 +169,8 @@ int compile_filter(const struct policy_filter *filter, const char *arch, bool ha
 				 "filter `%s`: libseccomp does not take its default action",
 				 filter->thread);
 	}
-	/* A binary tree of calls: what the kernel tries at the start, it finds in few steps. */
-	if (seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2) < 0) {
+	if (filter->rule_count > ROW_MAX &&
+	    seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, BINARY_TREE) < 0) {
 		error_set(err, ERR_NOT_SUPPORTED, "libseccomp makes no binary tree of calls");
 	} else if (add_rules(context, filter, arch, has_args, err) == 0) {
 		result = export(context, program, len, err);
