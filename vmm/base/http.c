@@ -18,39 +18,72 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "vmm/base/bytes.h"
 
-/* A piece of a line: not NUL-terminated, and it may have NULs inside. */
+/*
+ * A piece of the parser's line: the bytes from index `begin` to before `end`, which may be NULs. No
+ * piece has an address, so none can lie outside the line. Frama-C's EVA follows the indexes.
+ */
 struct span {
-	const char *at;
-	size_t len;
+	uint32_t begin;
+	uint32_t end;
 };
 
-#define SPAN(text) ((struct span){(text), sizeof(text) - 1})
-#define SPAN_FMT "%.*s"
-#define SPAN_ARG(span) (int)(span).len, (span).at
+/* A text to compare with. An index below `len` is within the array, whichever word it is. */
+struct word {
+	uint32_t len;
+	char text[24];
+};
 
-static bool span_is(struct span span, struct span other)
+#define WORD(text)                                                                                 \
+	{                                                                                          \
+		sizeof(text) - 1, text                                                             \
+	}
+
+static char to_lower(char c)
 {
-	return span.len == other.len && memcmp(span.at, other.at, span.len) == 0;
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool span_is(const struct http_parser *parser, struct span span, const struct word *word)
+{
+	uint32_t i = 0;
+
+	while (i < word->len && span.begin < span.end &&
+	       parser->line[span.begin] == word->text[i]) {
+		span.begin++;
+		i++;
+	}
+	return i == word->len && span.begin == span.end;
+}
+
+/* The same in any case; the word is in lower case. */
+static bool span_names(const struct http_parser *parser, struct span span, const struct word *word)
+{
+	uint32_t i = 0;
+
+	while (i < word->len && span.begin < span.end &&
+	       to_lower(parser->line[span.begin]) == word->text[i]) {
+		span.begin++;
+		i++;
+	}
+	return i == word->len && span.begin == span.end;
 }
 
 /* Takes what stands before the first `mark` off *rest. false, and *rest as it was: there is none.
  */
-static bool span_cut(struct span *rest, char mark, struct span *before)
+static bool span_cut(const struct http_parser *parser, struct span *rest, char mark,
+		     struct span *before)
 {
-	const char *at = memchr(rest->at, mark, rest->len);
-
-	if (at == NULL) {
-		return false;
+	for (uint32_t i = rest->begin; i < rest->end; i++) {
+		if (parser->line[i] == mark) {
+			*before = (struct span){rest->begin, i};
+			rest->begin = i + 1;
+			return true;
+		}
 	}
-	size_t len = (size_t)(at - rest->at);
-
-	*before = (struct span){rest->at, len};
-	*rest = (struct span){at + 1, rest->len - len - 1};
-	return true;
+	return false;
 }
 
 static bool is_space(char c)
@@ -58,14 +91,13 @@ static bool is_space(char c)
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static struct span span_trim(struct span span)
+static struct span span_trim(const struct http_parser *parser, struct span span)
 {
-	while (span.len > 0 && is_space(span.at[0])) {
-		span.at++;
-		span.len--;
+	while (span.begin < span.end && is_space(parser->line[span.begin])) {
+		span.begin++;
 	}
-	while (span.len > 0 && is_space(span.at[span.len - 1])) {
-		span.len--;
+	while (span.begin < span.end && is_space(parser->line[span.end - 1])) {
+		span.end--;
 	}
 	return span;
 }
@@ -81,48 +113,58 @@ static const struct utf8_lead {
 	{0xf0, 0xf0, 4, 0x90, 0xbf}, {0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
 };
 
-/* How many bytes of a character are good. *len is how many it should have, 0 for a bad lead. */
-static size_t utf8_good(struct span text, size_t *len)
+/* How many bytes of the first character are good. *len is how many it should have, 0: a bad lead.
+ */
+static uint32_t utf8_good(const struct http_parser *parser, struct span text, uint32_t *len)
 {
-	const unsigned char *byte = (const unsigned char *)text.at;
-	const struct utf8_lead *lead = utf8_leads;
+	unsigned char lead = (unsigned char)parser->line[text.begin];
+	size_t row = 0;
 
 	*len = 0;
-	while (byte[0] < lead->first || byte[0] > lead->last) {
-		if (++lead == utf8_leads + ARRAY_COUNT(utf8_leads)) {
+	while (lead < utf8_leads[row].first || lead > utf8_leads[row].last) {
+		if (++row == ARRAY_COUNT(utf8_leads)) {
 			return 0;
 		}
 	}
-	*len = lead->len;
-	for (size_t i = 1; i < lead->len; i++) {
-		unsigned char first = i == 1 ? lead->second_first : 0x80;
-		unsigned char last = i == 1 ? lead->second_last : 0xbf;
+	*len = utf8_leads[row].len;
+	for (uint32_t i = 1; i < utf8_leads[row].len; i++) {
+		unsigned char first = i == 1 ? utf8_leads[row].second_first : 0x80;
+		unsigned char last = i == 1 ? utf8_leads[row].second_last : 0xbf;
+		unsigned char byte;
 
-		if (i == text.len || byte[i] < first || byte[i] > last) {
+		if (text.begin + i >= text.end) {
+			return i;
+		}
+		byte = (unsigned char)parser->line[text.begin + i];
+		if (byte < first || byte > last) {
 			return i;
 		}
 	}
-	return lead->len;
+	return utf8_leads[row].len;
 }
 
-/* The number of bytes before the first that is no UTF-8; *bad_len: how many are bad, 0: cut off. */
-static size_t utf8_valid(struct span text, size_t *bad_len)
+/* The index of the first byte that is no UTF-8, or the end; *bad_len: how many are bad, 0: cut off.
+ */
+static uint32_t utf8_valid(const struct http_parser *parser, struct span text, uint32_t *bad_len)
 {
-	size_t at = 0;
-
 	*bad_len = 0;
-	while (at < text.len) {
-		const struct span rest = {text.at + at, text.len - at};
-		size_t len;
-		size_t good = utf8_good(rest, &len);
+	while (text.begin < text.end) {
+		if (((unsigned char)parser->line[text.begin] & 0x80) == 0) {
+			text.begin++;
+			continue;
+		}
+		uint32_t len;
+		uint32_t good = utf8_good(parser, text, &len);
 
 		if (len == 0 || good < len) {
-			*bad_len = good == rest.len ? 0 : max_u64(good, 1);
-			return at;
+			bool is_cut = text.begin + good == text.end;
+
+			*bad_len = is_cut ? 0 : (uint32_t)max_u64(good, 1);
+			return text.begin;
 		}
-		at += len;
+		text.begin += len;
 	}
-	return at;
+	return text.end;
 }
 
 /* --- faults --- */
@@ -138,16 +180,28 @@ COLD PRINTF(2, 3) static enum http_event reject(struct http_parser *parser, cons
 	parser->is_rejected = true;
 	parser->error_status = 400;
 	va_start(args, fmt);
-	vsnprintf(parser->error, sizeof(parser->error), fmt, args);
+	int len = vsnprintf(parser->error, sizeof(parser->error), fmt, args);
+
 	va_end(args);
+	parser->error_len = min_u64(len > 0 ? (uint64_t)len : 0, sizeof(parser->error) - 1);
 	return HTTP_BAD;
 }
 
-static enum http_event reject_value(struct http_parser *parser, struct span name, struct span value)
+/* Adds to the text of the fault. */
+COLD static void put(struct http_parser *parser, char c)
 {
-	return reject(parser,
-		      "Invalid header. Reason: Invalid value. Key:" SPAN_FMT "; Value:" SPAN_FMT,
-		      SPAN_ARG(name), SPAN_ARG(value));
+	if (parser->error_len < sizeof(parser->error) - 1) {
+		parser->error[parser->error_len++] = c;
+		parser->error[parser->error_len] = '\0';
+	}
+}
+
+/* Adds a piece of the line, up to a NUL. */
+COLD static void quote(struct http_parser *parser, struct span span)
+{
+	while (span.begin < span.end && parser->line[span.begin] != '\0') {
+		put(parser, parser->line[span.begin++]);
+	}
 }
 
 /* Where the body ends is unknown, so what follows can't be read as a request. */
@@ -162,19 +216,32 @@ static enum http_event reject_request(struct http_parser *parser)
 	return reject(parser, "Invalid request.");
 }
 
+/* With a piece of the line behind the sentence. */
+static enum http_event reject_quoting(struct http_parser *parser, const char *what,
+				      struct span span)
+{
+	enum http_event event = reject(parser, "%s", what);
+
+	if (event == HTTP_BAD) {
+		quote(parser, span);
+	}
+	return event;
+}
+
 /* --- the request line --- */
 
-static bool parse_method(struct span text, enum http_method *method)
+static bool parse_method(const struct http_parser *parser, struct span text,
+			 enum http_method *method)
 {
-	static const struct span names[] = {
-		[HTTP_GET] = {"GET", 3},
-		[HTTP_PUT] = {"PUT", 3},
-		[HTTP_PATCH] = {"PATCH", 5},
-		[HTTP_DELETE] = {"DELETE", 6},
+	static const struct word names[HTTP_METHODS] = {
+		[HTTP_GET] = WORD("GET"),
+		[HTTP_PUT] = WORD("PUT"),
+		[HTTP_PATCH] = WORD("PATCH"),
+		[HTTP_DELETE] = WORD("DELETE"),
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		if (span_is(text, names[i])) {
+		if (span_is(parser, text, &names[i])) {
 			*method = (enum http_method)i;
 			return true;
 		}
@@ -185,48 +252,62 @@ static bool parse_method(struct span text, enum http_method *method)
 /* The path of "/path" or "http://host/path". All other forms stand for the root [compat]. */
 static void parse_path(struct http_parser *parser, struct span uri)
 {
-	const struct span scheme = SPAN("http://");
+	static const struct word scheme = WORD("http://");
+	const struct span front = {uri.begin, uri.begin + scheme.len};
+	struct span host = {0};
 	struct span path = uri;
 
-	if (uri.len > scheme.len && memcmp(uri.at, scheme.at, scheme.len) == 0) {
-		const char *slash = memchr(uri.at + scheme.len, '/', uri.len - scheme.len);
-
-		if (slash != NULL) {
-			path = (struct span){slash, (size_t)(uri.at + uri.len - slash)};
+	if (front.end < uri.end && span_is(parser, front, &scheme)) {
+		path.begin = front.end;
+		if (span_cut(parser, &path, '/', &host)) {
+			path.begin = host.end;
+		} else {
+			path = uri;
 		}
 	}
-	parser->has_path = path.at[0] == '/';
+	parser->has_path = parser->line[path.begin] == '/';
 	if (!parser->has_path) {
-		path = SPAN("/");
+		parser->path_begin = 0;
+		parser->path[0] = '/';
+		parser->path[1] = '\0';
+		return;
 	}
-	memcpy(parser->path, path.at, path.len);
-	parser->path[path.len] = '\0';
+	/* At the same place as in the line. */
+	parser->path_begin = path.begin;
+	memcpy(parser->path, parser->line, path.end);
+	parser->path[path.end] = '\0';
 }
 
 static enum http_event parse_request_line(struct http_parser *parser, struct span line)
 {
+	static const struct word http_1_0 = WORD("HTTP/1.0");
+	static const struct word http_1_1 = WORD("HTTP/1.1");
 	struct span version = line;
-	struct span method;
-	struct span uri;
-	size_t bad_len;
+	struct span method = {0};
+	struct span uri = {0};
+	uint32_t bad_len;
 
 	parser->state = HTTP_IN_HEADERS;
-	if (!span_cut(&version, ' ', &method) || !span_cut(&version, ' ', &uri)) {
+	if (!span_cut(parser, &version, ' ', &method) || !span_cut(parser, &version, ' ', &uri)) {
 		return reject_request(parser);
 	}
-	if (!parse_method(method, &parser->method)) {
+	if (!parse_method(parser, method, &parser->method)) {
 		return reject(parser, "Invalid HTTP Method: Unsupported HTTP method.");
 	}
-	if (uri.len == 0) {
+	if (uri.begin == uri.end) {
 		return reject(parser, "Invalid URI: Empty URI not allowed.");
 	}
+	struct span rest = uri;
+	struct span before = {0};
+
 	/* A NUL would cut the path short for whoever reads it. */
-	if (utf8_valid(uri, &bad_len) != uri.len || memchr(uri.at, '\0', uri.len) != NULL) {
+	if (utf8_valid(parser, uri, &bad_len) != uri.end ||
+	    span_cut(parser, &rest, '\0', &before)) {
 		return reject(parser, "Invalid URI: Cannot parse URI as UTF-8.");
 	}
-	if (span_is(version, SPAN("HTTP/1.1"))) {
+	if (span_is(parser, version, &http_1_1)) {
 		parser->version = HTTP_1_1;
-	} else if (span_is(version, SPAN("HTTP/1.0"))) {
+	} else if (span_is(parser, version, &http_1_0)) {
 		parser->version = HTTP_1_0;
 		parser->is_last = true; /* unless it says keep-alive */
 	} else {
@@ -241,27 +322,43 @@ static enum http_event parse_request_line(struct http_parser *parser, struct spa
 typedef enum http_event (*header_fn)(struct http_parser *parser, struct span name,
 				     struct span value);
 
+static enum http_event reject_content_length(struct http_parser *parser, struct span name,
+					     struct span value)
+{
+	static const char middle[] = "; Value:";
+
+	parser->is_last = true;
+	if (reject_quoting(parser, "Invalid header. Reason: Invalid value. Key:", name) !=
+	    HTTP_BAD) {
+		return HTTP_MORE;
+	}
+	for (size_t i = 0; i < sizeof(middle) - 1; i++) {
+		put(parser, middle[i]);
+	}
+	quote(parser, value);
+	return HTTP_BAD;
+}
+
 /* 32 bits, a leading '+' allowed [compat]. */
 static enum http_event parse_content_length(struct http_parser *parser, struct span name,
 					    struct span value)
 {
-	struct span digits = span_trim(value);
+	struct span digits = span_trim(parser, value);
 	uint64_t len = 0;
 
-	if (digits.len > 0 && digits.at[0] == '+') {
-		digits = (struct span){digits.at + 1, digits.len - 1};
+	if (digits.begin < digits.end && parser->line[digits.begin] == '+') {
+		digits.begin++;
 	}
-	bool is_number = digits.len > 0;
+	bool is_number = digits.begin < digits.end;
 
-	for (size_t i = 0; i < digits.len && is_number; i++) {
-		char c = digits.at[i];
+	for (; digits.begin < digits.end && is_number; digits.begin++) {
+		char c = parser->line[digits.begin];
 
 		len = len * 10 + (uint64_t)(c - '0');
 		is_number = c >= '0' && c <= '9' && len <= UINT32_MAX;
 	}
 	if (!is_number) {
-		parser->is_last = true;
-		return reject_value(parser, name, value);
+		return reject_content_length(parser, name, value);
 	}
 	if (parser->has_content_len && parser->content_len != len) {
 		return reject_framing(parser,
@@ -276,32 +373,44 @@ static enum http_event parse_content_length(struct http_parser *parser, struct s
 static enum http_event parse_transfer_encoding(struct http_parser *parser, struct span name,
 					       struct span value)
 {
+	static const struct word identity = WORD("identity");
+
 	(void)name;
-	if (span_is(span_trim(value), SPAN("identity"))) {
+	if (span_is(parser, span_trim(parser, value), &identity)) {
 		return HTTP_MORE;
 	}
 	return reject_framing(parser, "Transfer-Encoding is not supported: send the body as it is, "
 				      "with its Content-Length.");
 }
 
+/* The next item of a list; false: there is no more. */
+static bool next_item(const struct http_parser *parser, struct span *rest, bool *has_more,
+		      struct span *item)
+{
+	if (!*has_more) {
+		return false;
+	}
+	*item = *rest;
+	*has_more = span_cut(parser, rest, ',', item);
+	return true;
+}
+
 /* A list of options [RFC 9110, 7.6.1]. */
 static enum http_event parse_connection(struct http_parser *parser, struct span name,
 					struct span value)
 {
-	struct span rest = value;
+	static const struct word close_word = WORD("close");
+	static const struct word keep_alive = WORD("keep-alive");
+	struct span item = {0};
 	bool has_more = true;
 
 	(void)name;
-	while (has_more) {
-		struct span item = rest;
+	while (next_item(parser, &value, &has_more, &item)) {
+		const struct span option = span_trim(parser, item);
 
-		has_more = span_cut(&rest, ',', &item);
-		const struct span option = span_trim(item);
-
-		if (option.len == 5 && strncasecmp(option.at, "close", 5) == 0) {
+		if (span_names(parser, option, &close_word)) {
 			parser->is_last = true;
-		} else if (option.len == 10 && strncasecmp(option.at, "keep-alive", 10) == 0 &&
-			   parser->version == HTTP_1_0) {
+		} else if (span_names(parser, option, &keep_alive) && parser->version == HTTP_1_0) {
 			parser->is_last = false;
 		}
 	}
@@ -310,12 +419,12 @@ static enum http_event parse_connection(struct http_parser *parser, struct span 
 
 static enum http_event parse_accept(struct http_parser *parser, struct span name, struct span value)
 {
-	static const struct span types[] = {{"application/json", 16}, {"text/plain", 10}};
+	static const struct word types[] = {WORD("application/json"), WORD("text/plain")};
 
 	(void)name;
 	for (size_t i = 0; i < ARRAY_COUNT(types); i++) {
-		if (span_is(span_trim(value), types[i])) {
-			parser->accept = types[i].at;
+		if (span_is(parser, span_trim(parser, value), &types[i])) {
+			parser->accept = types[i].text;
 		}
 	}
 	return HTTP_MORE;
@@ -323,36 +432,54 @@ static enum http_event parse_accept(struct http_parser *parser, struct span name
 
 static enum http_event parse_expect(struct http_parser *parser, struct span name, struct span value)
 {
+	static const struct word wanted = WORD("100-continue");
+
 	(void)name;
-	if (span_is(span_trim(value), SPAN("100-continue"))) {
+	if (span_is(parser, span_trim(parser, value), &wanted)) {
 		parser->expects_continue = true;
 	}
 	return HTTP_MORE;
+}
+
+/* Whether the word stands anywhere in the piece. */
+static bool span_has(const struct http_parser *parser, struct span span, const struct word *word)
+{
+	for (; span.begin + word->len <= span.end; span.begin++) {
+		const struct span part = {span.begin, span.begin + word->len};
+
+		if (span_is(parser, part, word)) {
+			return true;
+		}
+	}
+	return false;
 }
 
 /* A client that refuses plain bytes can't be served. */
 static enum http_event parse_accept_encoding(struct http_parser *parser, struct span name,
 					     struct span value)
 {
-	const struct span trimmed = span_trim(value);
-	struct span rest = trimmed;
+	static const struct word identity = WORD("identity");
+	static const struct word no_identity = WORD("identity;q=0");
+	static const struct word no_others = WORD("*;q=0");
+	struct span rest = span_trim(parser, value);
+	struct span item = {0};
 	bool has_more = true;
 
 	(void)name;
-	if (rest.len == 0) {
+	if (rest.begin == rest.end) {
 		return reject_request(parser);
 	}
-	bool has_identity = memmem(rest.at, rest.len, "identity", 8) != NULL;
+	bool has_identity = span_has(parser, rest, &identity);
 
-	while (has_more) {
-		struct span item = rest;
+	while (next_item(parser, &rest, &has_more, &item)) {
+		const struct span coding = span_trim(parser, item);
 
-		has_more = span_cut(&rest, ',', &item);
-		const struct span coding = span_trim(item);
-
-		if (span_is(coding, SPAN("identity;q=0")) ||
-		    (span_is(coding, SPAN("*;q=0")) && !has_identity)) {
-			return reject_value(parser, SPAN("Accept-Encoding"), item);
+		if (span_is(parser, coding, &no_identity) ||
+		    (span_is(parser, coding, &no_others) && !has_identity)) {
+			return reject_quoting(parser,
+					      "Invalid header. Reason: Invalid value. "
+					      "Key:Accept-Encoding; Value:",
+					      item);
 		}
 	}
 	return HTTP_MORE;
@@ -360,58 +487,65 @@ static enum http_event parse_accept_encoding(struct http_parser *parser, struct 
 
 /* All others are fine whatever they say: Content-Type and Server too [compat]. */
 static const struct {
-	struct span name;
+	struct word name;
 	header_fn parse;
 } headers[] = {
-	{{"content-length", 14}, parse_content_length},
-	{{"accept", 6}, parse_accept},
-	{{"expect", 6}, parse_expect},
-	{{"accept-encoding", 15}, parse_accept_encoding},
-	{{"transfer-encoding", 17}, parse_transfer_encoding},
-	{{"connection", 10}, parse_connection},
+	{WORD("content-length"), parse_content_length},
+	{WORD("accept"), parse_accept},
+	{WORD("expect"), parse_expect},
+	{WORD("accept-encoding"), parse_accept_encoding},
+	{WORD("transfer-encoding"), parse_transfer_encoding},
+	{WORD("connection"), parse_connection},
 };
 
-static enum http_event reject_utf8(struct http_parser *parser, size_t at, size_t bad_len)
+static enum http_event reject_utf8(struct http_parser *parser, uint32_t at, uint32_t bad_len)
 {
 	static const char reason[] = "Invalid header. Reason: Header contains invalid characters.";
 
 	if (bad_len == 0) {
-		return reject(parser, "%s Key: incomplete utf-8 byte sequence from index %zu",
+		return reject(parser, "%s Key: incomplete utf-8 byte sequence from index %u",
 			      reason, at);
 	}
-	return reject(parser, "%s Key: invalid utf-8 sequence of %zu bytes from index %zu", reason,
+	return reject(parser, "%s Key: invalid utf-8 sequence of %u bytes from index %u", reason,
 		      bad_len, at);
+}
+
+static void hand_over(const struct http_parser *parser, struct span name, struct span value)
+{
+	const struct http_header header = {
+		.name = parser->line + name.begin,
+		.name_len = name.end - name.begin,
+		.value = parser->line + value.begin,
+		.value_len = value.end - value.begin,
+	};
+
+	parser->on_header(parser->header_arg, &header);
 }
 
 static enum http_event parse_header(struct http_parser *parser, struct span line)
 {
 	struct span value = line;
-	struct span name;
-	size_t bad_len;
-	size_t valid = utf8_valid(line, &bad_len);
+	struct span name = {0};
+	uint32_t bad_len;
+	uint32_t valid = utf8_valid(parser, line, &bad_len);
 
-	if (valid != line.len) {
+	if (valid != line.end) {
 		return reject_utf8(parser, valid, bad_len);
 	}
-	if (!span_cut(&value, ':', &name)) {
-		return reject(
+	if (!span_cut(parser, &value, ':', &name)) {
+		return reject_quoting(
 			parser,
-			"Invalid header. Reason: Header is incorrectly formatted. Key: " SPAN_FMT,
-			SPAN_ARG(line));
+			"Invalid header. Reason: Header is incorrectly formatted. Key: ", line);
 	}
-	const struct span trimmed = span_trim(name);
+	const struct span trimmed = span_trim(parser, name);
 
 	for (size_t i = 0; i < ARRAY_COUNT(headers); i++) {
-		if (trimmed.len == headers[i].name.len &&
-		    strncasecmp(trimmed.at, headers[i].name.at, trimmed.len) == 0) {
+		if (span_names(parser, trimmed, &headers[i].name)) {
 			return headers[i].parse(parser, name, value);
 		}
 	}
 	if (parser->on_header != NULL) {
-		const struct span rest = span_trim(value);
-
-		parser->on_header(parser->header_arg, &(struct http_header){trimmed.at, trimmed.len,
-									    rest.at, rest.len});
+		hand_over(parser, trimmed, span_trim(parser, value));
 	}
 	return HTTP_MORE;
 }
@@ -453,14 +587,14 @@ static enum http_event parse_line(struct http_parser *parser, struct span line)
 	if (parser->state == HTTP_IN_REQUEST_LINE) {
 		return parse_request_line(parser, line);
 	}
-	return line.len == 0 ? end_headers(parser) : parse_header(parser, line);
+	return line.begin == line.end ? end_headers(parser) : parse_header(parser, line);
 }
 
 /* The buffer is full and has no end of a line. */
 static enum http_event cut_line(struct http_parser *parser)
 {
-	const struct span line = {parser->line, parser->line_len};
-	size_t bad_len;
+	struct span line = {0, parser->line_len};
+	uint32_t bad_len;
 
 	/* The CR of its end may be here already. */
 	char last = parser->line[parser->line_len - 1];
@@ -471,9 +605,9 @@ static enum http_event cut_line(struct http_parser *parser)
 	} else if (parser->state == HTTP_IN_REQUEST_LINE) {
 		event = reject_request(parser);
 	} else {
-		event = reject(parser,
-			       "Invalid header. Reason: Invalid content length. Header: " SPAN_FMT,
-			       (int)utf8_valid(line, &bad_len), line.at);
+		line.end = utf8_valid(parser, line, &bad_len);
+		event = reject_quoting(
+			parser, "Invalid header. Reason: Invalid content length. Header: ", line);
 	}
 	parser->is_line_cut = true;
 	parser->line[0] = last;
@@ -481,21 +615,34 @@ static enum http_event cut_line(struct http_parser *parser)
 	return event;
 }
 
-static enum http_event take_byte(struct http_parser *parser, char c)
+/* A line of `len` bytes and its CRLF are in the buffer. */
+static enum http_event end_line(struct http_parser *parser, uint32_t len)
 {
-	parser->line[parser->line_len++] = c;
-	if (c == '\n' && parser->line_len >= 2 && parser->line[parser->line_len - 2] == '\r') {
-		const struct span line = {parser->line, parser->line_len - 2};
-
-		parser->line_len = 0;
-		if (!parser->is_line_cut) {
-			return parse_line(parser, line);
-		}
-		parser->is_line_cut = false;
-		parser->state = HTTP_IN_HEADERS;
-		return HTTP_MORE;
+	parser->line_len = 0;
+	if (!parser->is_line_cut) {
+		return parse_line(parser, (struct span){0, len});
 	}
-	return parser->line_len == sizeof(parser->line) ? cut_line(parser) : HTTP_MORE;
+	parser->is_line_cut = false;
+	parser->state = HTTP_IN_HEADERS;
+	return HTTP_MORE;
+}
+
+/* Takes bytes from *at on, until a line ends or its buffer is full. */
+static enum http_event take_line(struct http_parser *parser, const char *data, size_t len,
+				 size_t *at)
+{
+	uint32_t end = parser->line_len;
+
+	while (*at < len && end < sizeof(parser->line)) {
+		char c = data[(*at)++];
+
+		parser->line[end++] = c;
+		if (c == '\n' && end >= 2 && parser->line[end - 2] == '\r') {
+			return end_line(parser, end - 2);
+		}
+	}
+	parser->line_len = end;
+	return parser->line_len < sizeof(parser->line) ? HTTP_MORE : cut_line(parser);
 }
 
 static size_t take_body(struct http_parser *parser, const char *data, size_t len)
@@ -519,6 +666,8 @@ static void begin(struct http_parser *parser)
 	parser->state = HTTP_IN_REQUEST_LINE;
 	parser->is_rejected = false;
 	parser->version = HTTP_1_1;
+	parser->path_begin = 0;
+	parser->path[0] = '\0';
 	parser->accept = NULL;
 	parser->expects_continue = false;
 	parser->is_last = false;
@@ -559,7 +708,7 @@ enum http_event http_parser_feed(struct http_parser *parser, const char *data, s
 			begin(parser);
 		}
 		if (parser->state != HTTP_IN_BODY) {
-			event = take_byte(parser, data[at++]);
+			event = take_line(parser, data, len, &at);
 			continue;
 		}
 		at += take_body(parser, data + at, len - at);
@@ -576,7 +725,7 @@ void http_parser_request(const struct http_parser *parser, struct http_request *
 	*request = (struct http_request){
 		.method = parser->method,
 		.version = parser->version,
-		.path = parser->path,
+		.path = parser->path + parser->path_begin,
 		.has_path = parser->has_path,
 		.accept = parser->accept,
 		.body = parser->body,
@@ -626,6 +775,7 @@ size_t http_format_continue(char *to, const struct http_parser *parser)
 
 size_t http_format_error(char *to, const struct http_parser *parser)
 {
+	char head[HTTP_HEAD_LEN];
 	char body[HTTP_ERROR_LEN + 128];
 	/* What it quotes is not escaped, and the newline is a real one [compat]. */
 	int len = snprintf(body, sizeof(body),
@@ -636,8 +786,7 @@ size_t http_format_error(char *to, const struct http_parser *parser)
 					       .is_last = parser->is_last,
 					       .body = body,
 					       .body_len = (size_t)len};
-	size_t head_len = http_format_head(to, HTTP_1_1, &response);
 
-	memcpy(to + head_len, body, response.body_len);
-	return head_len + response.body_len;
+	(void)!http_format_head(head, HTTP_1_1, &response);
+	return written(snprintf(to, HTTP_HEAD_LEN, "%s%s", head, body));
 }

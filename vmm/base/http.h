@@ -91,11 +91,12 @@ struct http_parser {
 	} state;
 	bool is_rejected; /* answered already: what is left of the request is skipped */
 	bool is_line_cut; /* the line is too long: skipped up to its CRLF */
-	size_t line_len;
+	uint32_t line_len;
 	char line[HTTP_LINE_LEN];
 
 	enum http_method method;
 	enum http_version version;
+	uint32_t path_begin; /* in `path`, at the same index as in the line that it was in */
 	char path[HTTP_LINE_LEN];
 	bool has_path;
 	const char *accept;
@@ -107,7 +108,8 @@ struct http_parser {
 	char *body;	   /* heap; NULL: there is none, or it is skipped */
 
 	unsigned error_status; /* 400; 500 for want of memory */
-	char error[HTTP_ERROR_LEN];
+	size_t error_len;
+	char error[HTTP_ERROR_LEN]; /* a string */
 };
 
 /* `payload_max`: the largest Content-Length that is taken, in bytes. */
