@@ -34,12 +34,13 @@ void main(void)
 	size_t len = any_between(0, sizeof(buffer));
 	struct virtq_span span = {any_bool() ? VIRTQ_READABLE : VIRTQ_WRITABLE, any_u32(),
 				  any_u32()};
-	struct virtq_iov iov = {.iov = list, .cap = 16};
+	struct virtq_iov iov = {.iov = list, .cap = 16, .count = any_between(0, 16)};
 
 	make_chain();
 	is_buffer_checked = false;
 	(void)!virtq_chain_read(&guest, &chain, offset, buffer, len);
 	(void)!virtq_chain_write(&guest, &chain, offset, buffer, len);
 	is_buffer_checked = true;
+	iov.first = any_u64();
 	(void)!virtq_chain_iov(&guest, &chain, span, &iov);
 }

@@ -113,10 +113,10 @@ int virtq_chain_write(struct gmem *mem, const struct virtq_chain *chain, uint32_
 	return 0;
 }
 
-/* Adds one iovec, to the last one if they touch; `first` is the first that may grow. */
-static bool add_iovec(struct virtq_iov *iov, size_t first, const struct iovec *part)
+/* Adds one iovec, to the last one if they touch. */
+static bool add_iovec(struct virtq_iov *iov, const struct iovec *part)
 {
-	if (iov->count > first) {
+	if (iov->count > iov->first) {
 		struct iovec *last = &iov->iov[iov->count - 1];
 
 		if ((uintptr_t)last->iov_base + last->iov_len == (uintptr_t)part->iov_base) {
@@ -133,7 +133,7 @@ static bool add_iovec(struct virtq_iov *iov, size_t first, const struct iovec *p
 
 /* Adds the iovecs of a segment, of which there are several only across regions. */
 static bool add_segment(struct gmem *mem, const struct virtq_seg *seg, enum gmem_access access,
-			size_t first, struct virtq_iov *iov)
+			struct virtq_iov *iov)
 {
 	const struct gmem_range range = {seg->gpa, seg->len};
 	struct iovec parts[GMEM_REGIONS_MAX];
@@ -143,7 +143,7 @@ static bool add_segment(struct gmem *mem, const struct virtq_seg *seg, enum gmem
 		return false;
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (!add_iovec(iov, first, &parts[i])) {
+		if (!add_iovec(iov, &parts[i])) {
 			return false;
 		}
 	}
@@ -154,21 +154,31 @@ int virtq_chain_iov(struct gmem *mem, const struct virtq_chain *chain, struct vi
 		    struct virtq_iov *iov)
 {
 	enum gmem_access access = span.side == VIRTQ_READABLE ? GMEM_READ : GMEM_WRITE;
-	size_t first = iov->count;
+	size_t before = iov->count;
+	struct iovec last = {0};
 	struct virtq_seg whole;
 	struct cursor cursor;
 	bool is_added = true;
 
+	if (before > iov->first) {
+		last = iov->iov[before - 1];
+	}
 	if (is_in_first(chain, &span, &whole)) {
-		is_added = add_segment(mem, &whole, access, first, iov);
+		is_added = add_segment(mem, &whole, access, iov);
 	} else if (!cursor_init(&cursor, chain, span)) {
 		return -1;
 	} else {
 		for (struct virtq_seg part = cursor_next(&cursor); is_added && part.len > 0;
 		     part = cursor_next(&cursor)) {
-			is_added = add_segment(mem, &part, access, first, iov);
+			is_added = add_segment(mem, &part, access, iov);
 		}
 	}
-	iov->count = is_added ? iov->count : first;
-	return is_added ? 0 : -1;
+	if (is_added) {
+		return 0;
+	}
+	iov->count = before;
+	if (before > iov->first) {
+		iov->iov[before - 1] = last;
+	}
+	return -1;
 }

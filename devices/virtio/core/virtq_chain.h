@@ -64,6 +64,7 @@ struct virtq_iov {
 	struct iovec *iov;
 	size_t cap;
 	size_t count; /* filled so far */
+	size_t first; /* of those that may grow; what is before it stays as it is */
 };
 
 /*

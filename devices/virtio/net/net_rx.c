@@ -18,8 +18,6 @@
  */
 #include "devices/virtio/net/net_rx.h"
 
-#include <string.h>
-
 #include "vmm/base/bytes.h"
 #include "vmm/base/iov.h"
 
@@ -71,29 +69,25 @@ static gpa_t find_byte(const struct virtq_chain *chain, uint32_t offset)
 	return GPA(chain->segs[i].gpa.v + offset);
 }
 
-/* The chain's iovecs are at the end of the row: the first joins the last one before if they touch.
- */
-static void append(struct net_rx *rx, size_t count)
-{
-	struct iovec *added = rx->iov + rx->iov_end;
-
-	if (rx->iov_end > rx->iov_first) {
-		struct iovec *last = added - 1;
-
-		if ((uintptr_t)last->iov_base + last->iov_len == (uintptr_t)added->iov_base) {
-			last->iov_len += added->iov_len;
-			count--;
-			memmove(added, added + 1, count * sizeof(*added));
-		}
-	}
-	rx->iov_end += count;
-}
-
 /* Takes `len` bytes off the front of the row. */
 static void drop_front(struct net_rx *rx, uint64_t len)
 {
 	rx->len -= len;
 	rx->iov_first = iov_advance(rx->iov, rx->iov_first, rx->iov_end, len);
+}
+
+/* Moves the row to the beginning of `iov`. */
+static void move_row(struct net_rx *rx)
+{
+	size_t to = 0;
+
+	for (size_t from = rx->iov_first; from < rx->iov_end; from++) {
+		const struct iovec moved = rx->iov[from];
+
+		rx->iov[to++] = moved;
+	}
+	rx->iov_first = 0;
+	rx->iov_end = to;
 }
 
 bool net_rx_add(struct net_rx *rx, struct gmem *mem, const struct virtq_chain *chain)
@@ -104,14 +98,16 @@ bool net_rx_add(struct net_rx *rx, struct gmem *mem, const struct virtq_chain *c
 		return false;
 	}
 	if (rx->iov_first > 0 && rx->iov_end + VIRTQ_IOV_MAX > IOV_CAP) {
-		memmove(rx->iov, rx->iov + rx->iov_first,
-			(rx->iov_end - rx->iov_first) * sizeof(rx->iov[0]));
-		rx->iov_end -= rx->iov_first;
-		rx->iov_first = 0;
+		move_row(rx);
 	}
-	struct virtq_iov added = {.iov = rx->iov + rx->iov_end, .cap = IOV_CAP - rx->iov_end};
+	struct virtq_iov row = {
+		.iov = rx->iov,
+		.cap = IOV_CAP,
+		.count = rx->iov_end,
+		.first = rx->iov_first,
+	};
 
-	if (virtq_chain_iov(mem, chain, span, &added) < 0) {
+	if (virtq_chain_iov(mem, chain, span, &row) < 0) {
 		return false;
 	}
 	*chain_at(rx, rx->count) = (struct net_rx_chain){
@@ -121,7 +117,7 @@ bool net_rx_add(struct net_rx *rx, struct gmem *mem, const struct virtq_chain *c
 	};
 	rx->count++;
 	rx->len += chain->write_len;
-	append(rx, added.count);
+	rx->iov_end = row.count;
 	return true;
 }
 
