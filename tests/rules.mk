@@ -254,6 +254,14 @@ EVA := $(patsubst tests/eva/eva_%.c,%,$(wildcard tests/eva/eva_*.c))
 eva: ## show by Frama-C that the pure modules have no run-time errors
 	@printf '%s\n' $(EVA) | xargs -P $$(nproc) -n 1 tests/eva/run
 
+# --- models: spin over the protocols between threads ---
+
+MODELS := $(patsubst tests/models/%.pml,%,$(wildcard tests/models/*.pml))
+
+.PHONY: models
+models: ## check models of the protocols between threads, and that each can fail (LONG=1: larger ones)
+	@printf '%s\n' $(MODELS) | xargs -P $$(nproc) -n 1 tests/models/run $(if $(LONG),--long)
+
 # --- mutants: faults in the sources that no unit notices ---
 
 .PHONY: mutants

@@ -16,6 +16,7 @@
 
 #include "tests/lib/capture.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 
 #define TIME_RE "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{9}"
@@ -212,6 +213,79 @@ Test(log, a_guest_can_trigger_10_lines_at_once_and_learns_to_wait)
 	/* Other sites have a limit of their own. */
 	log_guest_warn("boom");
 	cr_assert(count_of(captured(fd), "boom") == 1);
+}
+
+/* --- one site, several threads --- */
+
+enum {
+	STORM_THREADS = 4,
+	STORM_LINES = 20, /* of each */
+	STORM_ROUNDS = 3000,
+	BURST = 10,
+};
+
+static struct {
+	struct log_limit limit;
+	pthread_barrier_t start;
+} site;
+
+static void *storm_site(void *arg)
+{
+	(void)arg;
+	pthread_barrier_wait(&site.start);
+	for (unsigned i = 0; i < STORM_LINES; i++) {
+		log_write_limited(&site.limit, LOG_WARN, __FILE__, __LINE__, "bang");
+	}
+	return NULL;
+}
+
+/* The sum of what "N messages were dropped" says. */
+static unsigned told_of(const char *text)
+{
+	unsigned sum = 0;
+
+	for (const char *at = text; (at = strstr(at, "] ")) != NULL; at += 2) {
+		char *end;
+		unsigned long count = strtoul(at + 2, &end, 10);
+
+		if (strncmp(end, " messages were dropped", 22) == 0) {
+			sum += (unsigned)count;
+		}
+	}
+	return sum;
+}
+
+/* tests/models/log_limit.pml, on the code itself. */
+static void storm_by_threads(void)
+{
+	pthread_t threads[STORM_THREADS];
+	uint64_t begin_ns = clock_host.now_ns(CLOCK_MONOTONIC);
+	int fd = capture_log(LOG_INFO);
+
+	site.limit = (struct log_limit){0};
+	for (size_t i = 0; i < STORM_THREADS; i++) {
+		pthread_create(&threads[i], NULL, storm_site, NULL);
+	}
+	for (size_t i = 0; i < STORM_THREADS; i++) {
+		pthread_join(threads[i], NULL);
+	}
+	uint64_t tokens = (clock_host.now_ns(CLOCK_MONOTONIC) - begin_ns) / 500000000;
+	unsigned lines = count_of(captured(fd), "bang");
+	unsigned told = told_of(captured(fd));
+
+	cr_assert(lines >= BURST && lines <= BURST + tokens, "%u lines", lines);
+	cr_assert(lines + told + site.limit.dropped == STORM_THREADS * STORM_LINES,
+		  "%u lines, %u told, %u to be told", lines, told, site.limit.dropped);
+	close(fd);
+}
+
+Test(log, threads_at_one_site_share_its_limit_and_lose_no_count, .timeout = 60)
+{
+	pthread_barrier_init(&site.start, NULL, STORM_THREADS);
+	for (unsigned i = 0; i < STORM_ROUNDS; i++) {
+		storm_by_threads();
+	}
+	pthread_barrier_destroy(&site.start);
 }
 
 Test(log, logging_keeps_errno)
