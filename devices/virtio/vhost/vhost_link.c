@@ -17,12 +17,12 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/unix_connect.h"
 
 #define FEATURE_VERSION_1 (UINT64_C(1) << 32)
 
@@ -38,26 +38,8 @@ enum {
 
 int vhost_link_connect(struct vhost_link *link, const char *path, struct error *err)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t len = strlen(path);
-
-	if (len == 0 || len >= sizeof(address.sun_path)) {
-		return error_set(err, ERR_BAD_REQUEST,
-				 "The path of a back-end's socket has 1 to %zu bytes, not %zu",
-				 sizeof(address.sun_path) - 1, len);
-	}
-	memcpy(address.sun_path, path, len);
-	*link = (struct vhost_link){
-		.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-	if (link->fd < 0) {
-		return error_sys(err, "Cannot make a socket for a back-end");
-	}
-	if (connect(link->fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-		(void)error_sys(err, "Failed to connect to UDS Unix stream");
-		vhost_link_close(link);
-		return -1;
-	}
-	return 0;
+	*link = (struct vhost_link){.fd = -1};
+	return unix_connect(path, &link->fd, err);
 }
 
 void vhost_link_close(struct vhost_link *link)
