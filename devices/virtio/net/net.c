@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network device [virtio-1.2 §5.1] on a TAP.
+ * The network device [virtio-1.2 §5.1].
  *
  * Theory of operation. Both directions are served in steps, each of which takes one chain or moves
  * one frame, until there is nothing to do, something to wait for, or the budget is used up; then
  * the queue is put behind the other sources of the loop. What a direction waits for is one of
  *
  *   the driver   the queue is empty: the kick is armed, and asked for only then
- *   the TAP      nothing to read, or no room to write: an edge of its source
+ *   the port     nothing to read, or no room to write: an edge of its source
  *   the limiter  its timer
  *
- * The TAP's source is edge-triggered, so its mask never changes while the device is active, and
+ * A port's source is edge-triggered, so its mask never changes while the device is active, and
  * neither a guest without buffers nor a host that floods it makes the loop spin. An edge comes once
  * only: is_port_readable keeps it until a read has found nothing. Whatever else ends a round of
  * reading (no buffers, no budget, the limiter) has its own event, and is_port_readable makes that
  * one go on where the round ended.
  *
  * Here are the device's life and its events; the directions are in net_receive.c and
- * net_transmit.c. They know no TAP but a port (net_port.h).
+ * net_transmit.c. They know a port (net_port.h): a TAP, or a back-end at the end of a stream.
  */
 #include "devices/virtio/net/net.h"
 
@@ -45,6 +45,7 @@ enum {
 	F_HOST_TSO6 = 12,
 	F_HOST_UFO = 14,
 	F_MRG_RXBUF = 15,
+	F_STATUS = 16,
 	F_GUEST_USO4 = 54,
 	F_GUEST_USO6 = 55,
 	F_HOST_USO = 56,
@@ -62,9 +63,15 @@ static const struct virtio_feature feature_names[] = {
 	{F_HOST_TSO6, "VIRTIO_NET_F_HOST_TSO6"},
 	{F_HOST_UFO, "VIRTIO_NET_F_HOST_UFO"},
 	{F_MRG_RXBUF, "VIRTIO_NET_F_MRG_RXBUF"},
+	{F_STATUS, "VIRTIO_NET_F_STATUS"},
 	{F_GUEST_USO4, "VIRTIO_NET_F_GUEST_USO4"},
 	{F_GUEST_USO6, "VIRTIO_NET_F_GUEST_USO6"},
 	{F_HOST_USO, "VIRTIO_NET_F_HOST_USO"},
+};
+
+/* Of the status [virtio-1.2 §5.1.4]. */
+enum {
+	LINK_UP = 1,
 };
 
 /* Steps per turn: some milliseconds at most, with the longest frames. */
@@ -119,9 +126,14 @@ static enum virtio_step next(struct virtio_dev *dev, unsigned queue)
 
 static void end_turn(struct virtio_dev *dev, unsigned queue)
 {
+	struct net *net = to_net(dev);
+
 	(void)queue;
-	if (to_net(dev)->mmds != NULL) {
-		net_mmds_end_turn(to_net(dev));
+	if (net->mmds != NULL) {
+		net_mmds_end_turn(net);
+	}
+	if (net->port->end_turn != NULL) {
+		net->port->end_turn(net);
 	}
 }
 
@@ -174,7 +186,7 @@ static void queue_ready(struct virtio_dev *dev, unsigned index)
 {
 	struct net *net = to_net(dev);
 
-	/* Asked for once, the first time: changes nothing afterwards. */
+	/* Of a TAP; asked for once, the first time: changes nothing afterwards. */
 	ev_mod(dev->loop, &net->tap_source, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (index == RX) {
 		metric_add(&net->metrics.rx_queue_event_count, 1);
@@ -206,6 +218,12 @@ static void on_tap(struct ev_source *source, uint32_t ready)
 		}
 	}
 	virtio_unlock(&net->dev);
+}
+
+void net_set_link(struct net *net, bool is_up)
+{
+	store_le16(net->dev.config + CONFIG_STATUS, is_up ? LINK_UP : 0);
+	virtio_config_changed(&net->dev);
 }
 
 static void on_rx_limiter(struct ev_timer *timer)
@@ -295,7 +313,8 @@ static int state_load(struct virtio_dev *dev, const void *own, struct error *err
 
 static const struct virtio_config_field config_fields[] = {
 	{"MAC address", CONFIG_MAC, NET_MAC_LEN, VIRTIO_CONFIG_SAVED},
-	{"status", CONFIG_STATUS, CONFIG_MTU - CONFIG_STATUS, VIRTIO_CONFIG_SAME},
+	{"status", CONFIG_STATUS, CONFIG_PAIRS - CONFIG_STATUS, VIRTIO_CONFIG_NOW},
+	{"number of queue pairs", CONFIG_PAIRS, CONFIG_MTU - CONFIG_PAIRS, VIRTIO_CONFIG_SAME},
 	{"MTU", CONFIG_MTU, CONFIG_LEN - CONFIG_MTU, VIRTIO_CONFIG_SAME},
 };
 
@@ -341,12 +360,17 @@ static uint64_t bit(unsigned feature)
 	return UINT64_C(1) << feature;
 }
 
-/* What the guest may leave to the host, every kernel that KVM runs on can do; but for USO. */
+/*
+ * What the guest may leave to the host, every kernel that KVM runs on can do; but for USO. A stream
+ * carries finished frames alone.
+ */
 static uint64_t offered_features(const struct net *net)
 {
-	uint64_t features = bit(F_CSUM) | bit(F_HOST_TSO4) | bit(F_HOST_TSO6) | bit(F_HOST_UFO) |
-			    bit(F_MRG_RXBUF);
+	uint64_t features = bit(F_MRG_RXBUF);
 
+	features |= net->stream != NULL
+			    ? bit(F_STATUS)
+			    : bit(F_CSUM) | bit(F_HOST_TSO4) | bit(F_HOST_TSO6) | bit(F_HOST_UFO);
 	for (size_t i = 0; i < ARRAY_COUNT(guest_offloads); i++) {
 		if ((net->offloads_known & guest_offloads[i].offload) != 0) {
 			features |= bit(guest_offloads[i].feature);
@@ -477,6 +501,12 @@ static int build(struct net *net, const struct dev_env *env, const struct net_co
 	if (virtio_init(&net->dev, env, &params, err) < 0) {
 		return -1;
 	}
+	if (net->stream != NULL) {
+		store_le16(net->dev.config + CONFIG_STATUS, LINK_UP);
+		return net_stream_start(net->stream, env->loop, err) < 0
+			       ? -1
+			       : configure(net, config, err);
+	}
 	net->tap_source = (struct ev_source){
 		.fd = net->tap.fd,
 		.fn = on_tap,
@@ -488,19 +518,31 @@ static int build(struct net *net, const struct dev_env *env, const struct net_co
 	return configure(net, config, err);
 }
 
-int net_new_on(const struct dev_env *env, const struct net_config *config,
-	       const struct net_tap *tap, struct net **out, struct error *err)
+static struct net *allocate(const struct net_config *config, struct error *err)
 {
 	struct net *net = calloc(1, sizeof(*net));
 
 	if (net == NULL) {
-		return error_sys(err, "Cannot allocate the network device");
+		(void)error_sys(err, "Cannot allocate the network device");
+		return NULL;
 	}
-	net->tap = *tap;
-	net->port = (struct net_port){.ops = &net_tap_port_ops, .arg = &net->tap};
-	net->offloads_known = tap->ops->probe_offloads(tap->fd);
 	net->mtu = config->mtu;
 	net->has_mac = config->guest_mac != NULL;
+	net->tap.fd = -1;
+	return net;
+}
+
+int net_new_on(const struct dev_env *env, const struct net_config *config,
+	       const struct net_tap *tap, struct net **out, struct error *err)
+{
+	struct net *net = allocate(config, err);
+
+	if (net == NULL) {
+		return -1;
+	}
+	net->tap = *tap;
+	net->port = &net_tap_port_ops;
+	net->offloads_known = tap->ops->probe_offloads(tap->fd);
 	if (build(net, env, config, err) < 0) {
 		net_free(net);
 		return -1;
@@ -516,12 +558,31 @@ int net_new(const struct dev_env *env, const struct net_config *config, int tap,
 			  err);
 }
 
+int net_new_stream(const struct dev_env *env, const struct net_config *config, int *connection,
+		   struct net **out, struct error *err)
+{
+	struct net *net = allocate(config, err);
+
+	if (net == NULL) {
+		return -1;
+	}
+	net->port = &net_stream_port_ops;
+	if (net_stream_new(net, config->backend.socket, connection, &net->stream, err) < 0 ||
+	    build(net, env, config, err) < 0) {
+		net_free(net);
+		return -1;
+	}
+	*out = net;
+	return 0;
+}
+
 void net_free(struct net *net)
 {
 	if (net == NULL) {
 		return;
 	}
 	ev_del(net->dev.loop, &net->tap_source);
+	net_stream_free(net->stream);
 	virtio_destroy(&net->dev);
 	limiter_destroy(&net->limiters[RX]);
 	limiter_destroy(&net->limiters[TX]);

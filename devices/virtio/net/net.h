@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network device, on a TAP interface of the host [virtio-1.2 §5.1]. */
+/* The network device, on a TAP or a back-end of the host [virtio-1.2 §5.1]. */
 #ifndef DEVICES_VIRTIO_NET_H
 #define DEVICES_VIRTIO_NET_H
 
@@ -19,11 +19,23 @@ enum {
 	NET_MTU_MIN = 68, /* the largest is 65535 */
 };
 
+enum net_backend_type {
+	NET_BACKEND_STREAM,	/* frames behind their lengths, as of passt(1) */
+	NET_BACKEND_VHOST_USER, /* the other process serves the queues: vhost_net.h */
+};
+
+struct net_backend {
+	enum net_backend_type type;
+	char *socket; /* the path of its Unix socket */
+};
+
 /* An interface as the API describes it. Strings are heap blocks of the configuration. */
 struct net_config {
 	char *iface_id;
 	/* Of the TAP: its name, or "fd:N" for an open one that the process inherited. */
-	char *host_dev_name;
+	char *host_dev_name; /* NULL: it has a back-end */
+	struct net_backend backend;
+	bool has_backend;
 	char *guest_mac; /* as text, lower case once validated; NULL: the guest chooses */
 	uint16_t mtu;	 /* 0: not told to the guest */
 	struct limiter_config rx_rate_limiter;
@@ -89,12 +101,18 @@ struct net;
 /* Reads *config; borrows the descriptor `tap` until net_free. VMM thread, like all below. */
 MUST_CHECK int net_new(const struct dev_env *env, const struct net_config *config, int tap,
 		       struct net **out, struct error *err);
+/*
+ * The same on the back-end of *config, of NET_BACKEND_STREAM. *connection (unix_connect) is taken;
+ * -1: one is made. A back-end that goes is looked for again; meanwhile the link is down.
+ */
+MUST_CHECK int net_new_stream(const struct dev_env *env, const struct net_config *config,
+			      int *connection, struct net **out, struct error *err);
 void net_free(struct net *net); /* NULL is fine */
 
 /*
  * Gives the guest a metadata service on this interface, before the device is attached. Frames for
- * its address never reach the TAP. Its answers need no TAP that is up, and no rate limit holds them
- * back. After a failure the caller frees the device.
+ * its address never reach the port. Its answers need no link that is up, and no rate limit holds
+ * them back. After a failure the caller frees the device.
  */
 MUST_CHECK int net_set_mmds(struct net *net, const struct mmds_stack_params *params,
 			    struct error *err);

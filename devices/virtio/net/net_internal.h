@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the network device share: its state, its two directions, its metadata service.
+/*
+ * What the files of the network device share: its state, its two directions, its port, its metadata
+ * service.
  */
 #ifndef DEVICES_VIRTIO_NET_INTERNAL_H
 #define DEVICES_VIRTIO_NET_INTERNAL_H
@@ -23,26 +25,30 @@ enum {
 	QUEUES
 };
 
-/* The configuration [virtio-1.2 §5.1.4]; status and queue pairs are not offered and read 0. */
+/* The configuration [virtio-1.2 §5.1.4]; queue pairs are not offered and read 0. */
 enum {
 	CONFIG_MAC = 0,
-	CONFIG_STATUS = 6,
+	CONFIG_STATUS = 6, /* 0 and not offered unless the port can be lost */
+	CONFIG_PAIRS = 8,
 	CONFIG_MTU = 10,
 	CONFIG_LEN = 12,
 };
+
+struct net_stream;
 
 struct net {
 	struct virtio_dev dev;
 
 	/* immutable */
-	struct net_tap tap;
-	struct net_port port;		     /* of the tap */
+	const struct net_port_ops *port;
+	struct net_tap tap;		     /* unless it has a stream */
+	struct net_stream *stream;	     /* NULL: it is on a TAP */
 	uint32_t offloads_known;	     /* NET_OFFLOAD_*, by the host */
 	uint16_t mtu;			     /* 0: none */
 	uint8_t configured_mac[NET_MAC_LEN]; /* zeroes: none */
 
 	struct net_metrics metrics;  /* shared */
-	struct log_limit failures;   /* of the TAP: shared */
+	struct log_limit failures;   /* of the port: shared */
 	struct ev_source tap_source; /* of the VMM thread */
 	struct limiter limiters[QUEUES];
 
@@ -55,6 +61,8 @@ struct net {
 	int write_failure;	/* why the last frame could not be written; 0: it could */
 
 	struct net_rx rx;
+	const uint8_t *rx_frame; /* the one that the port was found to have, in this step */
+	uint32_t rx_frame_len;
 	uint32_t rx_wanted;  /* bytes of buffers to collect before a read */
 	uint32_t rx_least;   /* bytes that do if there are no more */
 	bool is_rx_full;     /* no more of them can be had for this read */
@@ -80,6 +88,9 @@ void net_transmit_again(struct net *net);
 
 void net_receive_more(struct net *net); /* a turn of the receive queue */
 
+/* The link to what is behind the port is there, or not: the driver is told. */
+void net_set_link(struct net *net, bool is_up);
+
 /* --- net_receive.c; under the lock --- */
 
 /* A driver starts; it takes frames that are spread over several buffers, or not. */
@@ -95,6 +106,19 @@ void net_receive_refuse(struct net *net);
 /* --- net_transmit.c; under the lock --- */
 
 enum virtio_step net_transmit_take(struct net *net, const struct virtq_chain *chain);
+
+/* --- net_stream.c; VMM thread, without the lock --- */
+
+extern const struct net_port_ops net_stream_port_ops;
+
+/*
+ * A back-end at the socket `path`. *connection is one to it, which is taken; -1: it is made. The
+ * caller, net_new_stream, sets net->stream, starts it once the device is made, and frees it.
+ */
+MUST_CHECK int net_stream_new(struct net *net, const char *path, int *connection,
+			      struct net_stream **out, struct error *err);
+MUST_CHECK int net_stream_start(struct net_stream *stream, struct evloop *loop, struct error *err);
+void net_stream_free(struct net_stream *stream); /* NULL is fine */
 
 /* --- net_mmds.c; under the lock, and but for forget and free only where net->mmds is set --- */
 

@@ -2,10 +2,13 @@
 /*
  * Receiving of the network device: from its port to the guest.
  *
- * Theory of operation. A frame is read when buffers for the longest possible one are held
+ * Theory of operation. A TAP's frame is read when buffers for the longest possible one are held
  * (net_rx.c), as its length is not known before. The limiter is therefore asked twice: it is not
  * blocked before the read, and pays for the frame after. If it doesn't, the frame stays in the
  * guest's buffers (rx_pending), of which the guest does not know yet.
+ *
+ * A port that can look at its frames (`peek`) tells the length before: then as many buffers are
+ * taken as the frame needs, and it is copied into each as it is taken.
  */
 #include "devices/virtio/net/net_internal.h"
 
@@ -30,9 +33,14 @@ static bool has_enough_buffers(struct net *net)
 	const struct net_rx *rx = &net->rx;
 	struct virtq *vq = net_queue(net, RX);
 
-	return rx->count > 0 &&
-	       (rx->len >= net->rx_wanted || net->is_rx_full || rx->count >= vq->size ||
-		(rx->len >= net->rx_least && virtq_pending(vq) == 0));
+	if (rx->count == 0) {
+		return false;
+	}
+	if (net->rx_frame != NULL && rx->len >= net->rx_frame_len) {
+		return true;
+	}
+	return rx->len >= net->rx_wanted || net->is_rx_full || rx->count >= vq->size ||
+	       (net->rx_frame == NULL && rx->len >= net->rx_least && virtq_pending(vq) == 0);
 }
 
 /*
@@ -56,9 +64,16 @@ enum virtio_step net_receive_take(struct net *net, const struct virtq_chain *cha
 		virtq_push(net_queue(net, RX), chain->head, 0);
 		return VIRTIO_DONE;
 	}
+	uint64_t before = net->rx.len;
+
 	if (!net_rx_add(&net->rx, net->dev.mem, chain)) {
 		net->is_rx_full = true;
 		return VIRTIO_BACK;
+	}
+	if (net->rx_frame != NULL && before < net->rx_frame_len) {
+		/* It was RAM when the chain was checked, and RAM doesn't go away. */
+		(void)!virtq_chain_write(net->dev.mem, chain, 0, net->rx_frame + before,
+					 min_u64(net->rx_frame_len - before, chain->write_len));
 	}
 	return VIRTIO_DONE;
 }
@@ -103,8 +118,9 @@ static enum virtio_step fail_read(struct net *net, int sys)
 	net->read_failures++;
 	if (net->read_failures == 1) {
 		log_limited_warn(&net->failures,
-				 "Failed to read tap of interface %s: %s (os error %d)%s",
-				 net->dev.id, error_os_text(sys), sys, net_tap_explain(sys));
+				 "Failed to read %s of interface %s: %s (os error %d)%s",
+				 net->port->name, net->dev.id, error_os_text(sys), sys,
+				 net->port->explain(sys));
 	}
 	if (net->read_failures < FAILURES_MAX) {
 		return VIRTIO_DONE;
@@ -118,7 +134,7 @@ static enum virtio_step read_frame(struct net *net)
 {
 	size_t count;
 	const struct iovec *iov = net_rx_iov(&net->rx, &count);
-	ssize_t got = net->port.ops->receive(net->port.arg, iov, count);
+	ssize_t got = net->port->receive(net, iov, count);
 
 	net->is_rx_full = false;
 	if (got < 0) {
@@ -127,6 +143,10 @@ static enum virtio_step read_frame(struct net *net)
 	net->read_failures = 0;
 	if (got < NET_HEADER_LEN || (uint64_t)got > net->rx.len) {
 		metric_add(&net->metrics.rx_fails, 1);
+		if (net->rx_frame != NULL) {
+			/* The next frame is copied from the first buffer on. */
+			net_rx_rewind(&net->rx, net_queue(net, RX));
+		}
 		return VIRTIO_DONE;
 	}
 	metric_add(&net->metrics.rx_count, 1);
@@ -156,6 +176,15 @@ enum virtio_step net_receive_next(struct net *net)
 		return VIRTIO_WAIT;
 	}
 	net->rx_unpaid = 0;
+	if (net->port->peek != NULL) {
+		ssize_t len = net->port->peek(net, &net->rx_frame);
+
+		if (len <= 0) {
+			net->rx_frame = NULL;
+			return len < 0 ? fail_read(net, (int)-len) : VIRTIO_DONE;
+		}
+		net->rx_frame_len = (uint32_t)len;
+	}
 	if (has_enough_buffers(net)) {
 		return read_frame(net);
 	}
@@ -194,6 +223,7 @@ void net_receive_start(struct net *net, bool is_merged)
 void net_receive_forget(struct net *net)
 {
 	net_rx_clear(&net->rx);
+	net->rx_frame = NULL;
 	net->rx_pending = 0;
 	net->is_rx_full = false;
 	net->read_failures = 0;

@@ -28,7 +28,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "devices/virtio/net/net_rx.h"
+#include "devices/virtio/net/net_internal.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
@@ -281,17 +281,20 @@ const struct net_tap_ops net_tap_host = {
 
 /* --- Frames --- */
 
-static int send_frame(void *arg, const struct iovec *frame, size_t count)
+static int send_frame(struct net *net, const struct virtq_chain *chain)
 {
-	const struct net_tap *tap = arg;
+	const struct virtq_span span = {.side = VIRTQ_READABLE, .len = chain->read_len};
+	struct virtq_iov frame = {.iov = net->tx_iov, .cap = ARRAY_COUNT(net->tx_iov)};
 
-	return writev(tap->fd, frame, (int)count) < 0 ? -errno : 0;
+	if (virtq_chain_iov(net->dev.mem, chain, span, &frame) < 0) {
+		return -EFAULT;
+	}
+	return writev(net->tap.fd, frame.iov, (int)frame.count) < 0 ? -errno : 0;
 }
 
-static ssize_t receive_frame(void *arg, const struct iovec *buffers, size_t count)
+static ssize_t receive_frame(struct net *net, const struct iovec *buffers, size_t count)
 {
-	const struct net_tap *tap = arg;
-	ssize_t got = readv(tap->fd, buffers, (int)count);
+	ssize_t got = readv(net->tap.fd, buffers, (int)count);
 
 	if (got < 0) {
 		return -errno;
@@ -299,12 +302,7 @@ static ssize_t receive_frame(void *arg, const struct iovec *buffers, size_t coun
 	return got > 0 ? got : -EIO;
 }
 
-const struct net_port_ops net_tap_port_ops = {
-	.send = send_frame,
-	.receive = receive_frame,
-};
-
-const char *net_tap_explain(int sys)
+static const char *explain(int sys)
 {
 	switch (sys) {
 	case EBADFD:
@@ -315,3 +313,10 @@ const char *net_tap_explain(int sys)
 		return "";
 	}
 }
+
+const struct net_port_ops net_tap_port_ops = {
+	.name = "tap",
+	.send = send_frame,
+	.receive = receive_frame,
+	.explain = explain,
+};

@@ -36,11 +36,7 @@ struct net_tap {
 	const struct net_tap_ops *ops;
 };
 
-/* A TAP as a port, whose arg is its struct net_tap. */
 extern const struct net_port_ops net_tap_port_ops;
-
-/* What a failure to read or write means, as far as it tells: the end of a sentence, or "". */
-const char *net_tap_explain(int sys);
 
 /* net_new on any kind of TAP. */
 MUST_CHECK int net_new_on(const struct dev_env *env, const struct net_config *config,

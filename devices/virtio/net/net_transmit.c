@@ -2,10 +2,11 @@
 /*
  * Transmitting of the network device: from the guest to its port.
  *
- * Theory of operation. A frame is written from the guest's buffers as it is; the kernel judges its
- * header. If the TAP has no room, the chain stays in the queue until it has. Firecracker drops such
- * a frame; holding it back instead lets the guest's own queue shape its traffic. It happens only
- * where whoever made the TAP has limited its send buffer (TUNSETSNDBUF), which asks for just that.
+ * Theory of operation. To a TAP a frame is written from the guest's buffers as it is; the kernel
+ * judges its header. If the port has no room, the chain stays in the queue until it has.
+ * Firecracker drops such a frame; holding it back instead lets the guest's own queue shape its
+ * traffic. Of a TAP that happens only where whoever made it has limited its send buffer
+ * (TUNSETSNDBUF), which asks for just that.
  */
 #include "devices/virtio/net/net_internal.h"
 
@@ -39,23 +40,17 @@ static void fail_write(struct net *net, int sys)
 	if (sys != net->write_failure) {
 		net->write_failure = sys;
 		log_limited_warn(&net->failures,
-				 "Failed to write to tap of interface %s: %s (os error %d)%s",
-				 net->dev.id, error_os_text(sys), sys, net_tap_explain(sys));
+				 "Failed to write to %s of interface %s: %s (os error %d)%s",
+				 net->port->name, net->dev.id, error_os_text(sys), sys,
+				 net->port->explain(sys));
 	}
 }
 
 /* False if the port has no room for it. */
 static bool send_frame(struct net *net)
 {
-	struct virtq_span span = {.side = VIRTQ_READABLE, .len = net->dev.chain.read_len};
-	struct virtq_iov frame = {.iov = net->tx_iov, .cap = ARRAY_COUNT(net->tx_iov)};
-
-	if (virtq_chain_iov(net->dev.mem, &net->dev.chain, span, &frame) < 0) {
-		metric_add(&net->metrics.tx_fails, 1);
-		return true;
-	}
 	uint64_t start_ns = net->dev.now_ns;
-	int result = net->port.ops->send(net->port.arg, frame.iov, frame.count);
+	int result = net->port->send(net, &net->dev.chain);
 
 	if (result == -EAGAIN) {
 		return false;
@@ -68,7 +63,7 @@ static bool send_frame(struct net *net)
 		return true;
 	}
 	net->write_failure = 0;
-	metric_add(&net->metrics.tx_bytes_count, span.len);
+	metric_add(&net->metrics.tx_bytes_count, net->dev.chain.read_len);
 	metric_add(&net->metrics.tx_packets_count, 1);
 	metric_add(&net->metrics.tx_count, 1);
 	return true;
