@@ -19,6 +19,15 @@ static const char *const needs[] = {
 	[SCHEMA_OPTIONAL] = "optional",
 };
 
+/* A required field that another one can stand for is none in the description. */
+static const char *need_of(const struct schema *schema, const struct schema_field *field)
+{
+	bool is_either =
+		schema->either != schema->or_else && field == &schema->fields[schema->either];
+
+	return is_either ? "either" : needs[schema->is_patch ? SCHEMA_OPTIONAL : field->need];
+}
+
 static const char *const methods[] = {
 	[HTTP_GET] = "get",
 	[HTTP_PUT] = "put",
@@ -29,7 +38,7 @@ static const char *const methods[] = {
 static json_t *dump_field(const struct schema *schema, const struct schema_field *field)
 {
 	json_t *json = json_pack("{s:s, s:s, s:s}", "name", field->name, "type", types[field->type],
-				 "need", needs[schema->is_patch ? SCHEMA_OPTIONAL : field->need]);
+				 "need", need_of(schema, field));
 
 	if (field->type == SCHEMA_ENUM) {
 		json_t *names = json_array();

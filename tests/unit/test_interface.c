@@ -45,6 +45,7 @@ static void add(const char *id, const char *tap, const char *mac)
 			   .host_dev_name = strdup(tap),
 			   .guest_mac = mac != NULL ? strdup(mac) : NULL},
 		.tap = dup(STDIN_FILENO),
+		.connection = -1,
 	};
 }
 

@@ -30,6 +30,7 @@ static void add_interface(const char *id)
 	config->nets[config->net_count++] = (struct net_interface){
 		.config = {.iface_id = strdup(id), .host_dev_name = strdup("tap")},
 		.tap = -1,
+		.connection = -1,
 	};
 }
 

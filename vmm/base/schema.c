@@ -434,6 +434,14 @@ static int missing(const char *name, const struct json_value *json, struct error
 	return json_error_at(err, json->doc, json_value_end(json));
 }
 
+static bool is_absent(const struct schema *schema, size_t i, uint64_t present)
+{
+	bool is_replaced = schema->either == i && schema->or_else != i &&
+			   (present >> schema->or_else & 1) != 0;
+
+	return !is_replaced && (present >> i & 1) == 0;
+}
+
 static int decode_object(const struct schema *schema, const struct json_value *json, void *out,
 			 uint64_t *present, struct error *err)
 {
@@ -446,7 +454,7 @@ static int decode_object(const struct schema *schema, const struct json_value *j
 	for (size_t i = 0; i < schema->count; i++) {
 		const struct schema_field *field = &schema->fields[i];
 
-		if (need_of(schema, field) == SCHEMA_REQUIRED && !(*present & UINT64_C(1) << i)) {
+		if (need_of(schema, field) == SCHEMA_REQUIRED && is_absent(schema, i, *present)) {
 			return missing(field->name, json, err);
 		}
 	}

@@ -71,6 +71,8 @@ struct schema {
 	size_t size;   /* of the struct */
 	bool is_patch; /* all fields are optional */
 	bool is_open;  /* unknown fields pass unread */
+	/* Of these two, the first may be absent where the second is present; equal: none. */
+	size_t either, or_else;
 };
 
 /*

@@ -75,7 +75,8 @@ static int check_child(const struct fork_body *body, size_t index, struct error 
 		return error_wrap(err, "Child %zu", index + 1);
 	}
 	for (size_t i = 0; i < child->overrides.networks.count; i++) {
-		if (strncmp(networks[i].host_dev_name, "fd:", strlen("fd:")) == 0) {
+		if (networks[i].host_dev_name != NULL &&
+		    strncmp(networks[i].host_dev_name, "fd:", strlen("fd:")) == 0) {
 			return error_set(err, ERR_BAD_REQUEST,
 					 "Child `%s`: a child has no descriptors such as %s: name "
 					 "a TAP",

@@ -10,7 +10,6 @@
 #include "devices/mmds/mmds.h"
 #include "devices/virtio/balloon/balloon.h"
 #include "devices/virtio/blk/blk_rings.h"
-#include "devices/virtio/net/net.h"
 #include "devices/virtio/rng.h"
 #include "devices/virtio/vsock/vsock.h"
 #include "vmm/base/gmem_pager.h"
@@ -21,6 +20,7 @@
 #include "vmm/resources/drive.h"
 #include "vmm/resources/filesystem.h"
 #include "vmm/resources/images.h"
+#include "vmm/resources/interface.h"
 #include "vmm/resources/memory.h"
 #include "vmm/resources/pmem.h"
 
@@ -58,15 +58,10 @@ struct serial_config_body {
 };
 
 /*
- * Devices, each with what it uses of the host: that is opened when the device is put, as clients
- * expect the error there. The configuration owns it, the device borrows it.
+ * Devices, here and in headers of their own, each with what it uses of the host: that is opened
+ * when the device is put, as clients expect the error there. The configuration owns it, the device
+ * borrows it.
  */
-struct net_interface {
-	struct net_config config;
-	int tap;
-	struct net *net; /* the machine's; NULL: not attached */
-};
-
 struct vsock_socket {
 	struct vsock_config config; /* uds_path NULL: there is no socket device */
 	int listener;

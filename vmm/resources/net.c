@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /network-interfaces/{id}: network devices on TAPs. */
+/* /network-interfaces/{id}: network devices on TAPs or other processes. */
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/base/unix_connect.h"
 #include "vmm/resources/rate_limiter.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/unplug.h"
@@ -19,8 +20,20 @@ enum field {
 	FIELD_MTU,
 	FIELD_RX_RATE_LIMITER,
 	FIELD_TX_RATE_LIMITER,
+	FIELD_BACKEND,
 	FIELD_COUNT
 };
+
+/* In the order of enum net_backend_type. */
+static const char *const backend_names[] = {"stream", NULL};
+
+static const struct schema_field backend_fields[] = {
+	SCHEMA_ENUM_FIELD(struct net_backend, type, SCHEMA_REQUIRED, backend_names),
+	SCHEMA_FIELD(struct net_backend, socket, SCHEMA_REQUIRED),
+};
+
+const struct schema net_backend_schema =
+	SCHEMA("NetworkBackend", struct net_backend, backend_fields);
 
 static const struct schema_field fields[FIELD_COUNT] = {
 	[FIELD_IFACE_ID] = SCHEMA_FIELD(struct net_config, iface_id, SCHEMA_REQUIRED),
@@ -31,9 +44,18 @@ static const struct schema_field fields[FIELD_COUNT] = {
 						      SCHEMA_OPTIONAL, &rate_limiter_schema),
 	[FIELD_TX_RATE_LIMITER] = SCHEMA_OBJECT_FIELD(struct net_config, tx_rate_limiter,
 						      SCHEMA_OPTIONAL, &rate_limiter_schema),
+	[FIELD_BACKEND] = SCHEMA_OBJECT_FIELD(struct net_config, backend, SCHEMA_OPTIONAL,
+					      &net_backend_schema),
 };
 
-static const struct schema schema = SCHEMA("NetworkInterfaceConfig", struct net_config, fields);
+static const struct schema schema = {
+	.name = "NetworkInterfaceConfig",
+	.fields = fields,
+	.count = FIELD_COUNT,
+	.size = sizeof(struct net_config),
+	.either = FIELD_HOST_DEV_NAME,
+	.or_else = FIELD_BACKEND,
+};
 
 struct net_update {
 	char *iface_id;
@@ -92,6 +114,12 @@ static int check(struct request *request, struct error *err)
 	if (check_mac(request->json, net, err) < 0) {
 		return -1;
 	}
+	if (net->has_backend && net->host_dev_name != NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The interface %s has a `host_dev_name` and a `backend`: give "
+				 "one of them",
+				 net->iface_id);
+	}
 	return check_id(request, err);
 }
 
@@ -101,6 +129,7 @@ static void interface_destroy(struct net_interface *interface)
 {
 	schema_free(&schema, &interface->config);
 	fd_close(&interface->tap);
+	fd_close(&interface->connection);
 }
 
 /* The place of an interface in the list, or the list's length: there is no such interface. */
@@ -124,12 +153,16 @@ static void clear(struct vm_config *config)
 	config->net_count = 0;
 }
 
+/* What Firecracker does not know is shown only where it was given [compat]. */
 static json_t *show(const struct vm_config *config)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < config->net_count; i++) {
-		json_t *net = schema_encode(&schema, &config->nets[i].config, SCHEMA_ALL);
+		const struct net_config *interface = &config->nets[i].config;
+		unsigned hidden = interface->has_backend ? FIELD_HOST_DEV_NAME : FIELD_BACKEND;
+		json_t *net =
+			schema_encode(&schema, interface, SCHEMA_ALL & ~(UINT64_C(1) << hidden));
 
 		if (json_array_append_new(list, net) < 0) {
 			json_decref(list);
@@ -209,7 +242,23 @@ static void keep_config(struct net_interface *interface, struct net_config *body
 	rate_limiter_tidy(&config->tx_rate_limiter, &config->has_tx_rate_limiter);
 }
 
+static int connect_backend(const struct net_config *net, int *connection, struct error *err)
+{
+	return unix_connect(net->backend.socket, connection, err) < 0
+		       ? error_wrap(err, "Could not create the network device")
+		       : 0;
+}
+
 /* --- PUT and DELETE on a machine that was started --- */
+
+static int make_device(const struct dev_env *env, struct net_interface *interface,
+		       struct error *err)
+{
+	return interface->config.has_backend
+		       ? net_new_stream(env, &interface->config, &interface->connection,
+					&interface->net, err)
+		       : net_new(env, &interface->config, interface->tap, &interface->net, err);
+}
 
 /* [compat] Without the metadata service, which is configured before the start. */
 static int plug_interface(struct microvm *microvm, struct request *request,
@@ -217,7 +266,7 @@ static int plug_interface(struct microvm *microvm, struct request *request,
 {
 	const struct dev_env env = devmgr_env(&microvm->controller.machine.devmgr);
 
-	if (net_new(&env, &interface->config, interface->tap, &interface->net, err) < 0) {
+	if (make_device(&env, interface, err) < 0) {
 		return error_wrap(err, "Could not create the network device");
 	}
 	return resource_plug(microvm, request, net_virtio(interface->net),
@@ -228,7 +277,7 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 {
 	struct vm_config *config = &microvm->config;
 	struct net_config *body = request->body;
-	struct net_interface added = {.tap = -1};
+	struct net_interface added = NET_INTERFACE_NONE;
 	size_t at = find(config, body->iface_id);
 	void *list = config->nets;
 
@@ -239,7 +288,8 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 		return -1;
 	}
 	config->nets = list;
-	if (net_tap_open_running(body->host_dev_name, &added.tap, err) < 0) {
+	if (body->has_backend ? connect_backend(body, &added.connection, err) < 0
+			      : net_tap_open_running(body->host_dev_name, &added.tap, err) < 0) {
 		return -1;
 	}
 	keep_config(&added, body);
@@ -292,7 +342,7 @@ static int open_tap(struct vm_config *config, const struct net_config *net, size
 {
 	AUTO_FD opened = -1;
 
-	if (at < config->net_count &&
+	if (at < config->net_count && config->nets[at].tap >= 0 &&
 	    strcmp(config->nets[at].config.host_dev_name, net->host_dev_name) == 0) {
 		*tap = fd_take(&config->nets[at].tap);
 		return 0;
@@ -301,7 +351,8 @@ static int open_tap(struct vm_config *config, const struct net_config *net, size
 		return -1;
 	}
 	for (size_t i = 0; i < config->net_count; i++) {
-		if (i != at && net_tap_is_same(config->nets[i].tap, opened)) {
+		if (i != at && config->nets[i].tap >= 0 &&
+		    net_tap_is_same(config->nets[i].tap, opened)) {
 			return error_set(err, ERR_BAD_REQUEST,
 					 "Could not create the network device: Open tap device "
 					 "failed: %s is that of another interface",
@@ -310,6 +361,20 @@ static int open_tap(struct vm_config *config, const struct net_config *net, size
 	}
 	*tap = fd_take(&opened);
 	return 0;
+}
+
+/* What the interface needs of the host. */
+static int open_host(struct vm_config *config, size_t at, const struct net_config *net,
+		     struct net_interface *added, struct error *err)
+{
+	if (!net->has_backend) {
+		return open_tap(config, net, at, &added->tap, err);
+	}
+	if (at < config->net_count) {
+		/* A back-end may have no second connection to give. */
+		fd_close(&config->nets[at].connection);
+	}
+	return connect_backend(net, &added->connection, err);
 }
 
 /* [compat] The last interface takes the place of one that is replaced, which becomes the last. */
@@ -331,7 +396,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	struct vm_config *config = &microvm->config;
 	struct net_config *net = request->body;
 	size_t at = find(config, net->iface_id);
-	struct net_interface added = {.tap = -1};
+	struct net_interface added = NET_INTERFACE_NONE;
 	void *list = config->nets;
 
 	if (check_net(config, request, at, err) < 0) {
@@ -343,7 +408,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 		}
 		config->nets = list;
 	}
-	if (open_tap(config, net, at, &added.tap, err) < 0) {
+	if (open_host(config, at, net, &added, err) < 0) {
 		return -1;
 	}
 	keep_config(&added, net);
@@ -391,7 +456,7 @@ static int attach_interface(const struct microvm *microvm, struct net_interface 
 	const struct dev_env env = devmgr_env(at->devmgr);
 	const char *id = interface->config.iface_id;
 
-	if (net_new(&env, &interface->config, interface->tap, &interface->net, err) < 0) {
+	if (make_device(&env, interface, err) < 0) {
 		return error_wrap(err, "Cannot attach the network interface %.64s", id);
 	}
 	if (metadata_attach(microvm, interface, err) < 0) {

@@ -6,9 +6,18 @@
 
 #include "vmm/base/bytes.h"
 
+enum network_field {
+	NETWORK_IFACE_ID,
+	NETWORK_HOST_DEV_NAME,
+	NETWORK_BACKEND,
+};
+
 static const struct schema_field network_fields[] = {
-	SCHEMA_FIELD(struct network_override, iface_id, SCHEMA_REQUIRED),
-	SCHEMA_FIELD(struct network_override, host_dev_name, SCHEMA_REQUIRED),
+	[NETWORK_IFACE_ID] = SCHEMA_FIELD(struct network_override, iface_id, SCHEMA_REQUIRED),
+	[NETWORK_HOST_DEV_NAME] =
+		SCHEMA_FIELD(struct network_override, host_dev_name, SCHEMA_REQUIRED),
+	[NETWORK_BACKEND] = SCHEMA_OBJECT_FIELD(struct network_override, backend, SCHEMA_OPTIONAL,
+						&net_backend_schema),
 };
 
 /* [compat] Unknown fields of networks and sockets pass, those of drives and pmem are ours and do
@@ -19,6 +28,8 @@ const struct schema network_override_schema = {
 	.count = ARRAY_COUNT(network_fields),
 	.size = sizeof(struct network_override),
 	.is_open = true,
+	.either = NETWORK_HOST_DEV_NAME,
+	.or_else = NETWORK_BACKEND,
 };
 
 static const struct schema_field drive_fields[] = {
@@ -63,32 +74,71 @@ struct device_kind {
 	const char *unknown; /* the refusal of an id that none of them has */
 };
 
-static int override_device(json_t *config, const struct device_kind *kind, const char *id,
-			   const char *text, struct error *err)
+/* The device with this id. */
+static int find_device(json_t *config, const struct device_kind *kind, const char *id,
+		       json_t **found, struct error *err)
 {
 	size_t i;
 	json_t *object;
 
 	json_array_foreach(json_object_get(config, kind->list), i, object)
 	{
-		const char *found = json_string_value(json_object_get(object, kind->id_key));
+		const char *text = json_string_value(json_object_get(object, kind->id_key));
 
-		if (found != NULL && strcmp(found, id) == 0) {
-			return overrides_set(object, kind->key, text, err);
+		if (text != NULL && strcmp(text, id) == 0) {
+			*found = object;
+			return 0;
 		}
 	}
 	return error_set(err, ERR_BAD_REQUEST, "%s", kind->unknown);
 }
 
-static int override_networks(const struct schema_list *networks, json_t *config, struct error *err)
+static int override_device(json_t *config, const struct device_kind *kind, const char *id,
+			   const char *text, struct error *err)
+{
+	json_t *object;
+
+	return find_device(config, kind, id, &object, err) < 0
+		       ? -1
+		       : overrides_set(object, kind->key, text, err);
+}
+
+/* A TAP takes the place of a back-end, and the other way round. */
+static int override_network(json_t *config, const struct network_override *network,
+			    struct error *err)
 {
 	static const struct device_kind kind = {"network-interfaces", "iface_id", "host_dev_name",
 						"Unknown Network Device."};
+	const struct schema_field *backend = &network_fields[NETWORK_BACKEND];
+	json_t *object;
+
+	if (network->has_backend && network->host_dev_name != NULL) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The network override of %s has a `host_dev_name` and a "
+				 "`backend`: give one of them",
+				 network->iface_id);
+	}
+	if (find_device(config, &kind, network->iface_id, &object, err) < 0) {
+		return -1;
+	}
+	if (!network->has_backend) {
+		(void)json_object_del(object, backend->name);
+		return overrides_set(object, kind.key, network->host_dev_name, err);
+	}
+	(void)json_object_del(object, kind.key);
+	return json_object_set_new(object, backend->name,
+				   schema_encode(backend->object, &network->backend, SCHEMA_ALL)) ==
+			       0
+		       ? 0
+		       : error_set(err, ERR_HOST, "Out of memory for the configuration");
+}
+
+static int override_networks(const struct schema_list *networks, json_t *config, struct error *err)
+{
 	const struct network_override *items = networks->items;
 
 	for (size_t i = 0; i < networks->count; i++) {
-		if (override_device(config, &kind, items[i].iface_id, items[i].host_dev_name, err) <
-		    0) {
+		if (override_network(config, &items[i], err) < 0) {
 			return -1;
 		}
 	}

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "devices/virtio/net/net.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 #include "vmm/base/schema.h"
@@ -13,7 +14,9 @@
 /* The items of the three lists. */
 struct network_override {
 	char *iface_id;
-	char *host_dev_name;
+	char *host_dev_name; /* NULL: `backend` */
+	struct net_backend backend;
+	bool has_backend;
 };
 
 struct drive_override {
@@ -39,6 +42,7 @@ struct overrides {
 	bool has_vsock;
 };
 
+extern const struct schema net_backend_schema; /* of resources/net.c */
 extern const struct schema network_override_schema;
 extern const struct schema drive_override_schema;
 extern const struct schema pmem_override_schema;
