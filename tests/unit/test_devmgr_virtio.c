@@ -83,8 +83,10 @@ static void set_up(void)
 		.config = {.drive_id = data_id, .partuuid = uuid},
 		.file = {.fd = file_of("", 0), .sectors = 8},
 	};
-	net = (struct net_interface){
-		.config = {.iface_id = eth_id}, .tap = ends[0], .connection = -1};
+	net = (struct net_interface){.config = {.iface_id = eth_id},
+				     .tap = ends[0],
+				     .connection = -1,
+				     .link = {.fd = -1}};
 	*config = (struct vm_config){
 		.drives = drives,
 		.drive_count = 2,

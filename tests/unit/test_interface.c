@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/fake/kvm_fake.h"
+#include "tests/lib/vhost_peer.h"
 #include "tests/unit/api_bed.h"
 #include "vmm/base/bytes.h"
 
@@ -46,6 +47,7 @@ static void add(const char *id, const char *tap, const char *mac)
 			   .guest_mac = mac != NULL ? strdup(mac) : NULL},
 		.tap = dup(STDIN_FILENO),
 		.connection = -1,
+		.link = {.fd = -1},
 	};
 }
 
@@ -119,4 +121,65 @@ Test(interface, two_on_one_tap_are_refused_however_it_is_spelled)
 	put("a", body, NULL);
 	cr_expect_eq(config->net_count, 1);
 	close(tap);
+}
+
+/* --- On a back-end of vhost-user --- */
+
+static struct vhost_peer peer;
+
+static void put_remote(const char *more, const char *fault)
+{
+	char fields[192];
+
+	(void)!snprintf(fields, sizeof(fields),
+			"\"backend\":{\"type\":\"vhost-user\",\"socket\":\"%s\"}%s", peer.path,
+			more);
+	put("eth0", fields, fault);
+}
+
+static void set_up_peer(void)
+{
+	vhost_peer_init(&peer);
+	vhost_peer_start(&peer);
+	api_bed_init();
+}
+
+static void tear_down_peer(void)
+{
+	microvm_destroy(&api_bed.microvm);
+	api_bed_destroy();
+	vhost_peer_stop(&peer);
+}
+
+TestSuite(interface_remote, .init = set_up_peer, .fini = tear_down_peer, .timeout = 30);
+
+Test(interface_remote, a_running_machine_has_shared_memory_and_refuses_what_needs_its_frames)
+{
+	put_remote("", NULL);
+	put_remote(",\"mtu\":9000", NULL); /* the peer has one connection to give at a time */
+	cr_expect_eq(peer.connections, 2);
+	api_bed_start();
+	cr_expect(gmem_slot(api_bed.microvm.controller.machine.mem, 0).is_shared);
+	api_bed_expect("PATCH /network-interfaces/eth0", "{\"iface_id\":\"eth0\"}",
+		       API_FAULT("Network config error: Unable to update the net device: its "
+				 "back-end of vhost-user sees its frames alone, so that it has no "
+				 "rate limiters"));
+	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
+	api_bed_expect("PUT /snapshot/create",
+		       "{\"snapshot_path\":\"/tmp/s\",\"mem_file_path\":\"/tmp/m\"}",
+		       API_FAULT("Create snapshot error: Cannot save the microVM state: Operation "
+				 "not allowed: Devices without snapshot support are present: "
+				 "vhost-user-net(id: eth0)"));
+}
+
+Test(interface_remote, the_metadata_service_can_not_be_on_it)
+{
+	api_bed_put_kernel();
+	put_remote("", NULL);
+	api_bed_expect("PUT /mmds/config", "{\"network_interfaces\":[\"eth0\"],\"version\":\"V2\"}",
+		       NULL);
+	api_bed_expect("PUT /actions", "{\"action_type\":\"InstanceStart\"}",
+		       API_FAULT("Start microvm error: Cannot attach the network interface eth0: "
+				 "the metadata service can't be on an interface with a back-end of "
+				 "vhost-user, whose frames squib does not see"));
 }

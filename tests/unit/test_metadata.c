@@ -31,6 +31,7 @@ static void add_interface(const char *id)
 		.config = {.iface_id = strdup(id), .host_dev_name = strdup("tap")},
 		.tap = -1,
 		.connection = -1,
+		.link = {.fd = -1},
 	};
 }
 

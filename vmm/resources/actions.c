@@ -65,6 +65,11 @@ static bool is_shared(const struct vm_config *config)
 			return true;
 		}
 	}
+	for (size_t i = 0; i < config->net_count; i++) {
+		if (net_interface_is_remote(&config->nets[i])) {
+			return true;
+		}
+	}
 	return config->filesystem_count > 0;
 }
 

@@ -4,17 +4,26 @@
 #define VMM_RESOURCES_INTERFACE_H
 
 #include "devices/virtio/net/net.h"
+#include "devices/virtio/net/vhost_net.h"
 
 /* On a TAP, or on another process (config.backend). */
 struct net_interface {
 	struct net_config config;
-	int tap;	 /* -1: it has a back-end */
-	int connection;	 /* to the back-end, until the machine has it; -1: none */
-	struct net *net; /* the machine's; NULL: not attached */
+	int tap;		/* -1: it has a back-end */
+	int connection;		/* to a stream's back-end, until the machine has it; -1: none */
+	struct vhost_link link; /* to one of vhost-user, likewise */
+	struct net *net;	/* the machine's; NULL: not attached, or of vhost-user */
 };
 
 /* clang-format off */
-#define NET_INTERFACE_NONE {.tap = -1, .connection = -1}
+#define NET_INTERFACE_NONE {.tap = -1, .connection = -1, .link = {.fd = -1}}
 /* clang-format on */
+
+/* Another process serves its queues, in shared memory. */
+static inline bool net_interface_is_remote(const struct net_interface *interface)
+{
+	return interface->config.has_backend &&
+	       interface->config.backend.type == NET_BACKEND_VHOST_USER;
+}
 
 #endif

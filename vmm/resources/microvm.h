@@ -130,6 +130,8 @@ struct microvm {
  * Gives an interface, whose device is not attached yet, the metadata service if it is among those
  * that the configuration names. One that goes is not named any more.
  */
+MUST_CHECK int metadata_check(const struct microvm *microvm, const struct net_interface *interface,
+			      struct error *err); /* whether it can have what that names */
 MUST_CHECK int metadata_attach(const struct microvm *microvm, const struct net_interface *interface,
 			       struct error *err);
 void metadata_detach(struct microvm *microvm, const char *iface_id);

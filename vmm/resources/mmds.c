@@ -356,6 +356,19 @@ static bool is_listed(const struct schema_list *ids, const char *id)
 	return i < ids->count;
 }
 
+int metadata_check(const struct microvm *microvm, const struct net_interface *interface,
+		   struct error *err)
+{
+	if (net_interface_is_remote(interface) &&
+	    is_listed(&microvm->config.metadata.config.network_interfaces,
+		      interface->config.iface_id)) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "the metadata service can't be on an interface with a back-end of "
+				 "vhost-user, whose frames squib does not see");
+	}
+	return 0;
+}
+
 int metadata_attach(const struct microvm *microvm, const struct net_interface *interface,
 		    struct error *err)
 {

@@ -25,7 +25,7 @@ enum field {
 };
 
 /* In the order of enum net_backend_type. */
-static const char *const backend_names[] = {"stream", NULL};
+static const char *const backend_names[] = {"stream", "vhost-user", NULL};
 
 static const struct schema_field backend_fields[] = {
 	SCHEMA_ENUM_FIELD(struct net_backend, type, SCHEMA_REQUIRED, backend_names),
@@ -130,6 +130,7 @@ static void interface_destroy(struct net_interface *interface)
 	schema_free(&schema, &interface->config);
 	fd_close(&interface->tap);
 	fd_close(&interface->connection);
+	vhost_link_close(&interface->link);
 }
 
 /* The place of an interface in the list, or the list's length: there is no such interface. */
@@ -219,11 +220,23 @@ static int check_mac_is_free(const struct vm_config *config, const struct net_co
 	return 0;
 }
 
+static bool is_remote(const struct net_config *net)
+{
+	return net->has_backend && net->backend.type == NET_BACKEND_VHOST_USER;
+}
+
 static int check_net(const struct vm_config *config, const struct request *request, size_t at,
 		     struct error *err)
 {
 	const struct net_config *net = request->body;
 
+	if (is_remote(net) && (net->has_rx_rate_limiter || net->has_tx_rate_limiter)) {
+		return error_set(
+			err, ERR_BAD_REQUEST,
+			"The interface %s has a back-end of vhost-user, whose frames squib "
+			"does not see: it can't have rate limiters",
+			net->iface_id);
+	}
 	if (net->guest_mac != NULL && (check_mac_is_free(config, net, at, err) < 0 ||
 				       check_mac_is_usable(net->guest_mac, err) < 0)) {
 		return -1;
@@ -242,11 +255,13 @@ static void keep_config(struct net_interface *interface, struct net_config *body
 	rate_limiter_tidy(&config->tx_rate_limiter, &config->has_tx_rate_limiter);
 }
 
-static int connect_backend(const struct net_config *net, int *connection, struct error *err)
+static int connect_backend(const struct net_config *net, struct net_interface *added,
+			   struct error *err)
 {
-	return unix_connect(net->backend.socket, connection, err) < 0
-		       ? error_wrap(err, "Could not create the network device")
-		       : 0;
+	int result = is_remote(net) ? vhost_net_open(net, &added->link, err)
+				    : unix_connect(net->backend.socket, &added->connection, err);
+
+	return result < 0 ? error_wrap(err, "Could not create the network device") : 0;
 }
 
 /* --- PUT and DELETE on a machine that was started --- */
@@ -288,7 +303,13 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 		return -1;
 	}
 	config->nets = list;
-	if (body->has_backend ? connect_backend(body, &added.connection, err) < 0
+	if (is_remote(body)) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "An interface with a back-end of vhost-user can't be plugged in: "
+				 "the machine's memory is shared with back-ends from the start on, "
+				 "or not at all. Put it before the start");
+	}
+	if (body->has_backend ? connect_backend(body, &added, err) < 0
 			      : net_tap_open_running(body->host_dev_name, &added.tap, err) < 0) {
 		return -1;
 	}
@@ -309,6 +330,12 @@ static int unplug(struct microvm *microvm, struct request *request, struct error
 	if (resource_check_plug(microvm, request, at < config->net_count, resource_device_not_found,
 				err) < 0) {
 		return -1;
+	}
+	if (net_interface_is_remote(&config->nets[at])) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "The interface %s is served by another process, and can't be "
+				 "unplugged",
+				 request->id);
 	}
 	return unplug_begin(microvm, request, net_virtio(config->nets[at].net), -1, err);
 }
@@ -373,8 +400,9 @@ static int open_host(struct vm_config *config, size_t at, const struct net_confi
 	if (at < config->net_count) {
 		/* A back-end may have no second connection to give. */
 		fd_close(&config->nets[at].connection);
+		vhost_link_close(&config->nets[at].link);
 	}
-	return connect_backend(net, &added->connection, err);
+	return connect_backend(net, added, err);
 }
 
 /* [compat] The last interface takes the place of one that is replaced, which becomes the last. */
@@ -429,6 +457,11 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 	}
 	struct net_interface *interface = &microvm->config.nets[at];
 
+	if (net_interface_is_remote(interface)) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "Unable to update the net device: its back-end of vhost-user sees "
+				 "its frames alone, so that it has no rate limiters");
+	}
 	if (net_set_limits(
 		    interface->net, update->has_rx_rate_limiter ? &update->rx_rate_limiter : NULL,
 		    update->has_tx_rate_limiter ? &update->tx_rate_limiter : NULL, err) < 0) {
@@ -450,12 +483,31 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 
 /* --- The machine's devices --- */
 
+static int attach_remote(struct net_interface *interface, const struct attachment *at,
+			 struct error *err)
+{
+	const struct dev_env env = devmgr_env(at->devmgr);
+	const char *id = interface->config.iface_id;
+	struct virtio_dev *dev;
+
+	return vhost_net_new(&env, &interface->config, &interface->link, &dev, err) < 0 ||
+			       devmgr_attach(at, dev, id, err) < 0
+		       ? error_wrap(err, "Cannot attach the network interface %.64s", id)
+		       : 0;
+}
+
 static int attach_interface(const struct microvm *microvm, struct net_interface *interface,
 			    const struct attachment *at, struct error *err)
 {
 	const struct dev_env env = devmgr_env(at->devmgr);
 	const char *id = interface->config.iface_id;
 
+	if (metadata_check(microvm, interface, err) < 0) {
+		return error_wrap(err, "Cannot attach the network interface %.64s", id);
+	}
+	if (net_interface_is_remote(interface)) {
+		return attach_remote(interface, at, err);
+	}
 	if (make_device(&env, interface, err) < 0) {
 		return error_wrap(err, "Cannot attach the network interface %.64s", id);
 	}
@@ -527,6 +579,7 @@ const struct resource net_resource = {
 	.turn = 7,
 	.show = show,
 	.metrics = &net_metric_group,
+	.remote_metrics = &vhost_net_metric_group,
 	.attach = attach,
 	.allow = allow,
 	.clear = clear,

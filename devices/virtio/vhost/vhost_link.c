@@ -312,16 +312,16 @@ static int take_protocol(struct vhost_link *link, const struct vhost_wants *want
 static int take_queues(const struct vhost_link *link, const struct vhost_wants *wants,
 		       struct error *err)
 {
+	unsigned wanted = wants->is_paired ? wants->queues / 2 : wants->queues;
 	uint64_t queues = 0;
 
 	if (vhost_reply_u64(&link->reply, VHOST_GET_QUEUE_NUM, &queues, err) < 0) {
 		return -1;
 	}
-	return queues >= wants->queues
-		       ? 0
-		       : error_set(err, ERR_NOT_SUPPORTED,
-				   "The back-end has %llu queues, and %u are wanted",
-				   (unsigned long long)queues, wants->queues);
+	return queues >= wanted ? 0
+				: error_set(err, ERR_NOT_SUPPORTED,
+					    "The back-end has %llu queues, and %u are wanted",
+					    (unsigned long long)queues, wanted);
 }
 
 int vhost_link_take_config(struct vhost_link *link, const struct vhost_wants *wants,

@@ -23,6 +23,7 @@ enum {
 struct vhost_wants {
 	unsigned queues;
 	unsigned least_queues; /* that each back-end of the kind has, without a number of them */
+	bool is_paired;	       /* back-ends of the kind may count pairs of queues */
 	size_t config_len;     /* of the configuration that the back-end tells; 0: none is asked */
 	size_t queues_at;      /* the offset in it of a number of queues, which is ours; 0: none */
 };

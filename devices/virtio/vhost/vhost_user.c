@@ -19,8 +19,8 @@
  * the driver may have put a chain's descriptors to another use. A back-end that offers
  * INFLIGHT_SHMFD keeps account of that in memory that its successor gets. One that does not is
  * followed only if all that was offered had been answered when the connection ended. The order of
- * the answers says nothing, as most back-ends answer in another one than they were asked. Otherwise
- * the device needs a reset.
+ * the answers says nothing, as most back-ends answer in another one than they were asked; but those
+ * of networks do not (is_in_order), and may lose frames. Otherwise the device needs a reset.
  *
  * The back-end is another security domain that can write to all of the guest's memory. It can't do
  * more: its messages are checked, its descriptors not taken, the memory's size is sealed.
@@ -162,7 +162,8 @@ static int send_queue(const struct vhost_user *vu, unsigned index, struct error 
 
 static int send_all(const struct vhost_user *vu, struct error *err)
 {
-	uint64_t features = vu->dev.acked | (vu->link.features & VHOST_F_PROTOCOL_FEATURES);
+	uint64_t features = (vu->dev.acked & ~vu->own_features) |
+			    (vu->link.features & VHOST_F_PROTOCOL_FEATURES);
 	struct vhost_msg msg;
 
 	vhost_msg_u64(&msg, VHOST_SET_FEATURES, features);
@@ -206,7 +207,7 @@ static bool note_bases(struct vhost_user *vu)
 			is_all_answered &= ring_index(vu, vq->avail_gpa) == vu->bases[i];
 		}
 	}
-	return !vu->is_stateful && (is_known || is_all_answered);
+	return !vu->is_stateful && (is_known || is_all_answered || vu->is_in_order);
 }
 
 static void end_config(struct vhost_user *vu, const struct error *err)
@@ -215,6 +216,13 @@ static void end_config(struct vhost_user *vu, const struct error *err)
 		metric_add(&vu->metrics.cfg_fails, 1);
 		vu->config_error = *err;
 		(void)!eventfd_write(vu->told, 1);
+	}
+}
+
+static void set_link(struct vhost_user *vu, bool is_up)
+{
+	if (vu->set_link != NULL) {
+		vu->set_link(vu, is_up);
 	}
 }
 
@@ -231,6 +239,7 @@ static void drop(struct vhost_user *vu, const struct error *err)
 	vu->state = VHOST_DOWN;
 	if (had_begun) {
 		metric_add(&vu->metrics.disconnect_count, 1);
+		set_link(vu, false);
 	}
 	if (!was_running || note_bases(vu)) {
 		log_guest_warn("The %s device %s has lost its back-end %s, and looks for it: %s",
@@ -271,7 +280,7 @@ static void run(struct vhost_user *vu)
 /* Of a driver that works with it already, this and another back-end must look the same. */
 static int check_features(const struct vhost_user *vu, struct error *err)
 {
-	uint64_t lacking = vu->dev.offered & ~vu->link.features;
+	uint64_t lacking = vu->dev.offered & ~vu->own_features & ~vu->link.features;
 	bool has_inflight = (vu->link.protocol & VHOST_PROTOCOL_F_INFLIGHT_SHMFD) != 0;
 
 	if (lacking != 0) {
@@ -300,6 +309,7 @@ static void greeted(struct vhost_user *vu)
 	metric_add(&vu->metrics.reconnect_count, 1);
 	log_guest_info("The %s device %s has its back-end %s again", vu->dev.class->name,
 		       vu->dev.id, vu->path);
+	set_link(vu, true);
 	if (vu->wants.config_len > 0 &&
 	    memcmp(vu->dev.config, vu->link.config, vu->wants.config_len) != 0) {
 		memcpy(vu->dev.config, vu->link.config, vu->wants.config_len);
@@ -633,7 +643,7 @@ static int make_device(struct vhost_user *vu, const struct dev_env *env,
 	if (virtio_init(&vu->dev, env, &virtio, err) < 0) {
 		return -1;
 	}
-	vu->dev.offered &= vu->link.features;
+	vu->dev.offered = (vu->dev.offered & vu->link.features) | params->own_features;
 	memcpy(vu->dev.config, vu->link.config, params->wants.config_len);
 	return 0;
 }
@@ -646,7 +656,10 @@ int vhost_user_init(struct vhost_user *vu, const struct dev_env *env,
 	vu->inflight_fd = -1;
 	vu->told = -1;
 	vu->wants = params->wants;
+	vu->own_features = params->own_features;
 	vu->is_stateful = params->is_stateful;
+	vu->is_in_order = params->is_in_order;
+	vu->set_link = params->set_link;
 	vu->is_fresh = true;
 	vu->path = strdup(params->path);
 	for (size_t i = 0; i < ARRAY_COUNT(vu->calls); i++) {

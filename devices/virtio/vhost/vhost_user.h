@@ -56,9 +56,12 @@ struct vhost_user {
 	/* immutable */
 	char *path;
 	struct vhost_wants wants;
-	bool is_stateful; /* the end of a back-end is the end of what the guest does with it */
-	int inflight_fd;  /* which requests are in flight, by the back-end; -1: it does not say */
-	int told;	  /* eventfd: the request for the configuration has ended */
+	uint64_t own_features; /* of vhost_params, as are the three below */
+	bool is_stateful;
+	bool is_in_order;
+	void (*set_link)(struct vhost_user *vu, bool is_up);
+	int inflight_fd; /* which requests are in flight, by the back-end; -1: it does not say */
+	int told;	 /* eventfd: the request for the configuration has ended */
 	/* under the device's lock; while is_stopping the link is that of who resets */
 	enum vhost_state state;
 	struct vhost_link link;
@@ -80,10 +83,18 @@ struct vhost_params {
 	const struct virtio_class *class;
 	const char *id;
 	const char *path;
-	uint64_t features; /* of the kind: a driver gets those that the back-end has too */
+	uint64_t features;     /* of the kind: a driver gets those that the back-end has too */
+	uint64_t own_features; /* of the kind, of which the back-end knows nothing */
 	struct vhost_wants wants;
 	size_t config_len; /* of the kind: the first wants.config_len bytes are the back-end's */
-	bool is_stateful;
+	bool is_stateful;  /* the end of a back-end is the end of what the guest does with it */
+	/*
+	 * Requests are answered in the order of the ring, and those under way may be lost: without
+	 * an account of them the next back-end begins behind the last answer.
+	 */
+	bool is_in_order;
+	/* The back-end has gone, or is there again; under the lock, VMM thread. NULL: nothing. */
+	void (*set_link)(struct vhost_user *vu, bool is_up);
 };
 
 /*
