@@ -53,6 +53,17 @@ bench-vhost: ## measure a disk by vhost-user beside one on a file
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/bench/devices
 	@tests/bench/vhost_run $(ARCH)
 
+$(B)/bench/echo_peer: $(call objects,tests/bench/echo_peer.c)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+.PHONY: bench-net
+bench-net: ## measure frames of a stream beside those of a TAP
+	@tools/dev/setup build guest bench
+	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/bench/devices $(B)/bench/echo_peer
+	@tests/bench/net_run $(ARCH)
+
 # --- the metadata service ---
 
 $(B)/bench/http_peer: $(call objects,tests/bench/http_peer.c)
