@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* squibctl's command line: tables of commands, options and hints. */
+/* squibctl's command line: how words are taken by the tables of ctl_tables.c. */
 #include "tools/squibctl/ctl_args.h"
 
 #include <limits.h>
@@ -10,361 +10,9 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/flags.h"
 
-static const struct ctl_command commands[] = {
-	{.name = "status",
-	 .operands = "",
-	 .help = "Show name, state, version, vCPUs and memory of the microVM",
-	 .output = CTL_PRINT_STATUS,
-	 .method = "GET",
-	 .path = "/"},
-	{.name = "start",
-	 .operands = "",
-	 .help = "Boot the microVM that has been configured",
-	 .output = CTL_PRINT_DONE,
-	 .method = "PUT",
-	 .path = "/actions",
-	 .body = "{\"action_type\":\"InstanceStart\"}",
-	 .done = "started"},
-	{.name = "pause",
-	 .operands = "",
-	 .help = "Stop all vCPUs",
-	 .output = CTL_PRINT_DONE,
-	 .method = "PATCH",
-	 .path = "/vm",
-	 .body = "{\"state\":\"Paused\"}",
-	 .done = "paused"},
-	{.name = "resume",
-	 .operands = "",
-	 .help = "Let the vCPUs go on",
-	 .output = CTL_PRINT_DONE,
-	 .method = "PATCH",
-	 .path = "/vm",
-	 .body = "{\"state\":\"Resumed\"}",
-	 .done = "resumed"},
-	{.name = "run",
-	 .operands = "IMAGE [COMMAND...]",
-	 .help = "Run a command in a new machine, made of an image",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .passes_on = true,
-	 .output = CTL_PRINT_MACHINE},
-	{.name = "pull",
-	 .operands = "IMAGE",
-	 .help = "Fetch an image and make its disk, anew where it comes from a registry",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .output = CTL_PRINT_MACHINE},
-	{.name = "exec",
-	 .operands = "NAME COMMAND...",
-	 .help = "Run one more command in a machine that runs",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .passes_on = true,
-	 .output = CTL_PRINT_MACHINE},
-	{.name = "ps",
-	 .operands = "",
-	 .help = "List the machines that run",
-	 .output = CTL_PRINT_MACHINE},
-	{.name = "logs",
-	 .operands = "NAME",
-	 .help = "Show what a machine's command has printed",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .output = CTL_PRINT_MACHINE},
-	{.name = "kill",
-	 .operands = "NAME",
-	 .help = "Send a signal to a machine's command (KILL)",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .output = CTL_PRINT_MACHINE},
-	{.name = "wait",
-	 .operands = "NAME",
-	 .help = "Wait for a machine's end, and show its exit status",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .output = CTL_PRINT_MACHINE},
-	{.name = "rm",
-	 .operands = "NAME",
-	 .help = "Remove what is left of a machine that has ended",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .output = CTL_PRINT_MACHINE},
-	{.name = "inspect",
-	 .operands = "NAME",
-	 .help = "Show all that is known of a machine",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .output = CTL_PRINT_MACHINE},
-	{.name = "stop",
-	 .operands = "[NAME]",
-	 .help = "End a machine by its name; without, by Ctrl-Alt-Del (x86_64 only)",
-	 .operands_max = 1,
-	 .output = CTL_PRINT_DONE,
-	 .method = "PUT",
-	 .path = "/actions",
-	 .body = "{\"action_type\":\"SendCtrlAltDel\"}",
-	 .done = "sent Ctrl-Alt-Del; the guest decides what to do about it"},
-	{.name = "snapshot",
-	 .operands = "STATE [MEMORY]",
-	 .help = "Save the microVM to files, pausing it meanwhile",
-	 .operands_min = 1,
-	 .operands_max = 2,
-	 .output = CTL_PRINT_STEPS,
-	 .method = "PUT",
-	 .path = "/snapshot/create"},
-	{.name = "load",
-	 .operands = "STATE [MEMORY]",
-	 .help = "Load a microVM from files, into a squib that has none",
-	 .operands_min = 1,
-	 .operands_max = 2,
-	 .output = CTL_PRINT_STEPS,
-	 .method = "PUT",
-	 .path = "/snapshot/load"},
-	{.name = "fork",
-	 .operands = "DIRECTORY",
-	 .help = "Make children of the running microVM",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .output = CTL_PRINT_CHILDREN,
-	 .method = "PUT",
-	 .path = "/fork"},
-	{.name = "pool",
-	 .operands = "ACTION DIRECTORY",
-	 .help = "Machines that are loaded already: start, take, status, stop",
-	 .operands_min = 2,
-	 .operands_max = 2,
-	 .output = CTL_PRINT_POOL},
-	{.name = "plug",
-	 .operands = "",
-	 .help = "Plug what --drive, --pmem and --net name into the running microVM",
-	 .output = CTL_PRINT_PLUGGED,
-	 .path = "/devices"},
-	{.name = "unplug",
-	 .operands = "ID",
-	 .help = "Unplug a drive, pmem device or interface, once the guest has let it go",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .output = CTL_PRINT_PLUGGED,
-	 .path = "/devices"},
-	{.name = "mem",
-	 .operands = "show|set [MIB]",
-	 .help = "Show or set how much memory is plugged in, and wait for the guest",
-	 .operands_min = 1,
-	 .operands_max = 2,
-	 .output = CTL_PRINT_MEMORY,
-	 .path = "/hotplug/memory"},
-	{.name = "metadata",
-	 .operands = "get|set|edit [JSON]",
-	 .help = "Show, set or edit what the guest's metadata service tells",
-	 .operands_min = 1,
-	 .operands_max = 2,
-	 .output = CTL_PRINT_METADATA,
-	 .path = "/mmds"},
-	{.name = "overlay",
-	 .operands = "ACTION FILE [TO]",
-	 .help = "Overlays of drives: create, inspect, flatten into a plain disk",
-	 .operands_min = 2,
-	 .operands_max = 3,
-	 .output = CTL_PRINT_OVERLAY},
-	{.name = "metrics",
-	 .operands = "",
-	 .help = "Show the metrics, as OpenMetrics text",
-	 .method = "GET",
-	 .path = "/metrics"},
-	{.name = "flush",
-	 .operands = "",
-	 .help = "Have squib write a line to its metrics path now",
-	 .output = CTL_PRINT_DONE,
-	 .method = "PUT",
-	 .path = "/actions",
-	 .body = "{\"action_type\":\"FlushMetrics\"}",
-	 .done = "flushed"},
-	{.name = "get",
-	 .operands = "PATH",
-	 .help = "Show a resource of the API, e.g. /vm/config",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .method = "GET"},
-	{.name = "put",
-	 .operands = "PATH JSON|@FILE|-",
-	 .help = "Set a resource",
-	 .operands_min = 2,
-	 .operands_max = 2,
-	 .method = "PUT"},
-	{.name = "patch",
-	 .operands = "PATH JSON|@FILE|-",
-	 .help = "Change parts of a resource",
-	 .operands_min = 2,
-	 .operands_max = 2,
-	 .method = "PATCH"},
-	{.name = "delete",
-	 .operands = "PATH",
-	 .help = "Remove a resource",
-	 .operands_min = 1,
-	 .operands_max = 1,
-	 .method = "DELETE"},
-	{0},
-};
-
-#define MEMBER(name) offsetof(struct ctl_args, name)
-
-static const struct ctl_option options[] = {
-	{'s', "socket", "PATH", "API socket of squib (default: " CTL_SOCKET_DEFAULT ")", NULL,
-	 CTL_TEXT, MEMBER(socket)},
-	{'r', "raw", NULL, "Show JSON as it came, on terminals too", NULL, CTL_SWITCH,
-	 MEMBER(is_raw)},
-	{'w', "wait", NULL, "With stop: return when squib has ended", "stop", CTL_SWITCH,
-	 MEMBER(waits)},
-	{0, "diff", NULL, "With snapshot: of the memory only what changed", "snapshot", CTL_SWITCH,
-	 MEMBER(is_diff)},
-	{0, "live", NULL, "With snapshot, pool: without a pause, of a forkable microVM",
-	 "snapshot pool", CTL_SWITCH, MEMBER(is_live)},
-	{0, "state-only", NULL, "With snapshot: write no memory", "snapshot", CTL_SWITCH,
-	 MEMBER(state_only)},
-	{0, "stay-paused", NULL, "With snapshot: do not resume", "snapshot", CTL_SWITCH,
-	 MEMBER(stay_paused)},
-	{0, "resume", NULL, "With load: let it run at once", "load", CTL_SWITCH, MEMBER(resume)},
-	{0, "send", NULL, "With load: open the files here, for a squib in a jail", "load",
-	 CTL_SWITCH, MEMBER(sends)},
-	{0, "paused", NULL, "With load, fork, pool take: leave it paused (load's default)",
-	 "load fork pool", CTL_SWITCH, MEMBER(paused)},
-	{0, "drive", "ID=PATH",
-	 "With load, fork, pool: another file for a drive; with plug: a new one",
-	 "load fork pool plug", CTL_WORDS, MEMBER(drives)},
-	{0, "pmem", "ID=PATH", "The same for a pmem device", "load fork pool plug", CTL_WORDS,
-	 MEMBER(pmems)},
-	{0, "net", "ID=DEV",
-	 "With load, fork, pool: another TAP for an interface; with plug: a new one; with run: "
-	 "none (default) or tap=DEV",
-	 "load fork pool plug run", CTL_WORDS, MEMBER(nets)},
-	{0, "read-only", NULL, "With plug: drives and pmem devices can't be written", "plug",
-	 CTL_SWITCH, MEMBER(read_only)},
-	{0, "force", NULL, "With unplug: don't ask the guest; with rm: end what runs", "unplug rm",
-	 CTL_SWITCH, MEMBER(force)},
-	{0, "vsock", "PATH", "With load, fork, pool: another socket for the vsock device",
-	 "load fork pool", CTL_TEXT, MEMBER(vsock)},
-	{'n', "count", "N", "With fork, pool: how many machines (default: 1)", "fork pool",
-	 CTL_TEXT, MEMBER(count)},
-	{0, "name", "NAME",
-	 "With run: of the machine; with fork, pool: they are NAME-1 and so on (child, pool)",
-	 "fork pool run", CTL_TEXT, MEMBER(name)},
-	{0, "state", "PATH", "With pool: the state of a snapshot", "pool", CTL_TEXT, MEMBER(state)},
-	{0, "memory", "PATH", "With pool: its memory; with run: how much, as 512m (default)",
-	 "pool run", CTL_TEXT, MEMBER(memory)},
-	{0, "listens", "PATH", "With pool: the API socket of machine % (DIRECTORY/%.sock)", "pool",
-	 CTL_TEXT, MEMBER(listens)},
-	{0, "keep", "IMAGE", "With fork: keep the image for more children", "fork", CTL_TEXT,
-	 MEMBER(keep)},
-	{0, "image", "IMAGE", "With fork: children of an image that was kept", "fork", CTL_TEXT,
-	 MEMBER(image)},
-	{0, "copy", NULL, "With fork: make the files of --drive, by reflink", "fork", CTL_SWITCH,
-	 MEMBER(copy)},
-	{0, "ends-with-parent", NULL, "With fork: they end when their parent does", "fork",
-	 CTL_SWITCH, MEMBER(ends_with_parent)},
-	{0, "track-dirty", NULL, "With load, pool: note changes, for Diffs", "load pool",
-	 CTL_SWITCH, MEMBER(track_dirty)},
-	{0, "clock-realtime", NULL, "With load: the guest's clock jumps to now", "load", CTL_SWITCH,
-	 MEMBER(clock_realtime)},
-	{0, "working-set", "PATH", "With load, pool: what to bring in at once", "load pool",
-	 CTL_TEXT, MEMBER(working_set)},
-	{0, "uffd", "SOCKET", "With load: memory from a page fault handler", "load", CTL_TEXT,
-	 MEMBER(uffd)},
-	{0, "base", "PATH", "With overlay create, flatten: its base", "overlay", CTL_TEXT,
-	 MEMBER(base)},
-	{0, "size", "MIB", "With overlay create: a longer disk than the base", "overlay", CTL_TEXT,
-	 MEMBER(size)},
-	{0, "cluster", "KIB", "With overlay create: of 4 to 256 KiB (default: 64)", "overlay",
-	 CTL_TEXT, MEMBER(cluster)},
-	{'i', "interactive", NULL, "With run, exec: pass on standard input", "run exec", CTL_SWITCH,
-	 MEMBER(run.interactive)},
-	{'t', "tty", NULL, "With run, exec: give the command a terminal", "run exec", CTL_SWITCH,
-	 MEMBER(run.tty)},
-	{'d', "detach", NULL, "With run: return when the command runs", "run", CTL_SWITCH,
-	 MEMBER(run.detach)},
-	{0, "rm", NULL, "With run: remove the machine when it ends", "run", CTL_SWITCH,
-	 MEMBER(run.remove)},
-	{0, "cpus", "N", "With run: how many vCPUs (default: 1)", "run", CTL_TEXT,
-	 MEMBER(run.cpus)},
-	{0, "disk", "SIZE", "With run: a disk, as 2g, for what is written (default: in memory)",
-	 "run", CTL_TEXT, MEMBER(run.disk)},
-	{0, "kernel", "PATH", "With run: the guest's kernel", "run", CTL_TEXT, MEMBER(run.kernel)},
-	{'e', "env", "NAME=VALUE", "With run, exec: set a variable", "run exec", CTL_WORDS,
-	 MEMBER(run.env)},
-	{'u', "user", "USER", "With run, exec: a user[:group], by name or number", "run exec",
-	 CTL_TEXT, MEMBER(run.user)},
-	{0, "workdir", "PATH", "With run, exec: the working directory", "run exec", CTL_TEXT,
-	 MEMBER(run.workdir)},
-	{0, "entrypoint", "PROGRAM", "With run: in place of the image's entry point", "run",
-	 CTL_TEXT, MEMBER(run.entrypoint)},
-	{'f', "follow", NULL, "With logs: go on until the machine ends", "logs", CTL_SWITCH,
-	 MEMBER(run.follow)},
-	{'a', "all", NULL, "With ps: also those that have ended", "ps", CTL_SWITCH,
-	 MEMBER(run.all)},
-	{0, "json", NULL, "With ps: JSON, for programs", "ps", CTL_SWITCH, MEMBER(run.json)},
-	{0, "timeout", "SECONDS", "With stop NAME: until it is killed (default: 10)", "stop",
-	 CTL_TEXT, MEMBER(run.timeout)},
-	{0, "signal", "SIGNAL", "With kill: another one than KILL", "kill", CTL_TEXT,
-	 MEMBER(run.signal)},
-	{'h', "help", NULL, "Print this text and exit", NULL, CTL_SWITCH, MEMBER(wants_help)},
-	{0, "version", NULL, "Print the version and exit", NULL, CTL_SWITCH, MEMBER(wants_version)},
-	{0},
-};
-
-enum {
-	OPTION_COUNT = ARRAY_COUNT(options) - 1
-};
-
-/* First match counts. */
-static const struct {
-	const char *part;
-	const char *hint;
-} hints[] = {
-	{"not supported before starting", "start the microVM first: squibctl start"},
-	{"PCI is not enabled",
-	 "only a squib that was started with --enable-pci takes devices later"},
-	{"not supported after starting",
-	 "this is set before the start only: configure a new squib process"},
-	{"without kernel configuration",
-	 "name a kernel first: squibctl put /boot-source '{\"kernel_image_path\": \"/PATH\"}'"},
-	{"does not supported on aarch64",
-	 "there is no such key on aarch64: shut down from inside the guest, or end squib with "
-	 "SIGTERM"},
-	{"(os error 2)", "paths are as squib sees them: relative to its working directory, or "
-			 "inside its chroot"},
-	{"(os error 13)", "the user who runs squib needs access to it"},
-	{"Invalid request method and/or path", "man squibctl lists the paths of the API"},
-	{"not allowed after configuring boot-specific resources",
-	 "load into a squib process that was not configured"},
-	{"deserializing the json body", "man squibctl tells where the fields are described"},
-	{"is larger than the limit", "start squib with a larger --http-api-max-payload-size"},
-	{"Too many open connections", "squib serves ten connections at a time: close one"},
-	{"Reinitialization of metrics", "squib got its metrics path already, from an earlier "
-					"request or from --metrics-path"},
-};
-
-const struct ctl_command *ctl_commands(void)
-{
-	return commands;
-}
-
-const struct ctl_option *ctl_options(void)
-{
-	return options;
-}
-
-const char *ctl_hint(const char *fault)
-{
-	for (size_t i = 0; i < ARRAY_COUNT(hints); i++) {
-		if (strstr(fault, hints[i].part) != NULL) {
-			return hints[i].hint;
-		}
-	}
-	return NULL;
-}
-
 static const struct ctl_command *find_command(const char *name)
 {
-	const struct ctl_command *command = commands;
+	const struct ctl_command *command = ctl_commands();
 
 	while (command->name != NULL && strcmp(command->name, name) != 0) {
 		command++;
@@ -372,19 +20,18 @@ static const struct ctl_command *find_command(const char *name)
 	return command->name != NULL ? command : NULL;
 }
 
-/* The option that `arg` is ("-s", "--socket"), OPTION_COUNT if none. */
-static size_t find_option(const char *arg)
+/* The option that `arg` is ("-s", "--socket"); NULL: none. */
+static const struct ctl_option *find_option(const char *arg)
 {
-	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		bool is_short =
-			options[i].letter != 0 && arg[1] == options[i].letter && arg[2] == '\0';
-		bool is_long = strncmp(arg, "--", 2) == 0 && strcmp(arg + 2, options[i].name) == 0;
+	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
+		bool is_short = option->letter != 0 && arg[1] == option->letter && arg[2] == '\0';
+		bool is_long = strncmp(arg, "--", 2) == 0 && strcmp(arg + 2, option->name) == 0;
 
 		if (is_short || is_long) {
-			return i;
+			return option;
 		}
 	}
-	return OPTION_COUNT;
+	return NULL;
 }
 
 /* Several switches behind one dash, as -it. */
@@ -397,9 +44,9 @@ static bool are_switches(const char *arg)
 	}
 	for (size_t i = 1; arg[i] != '\0'; i++) {
 		one[1] = arg[i];
-		size_t option = find_option(one);
+		const struct ctl_option *option = find_option(one);
 
-		if (option == OPTION_COUNT || options[option].kind != CTL_SWITCH) {
+		if (option == NULL || option->kind != CTL_SWITCH) {
 			return false;
 		}
 	}
@@ -699,10 +346,12 @@ static int check_machine(const struct ctl_args *args, struct error *err)
 	return 0;
 }
 
-/* `given` has a bit for each option that is there. */
-static int check(const struct ctl_args *args, unsigned count, uint64_t given, struct error *err)
+/* `given` tells for each option whether it is there. */
+static int check(const struct ctl_args *args, unsigned count, const bool given[CTL_OPTIONS_MAX],
+		 struct error *err)
 {
 	const struct ctl_command *command = args->command;
+	const struct ctl_option *options = ctl_options();
 
 	if (command == NULL) {
 		return error_set(err, ERR_BAD_REQUEST, "No command was given");
@@ -711,8 +360,8 @@ static int check(const struct ctl_args *args, unsigned count, uint64_t given, st
 		return error_set(err, ERR_BAD_REQUEST, "Words are missing: squibctl %s %s",
 				 command->name, command->operands);
 	}
-	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		if ((given & 1ULL << i) != 0 && !goes_with(&options[i], command)) {
+	for (size_t i = 0; options[i].name != NULL; i++) {
+		if (given[i] && !goes_with(&options[i], command)) {
 			return error_set(err, ERR_BAD_REQUEST, "--%s goes with %s only",
 					 options[i].name, options[i].command);
 		}
@@ -745,23 +394,23 @@ static int check(const struct ctl_args *args, unsigned count, uint64_t given, st
 	return command->path == NULL ? check_path(args->operands[0], err) : 0;
 }
 
-static void take_switches(struct ctl_args *args, const char *arg, uint64_t *given)
+static void take_switches(struct ctl_args *args, const char *arg, bool given[CTL_OPTIONS_MAX])
 {
 	char one[] = "-x";
 
 	for (size_t i = 1; arg[i] != '\0'; i++) {
 		one[1] = arg[i];
-		size_t option = find_option(one);
+		const struct ctl_option *option = find_option(one);
 
-		*(bool *)((char *)args + options[option].offset) = true;
-		*given |= 1ULL << option;
+		*(bool *)((char *)args + option->offset) = true;
+		given[option - ctl_options()] = true;
 	}
 }
 
 int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct error *err)
 {
 	unsigned count = 0;
-	uint64_t given = 0;
+	bool given[CTL_OPTIONS_MAX] = {false};
 	bool only_words = false;
 
 	*args = (struct ctl_args){.socket = CTL_SOCKET_DEFAULT};
@@ -786,23 +435,23 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 			continue;
 		}
 		if (are_switches(argv[i])) {
-			take_switches(args, argv[i], &given);
+			take_switches(args, argv[i], given);
 			continue;
 		}
-		size_t option = find_option(argv[i]);
+		const struct ctl_option *option = find_option(argv[i]);
 
-		if (option == OPTION_COUNT) {
+		if (option == NULL) {
 			return error_set(err, ERR_BAD_REQUEST, "There is no option '%s'", argv[i]);
 		}
 		const char *value = NULL;
 
-		if (options[option].value != NULL && i + 1 < argc) {
+		if (option->value != NULL && i + 1 < argc) {
 			value = argv[++i];
 		}
-		if (take_option(args, &options[option], value, err) < 0) {
+		if (take_option(args, option, value, err) < 0) {
 			return -1;
 		}
-		given |= 1ULL << option;
+		given[option - ctl_options()] = true;
 	}
 	return args->wants_help || args->wants_version ? 0 : check(args, count, given, err);
 }
@@ -812,14 +461,14 @@ void ctl_print_help(FILE *out)
 	fputs("squibctl: controls a microVM through squib's API socket\n\n"
 	      "Usage: squibctl [OPTION...] COMMAND\n\nCommands:\n",
 	      out);
-	for (const struct ctl_command *command = commands; command->name != NULL; command++) {
+	for (const struct ctl_command *command = ctl_commands(); command->name != NULL; command++) {
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s %s", command->name, command->operands);
 		fprintf(out, "  %-26s%s\n", left, command->help);
 	}
 	fputs("\nOptions:\n", out);
-	for (const struct ctl_option *option = options; option->name != NULL; option++) {
+	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s%c%c --%s %s", option->letter != 0 ? "-" : " ",

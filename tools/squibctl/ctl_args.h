@@ -67,7 +67,8 @@ struct ctl_option {
 };
 
 enum {
-	CTL_OPERANDS_MAX = 3
+	CTL_OPERANDS_MAX = 3,
+	CTL_OPTIONS_MAX = 96
 };
 
 struct ctl_args {
