@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "tests/lib/frames_pair.h"
@@ -184,6 +185,76 @@ Test(ctl_session, signals_go_to_the_command)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	kill(getpid(), SIGTERM);
 	cr_expect_eq(session_run(&ours, &options, &err), 128 + SIGTERM);
+}
+
+/* --- the keys that detach --- */
+
+static const struct {
+	const char *typed;
+	const char *reaches; /* the command */
+} keys[] = {
+	{"ab\x10\x11 behind", "ab"},
+	{"a\x10"
+	 "b\x10\x10\x11",
+	 "a\x10"
+	 "b\x10"},
+	{"\x11\x10 \x11\x10\x11", "\x11\x10 \x11"},
+};
+
+static void read_all_input(char *text, size_t cap)
+{
+	struct frame frame;
+	size_t len = 0;
+
+	while (frames_fill(&guest)) {
+		while (frames_next(&guest, &frame) == FRAMES_FRAME) {
+			cr_assert(frame.kind != FRAME_STDIN || frame.len > 0, "its end");
+			if (frame.kind == FRAME_STDIN && frame.len < cap - len) {
+				memcpy(text + len, frame.data, frame.len);
+				len += frame.len;
+			}
+		}
+	}
+	text[len] = '\0';
+}
+
+Test(ctl_session, two_keys_detach_and_are_not_passed_on)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+		const struct session_options options = {.has_terminal = true,
+							.has_input = true,
+							.attaches = true,
+							.may_detach = true};
+		struct error err = {0};
+		char text[64];
+		int keyboard = posix_openpt(O_RDWR | O_NOCTTY);
+
+		cr_assert(grantpt(keyboard) == 0 && unlockpt(keyboard) == 0);
+		int terminal = open(ptsname(keyboard), O_RDWR | O_NOCTTY);
+		struct termios raw;
+
+		cr_assert(dup2(terminal, STDIN_FILENO) == STDIN_FILENO);
+		/* What is typed before the session makes it raw is not edited either. */
+		cr_assert(tcgetattr(terminal, &raw) == 0);
+		cfmakeraw(&raw);
+		cr_assert(tcsetattr(terminal, TCSANOW, &raw) == 0);
+		frames_pair(&ours, &guest);
+		frames_put(&guest, FRAME_DONE, NULL, 0);
+		/* One key at a time, too. */
+		for (size_t sent = 0; sent <= strlen(keys[i].typed); sent++) {
+			frames_put_number(&guest, FRAME_CREDIT, 1);
+		}
+		frames_flush(&guest);
+		cr_assert(write(keyboard, keys[i].typed, strlen(keys[i].typed)) > 0);
+		cr_expect_eq(session_run(&ours, &options, &err), STATUS_DETACHED, "%zu %s", i,
+			     err.msg);
+		close(ours.fd);
+		read_all_input(text, sizeof(text));
+		cr_expect_str_eq(text, keys[i].reaches, "%zu", i);
+		close(guest.fd);
+		close(terminal);
+		close(keyboard);
+	}
 }
 
 /* --- requests --- */

@@ -5,9 +5,10 @@
  * Theory of operation. The keeper stands between squibctl and the guest, so that whoever started a
  * machine may go, by whatever signal. It passes frames on both ways, and of the guest's output it
  * keeps a copy in the log, in frames as well. It reads from the one side only if the other one has
- * room. When the command has ended it closes the connection, which the guest takes as the leave to
- * end, waits for squib, writes the record, and only then says the exit status: so what comes after
- * `squibctl run` finds no machine that still runs.
+ * room. Who goes may come again, or another one in his place, by a socket: there is one at a time,
+ * since the credit for input is one. When the command has ended it closes the connection, which the
+ * guest takes as the leave to end, waits for squib, writes the record, and only then says the exit
+ * status: so what comes after `squibctl run` finds no machine that still runs.
  */
 #include "tools/squibctl/ctl_keeper.h"
 
@@ -32,6 +33,7 @@
 #include "tools/squibctl/ctl_tool.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/unix_listen.h"
 
 enum {
 	LOG_MAX = 8 << 20,  /* bytes of one of its two files */
@@ -48,6 +50,9 @@ struct keeper {
 	int log;
 	off_t log_len;
 	struct frames *client; /* fd -1: it is gone */
+	int listener;	       /* where another one may come; -1: nowhere */
+	uint32_t credit;       /* bytes of input that the guest takes now */
+	bool input_ended;      /* for ever */
 	struct frames *guest;
 	bool is_stopped;	   /* by a signal before there was a guest */
 	bool has_last;		   /* the last word for the client: */
@@ -78,6 +83,50 @@ static void note_fault(struct keeper *keeper, const char *text)
 static void lose_client(struct keeper *keeper)
 {
 	fd_close(&keeper->client->fd);
+}
+
+/* --- who comes later --- */
+
+static int listen_clients(struct keeper *keeper, struct error *err)
+{
+	AUTO_FREE char *path = ctl_machine_path(keeper->machine, KEEPER_SOCKET);
+
+	return path != NULL && unix_listen(path, true, &keeper->listener) == UNIX_LISTENS
+		       ? 0
+		       : error_sys(err, "Cannot make a socket in %s, whose path may be too long",
+				   keeper->machine->dir);
+}
+
+static void refuse_client(int fd)
+{
+	static struct frames frames;
+	static const char word[] = "\x7d\0\0\0Somebody is attached already: squibctl logs -f "
+				   "shows the output to others";
+
+	memset(&frames, 0, sizeof(frames));
+	frames.fd = fd;
+	(void)frames_put(&frames, FRAME_FAILED, word, sizeof(word) - 1);
+	frames_flush(&frames);
+}
+
+/* As if the command had just begun, with what is left of the credit. */
+static void accept_client(struct keeper *keeper)
+{
+	AUTO_FD fd = accept4(keeper->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0) {
+		return;
+	}
+	if (keeper->client->fd >= 0) {
+		refuse_client(fd);
+		return;
+	}
+	memset(keeper->client, 0, sizeof(*keeper->client));
+	keeper->client->fd = fd_take(&fd);
+	(void)frames_put(keeper->client, FRAME_DONE, NULL, 0);
+	if (keeper->credit > 0 && !keeper->input_ended) {
+		(void)frames_put_number(keeper->client, FRAME_CREDIT, keeper->credit);
+	}
 }
 
 /* --- squib --- */
@@ -208,6 +257,36 @@ static void to_client(struct keeper *keeper, const struct frame *frame)
 	}
 }
 
+/* There is room for it. */
+static void take_client(struct keeper *keeper, const struct frame *frame)
+{
+	if (frame->kind == FRAME_STDIN) {
+		if (keeper->input_ended) {
+			return;
+		}
+		if (frame->len > keeper->credit) {
+			lose_client(keeper);
+			return;
+		}
+		keeper->credit -= (uint32_t)frame->len;
+		keeper->input_ended = frame->len == 0;
+	}
+	(void)frames_put(keeper->guest, frame->kind, frame->data, frame->len);
+}
+
+/* false: more than what was taken of it. */
+static bool take_credit(struct keeper *keeper, const struct frame *frame)
+{
+	uint32_t number;
+
+	if (!frame_number(frame, &number) || number > STDIN_WINDOW - keeper->credit) {
+		return false;
+	}
+	keeper->credit += number;
+	to_client(keeper, frame);
+	return true;
+}
+
 /* false: the guest has said its last word, or nonsense. */
 static bool take_guest(struct keeper *keeper, const struct frame *frame)
 {
@@ -221,8 +300,10 @@ static bool take_guest(struct keeper *keeper, const struct frame *frame)
 		to_client(keeper, frame);
 		return true;
 	case FRAME_CREDIT:
-		to_client(keeper, frame);
-		return true;
+		if (take_credit(keeper, frame)) {
+			return true;
+		}
+		break;
 	case FRAME_DONE:
 		json_object_set_new(keeper->machine->record, "started", json_true());
 		(void)!ctl_machine_save(keeper->machine, &ignored);
@@ -270,7 +351,7 @@ static bool pass_frames(struct keeper *keeper)
 	}
 	while (keeper->client->fd >= 0 && frames_have_room(keeper->guest, FRAME_MAX) &&
 	       frames_next(keeper->client, &frame) == FRAMES_FRAME) {
-		(void)frames_put(keeper->guest, frame.kind, frame.data, frame.len);
+		take_client(keeper, &frame);
 	}
 	return true;
 }
@@ -292,17 +373,22 @@ static void relay(struct keeper *keeper)
 		struct pollfd slots[] = {
 			{.fd = guest->fd, .events = events_of(guest, reads_guest)},
 			{.fd = client->fd, .events = events_of(client, reads_client)},
+			{.fd = keeper->listener, .events = POLLIN},
 		};
 
 		/* One that has ended is always ready: not while there is no use in that. */
 		slots[0].fd = slots[0].events != 0 ? guest->fd : -1;
-		if (poll(slots, 2, -1) < 0) {
+		if (poll(slots, sizeof(slots) / sizeof(slots[0]), -1) < 0) {
 			continue;
 		}
 		frames_flush(client);
 		frames_flush(guest);
 		if ((slots[1].revents & ~POLLOUT) != 0 && (!reads_client || !frames_fill(client))) {
 			lose_client(keeper);
+		}
+		/* Behind the look at the one who may have gone. */
+		if (slots[2].revents != 0) {
+			accept_client(keeper);
 		}
 		if ((slots[0].revents & ~POLLOUT) != 0 && reads_guest && !frames_fill(guest)) {
 			return;
@@ -332,7 +418,7 @@ static bool hear_client(struct keeper *keeper)
 			note_last(keeper, FRAME_EXIT, STATUS_SIGNAL + number, "", 0);
 			return false;
 		}
-		(void)frames_put(keeper->guest, frame.kind, frame.data, frame.len);
+		take_client(keeper, &frame);
 	}
 	return true;
 }
@@ -400,7 +486,7 @@ static void keep(struct keeper *keeper, const struct run_request *request, bool 
 	int patience_ms = 0;
 
 	if (session_put_request(keeper->guest, request, &err) < 0 ||
-	    start_squib(keeper, &err) < 0) {
+	    listen_clients(keeper, &err) < 0 || start_squib(keeper, &err) < 0) {
 		note_fault(keeper, err.msg);
 	} else if (connect_guest(keeper)) {
 		open_log(keeper);
@@ -421,7 +507,14 @@ static _Noreturn void be_keeper(struct machine *machine, const struct run_reques
 	static struct frames client;
 	static struct frames guest;
 	struct keeper keeper = {
-		.machine = machine, .end_fd = -1, .log = -1, .client = &client, .guest = &guest};
+		.machine = machine,
+		.end_fd = -1,
+		.log = -1,
+		.client = &client,
+		.guest = &guest,
+		.listener = -1,
+		.credit = STDIN_WINDOW,
+	};
 	int null = open("/dev/null", O_RDWR);
 	struct error ignored = {0};
 

@@ -18,6 +18,13 @@
 MUST_CHECK int keeper_start(struct machine *machine, const struct run_request *request,
 			    bool removes, int *client, struct error *err);
 
+/*
+ * Where another one may take the place of a client that has gone: a socket of frames, which begins
+ * with FRAME_DONE and what credit there is. One that comes while another is there gets
+ * FRAME_FAILED.
+ */
+#define KEEPER_SOCKET "attach"
+
 /* The log's two files: a newer one, and an older one that it was before it got too long. */
 #define KEEPER_LOG "log"
 #define KEEPER_LOG_OLD "log.1"

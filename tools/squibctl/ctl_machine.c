@@ -310,3 +310,13 @@ const char *ctl_machine_state_name(enum machine_state state)
 
 	return names[state];
 }
+
+int ctl_machine_check_runs(const struct machine *machine, struct error *err)
+{
+	enum machine_state state = ctl_machine_state(machine);
+
+	return state == MACHINE_RUNNING
+		       ? 0
+		       : error_set(err, ERR_BAD_STATE, "The machine %s does not run: it is %s",
+				   machine->name, ctl_machine_state_name(state));
+}

@@ -51,6 +51,9 @@ json_t *ctl_machine_names(struct error *err);
 enum machine_state ctl_machine_state(const struct machine *machine);
 const char *ctl_machine_state_name(enum machine_state state);
 
+/* An error unless it runs. */
+MUST_CHECK int ctl_machine_check_runs(const struct machine *machine, struct error *err);
+
 /* A file of the machine's directory; on the heap. */
 char *ctl_machine_path(const struct machine *machine, const char *file);
 

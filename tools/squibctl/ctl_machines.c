@@ -174,11 +174,8 @@ static json_t *exec_process(const struct ctl_args *args, const struct machine *m
 
 static int connect_to(const struct machine *machine, int *fd, struct error *err)
 {
-	enum machine_state state = ctl_machine_state(machine);
-
-	if (state != MACHINE_RUNNING) {
-		return error_set(err, ERR_BAD_STATE, "The machine %s does not run: it is %s",
-				 machine->name, ctl_machine_state_name(state));
+	if (ctl_machine_check_runs(machine, err) < 0) {
+		return -1;
 	}
 	int got = session_connect(machine, fd, err);
 
@@ -206,6 +203,36 @@ static int exec(const struct ctl_args *args, struct machine *machine, struct err
 	}
 	json_decref(process);
 	return ctl_run_end(status, err);
+}
+
+/* --- attach --- */
+
+static int attach(const struct ctl_args *args, struct machine *machine, struct error *err)
+{
+	static struct frames frames;
+	bool has_input = json_is_true(json_object_get(machine->record, "interactive"));
+	const struct session_options options = {
+		.has_terminal = json_is_true(json_object_get(machine->record, "tty")),
+		.has_input = has_input && !args->run.no_stdin,
+		.attaches = true,
+		.may_detach = true,
+	};
+	AUTO_FD fd = -1;
+
+	if (ctl_machine_check_runs(machine, err) < 0) {
+		return -1;
+	}
+	if (ctl_machine_process(machine, "keeper") == 0) {
+		return error_set(err, ERR_BAD_STATE,
+				 "Nobody has the output of %s: its keeper was killed",
+				 machine->name);
+	}
+	if (session_open(machine, KEEPER_SOCKET, &fd, err) < 0) {
+		return -1;
+	}
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	frames.fd = fd;
+	return ctl_run_end(ctl_run_detached(machine, session_run(&frames, &options, err)), err);
 }
 
 /* --- logs --- */
@@ -401,8 +428,8 @@ static int rm(const struct ctl_args *args, struct machine *machine, struct error
 /* --- all --- */
 
 static const struct task tasks[] = {
-	{"exec", exec},	    {"logs", logs}, {"stop", stop},	  {"kill", kill_command},
-	{"wait", wait_end}, {"rm", rm},	    {"inspect", inspect},
+	{"exec", exec},		{"attach", attach}, {"logs", logs}, {"stop", stop},
+	{"kill", kill_command}, {"wait", wait_end}, {"rm", rm},	    {"inspect", inspect},
 };
 
 bool ctl_machines_has(const struct ctl_args *args)
@@ -439,5 +466,6 @@ int ctl_machines_run(const struct ctl_args *args)
 		return status;
 	}
 	(void)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
-	return strcmp(name, "exec") == 0 ? STATUS_OURS : CTL_EXIT_REFUSED;
+	return strcmp(name, "exec") == 0 || strcmp(name, "attach") == 0 ? STATUS_OURS
+									: CTL_EXIT_REFUSED;
 }

@@ -39,6 +39,15 @@ int ctl_run_end(int status, const struct error *err)
 	return status >= 0 ? status : STATUS_OURS;
 }
 
+int ctl_run_detached(const struct machine *machine, int status)
+{
+	if (status != STATUS_DETACHED) {
+		return status;
+	}
+	printf("\n%s\n", machine->name);
+	return CTL_EXIT_OK;
+}
+
 /* --- words --- */
 
 void ctl_run_set_variable(json_t *list, const char *text)
@@ -302,6 +311,7 @@ static int check(const struct ctl_args *args, struct size *size, struct error *e
 static int make_record(const struct ctl_args *args, const struct size *wanted,
 		       struct machine *machine, const struct ctl_image *image, struct error *err)
 {
+	const struct session_options options = ctl_run_options(args);
 	json_t *process = make_process(args, image);
 	const char *signal = json_string_value(json_object_get(image->config, "StopSignal"));
 
@@ -309,6 +319,8 @@ static int make_record(const struct ctl_args *args, const struct size *wanted,
 	json_object_set_new(machine->record, "image", json_string(args->operands[0]));
 	json_object_set_new(machine->record, "process", process);
 	json_object_set_new(machine->record, "created", json_integer(time(NULL)));
+	json_object_set_new(machine->record, "tty", json_boolean(options.has_terminal));
+	json_object_set_new(machine->record, "interactive", json_boolean(options.has_input));
 	json_object_set_new(machine->record, "stop_signal",
 			    json_string(signal != NULL ? signal : "TERM"));
 	/* Until the keeper writes its own. */
@@ -339,9 +351,10 @@ static int start(const struct ctl_args *args, struct machine *machine, struct er
 {
 	static struct frames frames;
 	static struct run_request request;
-	const struct session_options options = ctl_run_options(args);
+	struct session_options options = ctl_run_options(args);
 	AUTO_FD client = -1;
 
+	options.may_detach = true;
 	if (session_request(json_object_get(machine->record, "process"), &options, &request, err) <
 	    0) {
 		return -1;
@@ -358,7 +371,7 @@ static int start(const struct ctl_args *args, struct machine *machine, struct er
 	if (args->run.detach && status == 0) {
 		puts(machine->name);
 	}
-	return status;
+	return ctl_run_detached(machine, status);
 }
 
 int ctl_pull(const struct ctl_args *args)

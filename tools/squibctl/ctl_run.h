@@ -27,6 +27,9 @@ bool ctl_run_mib(const char *text, uint64_t *mib);
 /* What -i and -t mean; on a terminal, both where neither is given. */
 struct session_options ctl_run_options(const struct ctl_args *args);
 
+/* Prints the machine's name for who has detached from it, and returns 0; else `status`. */
+int ctl_run_detached(const struct machine *machine, int status);
+
 /* Prints what `err` has, if anything, and returns `status`, or STATUS_OURS for -1. */
 int ctl_run_end(int status, const struct error *err);
 

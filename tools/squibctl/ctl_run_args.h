@@ -23,6 +23,7 @@ struct ctl_run_args {
 	bool follow;
 	bool all;
 	bool json;
+	bool no_stdin;
 	const char *cpus; /* NULL here and below: not given */
 	const char *kernel;
 	const char *disk;

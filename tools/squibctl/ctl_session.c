@@ -31,13 +31,15 @@ enum {
 	LINE_MAX_LEN = 32, /* "OK <port>" */
 	ANSWER_MS = 3000,  /* squib itself waits for 2 s, once there is a driver */
 	STATUS_MASK = 255,
+	DETACH_FIRST = 0x10, /* Ctrl-P: held back until the next key is known */
+	DETACH_SECOND = 0x11 /* Ctrl-Q */
 };
 
 /* --- connecting --- */
 
-static int open_socket(const struct machine *machine, int *fd, struct error *err)
+int session_open(const struct machine *machine, const char *file, int *fd, struct error *err)
 {
-	AUTO_FREE char *path = ctl_machine_path(machine, "vsock");
+	AUTO_FREE char *path = ctl_machine_path(machine, file);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	if (path == NULL || strlen(path) >= sizeof(address.sun_path)) {
@@ -46,10 +48,12 @@ static int open_socket(const struct machine *machine, int *fd, struct error *err
 				 machine->dir);
 	}
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (*fd < 0 || connect(*fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+	AUTO_FD own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (own < 0 || connect(own, (const struct sockaddr *)&address, sizeof(address)) < 0) {
 		return error_sys(err, "Cannot connect to the machine at %s", path);
 	}
+	*fd = fd_take(&own);
 	return 0;
 }
 
@@ -76,7 +80,7 @@ int session_connect(const struct machine *machine, int *fd, struct error *err)
 	char line[LINE_MAX_LEN];
 	struct text text;
 
-	if (open_socket(machine, &own, err) < 0) {
+	if (session_open(machine, "vsock", &own, err) < 0) {
 		return -1;
 	}
 	text_init(&text, line, sizeof(line));
@@ -175,6 +179,8 @@ struct session {
 	struct termios saved;
 	bool has_input; /* and it has not ended */
 	uint32_t credit;
+	bool is_held;	       /* the first of the keys that detach */
+	bool is_going;	       /* both: once all that came before is sent */
 	const uint8_t *output; /* of a frame: what is not written yet */
 	size_t output_len;
 	int output_fd;
@@ -259,10 +265,34 @@ static void pass_signal(struct session *session)
 	}
 }
 
+/* What is left of typed bytes when the keys that detach are taken out: *len may grow by one. */
+static void take_keys(struct session *session, uint8_t *bytes, size_t *len)
+{
+	uint8_t kept[DATA_MAX + 1];
+	size_t count = 0;
+
+	for (size_t i = 0; i < *len; i++) {
+		if (session->is_held && bytes[i] == DETACH_SECOND) {
+			session->is_going = true;
+			session->has_input = false;
+			break;
+		}
+		if (session->is_held) {
+			kept[count++] = DETACH_FIRST;
+		}
+		session->is_held = bytes[i] == DETACH_FIRST;
+		if (!session->is_held) {
+			kept[count++] = bytes[i];
+		}
+	}
+	memcpy(bytes, kept, count);
+	*len = count;
+}
+
 static void pass_input(struct session *session)
 {
-	static uint8_t bytes[DATA_MAX];
-	size_t most = min_u64(session->credit, sizeof(bytes));
+	static uint8_t bytes[DATA_MAX + 1];
+	size_t most = min_u64(session->credit - session->is_held, DATA_MAX);
 	ssize_t got = read(STDIN_FILENO, bytes, most);
 
 	if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
@@ -272,8 +302,15 @@ static void pass_input(struct session *session)
 		session->has_input = false;
 		got = 0;
 	}
-	session->credit -= (uint32_t)got;
-	(void)frames_put(session->frames, FRAME_STDIN, bytes, (size_t)got);
+	size_t len = (size_t)got;
+
+	if (got > 0 && session->is_raw && session->options->may_detach) {
+		take_keys(session, bytes, &len);
+	}
+	session->credit -= (uint32_t)len;
+	if (len > 0 || got == 0) {
+		(void)frames_put(session->frames, FRAME_STDIN, bytes, len);
+	}
 }
 
 /* As much as a pipe takes that poll(2) calls writable. */
@@ -295,17 +332,22 @@ static void write_output(struct session *session)
 	}
 }
 
+void session_clean(char *text, size_t len, char kept)
+{
+	for (size_t i = 0; i < len; i++) {
+		bool is_control = (uint8_t)text[i] < ' ' || text[i] == 0x7f;
+
+		text[i] = is_control && text[i] != kept ? ' ' : text[i];
+	}
+}
+
 static void take_failure(struct session *session, const struct frame *frame, uint32_t status)
 {
 	char text[ERROR_MSG_LEN];
 	size_t len = min_u64(frame->len - sizeof(status), sizeof(text) - 1);
 
-	/* A stranger's text on our terminal. */
-	for (size_t i = 0; i < len; i++) {
-		uint8_t byte = frame->data[sizeof(status) + i];
-
-		text[i] = (char)(byte < ' ' || byte == 0x7f ? ' ' : byte);
-	}
+	memcpy(text, frame->data + sizeof(status), len);
+	session_clean(text, len, '\0');
 	text[len] = '\0';
 	(void)error_set(session->err, ERR_GUEST, "%s", text);
 	finish(session, (int)(status & STATUS_MASK));
@@ -372,7 +414,7 @@ static void turn(struct session *session)
 	bool reads = session->output_len == 0;
 	short guest = (short)((reads ? POLLIN : 0) | (frames_wait(session->frames) ? POLLOUT : 0));
 	/* What is typed before there is a command waits in our terminal. */
-	bool takes_input = session->has_input && session->credit > 0 && has_room &&
+	bool takes_input = session->has_input && session->credit > session->is_held && has_room &&
 			   (session->is_started || !session->options->has_terminal);
 	struct pollfd slots[SLOTS] = {
 		[SLOT_GUEST] = {.fd = session->frames->fd, .events = guest},
@@ -401,6 +443,9 @@ static void turn(struct session *session)
 		exchange(session, slots[SLOT_GUEST].revents);
 	}
 	take_all(session);
+	if (session->is_going && !session->is_over && !frames_wait(session->frames)) {
+		finish(session, STATUS_DETACHED);
+	}
 }
 
 int session_run(struct frames *frames, const struct session_options *options, struct error *err)
@@ -411,7 +456,7 @@ int session_run(struct frames *frames, const struct session_options *options, st
 		.err = err,
 		.signals = -1,
 		.has_input = options->has_input && !options->only_starts,
-		.credit = STDIN_WINDOW,
+		.credit = options->attaches ? 0 : STDIN_WINDOW,
 	};
 
 	if (open_signals(&session) < 0) {

@@ -14,13 +14,22 @@
 enum {
 	STATUS_OURS = 125, /* what a user gets for a fault that is not the command's */
 	STATUS_SIGNAL = 128,
+	STATUS_DETACHED = 256, /* the user has gone by Ctrl-P Ctrl-Q */
 };
 
 struct session_options {
 	bool has_terminal; /* the command has one: ours is made raw if we have one */
 	bool has_input;
 	bool only_starts; /* do not stay until it ends */
+	bool attaches;	  /* to one that runs, whose keeper tells the credit */
+	bool may_detach;  /* on a terminal of ours, by Ctrl-P Ctrl-Q */
 };
+
+/*
+ * Connects to the machine's Unix socket `file`. *fd is the caller's, and blocks.
+ */
+MUST_CHECK int session_open(const struct machine *machine, const char *file, int *fd,
+			    struct error *err);
 
 /*
  * Connects to the guest's first process by way of the machine's vsock device. Returns 1 and *fd,
@@ -30,7 +39,7 @@ MUST_CHECK int session_connect(const struct machine *machine, int *fd, struct er
 
 /*
  * Passes on input, output, signals and the terminal's size until the command ends. Returns its exit
- * status, STATUS_OURS and up, or -1 with an error.
+ * status, STATUS_OURS and up, STATUS_DETACHED, or -1 with an error.
  */
 MUST_CHECK int session_run(struct frames *frames, const struct session_options *options,
 			   struct error *err);
@@ -45,6 +54,9 @@ MUST_CHECK int session_request(const json_t *process, const struct session_optio
 /* Puts it into the stream. */
 MUST_CHECK int session_put_request(struct frames *frames, const struct run_request *request,
 				   struct error *err);
+
+/* Puts spaces in place of control characters, but `kept`, of a stranger's text for our terminal. */
+void session_clean(char *text, size_t len, char kept);
 
 /* Sends a signal to the machine's main command. */
 MUST_CHECK int session_signal(const struct machine *machine, int number, struct error *err);
