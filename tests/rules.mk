@@ -212,7 +212,7 @@ fuzz_main = tests/fuzz/fuzz_$(if $(filter state_%,$(1)),state,$(1)).c
 fuzz_src = $(call fuzz_main,$(1)) $(if $(filter virtio_mmio virtio_pci,$(1)),tests/fuzz/copier.c) \
 	$(if $(filter template_%,$(1)),$(HELPER_UNIT_SRC)) $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
 	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC), \
-	$(if $(filter guest_frames,$(1)),$(addprefix tools/guest_init/,frames.c run_request.c user.c),$(FUZZ_DEVICES_SRC))))
+	$(if $(filter guest_%,$(1)),$(addprefix tools/guest_init/,frames.c run_request.c user.c tar.c tar_unpack.c),$(FUZZ_DEVICES_SRC))))
 fuzz_objects = $(patsubst %.c,$(FUZZ_B)/obj/$(call fuzz_isa,$(1))/%.o,$(call fuzz_src,$(1)))
 
 # Each source is compiled once for each architecture that fuzzers see, and shared by them.

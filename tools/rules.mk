@@ -32,7 +32,7 @@ $(GUEST_INIT): tools/guest_init/embed.S $(B)/guest-init
 
 TOOLS_LIB_SRC := $(wildcard tools/lib/*.c)
 CTL_SRC := $(filter-out tools/squibctl/main.c,$(wildcard tools/squibctl/*.c)) $(TOOLS_LIB_SRC) \
-	$(addprefix tools/guest_init/,frames.c run_request.c)
+	$(addprefix tools/guest_init/,frames.c run_request.c tar.c tar_pack.c tar_unpack.c)
 
 all: $(B)/squibctl
 $(B)/squibctl: $(call objects,tools/squibctl/main.c $(CTL_SRC) $(BASE_SRC) devices/virtio/blk/blk_overlay_file.c \

@@ -12,10 +12,12 @@ enum {
 };
 
 enum run_flag {
-	RUN_TTY = 1,   /* with a terminal */
-	RUN_STDIN = 2, /* with an input; without, it is empty */
-	RUN_MAIN = 4,  /* the machine ends with it */
-	RUN_FLAGS = 7
+	RUN_TTY = 1,	 /* with a terminal */
+	RUN_STDIN = 2,	 /* with an input; without, it is empty */
+	RUN_MAIN = 4,	 /* the machine ends with it */
+	RUN_PACK = 8,	 /* no program: the word is a path, packed as an archive (tar.h) */
+	RUN_UNPACK = 16, /* the same, where the archive that is the input is unpacked */
+	RUN_FLAGS = 31
 };
 
 struct run_request {

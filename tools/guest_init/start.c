@@ -14,6 +14,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "tools/guest_init/tar.h"
 #include "tools/guest_init/user.h"
 
 enum {
@@ -192,9 +193,32 @@ static const char *become(const struct run_request *request, const struct user *
 	if (chdir(dir) < 0) {
 		return "Cannot enter the working directory of";
 	}
+	return NULL;
+}
+
+/* Returns what failed, with errno, if it returns. */
+static const char *execute(const struct run_request *request)
+{
 	environ = (char **)request->env;
 	execvp(request->words[0], (char *const *)request->words);
 	return "Cannot execute";
+}
+
+/* What needs no program of the image's. Returns its exit status. */
+static int copy(const struct run_request *request)
+{
+	static struct tar_fault fault;
+	bool is_done = (request->flags & RUN_PACK) != 0
+			       ? tar_pack(STDOUT_FILENO, request->words[0], &fault)
+			       : tar_unpack(STDIN_FILENO, request->words[0], &fault);
+
+	if (!is_done) {
+		dprintf(STDERR_FILENO, "In the guest: %s\n", fault.text);
+	} else if (fault.left_out > 0) {
+		dprintf(STDERR_FILENO, "Left out: %u devices, sockets or the like\n",
+			fault.left_out);
+	}
+	return is_done ? 0 : 1;
 }
 
 static bool spawn(const struct run_request *request, const struct user *user,
@@ -212,6 +236,14 @@ static bool spawn(const struct run_request *request, const struct user *user,
 	command->pid = fork();
 	if (command->pid == 0) {
 		word.fault_of = become(request, user, channels);
+		if (word.fault_of == NULL && (request->flags & (RUN_PACK | RUN_UNPACK)) != 0) {
+			/* As by an execution. */
+			close_range(STDERR_FILENO + 1, ~0U, 0);
+			_exit(copy(request));
+		}
+		if (word.fault_of == NULL) {
+			word.fault_of = execute(request);
+		}
 		word.fault = errno;
 		(void)!write(report[1], &word, sizeof(word));
 		_exit(127);

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_copy.h"
 #include "tools/squibctl/ctl_keeper.h"
 #include "tools/squibctl/ctl_machine.h"
 #include "tools/squibctl/ctl_request.h"
@@ -453,6 +454,9 @@ int ctl_machines_run(const struct ctl_args *args)
 	}
 	if (strcmp(name, "ps") == 0) {
 		return ps(args);
+	}
+	if (strcmp(name, "cp") == 0) {
+		return ctl_copy(args);
 	}
 	if (ctl_machine_open(args->operands[0], &machine, &err) == 0) {
 		for (size_t i = 0; i < ARRAY_COUNT(tasks); i++) {

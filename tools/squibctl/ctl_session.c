@@ -362,6 +362,11 @@ static void take(struct session *session, const struct frame *frame)
 		session->output_fd = frame->kind == FRAME_STDOUT ? STDOUT_FILENO : STDERR_FILENO;
 		session->output = frame->data;
 		session->output_len = session->is_deaf[session->output_fd] ? 0 : frame->len;
+		if (session->options->is_plain && frame->kind == FRAME_STDERR) {
+			session_clean((char *)session->frames->in +
+					      (frame->data - session->frames->in),
+				      frame->len, '\n');
+		}
 	} else if (frame->kind == FRAME_DONE) {
 		session->is_started = true;
 		if (session->options->only_starts) {

@@ -22,6 +22,7 @@ struct session_options {
 	bool has_input;
 	bool only_starts; /* do not stay until it ends */
 	bool attaches;	  /* to one that runs, whose keeper tells the credit */
+	bool is_plain;	  /* what it says on its error output is no terminal's business */
 	bool may_detach;  /* on a terminal of ours, by Ctrl-P Ctrl-Q */
 };
 
