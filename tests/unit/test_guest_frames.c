@@ -118,6 +118,8 @@ static const struct run_request sample = {
 	.words = {"sh", ""},
 	.env_count = 1,
 	.env = {"A=b"},
+	.mount_count = 1,
+	.mounts = {"volume0 ro /a b"},
 };
 
 Test(guest_run_request, is_read_as_it_was_written)
@@ -138,6 +140,8 @@ Test(guest_run_request, is_read_as_it_was_written)
 	cr_expect_null(request.words[2]);
 	cr_expect_str_eq(request.env[0], "A=b");
 	cr_expect_null(request.env[1]);
+	cr_expect_eq(request.mount_count, 1);
+	cr_expect_str_eq(request.mounts[0], "volume0 ro /a b");
 }
 
 Test(guest_run_request, one_that_is_cut_or_too_long_is_none)
@@ -162,7 +166,7 @@ Test(guest_run_request, counts_are_bounded)
 {
 	static uint8_t payload[256];
 	static struct run_request request;
-	static const size_t counts[] = {12, 16};
+	static const size_t counts[] = {12, 16, 20};
 	size_t len = run_request_write(&sample, payload, sizeof(payload));
 
 	for (size_t i = 0; i < ARRAY_COUNT(counts); i++) {

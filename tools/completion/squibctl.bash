@@ -11,7 +11,7 @@ _squibctl() {
 	help=$("$1" --help 2>/dev/null) || return
 	COMPREPLY=()
 	case $before in
-	-s | --socket | --vsock | --uffd | --working-set | --base | --state | --memory | --listens | --kernel)
+	-s | --socket | --vsock | --uffd | --working-set | --base | --state | --memory | --listens | --kernel | -v | --volume)
 		compopt -o filenames 2>/dev/null
 		COMPREPLY=($(compgen -f -- "$word"))
 		return
@@ -31,8 +31,8 @@ _squibctl() {
 	# The command, if it is on the line already.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket | --drive | --pmem | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image | --base | --size | --cluster | --state | --memory | --listens | \
-			--cpus | --disk | --kernel | -e | --env | -u | --user | --workdir | --entrypoint | --timeout | --signal) i=$((i + 1)) ;;
+		-s | --socket | -m | --machine | --drive | --pmem | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image | --base | --size | --cluster | --state | --memory | --listens | \
+			--cpus | --disk | --kernel | -v | --volume | -e | --env | -u | --user | --workdir | --entrypoint | --timeout | --signal) i=$((i + 1)) ;;
 		-*) ;;
 		*) seen=${COMP_WORDS[i]} && break ;;
 		esac

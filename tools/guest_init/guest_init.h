@@ -31,6 +31,12 @@ const char *guest_word(const char *name, const char *fallback, char *value, size
 /* Mounts what a command expects, with the image and a layer above it as the root directory. */
 void guest_mount_root(void);
 
+/* Makes a directory, and those above it. What can't be made is not there. */
+void guest_make_path(const char *path);
+
+/* Mounts what a request has; NULL, or the path of what failed, with errno. */
+const char *guest_mount_volumes(const struct run_request *request);
+
 /* Serves one connection, in a process of its own. Returns when that is over. */
 void guest_serve(int fd, struct guest_shared *shared);
 

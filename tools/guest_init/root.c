@@ -152,6 +152,49 @@ static void raise_loopback(void)
 	}
 }
 
+void guest_make_path(const char *dir)
+{
+	char path[FRAME_MAX];
+	size_t len = strlen(dir);
+
+	if (len >= sizeof(path)) {
+		return;
+	}
+	memcpy(path, dir, len + 1);
+	for (char *at = path + 1; *at != '\0'; at++) {
+		if (*at == '/') {
+			*at = '\0';
+			mkdir(path, 0755);
+			*at = '/';
+		}
+	}
+	mkdir(path, 0755);
+}
+
+const char *guest_mount_volumes(const struct run_request *request)
+{
+	char tag[PATH_LEN];
+
+	for (unsigned i = 0; i < request->mount_count; i++) {
+		const char *word = request->mounts[i];
+		size_t len = strcspn(word, " ");
+		bool is_read_only = strncmp(word + len, " ro ", 4) == 0;
+
+		if (len >= sizeof(tag) || (!is_read_only && strncmp(word + len, " rw ", 4) != 0)) {
+			errno = EINVAL;
+			return word;
+		}
+		memcpy(tag, word, len);
+		tag[len] = '\0';
+		guest_make_path(word + len + 4);
+		if (mount(tag, word + len + 4, "virtiofs", is_read_only ? MS_RDONLY : 0, NULL) <
+		    0) {
+			return word + len + 4;
+		}
+	}
+	return NULL;
+}
+
 void guest_mount_root(void)
 {
 	char path[PATH_LEN];

@@ -12,7 +12,7 @@ enum {
 	AT_COLUMNS = 8,
 	AT_WORDS = 12,
 	AT_ENV = 16,
-	AT_ZERO = 20,
+	AT_MOUNTS = 20,
 	AT_CLOCK = 24,
 	AT_STRINGS = 32
 };
@@ -48,7 +48,7 @@ size_t run_request_write(const struct run_request *request, uint8_t *to, size_t 
 	store_le32(to + AT_COLUMNS, request->columns);
 	store_le32(to + AT_WORDS, request->word_count);
 	store_le32(to + AT_ENV, request->env_count);
-	store_le32(to + AT_ZERO, 0);
+	store_le32(to + AT_MOUNTS, request->mount_count);
 	store_le64(to + AT_CLOCK, request->clock_s);
 	write_string(&writer, request->host);
 	write_string(&writer, request->user);
@@ -58,6 +58,9 @@ size_t run_request_write(const struct run_request *request, uint8_t *to, size_t 
 	}
 	for (unsigned i = 0; i < request->env_count; i++) {
 		write_string(&writer, request->env[i]);
+	}
+	for (unsigned i = 0; i < request->mount_count; i++) {
+		write_string(&writer, request->mounts[i]);
 	}
 	return writer.is_cut ? 0 : writer.len;
 }
@@ -96,9 +99,11 @@ bool run_request_read(const uint8_t *from, size_t len, struct run_request *reque
 		.clock_s = load_le64(from + AT_CLOCK),
 		.word_count = load_le32(from + AT_WORDS),
 		.env_count = load_le32(from + AT_ENV),
+		.mount_count = load_le32(from + AT_MOUNTS),
 	};
 	if (request->flags > RUN_FLAGS || request->word_count == 0 ||
-	    request->word_count > RUN_WORDS_MAX || request->env_count > RUN_WORDS_MAX) {
+	    request->word_count > RUN_WORDS_MAX || request->env_count > RUN_WORDS_MAX ||
+	    request->mount_count > RUN_MOUNTS_MAX) {
 		return false;
 	}
 	request->host = read_string(&reader);
@@ -109,6 +114,9 @@ bool run_request_read(const uint8_t *from, size_t len, struct run_request *reque
 	}
 	for (unsigned i = 0; i < request->env_count; i++) {
 		request->env[i] = read_string(&reader);
+	}
+	for (unsigned i = 0; i < request->mount_count; i++) {
+		request->mounts[i] = read_string(&reader);
 	}
 	return !reader.is_bad && reader.left == 0;
 }

@@ -9,6 +9,7 @@
 
 enum {
 	RUN_WORDS_MAX = 1024, /* of a command, and variables of its environment */
+	RUN_MOUNTS_MAX = 8,
 };
 
 enum run_flag {
@@ -30,8 +31,10 @@ struct run_request {
 	const char *dir;  /* to run in, made if it is not there; "": / */
 	unsigned word_count;
 	unsigned env_count;
+	unsigned mount_count;
 	const char *words[RUN_WORDS_MAX + 1]; /* NULL ends them */
 	const char *env[RUN_WORDS_MAX + 1];   /* NAME=VALUE */
+	const char *mounts[RUN_MOUNTS_MAX];   /* "TAG ro PATH" or "TAG rw PATH", of virtio-fs */
 };
 
 /* Writes the payload of a frame. Returns its length; 0: it is longer than `cap` bytes. */

@@ -53,6 +53,7 @@ struct session {
 	bool is_main;
 	struct guest_command command;
 	struct guest_shared *shared;
+	const char *volume; /* that could not be mounted; NULL: none */
 	int end_fd; /* readable when the command has ended; -1: it has, and `status` is set */
 	int status;
 	size_t last_words; /* bytes of output that may still be the command's */
@@ -354,9 +355,11 @@ static void fail(struct session *session, const struct run_request *request)
 		uint32_t status;
 		char text[256];
 	} word = {0};
-	bool is_missing = command->fault == ENOENT || command->fault == ENOTDIR;
+	bool is_missing =
+		session->volume == NULL && (command->fault == ENOENT || command->fault == ENOTDIR);
 	const char *which = command->fault == 0 ? request->user : request->words[0];
 
+	which = session->volume != NULL ? session->volume : which;
 	word.status = is_missing ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTED;
 	int len = snprintf(word.text, sizeof(word.text), "%s '%s'%s%s", command->fault_of, which,
 			   command->fault != 0 ? ": " : "",
@@ -395,8 +398,11 @@ static void run(struct session *session, const struct frame *frame)
 	session->is_main = (request.flags & RUN_MAIN) != 0;
 	if (session->is_main) {
 		set_up_machine(&request);
+		session->volume = guest_mount_volumes(&request);
+		session->command.fault = errno;
+		session->command.fault_of = "Cannot mount the volume";
 	}
-	if (!guest_start(&request, &session->command)) {
+	if (session->volume != NULL || !guest_start(&request, &session->command)) {
 		fail(session, &request);
 	} else {
 		session->end_fd = pidfd_open(session->command.pid, 0);

@@ -145,25 +145,6 @@ static bool find_user(const struct run_request *request, struct user *user)
 	return passwd != NULL && group != NULL && user_find(passwd, group, request->user, user);
 }
 
-static void make_path(const char *dir)
-{
-	char path[FRAME_MAX];
-	size_t len = strlen(dir);
-
-	if (len >= sizeof(path)) {
-		return;
-	}
-	memcpy(path, dir, len + 1);
-	for (char *at = path + 1; *at != '\0'; at++) {
-		if (*at == '/') {
-			*at = '\0';
-			mkdir(path, 0755);
-			*at = '/';
-		}
-	}
-	mkdir(path, 0755);
-}
-
 /* In the process of the command. Returns what failed, with errno. */
 static const char *become(const struct run_request *request, const struct user *user,
 			  const struct channels *channels)
@@ -282,7 +263,7 @@ bool guest_start(struct run_request *request, struct guest_command *command)
 		command->fault_of = "The image has no user or group";
 		return false;
 	}
-	make_path(request->dir);
+	guest_make_path(request->dir);
 	complete(request, &user);
 	if (!(is_tty ? open_terminal(&channels, request)
 		     : open_pipes(&channels, (request->flags & RUN_STDIN) != 0))) {

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,7 +26,8 @@
 struct copy {
 	const char *from;
 	const char *to;
-	bool is_in; /* into the machine */
+	const char *dir; /* of the guest, made if it is not there, that its path begins at; "": / */
+	bool is_in;	 /* into the machine */
 };
 
 /* In a child: the host's side. Returns its exit status. */
@@ -100,7 +102,7 @@ static int converse(const struct machine *machine, const struct copy *copy, stru
 		.flags = copy->is_in ? RUN_UNPACK | RUN_STDIN : RUN_PACK,
 		.host = "",
 		.user = "",
-		.dir = "",
+		.dir = copy->dir,
 		.word_count = 1,
 		.words = {copy->is_in ? copy->to : copy->from},
 	};
@@ -124,6 +126,12 @@ static void close_archive(const struct copy *copy)
 static int run(const struct machine *machine, const struct copy *copy, struct error *err)
 {
 	bool is_ours = strcmp(copy->is_in ? copy->from : copy->to, "-") == 0;
+	struct stat st;
+
+	/* One sentence, where each side would have one. */
+	if (copy->is_in && !is_ours && lstat(copy->from, &st) < 0) {
+		return error_sys(err, "Cannot find %s", copy->from);
+	}
 	pid_t pid = is_ours ? 0 : start_worker(copy, err);
 
 	if (pid < 0) {
@@ -133,6 +141,10 @@ static int run(const struct machine *machine, const struct copy *copy, struct er
 	bool is_done = true;
 
 	if (!is_ours) {
+		if (status != 0) {
+			/* That its archive is cut off is nothing new. */
+			kill(pid, SIGTERM);
+		}
 		close_archive(copy);
 		is_done = end_worker(pid);
 	}
@@ -147,7 +159,7 @@ static int run(const struct machine *machine, const struct copy *copy, struct er
 
 int ctl_copy_in(const struct machine *machine, const char *from, const char *to, struct error *err)
 {
-	const struct copy copy = {.from = from, .to = to, .is_in = true};
+	const struct copy copy = {.from = from, .to = ".", .dir = to, .is_in = true};
 
 	return run(machine, &copy, err);
 }
@@ -181,6 +193,7 @@ int ctl_copy(const struct ctl_args *args)
 	const struct copy copy = {
 		.from = from != NULL ? from : args->operands[0],
 		.to = to != NULL ? to : args->operands[1],
+		.dir = "",
 		.is_in = to != NULL,
 	};
 

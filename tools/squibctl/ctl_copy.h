@@ -12,8 +12,9 @@
 int ctl_copy(const struct ctl_args *args);
 
 /*
- * Copies a file or directory of this host into a machine that runs, by way of standard input, which
- * is another file afterwards. What the guest says to it is on standard error.
+ * Copies a file or directory of this host into the directory `to` of a machine that runs, which is
+ * made if it is not there, by way of standard input, which is another file afterwards. What the
+ * guest says to it is on standard error.
  */
 MUST_CHECK int ctl_copy_in(const struct machine *machine, const char *from, const char *to,
 			   struct error *err);

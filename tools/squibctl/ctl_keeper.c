@@ -31,6 +31,7 @@
 #include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_tool.h"
+#include "tools/squibctl/ctl_volume.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_listen.h"
@@ -47,6 +48,7 @@ struct keeper {
 	struct machine *machine;
 	pid_t pid;  /* of squib */
 	int end_fd; /* readable when squib has ended */
+	pid_t virtiofsds[VOLUMES_MAX + 1];
 	int log;
 	off_t log_len;
 	struct frames *client; /* fd -1: it is gone */
@@ -438,7 +440,26 @@ static bool connect_guest(struct keeper *keeper)
 	return true;
 }
 
+static bool copy_volumes(struct keeper *keeper)
+{
+	struct error err = {0};
+
+	if (ctl_volumes_copy(keeper->machine, &err) < 0) {
+		note_fault(keeper, err.msg);
+		return false;
+	}
+	return true;
+}
+
 /* --- the end --- */
+
+/* Their connection is over, unless there never was one. */
+static void end_virtiofsds(const struct keeper *keeper)
+{
+	for (unsigned i = 0; keeper->virtiofsds[i] > 0; i++) {
+		kill(keeper->virtiofsds[i], SIGTERM);
+	}
+}
 
 static void say_last(struct keeper *keeper)
 {
@@ -486,9 +507,10 @@ static void keep(struct keeper *keeper, const struct run_request *request, bool 
 	int patience_ms = 0;
 
 	if (session_put_request(keeper->guest, request, &err) < 0 ||
+	    ctl_volumes_share(keeper->machine, keeper->virtiofsds, &err) < 0 ||
 	    listen_clients(keeper, &err) < 0 || start_squib(keeper, &err) < 0) {
 		note_fault(keeper, err.msg);
-	} else if (connect_guest(keeper)) {
+	} else if (connect_guest(keeper) && copy_volumes(keeper)) {
 		open_log(keeper);
 		relay(keeper);
 		fd_close(&keeper->guest->fd);
@@ -497,6 +519,7 @@ static void keep(struct keeper *keeper, const struct run_request *request, bool 
 	if (keeper->pid > 0) {
 		end_squib(keeper, patience_ms);
 	}
+	end_virtiofsds(keeper);
 	record_end(keeper, removes);
 	say_last(keeper);
 }

@@ -15,6 +15,7 @@
 #include "tools/squibctl/ctl_machine.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_tool.h"
+#include "tools/squibctl/ctl_volume.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
@@ -25,10 +26,11 @@ enum {
 	HOUR_MS = 3600 * 1000,
 };
 
-/* Of a machine. */
-struct size {
+/* What the options ask for. */
+struct wants {
 	uint64_t cpus;
 	uint64_t mib;
+	json_t *volumes; /* owned */
 };
 
 int ctl_run_end(int status, const struct error *err)
@@ -264,14 +266,16 @@ static int write_config(const struct ctl_args *args, const struct machine *machi
 	if (disk != NULL) {
 		json_array_append_new(drives, drive("disk", disk, false));
 	}
-	json_t *config = json_pack(
-		"{s:{s:s, s:s, s:s}, s:o, s:o, s:{s:I, s:I}, s:{s:i, s:s}, s:{}, s:{s:{s:i, s:i}}}",
-		"boot-source", "kernel_image_path", kernel, "initrd_path", initrd, "boot_args",
-		line, "drives", drives, "network-interfaces", networks(args), "machine-config",
-		"vcpu_count", ctl_machine_number(machine, "cpus"), "mem_size_mib",
-		ctl_machine_number(machine, "memory_mib"), "vsock", "guest_cid", GUEST_CID,
-		"uds_path", vsock, "entropy", "serial", "rate_limiter", "size", CONSOLE_BYTES,
-		"refill_time", HOUR_MS);
+	json_t *config =
+		json_pack("{s:{s:s, s:s, s:s}, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:i, s:s}, s:{}, "
+			  "s:{s:{s:i, s:i}}}",
+			  "boot-source", "kernel_image_path", kernel, "initrd_path", initrd,
+			  "boot_args", line, "drives", drives, "network-interfaces", networks(args),
+			  "filesystems", ctl_volumes_config(machine), "machine-config",
+			  "vcpu_count", ctl_machine_number(machine, "cpus"), "mem_size_mib",
+			  ctl_machine_number(machine, "memory_mib"), "vsock", "guest_cid",
+			  GUEST_CID, "uds_path", vsock, "entropy", "serial", "rate_limiter", "size",
+			  CONSOLE_BYTES, "refill_time", HOUR_MS);
 	AUTO_FREE char *text = config != NULL ? json_dumps(config, JSON_INDENT(2)) : NULL;
 
 	json_decref(config);
@@ -281,18 +285,18 @@ static int write_config(const struct ctl_args *args, const struct machine *machi
 }
 
 /* What the options say in numbers, before an image is fetched for nothing. */
-static int check(const struct ctl_args *args, struct size *size, struct error *err)
+static int check(const struct ctl_args *args, struct wants *wants, struct error *err)
 {
 	uint64_t disk_mib;
 	char *end = NULL;
 
-	size->cpus = args->run.cpus != NULL ? strtoull(args->run.cpus, &end, 10) : 1;
-	size->mib = MEMORY_MIB;
-	if (size->cpus == 0 || size->cpus > UINT8_MAX || (end != NULL && *end != '\0')) {
+	wants->cpus = args->run.cpus != NULL ? strtoull(args->run.cpus, &end, 10) : 1;
+	wants->mib = MEMORY_MIB;
+	if (wants->cpus == 0 || wants->cpus > UINT8_MAX || (end != NULL && *end != '\0')) {
 		return error_set(err, ERR_BAD_REQUEST, "--cpus is a number of CPUs, not '%s'",
 				 args->run.cpus);
 	}
-	if (args->memory != NULL && !ctl_run_mib(args->memory, &size->mib)) {
+	if (args->memory != NULL && !ctl_run_mib(args->memory, &wants->mib)) {
 		return error_set(err, ERR_BAD_REQUEST, "--memory is a size like 512m, not '%s'",
 				 args->memory);
 	}
@@ -305,10 +309,11 @@ static int check(const struct ctl_args *args, struct size *size, struct error *e
 		return error_set(err, ERR_BAD_REQUEST, "--net is none or tap=NAME, not '%s'",
 				 args->nets.items[0]);
 	}
-	return 0;
+	wants->volumes = ctl_volumes_read(&args->run.volumes, err);
+	return wants->volumes != NULL ? 0 : -1;
 }
 
-static int make_record(const struct ctl_args *args, const struct size *wanted,
+static int make_record(const struct ctl_args *args, const struct wants *wants,
 		       struct machine *machine, const struct ctl_image *image, struct error *err)
 {
 	const struct session_options options = ctl_run_options(args);
@@ -319,27 +324,28 @@ static int make_record(const struct ctl_args *args, const struct size *wanted,
 	json_object_set_new(machine->record, "image", json_string(args->operands[0]));
 	json_object_set_new(machine->record, "process", process);
 	json_object_set_new(machine->record, "created", json_integer(time(NULL)));
+	json_object_set(machine->record, "volumes", wants->volumes);
 	json_object_set_new(machine->record, "tty", json_boolean(options.has_terminal));
 	json_object_set_new(machine->record, "interactive", json_boolean(options.has_input));
 	json_object_set_new(machine->record, "stop_signal",
 			    json_string(signal != NULL ? signal : "TERM"));
 	/* Until the keeper writes its own. */
 	ctl_machine_set_process(machine, "keeper", getpid());
-	json_object_set_new(machine->record, "cpus", json_integer((json_int_t)wanted->cpus));
-	json_object_set_new(machine->record, "memory_mib", json_integer((json_int_t)wanted->mib));
+	json_object_set_new(machine->record, "cpus", json_integer((json_int_t)wants->cpus));
+	json_object_set_new(machine->record, "memory_mib", json_integer((json_int_t)wants->mib));
 	return json_array_size(json_object_get(process, "Args")) > 0
 		       ? 0
 		       : error_set(err, ERR_BAD_REQUEST,
 				   "The image names no command: say which one to run");
 }
 
-static int prepare(const struct ctl_args *args, const struct size *size, struct machine *machine,
+static int prepare(const struct ctl_args *args, const struct wants *wants, struct machine *machine,
 		   const struct ctl_image *image, struct error *err)
 {
 	AUTO_FREE char *initrd = NULL;
 	AUTO_FREE char *kernel = find_kernel(args, err);
 
-	if (kernel == NULL || make_record(args, size, machine, image, err) < 0 ||
+	if (kernel == NULL || make_record(args, wants, machine, image, err) < 0 ||
 	    ctl_image_initrd(&initrd, err) < 0 || make_disk(args, machine, err) < 0 ||
 	    write_config(args, machine, image, kernel, initrd, err) < 0) {
 		return -1;
@@ -360,6 +366,7 @@ static int start(const struct ctl_args *args, struct machine *machine, struct er
 		return -1;
 	}
 	request.flags |= RUN_MAIN;
+	ctl_volumes_request(machine, &request);
 	request.host = machine->name;
 	request.clock_s = (uint64_t)time(NULL);
 	if (keeper_start(machine, &request, args->run.remove, &client, err) < 0) {
@@ -393,18 +400,19 @@ int ctl_run(const struct ctl_args *args)
 	struct ctl_image image = {0};
 	struct machine machine = {0};
 	struct error err = {0};
-	struct size size;
+	struct wants wants = {0};
 	int status = -1;
 
-	if (check(args, &size, &err) == 0 &&
+	if (check(args, &wants, &err) == 0 &&
 	    ctl_image_get(args->operands[0], false, &image, &err) == 0 &&
 	    ctl_machine_create(args->name, &machine, &err) == 0) {
-		if (prepare(args, &size, &machine, &image, &err) < 0) {
+		if (prepare(args, &wants, &machine, &image, &err) < 0) {
 			ctl_machine_remove(&machine);
 		} else {
 			status = start(args, &machine, &err);
 		}
 	}
+	json_decref(wants.volumes);
 	ctl_machine_close(&machine);
 	ctl_image_close(&image);
 	return ctl_run_end(status, &err);

@@ -32,7 +32,8 @@ struct ctl_run_args {
 	const char *entrypoint;
 	const char *timeout; /* seconds */
 	const char *signal;
-	struct ctl_words env; /* NAME=VALUE, or NAME */
+	struct ctl_words env;	  /* NAME=VALUE, or NAME */
+	struct ctl_words volumes; /* HOST:GUEST[:ro] */
 };
 
 #endif

@@ -296,6 +296,8 @@ static const struct ctl_option options[] = {
 	{0, "disk", "SIZE", "With run: a disk, as 2g, for what is written (default: in memory)",
 	 "run", CTL_TEXT, MEMBER(run.disk)},
 	{0, "kernel", "PATH", "With run: the guest's kernel", "run", CTL_TEXT, MEMBER(run.kernel)},
+	{'v', "volume", "HOST:GUEST[:ro]", "With run: a directory of the host, shared or copied",
+	 "run", CTL_WORDS, MEMBER(run.volumes)},
 	{'e', "env", "NAME=VALUE", "With run, exec: set a variable", "run exec", CTL_WORDS,
 	 MEMBER(run.env)},
 	{'u', "user", "USER", "With run, exec: a user[:group], by name or number", "run exec",

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Directories of the host that a machine has.
+ *
+ * Theory of operation. A virtiofsd sees its directory alone: it makes its own namespaces and
+ * filters its own system calls. "ro" is a mount's, made in a namespace of its own before that
+ * program is there, since a guest that mounts read-only only promises so. Debian's program needs
+ * root for that; for other users, or where it is missing, the directory is copied.
+ */
+#include "tools/squibctl/ctl_volume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tools/squibctl/ctl_copy.h"
+#include "tools/squibctl/ctl_session.h"
+#include "tools/squibctl/ctl_tool.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+
+enum {
+	LISTENS_MS = 20,     /* between looks for a socket */
+	LISTENS_TRIES = 500, /* until it must be there */
+	LOG_TAIL = 200,
+	STATUS_EXEC = 127,
+};
+
+/* --- what was asked for --- */
+
+static const char *find_virtiofsd(void)
+{
+	static const char *const paths[] = {"/usr/libexec/virtiofsd", "/usr/lib/virtiofsd",
+					    "/usr/lib/qemu/virtiofsd"};
+
+	for (size_t i = 0; geteuid() == 0 && i < ARRAY_COUNT(paths); i++) {
+		if (access(paths[i], X_OK) == 0) {
+			return paths[i];
+		}
+	}
+	return NULL;
+}
+
+static json_t *read_one(const char *word, unsigned number, struct error *err)
+{
+	static const char read_only[] = ":ro";
+	AUTO_FREE char *host = strdup(word);
+	char *guest = host != NULL ? strchr(host, ':') : NULL;
+	size_t len = strlen(word);
+	bool is_read_only = len > sizeof(read_only) &&
+			    strcmp(word + len - sizeof(read_only) + 1, read_only) == 0;
+	struct stat st;
+
+	if (is_read_only && guest != NULL) {
+		host[len - sizeof(read_only) + 1] = '\0';
+	}
+	if (guest == NULL || guest == host || guest[1] != '/') {
+		(void)error_set(err, ERR_BAD_REQUEST,
+				"--volume is HOST:GUEST[:ro], the second a path from the guest's "
+				"root directory, not '%s'",
+				word);
+		return NULL;
+	}
+	*guest++ = '\0';
+	AUTO_FREE char *path = realpath(host, NULL);
+
+	if (path == NULL || stat(path, &st) < 0) {
+		(void)error_sys(err, "Cannot find the volume %s", host);
+		return NULL;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		(void)error_set(err, ERR_BAD_REQUEST,
+				"The volume %s is no directory: squibctl cp copies a file", host);
+		return NULL;
+	}
+	bool is_shared = find_virtiofsd() != NULL;
+
+	if (!is_shared) {
+		fprintf(stderr,
+			"squibctl: %s is copied into the machine: sharing it needs virtiofsd, and "
+			"root\n",
+			host);
+	}
+	AUTO_FREE char *tag = ctl_text("volume%u", number);
+	AUTO_FREE char *mount =
+		tag != NULL ? ctl_text("%s %s %s", tag, is_read_only ? "ro" : "rw", guest) : NULL;
+	json_t *volume =
+		json_pack("{s:s, s:s, s:s, s:s, s:b, s:b}", "tag", tag, "host", path, "guest",
+			  guest, "mount", mount, "read_only", is_read_only, "shared", is_shared);
+
+	if (volume == NULL) {
+		(void)error_set(err, ERR_BAD_REQUEST, "The volume '%s' is no UTF-8", word);
+	}
+	return volume;
+}
+
+json_t *ctl_volumes_read(const struct ctl_words *words, struct error *err)
+{
+	json_t *volumes = json_array();
+
+	if (words->count > VOLUMES_MAX) {
+		(void)error_set(err, ERR_BAD_REQUEST, "--volume is there more than %d times",
+				VOLUMES_MAX);
+		json_decref(volumes);
+		return NULL;
+	}
+	for (unsigned i = 0; i < words->count; i++) {
+		json_t *volume = read_one(words->items[i], i, err);
+
+		if (volume == NULL) {
+			json_decref(volumes);
+			return NULL;
+		}
+		json_array_append_new(volumes, volume);
+	}
+	return volumes;
+}
+
+/* --- who needs to know --- */
+
+static const json_t *volumes_of(const struct machine *machine)
+{
+	return json_object_get(machine->record, "volumes");
+}
+
+static const char *text_of(const json_t *volume, const char *key)
+{
+	const char *text = json_string_value(json_object_get(volume, key));
+
+	return text != NULL ? text : "";
+}
+
+static bool is_shared(const json_t *volume)
+{
+	return json_is_true(json_object_get(volume, "shared"));
+}
+
+static char *file_of(const struct machine *machine, const json_t *volume, const char *suffix)
+{
+	return ctl_text("%s/%s.%s", machine->dir, text_of(volume, "tag"), suffix);
+}
+
+json_t *ctl_volumes_config(const struct machine *machine)
+{
+	json_t *list = json_array();
+	const json_t *volume;
+	size_t i;
+
+	json_array_foreach(volumes_of(machine), i, volume)
+	{
+		AUTO_FREE char *socket = file_of(machine, volume, "sock");
+
+		if (is_shared(volume)) {
+			json_array_append_new(list,
+					      json_pack("{s:s, s:s}", "tag", text_of(volume, "tag"),
+							"socket", socket));
+		}
+	}
+	return list;
+}
+
+void ctl_volumes_request(const struct machine *machine, struct run_request *request)
+{
+	const json_t *volume;
+	size_t i;
+
+	json_array_foreach(volumes_of(machine), i, volume)
+	{
+		if (is_shared(volume) && request->mount_count < RUN_MOUNTS_MAX) {
+			request->mounts[request->mount_count++] = text_of(volume, "mount");
+		}
+	}
+}
+
+/* --- sharing --- */
+
+/* The end of what a program has said, for people. */
+static int fail(const struct machine *machine, const json_t *volume, const char *what,
+		struct error *err)
+{
+	AUTO_FREE char *path = file_of(machine, volume, "log");
+	char tail[LOG_TAIL + 1] = "";
+	AUTO_FD fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0) {
+		off_t from = st.st_size > LOG_TAIL ? st.st_size - LOG_TAIL : 0;
+
+		(void)!pread(fd, tail, LOG_TAIL, from);
+	}
+	session_clean(tail, strlen(tail), '\0');
+	return error_set(err, ERR_HOST, "Cannot %s the volume %s: %s", what,
+			 text_of(volume, "host"), tail);
+}
+
+/* In a child: its output is the volume's log. */
+static void open_log(const struct machine *machine, const json_t *volume)
+{
+	AUTO_FREE char *path = file_of(machine, volume, "log");
+	int fd = path != NULL ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600) : -1;
+
+	if (fd >= 0) {
+		dup2(fd, STDOUT_FILENO);
+		dup2(fd, STDERR_FILENO);
+	}
+}
+
+/* Nobody who has this directory open by another way sees the mount. */
+static int make_read_only(const char *host)
+{
+	return unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+			       mount(host, host, NULL, MS_BIND, NULL) < 0 ||
+			       mount(NULL, host, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0
+		       ? -1
+		       : 0;
+}
+
+static _Noreturn void be_virtiofsd(const struct machine *machine, const json_t *volume)
+{
+	const char *program = find_virtiofsd();
+	const char *host = text_of(volume, "host");
+	AUTO_FREE char *socket = file_of(machine, volume, "sock");
+	AUTO_FREE char *at = ctl_text("--socket-path=%s", socket);
+	AUTO_FREE char *source = ctl_text("source=%s", host);
+	sigset_t none;
+
+	open_log(machine, volume);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	if (json_is_true(json_object_get(volume, "read_only")) && make_read_only(host) < 0) {
+		dprintf(STDERR_FILENO, "making it read-only: %s", strerror(errno));
+	} else if (program != NULL && at != NULL && source != NULL) {
+		execl(program, program, "-f", at, "-o", source, "-o", "cache=auto", (char *)NULL);
+		dprintf(STDERR_FILENO, "%s: %s", program, strerror(errno));
+	}
+	_exit(STATUS_EXEC);
+}
+
+/* false: it has ended, or takes too long. */
+static bool await_socket(const struct machine *machine, const json_t *volume, pid_t pid)
+{
+	AUTO_FREE char *socket = file_of(machine, volume, "sock");
+	AUTO_FD end_fd = pidfd_open(pid, 0);
+	struct pollfd end = {.fd = end_fd, .events = POLLIN};
+
+	for (unsigned i = 0; socket != NULL && i < LISTENS_TRIES; i++) {
+		if (access(socket, F_OK) == 0) {
+			return true;
+		}
+		if (poll(&end, 1, LISTENS_MS) != 0) {
+			return false;
+		}
+	}
+	return false;
+}
+
+int ctl_volumes_share(const struct machine *machine, pid_t pids[VOLUMES_MAX + 1], struct error *err)
+{
+	const json_t *volume;
+	unsigned count = 0;
+	size_t i;
+
+	json_array_foreach(volumes_of(machine), i, volume)
+	{
+		if (!is_shared(volume) || count == VOLUMES_MAX) {
+			continue;
+		}
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			be_virtiofsd(machine, volume);
+		}
+		if (pid < 0) {
+			return error_sys(err, "Cannot make a process");
+		}
+		pids[count++] = pid;
+		pids[count] = 0;
+		if (!await_socket(machine, volume, pid)) {
+			return fail(machine, volume, "share", err);
+		}
+	}
+	return 0;
+}
+
+/* --- copying --- */
+
+/* In a child, whose standard input becomes another one. */
+static _Noreturn void be_copier(const struct machine *machine, const json_t *volume)
+{
+	/* Its content, into a directory that is made for it. */
+	AUTO_FREE char *from = ctl_text("%s/.", text_of(volume, "host"));
+	struct error err = {0};
+
+	open_log(machine, volume);
+	if (from == NULL || ctl_copy_in(machine, from, text_of(volume, "guest"), &err) < 0) {
+		dprintf(STDERR_FILENO, "%s", err.msg);
+		_exit(1);
+	}
+	_exit(0);
+}
+
+int ctl_volumes_copy(const struct machine *machine, struct error *err)
+{
+	const json_t *volume;
+	size_t i;
+
+	json_array_foreach(volumes_of(machine), i, volume)
+	{
+		int status = 0;
+
+		if (is_shared(volume)) {
+			continue;
+		}
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			be_copier(machine, volume);
+		}
+		while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+		}
+		if (pid < 0 || status != 0) {
+			return fail(machine, volume, "copy", err);
+		}
+	}
+	return 0;
+}
