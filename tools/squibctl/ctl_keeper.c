@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "tools/guest_init/frames.h"
+#include "tools/squibctl/ctl_events.h"
 #include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_tool.h"
@@ -309,6 +310,7 @@ static bool take_guest(struct keeper *keeper, const struct frame *frame)
 	case FRAME_DONE:
 		json_object_set_new(keeper->machine->record, "started", json_true());
 		(void)!ctl_machine_save(keeper->machine, &ignored);
+		ctl_event(keeper->machine, "started", CTL_NO_STATUS);
 		to_client(keeper, frame);
 		return true;
 	case FRAME_EXIT:
@@ -496,7 +498,9 @@ static void record_end(struct keeper *keeper, bool removes)
 		json_object_set_new(keeper->machine->record, "fault", json_string(keeper->text));
 	}
 	(void)!ctl_machine_save(keeper->machine, &err);
+	ctl_event(keeper->machine, "ended", (int)keeper->status);
 	if (removes) {
+		ctl_event(keeper->machine, "removed", CTL_NO_STATUS);
 		ctl_machine_remove(keeper->machine);
 	}
 }

@@ -207,6 +207,17 @@ int ctl_machine_save(const struct machine *machine, struct error *err)
 		       : error_set(err, ERR_HOST, "There is no memory for a record");
 }
 
+char *ctl_machine_base(struct error *err)
+{
+	char *base = NULL;
+
+	if (open_base(&base, err) < 0) {
+		free(base);
+		return NULL;
+	}
+	return base;
+}
+
 json_t *ctl_machine_names(struct error *err)
 {
 	AUTO_FREE char *base = NULL;

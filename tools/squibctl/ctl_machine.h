@@ -45,6 +45,9 @@ void ctl_machine_remove(struct machine *machine);
 /* Writes the record. By one process: who creates the machine, then its keeper. */
 MUST_CHECK int ctl_machine_save(const struct machine *machine, struct error *err);
 
+/* The directory of all machines, on the heap; NULL with an error. */
+char *ctl_machine_base(struct error *err);
+
 /* All names, sorted, a JSON array; NULL with an error. */
 json_t *ctl_machine_names(struct error *err);
 

@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #include "tools/squibctl/ctl_copy.h"
+#include "tools/squibctl/ctl_events.h"
 #include "tools/squibctl/ctl_keeper.h"
 #include "tools/squibctl/ctl_machine.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_run.h"
+#include "tools/squibctl/ctl_stats.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
@@ -421,6 +423,7 @@ static int rm(const struct ctl_args *args, struct machine *machine, struct error
 		ctl_machine_end(machine, "squib");
 		(void)ctl_machine_wait(machine, "keeper", RECORD_MS);
 	}
+	ctl_event(machine, "removed", CTL_NO_STATUS);
 	ctl_machine_remove(machine);
 	puts(machine->name);
 	return CTL_EXIT_OK;
@@ -457,6 +460,12 @@ int ctl_machines_run(const struct ctl_args *args)
 	}
 	if (strcmp(name, "cp") == 0) {
 		return ctl_copy(args);
+	}
+	if (strcmp(name, "events") == 0) {
+		return ctl_events_run(args);
+	}
+	if (strcmp(name, "stats") == 0 || strcmp(name, "top") == 0) {
+		return ctl_stats_run(args);
 	}
 	if (ctl_machine_open(args->operands[0], &machine, &err) == 0) {
 		for (size_t i = 0; i < ARRAY_COUNT(tasks); i++) {
