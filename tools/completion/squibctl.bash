@@ -6,6 +6,11 @@
 _squibctl_paths='/ /version /vm /vm/config /machine-config /boot-source /serial /logger /metrics /actions
 	/devices /fork /snapshot /snapshot/create /snapshot/load /snapshot/working-set /hotplug/memory /memory /memory/dirty /memory/mappings'
 
+# Machines that have names.
+_squibctl_names() {
+	"$1" ps --all 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
 _squibctl() {
 	local word=$2 before=$3 help seen i
 	help=$("$1" --help 2>/dev/null) || return
@@ -14,6 +19,12 @@ _squibctl() {
 	-s | --socket | --vsock | --uffd | --working-set | --base | --state | --memory | --listens | --kernel | -v | --volume)
 		compopt -o filenames 2>/dev/null
 		COMPREPLY=($(compgen -f -- "$word"))
+		return
+		;;
+	esac
+	case $before in
+	-m | --machine)
+		COMPREPLY=($(compgen -W "$(_squibctl_names "$1")" -- "$word"))
 		return
 		;;
 	esac
@@ -39,6 +50,13 @@ _squibctl() {
 	done
 	case ${seen:-} in
 	'') COMPREPLY=($(compgen -W "$(awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }' <<<"$help")" -- "$word")) ;;
+	exec | attach | logs | kill | wait | rm | inspect | stop | stats | top | status | pause | resume | metrics)
+		[ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "$(_squibctl_names "$1")" -- "$word"))
+		;;
+	cp)
+		compopt -o filenames -o nospace 2>/dev/null
+		COMPREPLY=($(compgen -f -- "$word") $(compgen -S : -W "$(_squibctl_names "$1")" -- "$word"))
+		;;
 	mem) [ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "show set" -- "$word")) ;;
 	metadata) [ "$before" != "$seen" ] || COMPREPLY=($(compgen -W "get set edit" -- "$word")) ;;
 	overlay)

@@ -346,6 +346,18 @@ static int check_machine(const struct ctl_args *args, struct error *err)
 	return 0;
 }
 
+/* A squib is named in one way. */
+static int check_target(const struct ctl_args *args, struct error *err)
+{
+	bool is_operand = strcmp(args->command->operands, "[NAME]") == 0 &&
+			  args->command->output != CTL_PRINT_MACHINE && args->operands[0] != NULL;
+
+	return (args->socket != NULL) + is_operand + (args->machine != NULL) <= 1
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "Name one microVM: by its socket, or by a machine's name");
+}
+
 /* `given` tells for each option whether it is there. */
 static int check(const struct ctl_args *args, unsigned count, const bool given[CTL_OPTIONS_MAX],
 		 struct error *err)
@@ -365,6 +377,9 @@ static int check(const struct ctl_args *args, unsigned count, const bool given[C
 			return error_set(err, ERR_BAD_REQUEST, "--%s goes with %s only",
 					 options[i].name, options[i].command);
 		}
+	}
+	if (check_target(args, err) < 0) {
+		return -1;
 	}
 	if (command->output == CTL_PRINT_MACHINE || strcmp(command->name, "stop") == 0) {
 		return check_machine(args, err);
@@ -413,7 +428,7 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 	bool given[CTL_OPTIONS_MAX] = {false};
 	bool only_words = false;
 
-	*args = (struct ctl_args){.socket = CTL_SOCKET_DEFAULT};
+	*args = (struct ctl_args){0};
 	for (int i = 1; i < argc; i++) {
 		/* A lone dash is an operand. */
 		if (only_words || argv[i][0] != '-' || argv[i][1] == '\0') {
@@ -453,7 +468,11 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 		}
 		given[option - ctl_options()] = true;
 	}
-	return args->wants_help || args->wants_version ? 0 : check(args, count, given, err);
+	if (!args->wants_help && !args->wants_version && check(args, count, given, err) < 0) {
+		return -1;
+	}
+	args->socket = args->socket != NULL ? args->socket : CTL_SOCKET_DEFAULT;
+	return 0;
 }
 
 void ctl_print_help(FILE *out)

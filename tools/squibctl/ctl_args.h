@@ -73,6 +73,7 @@ enum {
 
 struct ctl_args {
 	const char *socket;
+	const char *machine; /* by its name; NULL: by its socket */
 	bool is_raw;
 	bool waits;
 	bool wants_help;

@@ -20,6 +20,7 @@
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_snapshot.h"
+#include "tools/squibctl/ctl_target.h"
 #include "vmm/base/fd.h"
 #include "vmm/version.h"
 
@@ -146,6 +147,8 @@ static enum ctl_exit run(const struct ctl_args *args)
 int main(int argc, char **argv)
 {
 	struct ctl_args args;
+	struct ctl_target target = {0};
+	enum ctl_exit code;
 	struct error err = {0};
 
 	if (ctl_args_parse(argc, argv, &args, &err) < 0) {
@@ -162,5 +165,17 @@ int main(int argc, char **argv)
 		puts("squibctl v" SQUIB_VERSION);
 		return CTL_EXIT_OK;
 	}
-	return ctl_machines_has(&args) ? ctl_machines_run(&args) : (int)run(&args);
+	if (ctl_machines_has(&args)) {
+		return ctl_machines_run(&args);
+	}
+	if (ctl_target_find(&args, &target, &err) < 0) {
+		code = ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+	} else {
+		code = run(&args);
+	}
+	if (code == CTL_EXIT_OK) {
+		ctl_target_done(&args, &target);
+	}
+	ctl_target_close(&target);
+	return (int)code;
 }
