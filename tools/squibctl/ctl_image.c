@@ -25,6 +25,7 @@
 #include "tools/squibctl/ctl_newc.h"
 #include "tools/squibctl/ctl_oci.h"
 #include "tools/squibctl/ctl_tool.h"
+#include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
 enum {
@@ -72,6 +73,63 @@ static void hash_text(const char *text, char key[KEY_LEN])
 	sodium_bin2hex(key, KEY_LEN, hash, sizeof(hash));
 }
 
+/* --- disks --- */
+
+enum {
+	SUPER_AT = 1024, /* [linux erofs_fs.h, ext4.h] where their superblocks are */
+	SUPER_LEN = 64,
+	EROFS_BITS_AT = 12, /* log2 of a block's bytes */
+	EROFS_BLOCKS_AT = 36,
+	EROFS_BITS_MAX = 16,
+	EXT4_MAGIC_AT = 56,
+};
+
+/* Bytes that the file system says it has, 1 where that is not looked at; 0: it is none of ours. */
+static uint64_t disk_len(const uint8_t head[SUPER_AT + SUPER_LEN])
+{
+	static const uint8_t erofs[] = {0xe2, 0xe1, 0xf5, 0xe0};
+	static const uint8_t ext4[] = {0x53, 0xef};
+	const uint8_t *super = head + SUPER_AT;
+	unsigned bits = super[EROFS_BITS_AT];
+
+	if (memcmp(super, erofs, sizeof(erofs)) == 0 && bits <= EROFS_BITS_MAX) {
+		return (uint64_t)load_le32(super + EROFS_BLOCKS_AT) << bits;
+	}
+	return memcmp(head, "hsqs", 4) == 0 ||
+	       memcmp(super + EXT4_MAGIC_AT, ext4, sizeof(ext4)) == 0;
+}
+
+int image_check_disk(const char *path, struct error *err)
+{
+	/* A pipe would keep us waiting for who writes to it. */
+	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	uint8_t head[SUPER_AT + SUPER_LEN] = {0};
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		return error_sys(err, "Cannot open the image %s", path);
+	}
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The image %s is neither a directory, nor a file or block device",
+				 path);
+	}
+	if (pread(fd, head, sizeof(head), 0) < 0) {
+		return error_sys(err, "Cannot read the image %s", path);
+	}
+	uint64_t len = disk_len(head);
+
+	if (len == 0) {
+		return error_set(err, ERR_BAD_REQUEST, "The image %s is no erofs, squashfs or ext4",
+				 path);
+	}
+	return !S_ISREG(st.st_mode) || (uint64_t)st.st_size >= len
+		       ? 0
+		       : error_set(err, ERR_CORRUPT,
+				   "The image %s is cut off: it has %lld bytes of %llu", path,
+				   (long long)st.st_size, (unsigned long long)len);
+}
+
 /* --- the cache --- */
 
 struct store {
@@ -108,9 +166,16 @@ static int open_store(struct store *store, char *key, struct error *err)
 	return ctl_make_dir(store->dir, err);
 }
 
+/* Whole: a disk that was full, or a host that lost its power, may have left less. */
 static bool is_stored(const struct store *store)
 {
-	return store->path != NULL && access(store->path, F_OK) == 0;
+	AUTO_FREE char *disk = ctl_text("%s/disk.erofs", store->path);
+	AUTO_FREE char *config = ctl_text("%s/config.json", store->path);
+	struct error ignored = {0};
+	struct stat st;
+
+	return disk != NULL && config != NULL && stat(config, &st) == 0 && st.st_size > 0 &&
+	       image_check_disk(disk, &ignored) == 0;
 }
 
 /* Waits for whoever has the lock. */
@@ -143,10 +208,12 @@ static int lock_store(struct store *store, struct error *err)
 		return -1;
 	}
 	ctl_remove_tree(store->draft);
-	return is_stored(store) ? 0 : ctl_make_dir(store->draft, err);
+	if (is_stored(store)) {
+		return 0;
+	}
+	ctl_remove_tree(store->path);
+	return ctl_make_dir(store->draft, err);
 }
-
-/* --- disks --- */
 
 static int make_disk(const char *tree, const char *disk, struct error *err)
 {
@@ -225,8 +292,9 @@ static int hash_tree(const char *path, char key[KEY_LEN], struct error *err)
 		if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_NS ||
 		    entry->fts_info == FTS_ERR) {
 			errno = entry->fts_errno;
+			(void)error_sys(err, "Cannot look at %s", entry->fts_path);
 			fts_close(tree);
-			return error_sys(err, "Cannot look into %s", path);
+			return -1;
 		}
 		const uint64_t facts[] = {
 			st->st_mode,
@@ -310,7 +378,8 @@ static int get_directory(const char *name, struct ctl_image *image, struct error
 static int get_disk(const char *name, struct ctl_image *image, struct error *err)
 {
 	image->disk = realpath(name, NULL);
-	return image->disk != NULL ? 0 : error_sys(err, "Cannot find the image %s", name);
+	return image->disk != NULL ? image_check_disk(image->disk, err)
+				   : error_sys(err, "Cannot find the image %s", name);
 }
 
 /* --- OCI --- */
@@ -493,6 +562,9 @@ int ctl_image_get(const char *name, bool pulls, struct ctl_image *image, struct 
 	if (sodium_init() < 0) {
 		return error_set(err, ERR_HOST, "libsodium does not start");
 	}
+	if (name[0] == '\0') {
+		return error_set(err, ERR_BAD_REQUEST, "The image's name is empty");
+	}
 	switch (image_kind(name)) {
 	case IMAGE_DIRECTORY:
 		return get_directory(name, image, err);
@@ -519,6 +591,17 @@ void ctl_image_close(struct ctl_image *image)
 }
 
 /* --- the initrd --- */
+
+/* Whole and as it was: one that was cut off would end each machine. */
+static bool has_content(const char *path, const void *content, size_t len)
+{
+	AUTO_FREE char *text = NULL;
+	struct error ignored = {0};
+	size_t got = 0;
+
+	return read_file(path, "The initrd", len, &text, &got, &ignored) == 0 && got == len &&
+	       memcmp(text, content, len) == 0;
+}
 
 int ctl_image_initrd(char **path, struct error *err)
 {
@@ -548,5 +631,5 @@ int ctl_image_initrd(char **path, struct error *err)
 	if (dir == NULL || *path == NULL || ctl_make_dir(dir, err) < 0) {
 		return err->kind != ERR_NONE ? -1 : error_set(err, ERR_HOST, "There is no memory");
 	}
-	return access(*path, R_OK) == 0 ? 0 : ctl_write_file(*path, archive, len, err);
+	return has_content(*path, archive, len) ? 0 : ctl_write_file(*path, archive, len, err);
 }

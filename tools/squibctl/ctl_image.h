@@ -25,6 +25,9 @@ enum image_kind {
 	IMAGE_REGISTRY /* docker://REFERENCE, or what is nothing else */
 };
 
+/* Whether a file or block device has a file system that a guest can mount, by its first bytes. */
+MUST_CHECK int image_check_disk(const char *path, struct error *err);
+
 /* What a name means on this machine, by its form and what is there. */
 enum image_kind image_kind(const char *name);
 

@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +27,9 @@
 enum {
 	LOOK_MS = 1000,
 	BLOCK = 512, /* of st_blocks */
-	LAST_WORDS = 2000,
+	LAST_BYTES = 2000,
+	LAST_WORDS = 400,
+	LAST_LINES = 2,
 	NOT_FOUND = 127,
 	OWNER_ONLY = 0700,
 };
@@ -130,17 +134,17 @@ static uint64_t size_of(const char *path)
 	return size;
 }
 
-static _Noreturn void be_tool(const struct ctl_tool *tool, int output)
+static _Noreturn void be_tool(const struct ctl_tool *tool, int errors)
 {
 	AUTO_FREE char *path = ctl_text("%s:/usr/sbin:/sbin", getenv("PATH"));
-	int input = open("/dev/null", O_RDONLY);
+	int null = open("/dev/null", O_RDWR);
 	sigset_t none;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (path != NULL && input >= 0 && dup2(input, STDIN_FILENO) >= 0 &&
-	    dup2(output, STDOUT_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0 &&
+	if (path != NULL && null >= 0 && dup2(null, STDIN_FILENO) >= 0 &&
+	    dup2(null, STDOUT_FILENO) >= 0 && dup2(errors, STDERR_FILENO) >= 0 &&
 	    setenv("PATH", path, 1) == 0) {
 		execvp(tool->argv[0], (char *const *)tool->argv);
 	}
@@ -164,31 +168,41 @@ static int wait_for(const struct ctl_tool *tool, pid_t pid)
 	return status;
 }
 
-/* The last line that is not empty. */
-static const char *last_line(char *text)
+/* The last lines that are not empty, as one, in the end of `text`. */
+static const char *last_lines(char *text)
 {
-	size_t len = strlen(text);
+	size_t at = strlen(text);
+	unsigned lines = 0;
+	bool is_line = false;
 
-	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r')) {
-		text[--len] = '\0';
+	/* Blanks of all kinds at the end, and then what is before the first line that we want. */
+	while (at > 0 && (uint8_t)text[at - 1] <= ' ') {
+		text[--at] = '\0';
 	}
-	const char *line = strrchr(text, '\n');
+	for (; at > 0; at--) {
+		char byte = text[at - 1];
 
-	return line != NULL ? line + 1 : text;
+		if ((byte == '\n' || byte == '\r') && is_line && ++lines == LAST_LINES) {
+			break;
+		}
+		is_line = byte == '\n' || byte == '\r' ? false : is_line || (uint8_t)byte > ' ';
+		text[at - 1] = (char)((uint8_t)byte < ' ' || byte == 0x7f ? ' ' : byte);
+	}
+	return text + at + strspn(text + at, " ");
 }
 
 int ctl_tool_run(const struct ctl_tool *tool, struct error *err)
 {
-	AUTO_FD output = memfd_create("output", MFD_CLOEXEC);
-	char text[LAST_WORDS + 1] = "";
+	AUTO_FD errors = memfd_create("errors", MFD_CLOEXEC);
+	char text[LAST_BYTES + 1] = "";
 	struct stat st;
-	pid_t pid = output >= 0 ? fork() : -1;
+	pid_t pid = errors >= 0 ? fork() : -1;
 
 	if (pid < 0) {
 		return error_sys(err, "Cannot run %s", tool->argv[0]);
 	}
 	if (pid == 0) {
-		be_tool(tool, output);
+		be_tool(tool, errors);
 	}
 	int status = wait_for(tool, pid);
 
@@ -199,10 +213,20 @@ int ctl_tool_run(const struct ctl_tool *tool, struct error *err)
 		return error_set(err, ERR_NOT_SUPPORTED, "%s is missing: install the package %s",
 				 tool->argv[0], tool->package);
 	}
-	if (fstat(output, &st) == 0) {
-		off_t from = st.st_size > LAST_WORDS ? st.st_size - LAST_WORDS : 0;
+	if (fstat(errors, &st) == 0) {
+		off_t from = st.st_size > LAST_BYTES ? st.st_size - LAST_BYTES : 0;
 
-		(void)!pread(output, text, LAST_WORDS, from);
+		(void)!pread(errors, text, LAST_BYTES, from);
 	}
-	return error_set(err, ERR_HOST, "%s has failed: %.300s", tool->argv[0], last_line(text));
+	const char *words = last_lines(text);
+	size_t len = strlen(words);
+
+	if (len == 0) {
+		return error_set(err, ERR_HOST, "%s has failed, and has not said why",
+				 tool->argv[0]);
+	}
+	/* The reason is what a tool says last. */
+	return error_set(err, ERR_HOST, "%s has failed: %s%s", tool->argv[0],
+			 len > LAST_WORDS ? "..." : "",
+			 words + (len > LAST_WORDS ? len - LAST_WORDS : 0));
 }

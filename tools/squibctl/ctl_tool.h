@@ -16,8 +16,8 @@ struct ctl_tool {
 };
 
 /*
- * Runs it to its end, drawing progress on a terminal. It has an empty input, and what it prints is
- * shown only in the error: its last line.
+ * Runs it to its end, drawing progress on a terminal. It has an empty input, and what it prints on
+ * standard error is shown only in our error: its last lines.
  */
 MUST_CHECK int ctl_tool_run(const struct ctl_tool *tool, struct error *err);
 
