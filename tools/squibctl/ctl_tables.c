@@ -267,8 +267,8 @@ static const struct ctl_option options[] = {
 	 "With load, fork, pool: another TAP for an interface; with plug: a new one; with run: "
 	 "none (default) or tap=DEV",
 	 "load fork pool plug run", CTL_WORDS, MEMBER(nets)},
-	{0, "read-only", NULL, "With plug: drives and pmem devices can't be written", "plug", CTL_SWITCH,
-	 MEMBER(read_only)},
+	{0, "read-only", NULL, "With plug: drives and pmem devices can't be written", "plug",
+	 CTL_SWITCH, MEMBER(read_only)},
 	{0, "force", NULL, "With unplug: don't ask the guest; with rm: end what runs", "unplug rm",
 	 CTL_SWITCH, MEMBER(force)},
 	{0, "vsock", "PATH", "With load, fork, pool: another socket for the vsock device",
