@@ -271,3 +271,29 @@ Test(json, a_quote_escapes_and_never_cuts_a_character_apart)
 		cr_expect_str_eq(buf, cases[i].quoted, "case %zu: %s", i, buf);
 	}
 }
+
+/* jansson skips the NULs; numbers that it can't hold are put in other words for it. */
+Test(json, what_follows_a_number_has_to_end_it)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		const char *msg;
+	} cases[] = {
+		{"6\0", 2, "Bad: trailing characters at line 1 column 2"},
+		{"[1\0,2]", 7, "Bad: expected `,` or `]` at line 1 column 3"},
+		{"99999999999999999999a", 21, "Bad: trailing characters at line 1 column 21"},
+		{"[18446744073709551615[", 22, "Bad: expected `,` or `]` at line 1 column 22"},
+		{"{\"a\":1\0}", 9, "Bad: expected `,` or `}` at line 1 column 7"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct json_doc doc = {0};
+		struct error err = {0};
+
+		cr_expect(json_doc_load(cases[i].text, cases[i].len, "Bad", &doc, &err) < 0,
+			  "case %zu", i);
+		cr_expect_str_eq(err.msg, cases[i].msg, "case %zu: %s", i, err.msg);
+		json_doc_free(&doc);
+	}
+}

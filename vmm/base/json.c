@@ -263,13 +263,15 @@ static json_t *load_large(const struct json_doc *doc, size_t flags, json_error_t
 		}
 
 		bool is_u64 = parse_u64(text, &value);
+		size_t digits = strlen(text);
 
 		if (is_too_large(text) && (is_u64 || isfinite(strtod(text, NULL)))) {
 			size_t len =
 				(size_t)snprintf(text, sizeof(text), is_u64 ? "%" PRId64 : "0.0",
 						 (int64_t)mirror(value));
 
-			memset(copy + token.start, ' ', token.end - token.start);
+			/* What follows the digits, and may be no end of a number, stays. */
+			memset(copy + token.start, ' ', digits);
 			memcpy(copy + token.start, text, len);
 		}
 	}
@@ -491,6 +493,10 @@ static int load(struct json_doc *doc, size_t flags, struct error *err)
 
 	if (check_depth(doc, err) < 0) {
 		return -1;
+	}
+	/* jansson skips a NUL behind a number. */
+	if (memchr(doc->text, '\0', doc->len) != NULL) {
+		return refuse_syntax(doc, &cause, err);
 	}
 	flags |= JSON_DECODE_ANY;
 	doc->root = json_loadb(doc->text, doc->len, flags, &cause);
