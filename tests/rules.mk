@@ -254,6 +254,14 @@ EVA := $(patsubst tests/eva/eva_%.c,%,$(wildcard tests/eva/eva_*.c))
 eva: ## show by Frama-C that the pure modules have no run-time errors
 	@printf '%s\n' $(EVA) | xargs -P $$(nproc) -n 1 tests/eva/run
 
+# --- proofs by contracts: Frama-C's WP, where numbers relate ---
+
+WP := $(patsubst tests/wp/wp_%.c,%,$(wildcard tests/wp/wp_*.c))
+
+.PHONY: wp
+wp: ## prove by Frama-C's WP that copies and lists end where their buffers do
+	@printf '%s\n' $(WP) | xargs -P $$(nproc) -n 1 tests/wp/run
+
 # --- models: spin over the protocols between threads ---
 
 MODELS := $(patsubst tests/models/%.pml,%,$(wildcard tests/models/*.pml))

@@ -13,6 +13,10 @@
  */
 static inline size_t iov_advance(struct iovec *iov, size_t next, size_t end, uint64_t len)
 {
+	/*@ loop invariant next <= end || next == \at(next, Pre);
+	  @ loop invariant next >= \at(next, Pre);
+	  @ loop assigns next, len;
+	  @*/
 	while (next < end && len >= iov[next].iov_len) {
 		len -= iov[next].iov_len;
 		next++;

@@ -47,41 +47,62 @@ static void choose_part(struct blk_io *io)
 	if (io->overlay != NULL && io->op == BLK_OP_READ && io->len > 0) {
 		max = min_u64(max, blk_overlay_run(io));
 	}
+	/*@ loop invariant io->iov_next <= end <= io->iov_count;
+	  @ loop invariant len <= max && (end == io->iov_next ==> len == 0);
+	  @ loop assigns end, len;
+	  @*/
 	for (; end < io->iov_count && io->iov[end].iov_len <= max - len; end++) {
 		len += io->iov[end].iov_len;
 	}
 	io->call_count = (unsigned)(end - io->iov_next);
 	io->call_len = len;
-	if (len == 0 && end < io->iov_count) {
-		io->part = (struct iovec){io->iov[end].iov_base, max};
-		io->call_count = 0;
-		io->call_len = max;
+	if (len > 0) {
+		return;
+	}
+	io->iov_next = end;
+	io->call_count = 0;
+	io->part = (struct iovec){0};
+	if (end < io->iov_count) {
+		io->part = io->iov[end];
+		io->part.iov_len = min_u64(io->part.iov_len, max);
+		io->call_len = io->part.iov_len;
 	}
 }
 
 /* As much of the range as one call can write. */
 static void fill_with_zeroes(struct blk_io *io)
 {
+	struct iovec *iov = io->iov;
 	uint64_t left = io->len;
+	size_t count = 0;
 
-	io->iov_next = 0;
-	io->iov_count = 0;
-	while (left > 0 && io->iov_count < VIRTQ_IOV_MAX) {
+	/*@ loop invariant count <= VIRTQ_IOV_MAX;
+	  @ loop assigns left, count, iov[0 .. VIRTQ_IOV_MAX - 1];
+	  @*/
+	while (left > 0 && count < VIRTQ_IOV_MAX) {
 		size_t len = min_u64(left, ZEROES_LEN);
 
 		/* Only ever read from; struct iovec can't say so. */
-		io->iov[io->iov_count++] = (struct iovec){
+		iov[count++] = (struct iovec){
 			.iov_base = (void *)(uintptr_t)zeroes,
 			.iov_len = len,
 		};
 		left -= len;
 	}
-	io->call_count = (unsigned)io->iov_count;
+	io->iov_next = 0;
+	io->iov_count = count;
+	io->call_count = (unsigned)count;
 	io->call_len = io->len - left;
 }
 
 static enum blk_progress next_range(struct blk_io *io)
 {
+	/*@ loop invariant io->iov == \at(io->iov, Pre);
+	  @ loop invariant io->iov_next == \at(io->iov_next, Pre);
+	  @ loop invariant io->iov_count == \at(io->iov_count, Pre);
+	  @ loop invariant io->call_count == \at(io->call_count, Pre);
+	  @ loop assigns io->range_next, io->way, io->offset, io->len;
+	  @*/
 	while (io->range_next < io->range_count) {
 		const struct blk_range *range = &io->ranges[io->range_next++];
 		bool is_hole = io->op == BLK_OP_DISCARD || range->may_unmap;
@@ -114,6 +135,10 @@ static enum blk_progress start_data(struct blk_io *io)
 /* When a phase of an overlay's request ends, the next one begins. */
 static enum blk_progress go_on(struct blk_io *io, enum blk_progress progress)
 {
+	/*@ loop invariant \valid(io) && io->iov == \at(io->iov, Pre);
+	  @ loop invariant io->iov_next + io->call_count <= io->iov_count <= VIRTQ_IOV_MAX;
+	  @ loop assigns *io, progress;
+	  @*/
 	while (progress == BLK_IO_DONE && blk_overlay_next(io)) {
 		progress = io->phase == BLK_PHASE_DATA ? start_data(io) : BLK_IO_MORE;
 	}
@@ -126,6 +151,7 @@ static enum blk_progress go_on(struct blk_io *io, enum blk_progress progress)
 enum blk_progress blk_io_start(struct blk_io *io)
 {
 	io->iov_next = 0;
+	io->call_count = 0;
 	io->range_next = 0;
 	io->retries = 0;
 	io->sys = 0;

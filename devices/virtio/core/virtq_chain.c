@@ -15,6 +15,10 @@ struct cursor {
 	uint32_t left;
 };
 
+/*@ requires \valid(cursor);
+  @ assigns *cursor;
+  @ ensures cursor->left == span.len;
+  @*/
 static bool cursor_init(struct cursor *cursor, const struct virtq_chain *chain,
 			struct virtq_span span)
 {
@@ -32,8 +36,15 @@ static bool cursor_init(struct cursor *cursor, const struct virtq_chain *chain,
 }
 
 /* The next part, or one of no length at the end. */
+/*@ requires \valid(cursor);
+  @ assigns *cursor;
+  @ ensures cursor->left + \result.len == \old(cursor->left);
+  @*/
 static struct virtq_seg cursor_next(struct cursor *cursor)
 {
+	/*@ loop invariant cursor->left == \at(cursor->left, Pre);
+	  @ loop assigns *cursor;
+	  @*/
 	for (; cursor->left > 0 && cursor->index < cursor->end; cursor->index++) {
 		const struct virtq_seg *seg = &cursor->chain->segs[cursor->index];
 
@@ -83,6 +94,10 @@ int virtq_chain_read(const struct gmem *mem, const struct virtq_chain *chain, ui
 	if (len > UINT32_MAX || !cursor_init(&cursor, chain, span)) {
 		return -1;
 	}
+	/*@ loop invariant cursor.left + part.len <= len;
+	  @ loop invariant to == (uint8_t *)buf + (len - cursor.left - part.len);
+	  @ loop assigns part, cursor, to, ((uint8_t *)buf)[0 .. len - 1];
+	  @*/
 	for (struct virtq_seg part = cursor_next(&cursor); part.len > 0;
 	     part = cursor_next(&cursor)) {
 		if (gmem_read(mem, part.gpa, to, part.len) < 0) {
@@ -103,6 +118,10 @@ int virtq_chain_write(struct gmem *mem, const struct virtq_chain *chain, uint32_
 	if (len > UINT32_MAX || !cursor_init(&cursor, chain, span)) {
 		return -1;
 	}
+	/*@ loop invariant cursor.left + part.len <= len;
+	  @ loop invariant from == (const uint8_t *)buf + (len - cursor.left - part.len);
+	  @ loop assigns part, cursor, from;
+	  @*/
 	for (struct virtq_seg part = cursor_next(&cursor); part.len > 0;
 	     part = cursor_next(&cursor)) {
 		if (gmem_write(mem, part.gpa, from, part.len) < 0) {
