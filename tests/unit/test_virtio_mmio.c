@@ -400,6 +400,11 @@ Test(virtio_mmio, a_notification_of_any_width_kicks)
 		virtio_mmio_bus_ops.write(&driver.mmio, VIRTIO_MMIO_QUEUE_NOTIFY, absent, len);
 		vdriver_run(&driver);
 		cr_expect(ready == (len == 1 ? 2 : 1), "%u bytes", len);
+		/* The sanitizer sees a look behind the last queue. */
+		const uint8_t first_absent[8] = {(uint8_t)dev.queue_count};
+
+		virtio_mmio_bus_ops.write(&driver.mmio, VIRTIO_MMIO_QUEUE_NOTIFY, first_absent,
+					  len);
 	}
 }
 
