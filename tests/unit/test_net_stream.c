@@ -3,7 +3,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include "tests/fake/alloc_guard.h"
 #include "tests/fake/kvm_fake.h"
 #include "tests/unit/net_rig.h"
+#include "tests/unit/state_bed.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -117,17 +117,32 @@ static void say_frame(size_t len, unsigned seed)
 	say(frame_of(len, seed), len);
 }
 
+/* Takes bytes of the guest's, for whose rest the device may have to see that there is room. */
+static void take(uint8_t *to, size_t len)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t got = recv(back, to + done, len - done, 0);
+
+		if (got > 0) {
+			done += (size_t)got;
+		} else {
+			cr_assert_gt(vdriver_run(&rig.driver), 0, "%zu of %zu bytes come", done,
+				     len);
+		}
+	}
+}
+
 /* Takes one whole frame of the guest's. */
 static void expect_from_guest(size_t len, unsigned seed)
 {
 	static uint8_t got[FRAME_MAX];
 	uint8_t prefix[4];
 
-	cr_assert_eq(recv(back, prefix, sizeof(prefix), MSG_WAITALL), 4, "%s", strerror(errno));
+	take(prefix, sizeof(prefix));
 	cr_assert_eq((size_t)prefix[0] << 24 | (size_t)prefix[1] << 16 | (size_t)prefix[2] << 8 |
 			     prefix[3],
 		     len);
-	cr_assert_eq(recv(back, got, len, MSG_WAITALL), (ssize_t)len, "%s", strerror(errno));
+	take(got, len);
 	cr_assert_arr_eq(got, frame_of(len, seed), len);
 }
 
@@ -320,20 +335,36 @@ Test(net_stream, a_back_end_that_reads_nothing_holds_the_guest_back_and_loses_no
 	}
 	cr_assert_lt(answered, FRAMES);
 	for (unsigned i = 0; i < FRAMES; i++) {
-		struct pollfd ready = {.fd = back, .events = POLLIN};
-
-		/* A frame's end may be in our buffer, until the socket has room. */
-		while (recv(back, &(uint8_t[4 + LEN]){0}, 4 + LEN, MSG_PEEK) < 4 + LEN) {
-			cr_assert(vdriver_run(&rig.driver) > 0 || poll(&ready, 1, 1000) > 0);
-		}
 		expect_from_guest(LEN, i);
-		vdriver_run(&rig.driver);
 	}
 	while (vdriver_used(&rig.driver, TX, &used)) {
 		answered++;
 	}
 	cr_expect_eq(answered, FRAMES);
 	cr_expect_eq(metric_get(&rig.metrics->tap_write_fails), 0);
+}
+
+/* More than the socket takes, and less than it takes with our buffer: nothing waits in the queue.
+ */
+Test(net_stream, the_rest_of_the_last_frame_goes_once_there_is_room)
+{
+	enum {
+		FRAMES = 4,
+		LEN = FRAME_MAX - HEADER_LEN
+	};
+	struct vring_used used;
+
+	start(F_MRG_RXBUF);
+	for (unsigned i = 0; i < FRAMES; i++) {
+		rig_offer(FRAME_MAX, FRAME_MAX, i);
+	}
+	go(TX);
+	for (unsigned i = 0; i < FRAMES; i++) {
+		cr_assert(vdriver_used(&rig.driver, TX, &used));
+	}
+	for (unsigned i = 0; i < FRAMES; i++) {
+		expect_from_guest(LEN, i);
+	}
 }
 
 Test(net_stream, limits_hold_both_directions)
@@ -394,6 +425,28 @@ Test(net_stream, a_pause_loses_no_frame)
 	expect_from_guest(BODY, 3);
 }
 
+/* The link is the host's: another than at the save is told to the driver. */
+Test(net_stream, a_machine_that_is_loaded_has_the_link_that_there_is)
+{
+	static struct state_bed bed;
+
+	start(F_STATUS | F_MRG_RXBUF);
+	fd_close(&back);
+	vdriver_run(&rig.driver);
+	cr_assert_eq(link_status(), 0);
+	state_bed_take(&bed, &rig.driver);
+	net_free(rig.net);
+	rig.net = NULL;
+	make(NULL);
+	(void)vdriver_interrupts(&rig.driver);
+	state_bed_give(&bed, &rig.driver, net_virtio(rig.net));
+	cr_expect_eq(link_status(), 1);
+	cr_expect_geq(vdriver_interrupts(&rig.driver), 1);
+	rig_offer(HEADER_LEN + BODY, 4096, 1);
+	go(TX);
+	expect_from_guest(BODY, 1);
+}
+
 /* --- Back-ends that misbehave --- */
 
 /* Its link goes down, and up with the next back-end; frames pass again. */
@@ -452,6 +505,36 @@ Test(net_stream, one_that_goes_amid_a_frame_leaves_nothing_of_it_in_the_next)
 	say_frame(BODY, 2);
 	vdriver_run(&rig.driver);
 	expect_in_guest(chain, 1000, BODY, 2);
+}
+
+/* As on a cable: what waits for room is lost, and the next back-end gets nothing of it. */
+Test(net_stream, one_that_goes_while_it_holds_the_guest_back_takes_all_with_it)
+{
+	enum {
+		FRAMES = 200,
+		LEN = 9000
+	};
+	struct vring_used used;
+	unsigned answered = 0;
+
+	start(F_MRG_RXBUF | F_STATUS);
+	for (unsigned i = 0; i < FRAMES; i++) {
+		rig_offer(HEADER_LEN + LEN, HEADER_LEN + LEN, i);
+	}
+	go(TX);
+	/* The guest's receive queue finds it out. */
+	say_length(UINT32_MAX);
+	vdriver_run(&rig.driver);
+	cr_expect_eq(link_status(), 0);
+	while (vdriver_used(&rig.driver, TX, &used)) {
+		answered++;
+	}
+	cr_expect_eq(answered, FRAMES);
+	vdriver_wait(&rig.driver, link_is_up, NULL);
+	accept_back();
+	rig_offer(HEADER_LEN + BODY, 4096, 1);
+	go(TX);
+	expect_from_guest(BODY, 1);
 }
 
 Test(net_stream, a_length_that_no_frame_has_ends_the_connection)

@@ -141,6 +141,7 @@ Test(vhost_net, the_next_back_end_begins_behind_the_last_answer_and_the_link_is_
 {
 	struct vring_used used;
 
+	peer.features = VIRTIO_F_VERSION_1 | VHOST_F_PROTOCOL_FEATURES;
 	start(BIT(VIRTIO_NET_F_STATUS));
 	offer();
 	vdriver_wait(&driver, has_served, &(unsigned){1});

@@ -79,8 +79,8 @@ static void look_for(struct net_stream *stream)
 		return;
 	}
 	log_guest_info("Interface %s has its back-end %s again", net->dev.id, stream->path);
+	/* Whatever can be read or written is told by the source, which is new. */
 	net_set_link(net, true);
-	net_receive_again(net);
 }
 
 static void on_timer(struct ev_timer *timer)
