@@ -137,6 +137,20 @@ long machine_disk_kib(const struct squib *squib, const char *name)
 	return stat(path, &st) == 0 ? (long)st.st_blocks / 2 : -1;
 }
 
+bool machine_wait_socket(struct squib *squib, const char *name, const char *whose)
+{
+	char path[PATH_LEN];
+
+	squib_path(squib, name, path);
+	while (now_ms() < squib->deadline_ms) {
+		if (access(path, F_OK) == 0) {
+			return true;
+		}
+		sleep_ms(50);
+	}
+	return squib_fail(squib, "%s makes no socket %s", whose, name);
+}
+
 /* --- metrics --- */
 
 bool machine_flush_metrics(struct squib *squib)
@@ -177,8 +191,8 @@ static pid_t spawn(struct squib *squib, char *command)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		int out = chdir(squib->dir) == 0
+		int out = squib_become(squib) && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
+					  chdir(squib->dir) == 0
 				  ? open("host", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
 				  : -1;
 

@@ -19,6 +19,7 @@ struct device_test {
 
 extern const struct device_test disk_tests[];
 extern const struct device_test network_tests[];
+extern const struct device_test passt_tests[];
 extern const struct device_test metadata_tests[];
 extern const struct device_test memory_tests[];
 extern const struct device_test hotplug_tests[];
@@ -71,6 +72,9 @@ bool machine_make_disk(struct squib *squib, const char *name, unsigned mib);
 bool machine_copy_disk(struct squib *squib, const char *from, const char *name);
 /* KiB that the file takes on its file system. */
 long machine_disk_kib(const struct squib *squib, const char *name);
+
+/* Waits for a socket in squib's directory, which `whose` makes. */
+bool machine_wait_socket(struct squib *squib, const char *name, const char *whose);
 
 /* --- metrics --- */
 

@@ -82,7 +82,8 @@ int main(int argc, char **argv)
 		disk_tests,	network_tests, metadata_tests, memory_tests,   hotplug_tests,
 		many_tests,	call_tests,    cpu_tests,      fault_tests,    hang_tests,
 		payload_tests,	pager_tests,   golden_tests,   snapshot_tests, snapshot_io_tests,
-		identity_tests, fork_tests,    plug_tests,     pmem_tests,     vhost_tests};
+		identity_tests, fork_tests,    plug_tests,     pmem_tests,     vhost_tests,
+		passt_tests};
 	struct runner runner;
 
 	if (!runner_init(&runner, argc, argv,

@@ -15,21 +15,6 @@ enum {
 
 /* --- qemu-storage-daemon --- */
 
-/* Waits for a socket in squib's directory that somebody listens to. */
-static bool wait_for_socket(struct squib *squib, const char *name)
-{
-	char path[PATH_LEN];
-
-	squib_path(squib, name, path);
-	while (now_ms() < squib->deadline_ms) {
-		if (access(path, F_OK) == 0) {
-			return true;
-		}
-		sleep_ms(50);
-	}
-	return squib_fail(squib, "the back-end makes no socket %s", name);
-}
-
 static pid_t start_daemon(struct squib *squib)
 {
 	char path[PATH_LEN];
@@ -44,7 +29,7 @@ static pid_t start_daemon(struct squib *squib)
 		"node-name=disk,writable=on,num-queues=2",
 		env("BACKENDS_DIR"));
 
-	return wait_for_socket(squib, "back.sock") ? daemon : -1;
+	return machine_wait_socket(squib, "back.sock", "the back-end") ? daemon : -1;
 }
 
 static bool end_daemon(pid_t daemon)
@@ -120,7 +105,7 @@ static pid_t start_backend(struct squib *squib)
 	unlink(path);
 	pid_t backend = machine_spawn(squib, "backend back.sock vdb");
 
-	return wait_for_socket(squib, "back.sock") ? backend : -1;
+	return machine_wait_socket(squib, "back.sock", "the back-end") ? backend : -1;
 }
 
 /* Kills it while the guest writes, reads and verifies, and starts it again. */
@@ -185,7 +170,7 @@ static pid_t start_fs(struct squib *squib, const char *folder)
 				     env("BACKENDS_DIR"), folder, path);
 
 	snprintf(socket, sizeof(socket), "%s.sock", folder);
-	return wait_for_socket(squib, socket) ? daemon : -1;
+	return machine_wait_socket(squib, socket, "the back-end") ? daemon : -1;
 }
 
 static bool put_fs(struct squib *squib, const char *tag)

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -96,6 +97,13 @@ bool squib_open_console(struct squib *squib)
 	return true;
 }
 
+bool squib_become(const struct squib *squib)
+{
+	return squib->user == 0 || (setgroups(0, NULL) == 0 &&
+				    setresgid(squib->group, squib->group, squib->group) == 0 &&
+				    setresuid(squib->user, squib->user, squib->user) == 0);
+}
+
 __attribute__((noreturn)) static void exec_squib(const struct squib *squib, const char *const *args)
 {
 	const char *argv[ARGS_MAX + 2] = {env("SQUIB")};
@@ -103,9 +111,9 @@ __attribute__((noreturn)) static void exec_squib(const struct squib *squib, cons
 	for (size_t i = 0; args[i] != NULL && i < ARGS_MAX; i++) {
 		argv[i + 1] = args[i];
 	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_DFL);
-	if (chdir(squib->dir) < 0) {
+	/* Another user is a reason for the kernel to forget PR_SET_PDEATHSIG. */
+	if (!squib_become(squib) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || chdir(squib->dir) < 0) {
 		_exit(127);
 	}
 	int in = squib->in >= 0 ? squib->in : open("/dev/null", O_RDONLY | O_CLOEXEC);

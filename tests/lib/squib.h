@@ -30,8 +30,10 @@ enum {
 
 struct squib {
 	char dir[PATH_LEN];
-	pid_t pid;	  /* 0: not running */
-	int status;	  /* once it has ended: its exit status, or KILLED_BY + signal */
+	pid_t pid;  /* 0: not running */
+	int status; /* once it has ended: its exit status, or KILLED_BY + signal */
+	uid_t user; /* whom it and programs beside it run as, with the group; 0: as we are */
+	gid_t group;
 	int in;		  /* standard input of the next start, which closes it; -1: /dev/null */
 	int out;	  /* standard output and error likewise; -1: the file "out" */
 	int typing;	  /* the other end of `in`: what is written there is typed; -1: none */
@@ -56,6 +58,9 @@ __attribute__((format(printf, 2, 3))) bool squib_fail(struct squib *squib, const
 
 /* Standard input of the next start is a pipe, for squib_type. */
 bool squib_open_console(struct squib *squib);
+
+/* In a process that is to execute a program: takes on user and group, and no other group. */
+bool squib_become(const struct squib *squib);
 
 /*
  * Starts $SQUIB with these arguments (NULL ends them), in the directory. Its life is bound to ours.
