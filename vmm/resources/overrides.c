@@ -96,7 +96,7 @@ static int find_device(json_t *config, const struct device_kind *kind, const cha
 static int override_device(json_t *config, const struct device_kind *kind, const char *id,
 			   const char *text, struct error *err)
 {
-	json_t *object;
+	json_t *object = NULL;
 
 	return find_device(config, kind, id, &object, err) < 0
 		       ? -1
@@ -110,7 +110,7 @@ static int override_network(json_t *config, const struct network_override *netwo
 	static const struct device_kind kind = {"network-interfaces", "iface_id", "host_dev_name",
 						"Unknown Network Device."};
 	const struct schema_field *backend = &network_fields[NETWORK_BACKEND];
-	json_t *object;
+	json_t *object = NULL;
 
 	if (network->has_backend && network->host_dev_name != NULL) {
 		return error_set(err, ERR_BAD_REQUEST,

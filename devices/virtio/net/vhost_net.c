@@ -84,15 +84,11 @@ int vhost_net_open(const struct net_config *config, struct vhost_link *link, str
 
 static int configure(uint8_t *space, const struct net_config *config, struct error *err)
 {
-	uint8_t mac[NET_MAC_LEN] = {0};
+	uint8_t *mac = space + offsetof(struct virtio_net_config, mac);
 
-	if (config->guest_mac != NULL && net_mac_parse(config->guest_mac, mac, err) < 0) {
-		return -1;
-	}
-	memcpy(space + offsetof(struct virtio_net_config, mac), mac, sizeof(mac));
 	store_le16(space + offsetof(struct virtio_net_config, status), VIRTIO_NET_S_LINK_UP);
 	store_le16(space + offsetof(struct virtio_net_config, mtu), config->mtu);
-	return 0;
+	return config->guest_mac != NULL ? net_mac_parse(config->guest_mac, mac, err) : 0;
 }
 
 int vhost_net_new(const struct dev_env *env, const struct net_config *config,
