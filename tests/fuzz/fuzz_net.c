@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzzes the whole network device, with the metadata service on it: an input is a program of what a
- * driver writes to registers, rings and memory, of the frames that the host sends meanwhile, and of
- * the time that passes. Besides the sanitizers'
+ * Fuzzes the whole network device, on a TAP or a stream, with the metadata service on it: an input
+ * is a program of what a driver writes to registers, rings and memory, of the frames that the host
+ * sends meanwhile, or bytes that are none, and of the time that passes. Besides the sanitizers'
  * checks, the loop must come to rest after each step (vdriver_run), a reset must work in any state
  * (vdriver_stop), and no system call may be given memory that is not the guest's.
  */
@@ -33,6 +33,7 @@ enum action {
 	ACT_PAUSE,
 	ACT_FRAME, /* the guest sends the `kind` bytes that follow, behind a header; a: its flags */
 	ACT_TIME,  /* value: microseconds */
+	ACT_REMAKE, /* the device, on the other kind of port */
 	ACTIONS
 };
 
@@ -55,7 +56,8 @@ enum {
 struct machine {
 	struct vdriver driver;
 	struct net *net;
-	int tap;
+	bool is_stream;
+	int tap; /* or a connection, until the device has it */
 	int host;
 	bool is_started;
 	struct mmds_metrics mmds;
@@ -114,12 +116,26 @@ static uint32_t choose_isn(void *arg)
 	return 5000;
 }
 
-static void build(struct machine *machine)
+/* A back-end that has gone stays away. */
+static int make_net(struct machine *machine, struct error *err)
 {
 	static char id[] = "fuzz";
 	static char mac[] = "02:00:00:00:00:01";
+	static char nowhere[] = "/nowhere/fuzz";
 	static const struct net_tap_ops ops = {probe_offloads, set_offloads};
-	const struct net_config config = {.iface_id = id, .guest_mac = mac, .mtu = 1500};
+	const struct net_config config = {.iface_id = id,
+					  .guest_mac = mac,
+					  .mtu = 1500,
+					  .backend = {NET_BACKEND_STREAM, nowhere}};
+	const struct net_tap tap = {.fd = machine->tap, .ops = &ops};
+	struct dev_env *env = vdriver_env(&machine->driver);
+
+	return machine->is_stream ? net_new_stream(env, &config, &machine->tap, &machine->net, err)
+				  : net_new_on(env, &config, &tap, &machine->net, err);
+}
+
+static void build(struct machine *machine)
+{
 	const struct mmds_stack_params service = {
 		.mac = {6, 1, 0x23, 0x45, 0x67, 1},
 		.ipv4 = {169, 254, 169, 254},
@@ -132,15 +148,14 @@ static void build(struct machine *machine)
 	now = 1;
 	vdriver_init(&machine->driver);
 	machine->driver.clock.now_ns = standing_ns;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
+	int type = machine->is_stream ? SOCK_STREAM : SOCK_SEQPACKET;
+
+	if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
 		abort();
 	}
 	machine->tap = pair[0];
 	machine->host = pair[1];
-	const struct net_tap tap = {.fd = machine->tap, .ops = &ops};
-
-	if (net_new_on(vdriver_env(&machine->driver), &config, &tap, &machine->net, &err) < 0 ||
-	    net_set_mmds(machine->net, &service, &err) < 0) {
+	if (make_net(machine, &err) < 0 || net_set_mmds(machine->net, &service, &err) < 0) {
 		abort();
 	}
 	vdriver_plug(&machine->driver, net_virtio(machine->net));
@@ -150,9 +165,9 @@ static void destroy(struct machine *machine)
 {
 	const struct net_metrics *metrics = net_metrics(machine->net);
 
-	/* EFAULT would hide here; the socket itself has no reason to fail. */
+	/* EFAULT would hide here; the socket itself has no reason to fail, but a stream has. */
 	if (metric_get(&metrics->tap_read_fails) != 0 ||
-	    metric_get(&metrics->tap_write_fails) != 0) {
+	    (!machine->is_stream && metric_get(&metrics->tap_write_fails) != 0)) {
 		abort();
 	}
 	vdriver_stop(&machine->driver);
@@ -272,6 +287,13 @@ static void send_frame(const struct machine *machine, const struct step *step)
 {
 	static uint8_t frame[FRAME_CAP];
 
+	if (machine->is_stream) {
+		uint32_t len = step->kind & 1 ? step->value % FRAME_CAP : step->addr;
+		const uint8_t prefix[] = {(uint8_t)(len >> 24), (uint8_t)(len >> 16),
+					  (uint8_t)(len >> 8), (uint8_t)len};
+
+		(void)!send(machine->host, prefix, sizeof(prefix), MSG_NOSIGNAL);
+	}
 	memset(frame, step->kind, 64);
 	/* Not none: to a socket that would be its end. */
 	(void)!send(machine->host, frame, step->value % FRAME_CAP + 1, MSG_NOSIGNAL);
@@ -284,10 +306,10 @@ static void receive_frames(const struct machine *machine)
 	for (;;) {
 		ssize_t got = recv(machine->host, frame, sizeof(frame), MSG_TRUNC);
 
-		if (got < 0) {
+		if (got <= 0) {
 			return;
 		}
-		if (got < 12 || got > 65562) {
+		if (!machine->is_stream && (got < 12 || got > 65562)) {
 			abort();
 		}
 	}
@@ -335,6 +357,12 @@ static size_t play(struct machine *machine, const struct step *step, const uint8
 		break;
 	case ACT_LIMITS:
 		set_limits(machine, step);
+		break;
+	case ACT_REMAKE:
+		destroy(machine);
+		*machine =
+			(struct machine){.is_stream = !machine->is_stream, .tap = -1, .host = -1};
+		build(machine);
 		break;
 	case ACT_PAUSE:
 		virtio_quiesce(net_virtio(machine->net));
