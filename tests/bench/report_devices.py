@@ -99,6 +99,24 @@ def table_pci(data):
     return lines, rows
 
 
+def table_further(data):
+    """Lines of the table of the user's own monitors (BENCH_MONITORS), beside squib with the Sync engine."""
+    known = {name for _, _, *names, _ in PARTS for name in names} | {name for _, *names, _ in PCI_PARTS for name in names}
+    names = [name for name in data if name not in known]
+    if not names:
+        return []
+    lines = ["Further monitors, thousands of instructions of the whole machine per operation (ratio of squib to it)", "",
+             f"{'operation':26}{'squib Sync':>12}" + "".join(f"{name:>24}" for name in names)]
+    for row, runs in data["squib Sync"].items():
+        ours = min(runs)[0]
+        line = f"{row:26}{thousands(ours):>12}"
+        for name in names:
+            theirs = min(data[name][row])[0] if row in data[name] else None
+            line += f"{'-' if theirs is None else f'{thousands(theirs)} ({ours / theirs:.2f})':>24}"
+        lines.append(line)
+    return lines
+
+
 def table_native(data):
     columns = ("squib Sync", "overlay Sync", "QEMU threads", "squib Async", "overlay Async", "QEMU io_uring", "bare")
     lines = ["Microseconds of processor time per operation that the monitor's own threads take, on this host's /dev/kvm",
@@ -149,6 +167,8 @@ def main():
     lines, bars = table_counted(data) if data else ([], [])
     pci_lines, pci_rows = table_pci(data) if data else ([], [])
     lines += [""] * 2 + pci_lines if pci_rows else []
+    further = table_further(data)
+    lines += [""] * 2 + further if further else []
     native = load(os.path.join(where, "native.tsv"))
     if native:
         lines += ["", ""] * bool(lines) + table_native(native)
@@ -160,4 +180,5 @@ def main():
         draw(svg, bars, pci_rows)
 
 
-main()
+if __name__ == "__main__":
+    main()
