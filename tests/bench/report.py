@@ -192,14 +192,14 @@ def linux_bars(data, timeline, names):
     return bars
 
 
-def draw(path, charts):
+def draw(path, charts, title="Boot benchmarks of squib"):
     y, body = 16, []
-    for title, unit, bars in charts:
-        lines, y = chart(title, unit, bars, y)
+    for heading, unit, bars in charts:
+        lines, y = chart(heading, unit, bars, y)
         body += lines
     with open(path, "w", encoding="utf-8") as out:
         out.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y - 14}" width="{WIDTH}" height="{y - 14}" '
-                  f'role="img"><title>Boot benchmarks of squib</title><style>{STYLE}</style>\n'
+                  f'role="img"><title>{title}</title><style>{STYLE}</style>\n'
                   f'<rect class="page" width="100%" height="100%" rx="6"/>\n' + "\n".join(body) + "\n</svg>\n")
 
 

@@ -129,3 +129,10 @@ bench-pool: ## measure machines of a pool beside plain loads; writes build/bench
 bench-pmem: all guests ## measure the memory of machines that share an image; writes build/bench/pmem.txt and docs/bench/pmem.svg
 	@mkdir -p build/bench
 	@tests/bench/pmem $(B) docs/bench/pmem.svg | tee build/bench/pmem.txt
+
+# --- many machines on one host: docs/bench/scale.md ---
+
+.PHONY: bench-scale
+bench-scale: all guests ## measure starts and idle machines, 1 to 500 of them; writes build/bench/scale.txt and docs/bench/scale.svg
+	@mkdir -p build/bench
+	@tests/bench/scale $(B) docs/bench/scale.svg | tee build/bench/scale.txt
