@@ -20,6 +20,7 @@ PARTS = [
     ("block, overlay beside a raw file, Async engine", "b", "overlay Async", "squib Async", r"read|write"),
     ("network", "c", "squib Sync", "QEMU threads", r"net "),
     ("vsock", "d", "squib Sync", "QEMU threads", r"vsock "),
+    ("one request beside a flood of another device", "a", "squib Sync", "QEMU threads", r"beside "),
 ]
 # With PCI: heading, squib with virtio-mmio, squib with PCI, QEMU with PCI, pattern of rows.
 PCI_PARTS = [
@@ -99,6 +100,20 @@ def table_pci(data):
     return lines, rows
 
 
+def table_turns(path):
+    """Lines about how long the VMM thread works between two waits."""
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as lines:
+        turns = sorted(int(line) for line in lines)
+    if not turns:
+        return []
+    marks = [(f"{percent:g} %", turns[min(len(turns) - 1, int(len(turns) * percent / 100))]) for percent in (50, 90, 99, 99.9)]
+    return [f"Turns of squib's VMM thread, from one wait for events to the next, in all rows with the Sync engine: {len(turns)}",
+            "thousands of instructions of the whole machine: "
+            + ", ".join(f"{name} {value}" for name, value in [*marks, ("longest", turns[-1])])]
+
+
 def table_further(data):
     """Lines of the table of the user's own monitors (BENCH_MONITORS), beside squib with the Sync engine."""
     known = {name for _, _, *names, _ in PARTS for name in names} | {name for _, *names, _ in PCI_PARTS for name in names}
@@ -167,6 +182,8 @@ def main():
     lines, bars = table_counted(data) if data else ([], [])
     pci_lines, pci_rows = table_pci(data) if data else ([], [])
     lines += [""] * 2 + pci_lines if pci_rows else []
+    turns = table_turns(os.path.join(where, "turns.tsv"))
+    lines += [""] * 2 + turns if turns else []
     further = table_further(data)
     lines += [""] * 2 + further if further else []
     native = load(os.path.join(where, "native.tsv"))

@@ -7,10 +7,12 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -20,6 +22,7 @@ enum {
 	HUGE_LEN = 2 << 20,
 	COUNT_SMALL = 1024,
 	COUNT_LARGE = 128,
+	COUNT_BESIDE = 256,
 	WARM_UP = 64,
 };
 
@@ -120,6 +123,29 @@ void disk_measure(const char *path)
 		}
 	}
 	io_uring_queue_exit(&ring);
+	free(data);
+	close(fd);
+}
+
+/* What one request takes while another process sends as many frames as it can. */
+void disk_measure_beside(const char *path, const char *interface)
+{
+	int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	char *data = aligned_alloc(4096, 4096);
+	pid_t flood = fork();
+
+	if (flood == 0) {
+		net_flood(interface);
+	}
+	if (fd < 0 || data == NULL || flood < 0) {
+		die("%s", path);
+	}
+	one_by_one(fd, data, 4096, false, WARM_UP);
+	ops_begin("beside a flood of frames, read 4 KiB");
+	one_by_one(fd, data, 4096, false, COUNT_BESIDE);
+	ops_end(COUNT_BESIDE);
+	kill(flood, SIGKILL);
+	waitpid(flood, NULL, 0);
 	free(data);
 	close(fd);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's side of the benchmarks: operations PART..., where a part is disk, net, tcp, vsock or
- * http=ADDRESS.
+ * The guest's side of the benchmarks: operations PART..., where a part is disk, net, tcp, vsock,
+ * beside or http=ADDRESS.
  *
  * Theory of operation. The runner on the host (tests/bench/devices.c) reads the console: "bench:
  * begin ROW" and "bench: end ROW COUNT NANOSECONDS". After each of them the guest waits a little,
@@ -68,6 +68,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "disk") == 0) {
 			disk_measure("/dev/vda");
+		} else if (strcmp(argv[i], "beside") == 0) {
+			disk_measure_beside("/dev/vda", "eth0");
 		} else if (strcmp(argv[i], "net") == 0) {
 			net_measure("eth0");
 		} else if (strcmp(argv[i], "tcp") == 0) {

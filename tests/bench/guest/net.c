@@ -64,19 +64,35 @@ static void down(int fd, unsigned count)
 	}
 }
 
-void net_measure(const char *interface)
+static int open_packets(const char *interface)
 {
 	const struct sockaddr_ll to = {
 		.sll_family = AF_PACKET,
 		.sll_protocol = htons(OPS_ETHERTYPE),
 		.sll_ifindex = (int)if_nametoindex(interface),
 	};
-	const struct timeval patience = {.tv_sec = 10};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || bind(fd, (const struct sockaddr *)&to, sizeof(to)) < 0) {
 		die("%s", interface);
 	}
+	return fd;
+}
+
+void net_flood(const char *interface)
+{
+	int fd = open_packets(interface);
+
+	for (;;) {
+		send_frame(fd, OPS_ETHERTYPE, 0);
+	}
+}
+
+void net_measure(const char *interface)
+{
+	const struct timeval patience = {.tv_sec = 10};
+	int fd = open_packets(interface);
+
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	up(fd, BURST);
 	ops_begin("net 64 B to host");

@@ -40,7 +40,9 @@ void ops_begin(const char *row);
 void ops_end(unsigned count);
 
 void disk_measure(const char *path);
+void disk_measure_beside(const char *path, const char *interface); /* of a flood of frames */
 void net_measure(const char *interface);
+__attribute__((noreturn)) void net_flood(const char *interface);
 void stream_measure(const char *kind, int fd);
 void http_measure(const char *address);
 int tcp_connect(const char *address, uint16_t port);
