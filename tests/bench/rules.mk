@@ -136,3 +136,11 @@ bench-pmem: all guests ## measure the memory of machines that share an image; wr
 bench-scale: all guests ## measure starts and idle machines, 1 to 500 of them; writes build/bench/scale.txt and docs/bench/scale.svg
 	@mkdir -p build/bench
 	@tests/bench/scale $(B) docs/bench/scale.svg | tee build/bench/scale.txt
+
+# --- what has moved: docs/bench/check.md ---
+
+.PHONY: bench-check
+bench-check: ## count the main rows and say which have moved by more than 2 %; UPDATE=1 keeps the new figures
+	@tools/dev/setup build guest bench
+	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(addprefix $(B)/bench/,boot devices operations)
+	@tests/bench/check $(ARCH) $(if $(UPDATE),--write)
