@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tools/squibctl/ctl_image.h"
+#include "tools/squibctl/ctl_images.h"
 #include "tools/squibctl/ctl_machine.h"
 #include "tools/squibctl/ctl_newc.h"
 #include "tools/squibctl/ctl_oci.h"
@@ -360,4 +361,27 @@ Test(ctl_machine, its_state_is_that_of_its_processes)
 	ctl_machine_remove(&machine);
 	ctl_machine_close(&machine);
 	ctl_remove_tree(dir);
+}
+
+/* --- ages --- */
+
+static const struct {
+	const char *text;
+	uint64_t seconds;
+} ages[] = {{"0s", 0}, {"30s", 30}, {"15m", 900}, {"12h", 43200}, {"7d", 604800}};
+
+static const char *const no_ages[] = {
+	"", "7", "d", "-1d", " 1d", "1dd", "1.5h", "1w", "18446744073709551615d"};
+
+Test(ctl_images, an_age_has_a_number_and_a_unit)
+{
+	uint64_t seconds;
+
+	for (size_t i = 0; i < ARRAY_COUNT(ages); i++) {
+		cr_expect(ctl_images_age(ages[i].text, &seconds), "%s", ages[i].text);
+		cr_expect_eq(seconds, ages[i].seconds, "%s", ages[i].text);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(no_ages); i++) {
+		cr_expect(!ctl_images_age(no_ages[i], &seconds), "%s", no_ages[i]);
+	}
 }

@@ -556,12 +556,8 @@ static int get_fetched(const char *source, bool pulls, struct ctl_image *image, 
 	return done == 0 ? ctl_write_file(known, digest, strlen(digest), err) : -1;
 }
 
-int ctl_image_get(const char *name, bool pulls, struct ctl_image *image, struct error *err)
+static int get(const char *name, bool pulls, struct ctl_image *image, struct error *err)
 {
-	*image = (struct ctl_image){0};
-	if (sodium_init() < 0) {
-		return error_set(err, ERR_HOST, "libsodium does not start");
-	}
 	if (name[0] == '\0') {
 		return error_set(err, ERR_BAD_REQUEST, "The image's name is empty");
 	}
@@ -581,6 +577,48 @@ int ctl_image_get(const char *name, bool pulls, struct ctl_image *image, struct 
 		begins_with(name, "docker://") ? strdup(name) : ctl_text("docker://%s", name);
 
 	return source != NULL ? get_fetched(source, pulls, image, err) : -1;
+}
+
+/* Beside a disk of the cache. What can't be noted looks older than it is. */
+static void note_use(const char *name, const struct ctl_image *image)
+{
+	AUTO_FREE char *path = strdup(image->disk);
+	char *slash = path != NULL ? strrchr(path, '/') : NULL;
+	struct error ignored = {0};
+
+	if (slash != NULL) {
+		*slash = '\0';
+		AUTO_FREE char *used = ctl_text("%s/" CTL_IMAGE_USED, path);
+
+		(void)!(used != NULL ? ctl_write_file(used, name, strlen(name), &ignored) : 0);
+	}
+}
+
+int ctl_image_get(const char *name, bool pulls, struct ctl_image *image, struct error *err)
+{
+	*image = (struct ctl_image){0};
+	if (sodium_init() < 0) {
+		return error_set(err, ERR_HOST, "libsodium does not start");
+	}
+	if (get(name, pulls, image, err) < 0) {
+		return -1;
+	}
+	if (image_kind(name) != IMAGE_DISK) {
+		note_use(name, image);
+	}
+	return 0;
+}
+
+int ctl_image_lock(int *lock, struct error *err)
+{
+	AUTO_FREE char *home = ctl_home("XDG_CACHE_HOME", ".cache");
+	AUTO_FREE char *dir = home != NULL ? ctl_text("%s/images", home) : NULL;
+	AUTO_FREE char *path = home != NULL ? ctl_text("%s/images/lock", home) : NULL;
+
+	if (dir == NULL || path == NULL) {
+		return error_set(err, ERR_HOST, "There is no memory for a path");
+	}
+	return ctl_make_dir(dir, err) < 0 ? -1 : take_lock(path, lock, err);
 }
 
 void ctl_image_close(struct ctl_image *image)

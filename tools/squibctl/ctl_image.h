@@ -39,6 +39,12 @@ MUST_CHECK int ctl_image_get(const char *name, bool pulls, struct ctl_image *ima
 			     struct error *err);
 void ctl_image_close(struct ctl_image *image);
 
+/* In an image's directory: the name by which it was last asked for; its time is that of the use. */
+#define CTL_IMAGE_USED "used"
+
+/* Keeps others from making images, as long as the descriptor is open. It waits for them. */
+MUST_CHECK int ctl_image_lock(int *lock, struct error *err);
+
 /* The initrd with the guest's first process, made if it is not there; the path is on the heap. */
 MUST_CHECK int ctl_image_initrd(char **path, struct error *err);
 

@@ -15,6 +15,7 @@
 
 #include "tools/squibctl/ctl_copy.h"
 #include "tools/squibctl/ctl_events.h"
+#include "tools/squibctl/ctl_images.h"
 #include "tools/squibctl/ctl_keeper.h"
 #include "tools/squibctl/ctl_machine.h"
 #include "tools/squibctl/ctl_request.h"
@@ -454,6 +455,12 @@ int ctl_machines_run(const struct ctl_args *args)
 	}
 	if (strcmp(name, "pull") == 0) {
 		return ctl_pull(args);
+	}
+	if (strcmp(name, "images") == 0) {
+		return ctl_images_run(args);
+	}
+	if (strcmp(name, "prune") == 0) {
+		return ctl_prune_run(args);
 	}
 	if (strcmp(name, "ps") == 0) {
 		return ps(args);

@@ -322,6 +322,7 @@ static int make_record(const struct ctl_args *args, const struct wants *wants,
 
 	json_object_set_new(machine->record, "name", json_string(machine->name));
 	json_object_set_new(machine->record, "image", json_string(args->operands[0]));
+	json_object_set_new(machine->record, "image_disk", json_string(image->disk));
 	json_object_set_new(machine->record, "process", process);
 	json_object_set_new(machine->record, "created", json_integer(time(NULL)));
 	json_object_set(machine->record, "volumes", wants->volumes);

@@ -32,6 +32,7 @@ struct ctl_run_args {
 	const char *entrypoint;
 	const char *timeout; /* seconds */
 	const char *signal;
+	const char *older;	  /* an age */
 	struct ctl_words env;	  /* NAME=VALUE, or NAME */
 	struct ctl_words volumes; /* HOST:GUEST[:ro] */
 };
