@@ -91,12 +91,9 @@ static int converse(const struct machine *machine, const struct copy *copy, stru
 	static struct run_request request;
 	const struct session_options options = {.has_input = copy->is_in, .is_plain = true};
 	AUTO_FD fd = -1;
-	int got = session_connect(machine, &fd, err);
 
-	if (got <= 0) {
-		return got < 0 ? -1
-			       : error_set(err, ERR_BAD_STATE, "Nobody listens in the guest of %s",
-					   machine->name);
+	if (session_reach(machine, &fd, err) < 0) {
+		return -1;
 	}
 	request = (struct run_request){
 		.flags = copy->is_in ? RUN_UNPACK | RUN_STDIN : RUN_PACK,

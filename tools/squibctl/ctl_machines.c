@@ -176,18 +176,6 @@ static json_t *exec_process(const struct ctl_args *args, const struct machine *m
 	return process;
 }
 
-static int connect_to(const struct machine *machine, int *fd, struct error *err)
-{
-	if (ctl_machine_check_runs(machine, err) < 0) {
-		return -1;
-	}
-	int got = session_connect(machine, fd, err);
-
-	return got != 0 ? got
-			: error_set(err, ERR_BAD_STATE, "Nobody listens in the guest of %s",
-				    machine->name);
-}
-
 static int exec(const struct ctl_args *args, struct machine *machine, struct error *err)
 {
 	static struct frames frames;
@@ -197,7 +185,7 @@ static int exec(const struct ctl_args *args, struct machine *machine, struct err
 	AUTO_FD fd = -1;
 	int status = -1;
 
-	if (connect_to(machine, &fd, err) >= 0 &&
+	if (ctl_machine_check_runs(machine, err) == 0 && session_reach(machine, &fd, err) == 0 &&
 	    session_request(process, &options, &request, err) == 0) {
 		request.host = machine->name;
 		frames.fd = fd;

@@ -93,6 +93,17 @@ int session_connect(const struct machine *machine, int *fd, struct error *err)
 	return 1;
 }
 
+int session_reach(const struct machine *machine, int *fd, struct error *err)
+{
+	int got = session_connect(machine, fd, err);
+
+	if (got == 0) {
+		return error_set(err, ERR_BAD_STATE, "Nobody listens in the guest of %s",
+				 machine->name);
+	}
+	return got > 0 ? 0 : -1;
+}
+
 /* --- requests --- */
 
 static int take_words(const json_t *list, const char *words[RUN_WORDS_MAX + 1], unsigned *count,
@@ -485,12 +496,9 @@ int session_signal(const struct machine *machine, int number, struct error *err)
 	static struct frames frames;
 	const struct session_options options = {.only_starts = true};
 	AUTO_FD fd = -1;
-	int got = session_connect(machine, &fd, err);
 
-	if (got <= 0) {
-		return got < 0 ? -1
-			       : error_set(err, ERR_BAD_STATE, "Nobody listens in the guest of %s",
-					   machine->name);
+	if (session_reach(machine, &fd, err) < 0) {
+		return -1;
 	}
 	memset(&frames, 0, sizeof(frames));
 	frames.fd = fd;

@@ -38,6 +38,9 @@ MUST_CHECK int session_open(const struct machine *machine, const char *file, int
  */
 MUST_CHECK int session_connect(const struct machine *machine, int *fd, struct error *err);
 
+/* The same, where it is an error that nobody listens. */
+MUST_CHECK int session_reach(const struct machine *machine, int *fd, struct error *err);
+
 /*
  * Passes on input, output, signals and the terminal's size until the command ends. Returns its exit
  * status, STATUS_OURS and up, STATUS_DETACHED, or -1 with an error.
