@@ -10,29 +10,22 @@
 #include "tools/squibctl/ctl_volume.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tools/squibctl/ctl_copy.h"
-#include "tools/squibctl/ctl_session.h"
+#include "tools/squibctl/ctl_helper.h"
 #include "tools/squibctl/ctl_tool.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
 enum {
-	LISTENS_MS = 20,     /* between looks for a socket */
-	LISTENS_TRIES = 500, /* until it must be there */
-	LOG_TAIL = 200,
 	STATUS_EXEC = 127,
 };
 
@@ -145,11 +138,6 @@ static bool is_shared(const json_t *volume)
 	return json_is_true(json_object_get(volume, "shared"));
 }
 
-static char *file_of(const struct machine *machine, const json_t *volume, const char *suffix)
-{
-	return ctl_text("%s/%s.%s", machine->dir, text_of(volume, "tag"), suffix);
-}
-
 json_t *ctl_volumes_config(const struct machine *machine)
 {
 	json_t *list = json_array();
@@ -158,7 +146,7 @@ json_t *ctl_volumes_config(const struct machine *machine)
 
 	json_array_foreach(volumes_of(machine), i, volume)
 	{
-		AUTO_FREE char *socket = file_of(machine, volume, "sock");
+		AUTO_FREE char *socket = ctl_helper_file(machine, text_of(volume, "tag"), "sock");
 
 		if (is_shared(volume)) {
 			json_array_append_new(list,
@@ -184,35 +172,12 @@ void ctl_volumes_request(const struct machine *machine, struct run_request *requ
 
 /* --- sharing --- */
 
-/* The end of what a program has said, for people. */
-static int fail(const struct machine *machine, const json_t *volume, const char *what,
+static int fail(const struct machine *machine, const json_t *volume, const char *verb,
 		struct error *err)
 {
-	AUTO_FREE char *path = file_of(machine, volume, "log");
-	char tail[LOG_TAIL + 1] = "";
-	AUTO_FD fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	struct stat st;
+	AUTO_FREE char *what = ctl_text("%s the volume %s", verb, text_of(volume, "host"));
 
-	if (fd >= 0 && fstat(fd, &st) == 0) {
-		off_t from = st.st_size > LOG_TAIL ? st.st_size - LOG_TAIL : 0;
-
-		(void)!pread(fd, tail, LOG_TAIL, from);
-	}
-	session_clean(tail, strlen(tail), '\0');
-	return error_set(err, ERR_HOST, "Cannot %s the volume %s: %s", what,
-			 text_of(volume, "host"), tail);
-}
-
-/* In a child: its output is the volume's log. */
-static void open_log(const struct machine *machine, const json_t *volume)
-{
-	AUTO_FREE char *path = file_of(machine, volume, "log");
-	int fd = path != NULL ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600) : -1;
-
-	if (fd >= 0) {
-		dup2(fd, STDOUT_FILENO);
-		dup2(fd, STDERR_FILENO);
-	}
+	return ctl_helper_fail(machine, text_of(volume, "tag"), what != NULL ? what : verb, err);
 }
 
 /* Nobody who has this directory open by another way sees the mount. */
@@ -229,15 +194,10 @@ static _Noreturn void be_virtiofsd(const struct machine *machine, const json_t *
 {
 	const char *program = find_virtiofsd();
 	const char *host = text_of(volume, "host");
-	AUTO_FREE char *socket = file_of(machine, volume, "sock");
+	AUTO_FREE char *socket = ctl_helper_file(machine, text_of(volume, "tag"), "sock");
 	AUTO_FREE char *at = ctl_text("--socket-path=%s", socket);
 	AUTO_FREE char *source = ctl_text("source=%s", host);
-	sigset_t none;
 
-	open_log(machine, volume);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
 	if (json_is_true(json_object_get(volume, "read_only")) && make_read_only(host) < 0) {
 		dprintf(STDERR_FILENO, "making it read-only: %s", strerror(errno));
 	} else if (program != NULL && at != NULL && source != NULL) {
@@ -245,24 +205,6 @@ static _Noreturn void be_virtiofsd(const struct machine *machine, const json_t *
 		dprintf(STDERR_FILENO, "%s: %s", program, strerror(errno));
 	}
 	_exit(STATUS_EXEC);
-}
-
-/* false: it has ended, or takes too long. */
-static bool await_socket(const struct machine *machine, const json_t *volume, pid_t pid)
-{
-	AUTO_FREE char *socket = file_of(machine, volume, "sock");
-	AUTO_FD end_fd = pidfd_open(pid, 0);
-	struct pollfd end = {.fd = end_fd, .events = POLLIN};
-
-	for (unsigned i = 0; socket != NULL && i < LISTENS_TRIES; i++) {
-		if (access(socket, F_OK) == 0) {
-			return true;
-		}
-		if (poll(&end, 1, LISTENS_MS) != 0) {
-			return false;
-		}
-	}
-	return false;
 }
 
 int ctl_volumes_share(const struct machine *machine, pid_t pids[VOLUMES_MAX + 1], struct error *err)
@@ -276,7 +218,7 @@ int ctl_volumes_share(const struct machine *machine, pid_t pids[VOLUMES_MAX + 1]
 		if (!is_shared(volume) || count == VOLUMES_MAX) {
 			continue;
 		}
-		pid_t pid = fork();
+		pid_t pid = ctl_helper_fork(machine, text_of(volume, "tag"));
 
 		if (pid == 0) {
 			be_virtiofsd(machine, volume);
@@ -286,8 +228,11 @@ int ctl_volumes_share(const struct machine *machine, pid_t pids[VOLUMES_MAX + 1]
 		}
 		pids[count++] = pid;
 		pids[count] = 0;
-		if (!await_socket(machine, volume, pid)) {
-			return fail(machine, volume, "share", err);
+		AUTO_FREE char *what = ctl_text("share the volume %s", text_of(volume, "host"));
+
+		if (ctl_helper_await(machine, text_of(volume, "tag"), pid,
+				     what != NULL ? what : "share a volume", err) < 0) {
+			return -1;
 		}
 	}
 	return 0;
@@ -302,7 +247,6 @@ static _Noreturn void be_copier(const struct machine *machine, const json_t *vol
 	AUTO_FREE char *from = ctl_text("%s/.", text_of(volume, "host"));
 	struct error err = {0};
 
-	open_log(machine, volume);
 	if (from == NULL || ctl_copy_in(machine, from, text_of(volume, "guest"), &err) < 0) {
 		dprintf(STDERR_FILENO, "%s", err.msg);
 		_exit(1);
@@ -322,7 +266,7 @@ int ctl_volumes_copy(const struct machine *machine, struct error *err)
 		if (is_shared(volume)) {
 			continue;
 		}
-		pid_t pid = fork();
+		pid_t pid = ctl_helper_fork(machine, text_of(volume, "tag"));
 
 		if (pid == 0) {
 			be_copier(machine, volume);
