@@ -10,6 +10,7 @@
 #include "tools/squibctl/ctl_image.h"
 #include "tools/squibctl/ctl_images.h"
 #include "tools/squibctl/ctl_machine.h"
+#include "tools/squibctl/ctl_net.h"
 #include "tools/squibctl/ctl_newc.h"
 #include "tools/squibctl/ctl_oci.h"
 #include "tools/squibctl/ctl_run.h"
@@ -383,5 +384,44 @@ Test(ctl_images, an_age_has_a_number_and_a_unit)
 	}
 	for (size_t i = 0; i < ARRAY_COUNT(no_ages); i++) {
 		cr_expect(!ctl_images_age(no_ages[i], &seconds), "%s", no_ages[i]);
+	}
+}
+
+/* --- published ports --- */
+
+static const struct {
+	const char *word;
+	const char *passt; /* NULL: it is none */
+} ports[] = {
+	{"8080:80", "-t8080:80"},
+	{"8080:80/tcp", "-t8080:80"},
+	{"53:5353/udp", "-u53:5353"},
+	{"127.0.0.1:1:65535", "-t127.0.0.1/1:65535"},
+	{"", NULL},
+	{"80", NULL},
+	{"80:", NULL},
+	{":80", NULL},
+	{"0:80", NULL},
+	{"80:65536", NULL},
+	{"80:80:80", NULL},
+	{"1.2.3:80:80", NULL},
+	{"80:80/sctp", NULL},
+	{"80:80/", NULL},
+	{"-1:80", NULL},
+	{"80:80,all", NULL},
+	{"127.0.0.1/all:1:1", NULL},
+	{"1:2:3:4", NULL},
+};
+
+Test(ctl_net, a_port_is_published_in_the_words_of_passt)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(ports); i++) {
+		AUTO_FREE char *words = ctl_net_publish(ports[i].word);
+
+		if (ports[i].passt != NULL) {
+			cr_expect_str_eq(words, ports[i].passt, "%s", ports[i].word);
+		} else {
+			cr_expect_null(words, "%s", ports[i].word);
+		}
 	}
 }

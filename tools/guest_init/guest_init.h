@@ -5,6 +5,7 @@
  *
  *   squib.root=DEVICE   the image, read-only: erofs, squashfs or ext4 (/dev/vda)
  *   squib.disk=DEVICE   an ext4 that takes what is written; without, that is in memory
+ *   squib.net=ADDRESS/PREFIX,GATEWAY,NAME_SERVER   of eth0; without, it stays down
  *   squib.init=PATH     execute this program of the image as the first process, and serve nobody
  */
 #ifndef TOOLS_GUEST_INIT_H
@@ -30,6 +31,9 @@ const char *guest_word(const char *name, const char *fallback, char *value, size
 
 /* Mounts what a command expects, with the image and a layer above it as the root directory. */
 void guest_mount_root(void);
+
+/* Raises the loopback, and an interface by squib.net. */
+void guest_raise_network(void);
 
 /* Makes a directory, and those above it. What can't be made is not there. */
 void guest_make_path(const char *path);

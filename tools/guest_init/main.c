@@ -119,6 +119,7 @@ int main(void)
 	char path[FRAME_SMALL];
 
 	guest_mount_root();
+	guest_raise_network();
 	open_standard();
 	const char *init = guest_word("squib.init", NULL, path, sizeof(path));
 

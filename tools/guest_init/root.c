@@ -10,11 +10,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -141,17 +138,6 @@ static void make_names(void)
 	}
 }
 
-static void raise_loopback(void)
-{
-	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd >= 0) {
-		(void)!ioctl(fd, SIOCSIFFLAGS, &request);
-		close(fd);
-	}
-}
-
 void guest_make_path(const char *dir)
 {
 	char path[FRAME_MAX];
@@ -217,6 +203,5 @@ void guest_mount_root(void)
 	}
 	mount_kernels();
 	make_names();
-	raise_loopback();
 	umask(022);
 }

@@ -29,6 +29,7 @@
 
 #include "tools/guest_init/frames.h"
 #include "tools/squibctl/ctl_events.h"
+#include "tools/squibctl/ctl_net.h"
 #include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_tool.h"
@@ -50,6 +51,7 @@ struct keeper {
 	pid_t pid;  /* of squib */
 	int end_fd; /* readable when squib has ended */
 	pid_t virtiofsds[VOLUMES_MAX + 1];
+	pid_t passt; /* 0: none */
 	int log;
 	off_t log_len;
 	struct frames *client; /* fd -1: it is gone */
@@ -455,9 +457,12 @@ static bool copy_volumes(struct keeper *keeper)
 
 /* --- the end --- */
 
-/* Their connection is over, unless there never was one. */
-static void end_virtiofsds(const struct keeper *keeper)
+/* Their connections are over, unless there never was one. */
+static void end_helpers(const struct keeper *keeper)
 {
+	if (keeper->passt > 0) {
+		kill(keeper->passt, SIGTERM);
+	}
 	for (unsigned i = 0; keeper->virtiofsds[i] > 0; i++) {
 		kill(keeper->virtiofsds[i], SIGTERM);
 	}
@@ -512,6 +517,7 @@ static void keep(struct keeper *keeper, const struct run_request *request, bool 
 
 	if (session_put_request(keeper->guest, request, &err) < 0 ||
 	    ctl_volumes_share(keeper->machine, keeper->virtiofsds, &err) < 0 ||
+	    ctl_net_start(keeper->machine, &keeper->passt, &err) < 0 ||
 	    listen_clients(keeper, &err) < 0 || start_squib(keeper, &err) < 0) {
 		note_fault(keeper, err.msg);
 	} else if (connect_guest(keeper) && copy_volumes(keeper)) {
@@ -523,7 +529,7 @@ static void keep(struct keeper *keeper, const struct run_request *request, bool 
 	if (keeper->pid > 0) {
 		end_squib(keeper, patience_ms);
 	}
-	end_virtiofsds(keeper);
+	end_helpers(keeper);
 	record_end(keeper, removes);
 	say_last(keeper);
 }

@@ -13,6 +13,7 @@
 #include "tools/squibctl/ctl_image.h"
 #include "tools/squibctl/ctl_keeper.h"
 #include "tools/squibctl/ctl_machine.h"
+#include "tools/squibctl/ctl_net.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_tool.h"
 #include "tools/squibctl/ctl_volume.h"
@@ -237,18 +238,6 @@ static json_t *drive(const char *id, const char *path, bool is_read_only)
 			 "is_root_device", 0, "is_read_only", is_read_only);
 }
 
-static json_t *networks(const struct ctl_args *args)
-{
-	json_t *list = json_array();
-
-	if (args->nets.count > 0 && strcmp(args->nets.items[0], "none") != 0) {
-		json_array_append_new(list,
-				      json_pack("{s:s, s:s}", "iface_id", "eth0", "host_dev_name",
-						args->nets.items[0] + strlen("tap=")));
-	}
-	return list;
-}
-
 /* squib's configuration file. */
 static int write_config(const struct ctl_args *args, const struct machine *machine,
 			const struct ctl_image *image, const char *kernel, const char *initrd,
@@ -260,7 +249,8 @@ static int write_config(const struct ctl_args *args, const struct machine *machi
 	AUTO_FREE char *vsock = ctl_machine_path(machine, "vsock");
 	const char *disk = ctl_machine_text(machine, "disk");
 	AUTO_FREE char *line =
-		ctl_text("%s%s", boot_args, disk != NULL ? " squib.disk=/dev/vdb" : "");
+		ctl_text("%s%s%s", boot_args, disk != NULL ? " squib.disk=/dev/vdb" : "",
+			 ctl_net_boot_args(machine));
 	json_t *drives = json_pack("[o]", drive("image", image->disk, true));
 
 	if (disk != NULL) {
@@ -270,12 +260,12 @@ static int write_config(const struct ctl_args *args, const struct machine *machi
 		json_pack("{s:{s:s, s:s, s:s}, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:i, s:s}, s:{}, "
 			  "s:{s:{s:i, s:i}}}",
 			  "boot-source", "kernel_image_path", kernel, "initrd_path", initrd,
-			  "boot_args", line, "drives", drives, "network-interfaces", networks(args),
-			  "filesystems", ctl_volumes_config(machine), "machine-config",
-			  "vcpu_count", ctl_machine_number(machine, "cpus"), "mem_size_mib",
-			  ctl_machine_number(machine, "memory_mib"), "vsock", "guest_cid",
-			  GUEST_CID, "uds_path", vsock, "entropy", "serial", "rate_limiter", "size",
-			  CONSOLE_BYTES, "refill_time", HOUR_MS);
+			  "boot_args", line, "drives", drives, "network-interfaces",
+			  ctl_net_config(args, machine), "filesystems", ctl_volumes_config(machine),
+			  "machine-config", "vcpu_count", ctl_machine_number(machine, "cpus"),
+			  "mem_size_mib", ctl_machine_number(machine, "memory_mib"), "vsock",
+			  "guest_cid", GUEST_CID, "uds_path", vsock, "entropy", "serial",
+			  "rate_limiter", "size", CONSOLE_BYTES, "refill_time", HOUR_MS);
 	AUTO_FREE char *text = config != NULL ? json_dumps(config, JSON_INDENT(2)) : NULL;
 
 	json_decref(config);
@@ -304,10 +294,8 @@ static int check(const struct ctl_args *args, struct wants *wants, struct error 
 		return error_set(err, ERR_BAD_REQUEST, "--disk is a size like 2g, not '%s'",
 				 args->run.disk);
 	}
-	if (args->nets.count > 0 && strcmp(args->nets.items[0], "none") != 0 &&
-	    strncmp(args->nets.items[0], "tap=", strlen("tap=")) != 0) {
-		return error_set(err, ERR_BAD_REQUEST, "--net is none or tap=NAME, not '%s'",
-				 args->nets.items[0]);
+	if (ctl_net_check(args, err) < 0) {
+		return -1;
 	}
 	wants->volumes = ctl_volumes_read(&args->run.volumes, err);
 	return wants->volumes != NULL ? 0 : -1;
@@ -325,6 +313,7 @@ static int make_record(const struct ctl_args *args, const struct wants *wants,
 	json_object_set_new(machine->record, "image_disk", json_string(image->disk));
 	json_object_set_new(machine->record, "process", process);
 	json_object_set_new(machine->record, "created", json_integer(time(NULL)));
+	ctl_net_record(args, machine);
 	json_object_set(machine->record, "volumes", wants->volumes);
 	json_object_set_new(machine->record, "tty", json_boolean(options.has_terminal));
 	json_object_set_new(machine->record, "interactive", json_boolean(options.has_input));

@@ -34,6 +34,7 @@ struct ctl_run_args {
 	const char *signal;
 	const char *older;	  /* an age */
 	struct ctl_words env;	  /* NAME=VALUE, or NAME */
+	struct ctl_words publish; /* [ADDRESS:]HOST:GUEST[/udp] */
 	struct ctl_words volumes; /* HOST:GUEST[:ro] */
 };
 

@@ -273,7 +273,7 @@ static const struct ctl_option options[] = {
 	 MEMBER(pmems)},
 	{0, "net", "ID=DEV",
 	 "With load, fork, pool: another TAP for an interface; with plug: a new one; with run: "
-	 "none (default) or tap=DEV",
+	 "none (default), user or tap=DEV",
 	 "load fork pool plug run", CTL_WORDS, MEMBER(nets)},
 	{0, "read-only", NULL, "With plug: drives and pmem devices can't be written", "plug",
 	 CTL_SWITCH, MEMBER(read_only)},
@@ -326,6 +326,9 @@ static const struct ctl_option options[] = {
 	{0, "disk", "SIZE", "With run: a disk, as 2g, for what is written (default: in memory)",
 	 "run", CTL_TEXT, MEMBER(run.disk)},
 	{0, "kernel", "PATH", "With run: the guest's kernel", "run", CTL_TEXT, MEMBER(run.kernel)},
+	{'p', "publish", "PORT:PORT",
+	 "With run: a port of the host, as [ADDRESS:]PORT, is one of the guest, as PORT[/udp]",
+	 "run", CTL_WORDS, MEMBER(run.publish)},
 	{'v', "volume", "HOST:GUEST[:ro]", "With run: a directory of the host, shared or copied",
 	 "run", CTL_WORDS, MEMBER(run.volumes)},
 	{'e', "env", "NAME=VALUE", "With run, exec: set a variable", "run exec", CTL_WORDS,
