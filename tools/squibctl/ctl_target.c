@@ -44,6 +44,19 @@ static int make_absolute(struct ctl_target *target, const char *cwd, const char 
 		    err);
 }
 
+static int make_words_absolute(struct ctl_target *target, const char *cwd, struct ctl_words *words,
+			       struct error *err)
+{
+	for (unsigned i = 0; i < words->count; i++) {
+		size_t path_at = strcspn(words->items[i], "=") + 1;
+
+		if (make_absolute(target, cwd, &words->items[i], path_at, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
 static int make_all_absolute(struct ctl_args *args, struct ctl_target *target, bool has_files,
 			     struct error *err)
 {
@@ -57,15 +70,9 @@ static int make_all_absolute(struct ctl_args *args, struct ctl_target *target, b
 			return -1;
 		}
 	}
-	for (unsigned i = 0; i < args->drives.count; i++) {
-		const char *word = args->drives.items[i];
-
-		if (make_absolute(target, cwd, &args->drives.items[i], strcspn(word, "=") + 1,
-				  err) < 0) {
-			return -1;
-		}
-	}
-	return 0;
+	return make_words_absolute(target, cwd, &args->drives, err) < 0
+		       ? -1
+		       : make_words_absolute(target, cwd, &args->pmems, err);
 }
 
 int ctl_target_find(struct ctl_args *args, struct ctl_target *target, struct error *err)

@@ -9,7 +9,7 @@
 #include "vmm/base/error.h"
 
 enum {
-	TARGET_TEXTS_MAX = CTL_OPERANDS_MAX + CTL_WORDS_MAX + 1
+	TARGET_TEXTS_MAX = CTL_OPERANDS_MAX + 2 * CTL_WORDS_MAX + 1
 };
 
 struct ctl_target {
