@@ -36,7 +36,7 @@ void guest_mount_root(void);
 void guest_raise_network(void);
 
 /* Makes a directory, and those above it. What can't be made is not there. */
-void guest_make_path(const char *path);
+void guest_make_path(const char *dir);
 
 /* Mounts what a request has; NULL, or the path of what failed, with errno. */
 const char *guest_mount_volumes(const struct run_request *request);

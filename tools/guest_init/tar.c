@@ -106,7 +106,7 @@ void tar_head_write(const struct tar_head *head, uint8_t block[TAR_BLOCK])
 	put_number(block + AT_GID, SHORT_LEN, head->gid);
 	put_number(block + AT_SIZE, LONG_LEN, head->size);
 	put_number(block + AT_MTIME, LONG_LEN, head->mtime);
-	block[AT_KIND] = (uint8_t)head->kind;
+	block[AT_KIND] = head->kind;
 	memcpy(block + AT_MAGIC,
 	       "ustar\0"
 	       "00",
@@ -141,7 +141,7 @@ bool tar_head_read(const uint8_t block[TAR_BLOCK], struct tar_head *head)
 	head->mode = (uint32_t)mode;
 	head->uid = (uint32_t)uid;
 	head->gid = (uint32_t)gid;
-	head->kind = block[AT_KIND] == '\0' ? (char)TAR_FILE : (char)block[AT_KIND];
+	head->kind = block[AT_KIND] == '\0' ? TAR_FILE : block[AT_KIND];
 	get_name(block + AT_NAME, NAME_LEN, name);
 	get_name(block + AT_LINK, NAME_LEN, head->link);
 	get_name(block + AT_PREFIX, PREFIX_LEN, prefix);

@@ -36,7 +36,7 @@ struct tar_fault {
 
 /* An entry's head. */
 struct tar_head {
-	char kind; /* an enum tar_kind, or one that we don't know */
+	uint8_t kind; /* an enum tar_kind, or one that we don't know */
 	uint32_t mode;
 	uint32_t uid;
 	uint32_t gid;

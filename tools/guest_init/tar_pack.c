@@ -75,7 +75,7 @@ static bool put_long(struct packer *packer, enum tar_kind kind, const char *text
 	if (!tar_is_long(text)) {
 		return true;
 	}
-	head.kind = (char)kind;
+	head.kind = (uint8_t)kind;
 	head.size = strlen(text) + 1;
 	tar_head_write(&head, block);
 	return put(packer, block, sizeof(block)) && put(packer, text, head.size) &&
@@ -87,7 +87,7 @@ static bool put_head(struct packer *packer, const struct stat *st, enum tar_kind
 	struct tar_head *head = &packer->head;
 	uint8_t block[TAR_BLOCK];
 
-	head->kind = (char)kind;
+	head->kind = (uint8_t)kind;
 	head->mode = st->st_mode & MODE_MASK;
 	head->uid = st->st_uid;
 	head->gid = st->st_gid;

@@ -73,11 +73,12 @@ char *ctl_net_publish(const char *word)
 		}
 	}
 	bool is_udp = protocol != NULL && strcmp(protocol, "udp") == 0;
-	bool has_address = strchr(text, ':') != strrchr(text, ':');
+	char *colon = strchr(text, ':');
+	bool has_address = colon != NULL && strchr(colon + 1, ':') != NULL;
 
 	if (has_address) {
-		ports = strchr(text, ':');
-		*ports++ = '\0';
+		*colon = '\0';
+		ports = colon + 1;
 		if (inet_pton(AF_INET, text, &address) != 1) {
 			return NULL;
 		}

@@ -279,7 +279,7 @@ static void pass_signal(struct session *session)
 /* What is left of typed bytes when the keys that detach are taken out: *len may grow by one. */
 static void take_keys(struct session *session, uint8_t *bytes, size_t *len)
 {
-	uint8_t kept[DATA_MAX + 1];
+	uint8_t kept[DATA_MAX + 1] = {0};
 	size_t count = 0;
 
 	for (size_t i = 0; i < *len; i++) {
@@ -348,7 +348,9 @@ void session_clean(char *text, size_t len, char kept)
 	for (size_t i = 0; i < len; i++) {
 		bool is_control = (uint8_t)text[i] < ' ' || text[i] == 0x7f;
 
-		text[i] = is_control && text[i] != kept ? ' ' : text[i];
+		if (is_control && text[i] != kept) {
+			text[i] = ' ';
+		}
 	}
 }
 
