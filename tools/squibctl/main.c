@@ -144,11 +144,37 @@ static enum ctl_exit run(const struct ctl_args *args)
 	return code;
 }
 
+/* The same on the squib that the options mean. */
+static enum ctl_exit run_on(struct ctl_args *args)
+{
+	struct ctl_target target = {0};
+	struct error err = {0};
+	enum ctl_exit code = ctl_target_find(args, &target, &err) < 0
+				     ? ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL)
+				     : run(args);
+
+	if (code == CTL_EXIT_OK) {
+		ctl_target_done(args, &target);
+	}
+	ctl_target_close(&target);
+	return code;
+}
+
+/* What was printed must have got there: a list that is cut off is no success. */
+static int end(const struct ctl_args *args, int status)
+{
+	bool is_written = fflush(stdout) == 0 && ferror(stdout) == 0;
+
+	if (is_written || status != CTL_EXIT_OK) {
+		return status;
+	}
+	fprintf(stderr, "squibctl: Cannot write to standard output: %s\n", strerror(errno));
+	return args->command != NULL && args->command->passes_on ? STATUS_OURS : CTL_EXIT_REFUSED;
+}
+
 int main(int argc, char **argv)
 {
 	struct ctl_args args;
-	struct ctl_target target = {0};
-	enum ctl_exit code;
 	struct error err = {0};
 
 	if (ctl_args_parse(argc, argv, &args, &err) < 0) {
@@ -159,23 +185,11 @@ int main(int argc, char **argv)
 	}
 	if (args.wants_help) {
 		ctl_print_help(stdout);
-		return CTL_EXIT_OK;
+		return end(&args, CTL_EXIT_OK);
 	}
 	if (args.wants_version) {
 		puts("squibctl v" SQUIB_VERSION);
 		return CTL_EXIT_OK;
 	}
-	if (ctl_machines_has(&args)) {
-		return ctl_machines_run(&args);
-	}
-	if (ctl_target_find(&args, &target, &err) < 0) {
-		code = ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
-	} else {
-		code = run(&args);
-	}
-	if (code == CTL_EXIT_OK) {
-		ctl_target_done(&args, &target);
-	}
-	ctl_target_close(&target);
-	return (int)code;
+	return end(&args, ctl_machines_has(&args) ? ctl_machines_run(&args) : (int)run_on(&args));
 }
