@@ -62,6 +62,31 @@ Test(ctl_session, a_guest_that_ends_early_is_told)
 	cr_expect_str_eq(err.msg, "The machine has ended before the command did");
 }
 
+Test(ctl_session, an_answer_has_a_deadline_whatever_the_guest_says, .timeout = 20)
+{
+	/* One that says nothing, and one whose words come too late. */
+	static const struct {
+		uint64_t ms;
+		bool says;
+	} guests[] = {{50, false}, {0, true}};
+
+	for (size_t i = 0; i < ARRAY_COUNT(guests); i++) {
+		const struct session_options options = {.only_starts = true,
+							.deadline = deadline_in(guests[i].ms)};
+		struct error err = {0};
+
+		frames_pair(&ours, &guest);
+		if (guests[i].says) {
+			frames_put(&guest, FRAME_DONE, NULL, 0);
+			frames_flush(&guest);
+		}
+		cr_expect_eq(session_run(&ours, &options, &err), -1);
+		cr_expect_str_eq(err.msg, "The guest's first process does not answer");
+		close(ours.fd);
+		close(guest.fd);
+	}
+}
+
 static const struct {
 	enum frame_kind kind;
 	const char *payload;
@@ -157,6 +182,7 @@ Test(ctl_session, signals_go_to_the_command)
 	struct pollfd slot;
 	struct frame frame;
 	struct error err = {0};
+	int status = -1;
 
 	frames_pair(&ours, &guest);
 	pid_t pid = fork();
@@ -165,6 +191,8 @@ Test(ctl_session, signals_go_to_the_command)
 		uint32_t number = 0;
 
 		close(ours.fd);
+		frames_put(&guest, FRAME_DONE, NULL, 0);
+		frames_flush(&guest);
 		slot = (struct pollfd){.fd = guest.fd, .events = POLLIN};
 		while (frames_next(&guest, &frame) != FRAMES_FRAME) {
 			if (poll(&slot, 1, -1) < 0 || !frames_fill(&guest)) {
@@ -184,7 +212,44 @@ Test(ctl_session, signals_go_to_the_command)
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	kill(getpid(), SIGTERM);
+	slot = (struct pollfd){.fd = ours.fd, .events = POLLIN};
+	cr_assert_eq(poll(&slot, 1, -1), 1);
 	cr_expect_eq(session_run(&ours, &options, &err), 128 + SIGTERM);
+	waitpid(pid, &status, 0);
+	cr_expect_eq(status, 0);
+}
+
+Test(ctl_session, before_there_is_a_command_a_signal_ends_the_wait, .timeout = 20)
+{
+	const struct session_options options = {0};
+	struct error err = {0};
+	sigset_t set;
+
+	frames_pair(&ours, &guest);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	kill(getpid(), SIGINT);
+	cr_expect_eq(session_run(&ours, &options, &err), 128 + SIGINT);
+}
+
+Test(ctl_session, a_second_signal_to_end_is_not_passed_on)
+{
+	uint64_t asked = 0;
+
+	cr_expect(session_ends_by(SIGUSR1, false, &asked));
+	asked = 0;
+	cr_expect_not(session_ends_by(SIGUSR1, true, &asked));
+	cr_expect_not(session_ends_by(SIGTERM, true, &asked));
+	/* timeout(1) sends it twice. */
+	cr_expect_not(session_ends_by(SIGTERM, true, &asked));
+	asked -= 2 * NS_PER_S;
+	cr_expect_not(session_ends_by(SIGHUP, true, &asked));
+	cr_expect(session_ends_by(SIGINT, true, &asked));
+	/* Much later it is the first one again. */
+	asked -= 20 * NS_PER_S;
+	cr_expect_not(session_ends_by(SIGINT, true, &asked));
+	cr_expect_not(session_ends_by(SIGINT, true, &asked));
 }
 
 /* --- the keys that detach --- */

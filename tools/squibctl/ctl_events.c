@@ -34,8 +34,8 @@ static const char old_name[] = ".events.1";
 
 void ctl_event(const struct machine *machine, const char *what, int status)
 {
-	AUTO_FREE char *path = ctl_text("%s/../%s", machine->dir, name);
-	AUTO_FREE char *old = ctl_text("%s/../%s", machine->dir, old_name);
+	AUTO_FREE char *path = ctl_machine_beside(machine, name);
+	AUTO_FREE char *old = ctl_machine_beside(machine, old_name);
 	json_t *object = json_pack("{s:I, s:s, s:s}", "time", (json_int_t)time(NULL), "machine",
 				   machine->name, "event", what);
 

@@ -28,13 +28,14 @@
 #include <unistd.h>
 
 #include "tools/guest_init/frames.h"
+#include "tools/squibctl/ctl_deadline.h"
 #include "tools/squibctl/ctl_events.h"
 #include "tools/squibctl/ctl_net.h"
 #include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_tool.h"
 #include "tools/squibctl/ctl_volume.h"
-#include "vmm/base/clock.h"
+#include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_listen.h"
 
@@ -42,7 +43,7 @@ enum {
 	LOG_MAX = 8 << 20,  /* bytes of one of its two files */
 	RETRY_MS = 20,	    /* between tries to connect */
 	END_MS = 10 * 1000, /* for a guest whose command has ended */
-	CONSOLE_TAIL = 300,
+	CONSOLE_TAIL = 4096,
 	STATUS_EXEC = 127,
 };
 
@@ -59,7 +60,10 @@ struct keeper {
 	uint32_t credit;       /* bytes of input that the guest takes now */
 	bool input_ended;      /* for ever */
 	struct frames *guest;
-	bool is_stopped;	   /* by a signal before there was a guest */
+	bool is_begun;		   /* the command runs */
+	uint64_t boot_deadline;	   /* until then it must */
+	uint64_t asked_ns;	   /* of session_ends_by */
+	bool is_stopped;	   /* by us: squib gets no time to end */
 	bool has_last;		   /* the last word for the client: */
 	enum frame_kind last_kind; /* FRAME_EXIT or FRAME_FAILED */
 	uint32_t status;
@@ -174,7 +178,51 @@ static int start_squib(struct keeper *keeper, struct error *err)
 	return ctl_machine_save(keeper->machine, err);
 }
 
-/* The end of what the console has, on one line. */
+/* What squib's last words have in front of the reason. */
+static const char *reason_of(const char *line)
+{
+	static const char *const fronts[] = {
+		"Error: ",
+		"RunWithApiError error: ",
+		"Failed to build MicroVM from Json: ",
+		"Could not Start MicroVM from one single json: ",
+		"MicroVM stopped with an error: ",
+		"squib: ", /* of guest-init */
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(fronts); i++) {
+		size_t len = strlen(fronts[i]);
+
+		line += strncmp(line, fronts[i], len) == 0 ? len : 0;
+	}
+	return line;
+}
+
+/* The line of a console's end that says why: squib's or guest-init's, a panic, or what is last. */
+static const char *last_words(char *tail)
+{
+	enum {
+		ANY = 1,
+		PANIC,
+		SQUIB
+	} best = 0;
+	const char *found = "its console is empty";
+	char *rest = tail;
+
+	for (char *line = strsep(&rest, "\r\n"); line != NULL; line = strsep(&rest, "\r\n")) {
+		bool is_squib = strncmp(line, "Error: ", strlen("Error: ")) == 0 ||
+				strncmp(line, "squib: ", strlen("squib: ")) == 0;
+		int rank = is_squib ? SQUIB : strstr(line, "Kernel panic - ") != NULL ? PANIC : ANY;
+
+		session_clean(line, strlen(line), '\0');
+		if (line[strspn(line, " ")] != '\0' && rank >= (int)best) {
+			best = rank;
+			found = line;
+		}
+	}
+	return reason_of(found);
+}
+
 static void note_console(struct keeper *keeper)
 {
 	AUTO_FREE char *path = ctl_machine_path(keeper->machine, "console");
@@ -188,12 +236,8 @@ static void note_console(struct keeper *keeper)
 
 		(void)!pread(fd, tail, CONSOLE_TAIL, from);
 	}
-	for (char *at = tail; *at != '\0'; at++) {
-		*at = (char)(*at < ' ' || *at == 0x7f ? ' ' : *at);
-	}
-	snprintf(text, sizeof(text),
-		 "The machine %s has ended before its command did. Its console ends: %s",
-		 keeper->machine->name, tail[0] != '\0' ? tail : "(with nothing)");
+	snprintf(text, sizeof(text), "The machine %s has ended before its command did: %s",
+		 keeper->machine->name, last_words(tail));
 	note_fault(keeper, text);
 }
 
@@ -201,16 +245,26 @@ static void note_console(struct keeper *keeper)
 static void end_squib(struct keeper *keeper, int patience_ms)
 {
 	struct pollfd end = {.fd = keeper->end_fd, .events = POLLIN};
+	bool is_stuck = poll(&end, 1, patience_ms) <= 0;
+	char text[ERROR_MSG_LEN];
 	int status = 0;
 
-	if (poll(&end, 1, patience_ms) <= 0) {
+	if (is_stuck) {
 		kill(keeper->pid, SIGKILL);
 	}
 	while (waitpid(keeper->pid, &status, 0) < 0 && errno == EINTR) {
 	}
-	if (WIFSIGNALED(status)) {
-		/* As of a command that was killed. */
-		note_last(keeper, FRAME_EXIT, (uint32_t)(STATUS_SIGNAL + WTERMSIG(status)), "", 0);
+	if (is_stuck) {
+		snprintf(text, sizeof(text),
+			 "The guest's first process of %s has gone without a word, and its machine "
+			 "did not end",
+			 keeper->machine->name);
+		note_fault(keeper, text);
+	} else if (WIFSIGNALED(status)) {
+		snprintf(text, sizeof(text),
+			 "The machine %s was killed: its squib ended by signal %d (%s)",
+			 keeper->machine->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		note_fault(keeper, text);
 	}
 	note_console(keeper);
 }
@@ -262,21 +316,55 @@ static void to_client(struct keeper *keeper, const struct frame *frame)
 	}
 }
 
-/* There is room for it. */
-static void take_client(struct keeper *keeper, const struct frame *frame)
+/* There is room for it. false: it ends the machine. */
+static bool take_client(struct keeper *keeper, const struct frame *frame)
 {
+	uint32_t number;
+
+	if (frame->kind == FRAME_SIGNAL && frame_number(frame, &number) &&
+	    session_ends_by(number, keeper->is_begun, &keeper->asked_ns)) {
+		note_last(keeper, FRAME_EXIT, STATUS_SIGNAL + number, "", 0);
+		keeper->is_stopped = true;
+		return false;
+	}
 	if (frame->kind == FRAME_STDIN) {
 		if (keeper->input_ended) {
-			return;
+			return true;
 		}
 		if (frame->len > keeper->credit) {
 			lose_client(keeper);
-			return;
+			return true;
 		}
 		keeper->credit -= (uint32_t)frame->len;
 		keeper->input_ended = frame->len == 0;
 	}
 	(void)frames_put(keeper->guest, frame->kind, frame->data, frame->len);
+	return true;
+}
+
+/* From now on it has so long to begin. */
+static void expect_command(struct keeper *keeper)
+{
+	keeper->boot_deadline =
+		deadline_in(1000 * (uint64_t)ctl_machine_number(keeper->machine, "boot_timeout"));
+}
+
+/* Whether the command should have begun by now. */
+static bool is_late(struct keeper *keeper)
+{
+	char text[ERROR_MSG_LEN];
+
+	if (keeper->is_begun || deadline_left(keeper->boot_deadline) != 0) {
+		return false;
+	}
+	snprintf(text, sizeof(text),
+		 "The command did not begin within %lld s: the guest of %s does not boot, or does "
+		 "not listen (--boot-timeout gives it longer)",
+		 (long long)ctl_machine_number(keeper->machine, "boot_timeout"),
+		 keeper->machine->name);
+	note_fault(keeper, text);
+	keeper->is_stopped = true;
+	return true;
 }
 
 /* false: more than what was taken of it. */
@@ -310,6 +398,7 @@ static bool take_guest(struct keeper *keeper, const struct frame *frame)
 		}
 		break;
 	case FRAME_DONE:
+		keeper->is_begun = true;
 		json_object_set_new(keeper->machine->record, "started", json_true());
 		(void)!ctl_machine_save(keeper->machine, &ignored);
 		ctl_event(keeper->machine, "started", CTL_NO_STATUS);
@@ -339,7 +428,7 @@ static bool client_may_take(const struct keeper *keeper)
 	return keeper->client->fd < 0 || frames_have_room(keeper->client, FRAME_MAX);
 }
 
-/* Passes on what was read. false: the guest's side is over. */
+/* Passes on what was read. false: the guest's side is over, or the machine is to end. */
 static bool pass_frames(struct keeper *keeper)
 {
 	struct frame frame;
@@ -357,9 +446,11 @@ static bool pass_frames(struct keeper *keeper)
 	}
 	while (keeper->client->fd >= 0 && frames_have_room(keeper->guest, FRAME_MAX) &&
 	       frames_next(keeper->client, &frame) == FRAMES_FRAME) {
-		take_client(keeper, &frame);
+		if (!take_client(keeper, &frame)) {
+			return false;
+		}
 	}
-	return true;
+	return !is_late(keeper);
 }
 
 static short events_of(const struct frames *frames, bool reads)
@@ -384,7 +475,8 @@ static void relay(struct keeper *keeper)
 
 		/* One that has ended is always ready: not while there is no use in that. */
 		slots[0].fd = slots[0].events != 0 ? guest->fd : -1;
-		if (poll(slots, sizeof(slots) / sizeof(slots[0]), -1) < 0) {
+		if (poll(slots, ARRAY_COUNT(slots),
+			 keeper->is_begun ? -1 : deadline_left(keeper->boot_deadline)) < 0) {
 			continue;
 		}
 		frames_flush(client);
@@ -404,12 +496,10 @@ static void relay(struct keeper *keeper)
 
 /* --- the beginning --- */
 
-/* Before there is a guest a signal ends the machine; all else waits for the guest. false: one did.
- */
+/* What the client says before there is a guest waits for that. false: the machine is to end. */
 static bool hear_client(struct keeper *keeper)
 {
 	struct frame frame;
-	uint32_t number;
 
 	if (keeper->client->fd < 0 || !frames_have_room(keeper->guest, FRAME_MAX)) {
 		return true;
@@ -420,11 +510,9 @@ static bool hear_client(struct keeper *keeper)
 	}
 	while (frames_have_room(keeper->guest, FRAME_MAX) &&
 	       frames_next(keeper->client, &frame) == FRAMES_FRAME) {
-		if (frame.kind == FRAME_SIGNAL && frame_number(&frame, &number)) {
-			note_last(keeper, FRAME_EXIT, STATUS_SIGNAL + number, "", 0);
+		if (!take_client(keeper, &frame)) {
 			return false;
 		}
-		take_client(keeper, &frame);
 	}
 	return true;
 }
@@ -435,13 +523,20 @@ static bool connect_guest(struct keeper *keeper)
 	struct pollfd end = {.fd = keeper->end_fd, .events = POLLIN};
 	struct error err = {0};
 
-	while (session_connect(keeper->machine, &keeper->guest->fd, &err) <= 0) {
+	for (;;) {
+		bool hears = frames_have_room(keeper->guest, FRAME_MAX);
+		uint64_t deadline =
+			deadline_first(keeper->boot_deadline, deadline_in(SESSION_ANSWER_MS));
+
+		if (session_connect(keeper->machine, deadline, hears ? keeper->client->fd : -1,
+				    &keeper->guest->fd, &err) > 0) {
+			return true;
+		}
 		error_clear(&err);
-		if (!hear_client(keeper) || poll(&end, 1, RETRY_MS) != 0) {
+		if (!hear_client(keeper) || is_late(keeper) || poll(&end, 1, RETRY_MS) != 0) {
 			return false;
 		}
 	}
-	return true;
 }
 
 static bool copy_volumes(struct keeper *keeper)
@@ -452,6 +547,7 @@ static bool copy_volumes(struct keeper *keeper)
 		note_fault(keeper, err.msg);
 		return false;
 	}
+	expect_command(keeper);
 	return true;
 }
 
@@ -515,6 +611,7 @@ static void keep(struct keeper *keeper, const struct run_request *request, bool 
 	struct error err = {0};
 	int patience_ms = 0;
 
+	expect_command(keeper);
 	if (session_put_request(keeper->guest, request, &err) < 0 ||
 	    ctl_volumes_share(keeper->machine, keeper->virtiofsds, &err) < 0 ||
 	    ctl_net_start(keeper->machine, &keeper->passt, &err) < 0 ||
@@ -524,7 +621,7 @@ static void keep(struct keeper *keeper, const struct run_request *request, bool 
 		open_log(keeper);
 		relay(keeper);
 		fd_close(&keeper->guest->fd);
-		patience_ms = END_MS;
+		patience_ms = keeper->is_stopped ? 0 : END_MS;
 	}
 	if (keeper->pid > 0) {
 		end_squib(keeper, patience_ms);

@@ -2,10 +2,11 @@
 /*
  * Machines that have names.
  *
- * Theory of operation. mkdir(2) gives a name to one of those who want it. A record is replaced by a
- * rename, so that it is read whole. Its processes have a pid and the time when they began, which
- * together mean one process for as long as the host runs: what is recorded of one that has ended is
- * never taken for another.
+ * Theory of operation. A machine's directory is made under another name, with a first record, and
+ * renamed: that gives the name to one of those who want it, and nobody sees a machine without a
+ * record. A record is replaced by a rename, so that it is read whole. Its processes have a pid and
+ * the time when they began, which together mean one process for as long as the host runs: what is
+ * recorded of one that has ended is never taken for another.
  */
 #include "tools/squibctl/ctl_machine.h"
 
@@ -18,8 +19,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_keeper.h"
 #include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_tool.h"
 #include "vmm/base/fd.h"
@@ -28,43 +32,51 @@ enum {
 	RECORD_MAX = 1 << 20,
 	TRIES = 16,
 	RANDOM_LEN = 4,
+	CONNECT_S = 1,
+	KEEPER_MS = 10 * 1000, /* for the keeper to write what it knows */
 };
 
 static const char record_file[] = "machine.json";
 
 /* --- the directory of all --- */
 
-static char *base_path(void)
+/* Sets *base, on the heap. */
+static int find_base(char **base, struct error *err)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	bool is_set = runtime != NULL && runtime[0] != '\0';
 
-	return runtime != NULL && runtime[0] == '/' ? ctl_text("%s/squib", runtime)
-						    : ctl_text("/tmp/squib-%u", geteuid());
+	/* One that is made by us would be gone, or another user's, at the next login. */
+	if (is_set && (runtime[0] != '/' || access(runtime, F_OK) < 0)) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "XDG_RUNTIME_DIR is '%s', which is no absolute path of a "
+				 "directory that is there: unset it, or set it to one of yours",
+				 runtime);
+	}
+	*base = is_set ? ctl_text("%s/squib", runtime) : ctl_text("/tmp/squib-%u", geteuid());
+	return *base != NULL ? 0 : error_set(err, ERR_HOST, "There is no memory for a path");
 }
 
-/* Records name processes to end and sockets to trust, and /tmp is everybody's. */
-static int open_base(char **base, struct error *err)
+/* Records name processes to end and sockets to trust. */
+static bool is_ours_alone(const char *path)
 {
 	struct stat st;
 
-	*base = base_path();
-	if (*base == NULL) {
-		return error_set(err, ERR_HOST, "There is no memory for a path");
-	}
-	if (ctl_make_dir(*base, err) < 0) {
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	       (st.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+}
+
+static int open_base(char **base, struct error *err)
+{
+	if (find_base(base, err) < 0 || ctl_make_dir(*base, err) < 0) {
 		return -1;
 	}
-	if (lstat(*base, &st) < 0) {
-		return error_sys(err, "Cannot look at %s", *base);
-	}
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
-	    (st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-		return error_set(err, ERR_BAD_REQUEST,
-				 "%s is not a directory of user %u alone: set XDG_RUNTIME_DIR to "
-				 "one",
-				 *base, geteuid());
-	}
-	return 0;
+	return is_ours_alone(*base)
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "%s is not a directory of user %u alone: set XDG_RUNTIME_DIR to "
+				   "one",
+				   *base, geteuid());
 }
 
 /* Of a machine: it is squib's --id, and the guest's host name. */
@@ -91,23 +103,49 @@ static int check_name(const char *name, struct error *err)
 
 /* --- a machine --- */
 
+/* The record that a machine begins with, in the directory `draft`. */
+static int write_first(const struct machine *machine, const char *draft, struct error *err)
+{
+	struct machine draft_machine = *machine;
+	AUTO_FREE char *dir = strdup(draft);
+
+	draft_machine.dir = dir;
+	json_object_set_new(machine->record, "name", json_string(machine->name));
+	json_object_set_new(machine->record, "created", json_integer(time(NULL)));
+	/* Until the keeper writes its own. */
+	ctl_machine_set_process(machine, "keeper", getpid());
+	return dir != NULL ? ctl_machine_save(&draft_machine, err)
+			   : error_set(err, ERR_HOST, "There is no memory for a machine");
+}
+
 static int try_create(const char *base, struct machine *machine, struct error *err)
 {
+	AUTO_FREE char *draft = ctl_text("%s/.XXXXXX", base);
+	int done = -1;
+
 	machine->dir = ctl_text("%s/%s", base, machine->name);
 	machine->record = json_object();
-	if (machine->dir == NULL || machine->record == NULL) {
+	if (draft == NULL || machine->dir == NULL || machine->record == NULL) {
 		return error_set(err, ERR_HOST, "There is no memory for a machine");
 	}
-	if (mkdir(machine->dir, 0700) == 0) {
-		return 0;
+	if (mkdtemp(draft) == NULL) {
+		return error_sys(err, "Cannot make a directory in %s", base);
 	}
-	if (errno != EEXIST) {
-		return error_sys(err, "Cannot make %s", machine->dir);
+	if (write_first(machine, draft, err) == 0) {
+		done = rename(draft, machine->dir);
+		if (done < 0 && (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR)) {
+			(void)error_set(err, ERR_BAD_STATE,
+					"There is a machine with the name %s already: squibctl rm "
+					"--force %s ends and removes it",
+					machine->name, machine->name);
+		} else if (done < 0) {
+			(void)error_sys(err, "Cannot make %s", machine->dir);
+		}
 	}
-	return error_set(err, ERR_BAD_STATE,
-			 "There is a machine with the name %s already: squibctl rm %s removes it, "
-			 "once it has ended",
-			 machine->name, machine->name);
+	if (done < 0) {
+		ctl_remove_tree(draft);
+	}
+	return done;
 }
 
 int ctl_machine_create(const char *name, struct machine *machine, struct error *err)
@@ -142,26 +180,49 @@ int ctl_machine_create(const char *name, struct machine *machine, struct error *
 	return -1;
 }
 
+/* A file that nobody but us can have made: no pipe that would keep us waiting. */
+static json_t *load_record(const char *path)
+{
+	AUTO_FREE char *text = NULL;
+	struct error ignored = {0};
+	struct stat st;
+	size_t len;
+
+	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    read_file(path, "The machine's record", RECORD_MAX, &text, &len, &ignored) < 0) {
+		return NULL;
+	}
+	return json_loadb(text, len, 0, NULL);
+}
+
 static int read_record(struct machine *machine, struct error *err)
 {
 	AUTO_FREE char *path = ctl_machine_path(machine, record_file);
-	AUTO_FREE char *text = NULL;
-	size_t len;
+	struct stat st;
 
-	if (access(machine->dir, F_OK) < 0) {
+	if (lstat(machine->dir, &st) < 0) {
 		return error_set(
 			err, ERR_BAD_REQUEST,
 			"There is no machine with the name %s: squibctl ps --all lists them",
 			machine->name);
 	}
-	if (path == NULL ||
-	    read_file(path, "The machine's record", RECORD_MAX, &text, &len, err) < 0) {
-		return -1;
+	if (!is_ours_alone(machine->dir)) {
+		return error_set(err, ERR_CORRUPT,
+				 "%s is not a directory of user %u alone: squibctl rm --force %s "
+				 "removes it",
+				 machine->dir, geteuid(), machine->name);
 	}
-	machine->record = json_loadb(text, len, 0, NULL);
-	return json_is_object(machine->record)
-		       ? 0
-		       : error_set(err, ERR_CORRUPT, "The record %s is no JSON object", path);
+	machine->record = path != NULL ? load_record(path) : NULL;
+	if (ctl_machine_text(machine, "name") != NULL) {
+		return 0;
+	}
+	json_decref(machine->record);
+	machine->record = NULL;
+	return error_set(
+		err, ERR_CORRUPT,
+		"The machine %s has no record that can be read, in %s: squibctl rm --force "
+		"%s ends and removes it",
+		machine->name, machine->dir, machine->name);
 }
 
 int ctl_machine_open(const char *name, struct machine *machine, struct error *err)
@@ -190,11 +251,14 @@ void ctl_machine_close(struct machine *machine)
 void ctl_machine_remove(struct machine *machine)
 {
 	const char *disk = ctl_machine_text(machine, "disk");
+	AUTO_FREE char *name = ctl_text(".%s-%d", machine->name, getpid());
+	AUTO_FREE char *gone = name != NULL ? ctl_machine_beside(machine, name) : NULL;
 
 	if (disk != NULL) {
 		unlink(disk);
 	}
-	ctl_remove_tree(machine->dir);
+	/* At once: what is half removed would look damaged. */
+	ctl_remove_tree(gone != NULL && rename(machine->dir, gone) == 0 ? gone : machine->dir);
 }
 
 int ctl_machine_save(const struct machine *machine, struct error *err)
@@ -245,6 +309,13 @@ char *ctl_machine_path(const struct machine *machine, const char *file)
 	return ctl_text("%s/%s", machine->dir, file);
 }
 
+char *ctl_machine_beside(const struct machine *machine, const char *file)
+{
+	size_t len = strlen(machine->dir) - strlen(machine->name);
+
+	return ctl_text("%.*s%s", (int)len, machine->dir, file);
+}
+
 const char *ctl_machine_text(const struct machine *machine, const char *key)
 {
 	return json_string_value(json_object_get(machine->record, key));
@@ -290,33 +361,65 @@ bool ctl_machine_wait(const struct machine *machine, const char *key, int ms)
 	return fd < 0 || poll(&end, 1, ms) > 0;
 }
 
-void ctl_machine_end(const struct machine *machine, const char *key)
+/* Who listens at a socket of the machine's directory; 0: nobody. */
+static pid_t listener(const struct machine *machine, const char *file)
 {
-	pid_t pid;
-	uint64_t born = born_of(machine, key, &pid);
+	AUTO_FREE char *path = ctl_machine_path(machine, file);
+	AUTO_FD fd = -1;
+	struct error ignored = {0};
 
-	process_end(pid, born);
+	return path != NULL && is_ours_alone(machine->dir) &&
+			       ctl_http_connect_for(path, CONNECT_S, &fd, &ignored) == 0
+		       ? process_peer(fd)
+		       : 0;
+}
+
+void ctl_machine_kill(const struct machine *machine)
+{
+	pid_t squib;
+	pid_t keeper;
+	uint64_t squib_born = born_of(machine, "squib", &squib);
+	uint64_t keeper_born = born_of(machine, "keeper", &keeper);
+
+	if (machine->record == NULL) {
+		squib = listener(machine, "api.sock");
+		squib_born = process_born(squib);
+		keeper = listener(machine, KEEPER_SOCKET);
+		keeper_born = process_born(keeper);
+	}
+	AUTO_FD fd = process_open(keeper, keeper_born);
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+
+	process_end(squib, squib_born);
+	if (fd >= 0) {
+		(void)!poll(&end, 1, KEEPER_MS);
+	}
 }
 
 enum machine_state ctl_machine_state(const struct machine *machine)
 {
+	bool has_keeper = ctl_machine_process(machine, "keeper") > 0;
+
+	if (machine->record == NULL) {
+		return MACHINE_DAMAGED;
+	}
 	if (json_object_get(machine->record, "exit_status") != NULL) {
 		return MACHINE_ENDED;
 	}
-	if (ctl_machine_process(machine, "squib") > 0) {
-		return json_is_true(json_object_get(machine->record, "started")) ? MACHINE_RUNNING
-										 : MACHINE_STARTING;
+	if (ctl_machine_process(machine, "squib") > 0 &&
+	    json_is_true(json_object_get(machine->record, "started"))) {
+		return MACHINE_RUNNING;
 	}
-	return ctl_machine_process(machine, "keeper") > 0 ? MACHINE_STARTING : MACHINE_LOST;
+	/* Nobody else would run the command. */
+	return has_keeper ? MACHINE_STARTING : MACHINE_LOST;
 }
 
 const char *ctl_machine_state_name(enum machine_state state)
 {
 	static const char *const names[] = {
-		[MACHINE_STARTING] = "starting",
-		[MACHINE_RUNNING] = "running",
-		[MACHINE_ENDED] = "ended",
-		[MACHINE_LOST] = "lost",
+		[MACHINE_STARTING] = "starting", [MACHINE_RUNNING] = "running",
+		[MACHINE_ENDED] = "ended",	 [MACHINE_LOST] = "lost",
+		[MACHINE_DAMAGED] = "damaged",
 	};
 
 	return names[state];

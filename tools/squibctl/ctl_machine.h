@@ -20,20 +20,24 @@ enum {
 struct machine {
 	char *name;	/* heap */
 	char *dir;	/* heap */
-	json_t *record; /* machine.json, an object */
+	json_t *record; /* machine.json, an object; NULL: it is damaged */
 };
 
 enum machine_state {
 	MACHINE_STARTING, /* somebody makes it */
 	MACHINE_RUNNING,
-	MACHINE_ENDED, /* it has an exit status */
-	MACHINE_LOST   /* so have squib and its keeper, without one */
+	MACHINE_ENDED,	/* it has an exit status */
+	MACHINE_LOST,	/* squib or its keeper has ended too early for one */
+	MACHINE_DAMAGED /* its record tells nothing */
 };
 
 /* Makes the directory of a new machine; `name` NULL: one is made up. */
 MUST_CHECK int ctl_machine_create(const char *name, struct machine *machine, struct error *err);
 
-/* The machine of that name. */
+/*
+ * The machine of that name. ERR_CORRUPT: it is there, but its record or its directory can't be
+ * trusted; name and directory are set then, for ctl_machine_kill and ctl_machine_remove.
+ */
 MUST_CHECK int ctl_machine_open(const char *name, struct machine *machine, struct error *err);
 
 /* Frees what is in memory; also after a failure. */
@@ -60,6 +64,9 @@ MUST_CHECK int ctl_machine_check_runs(const struct machine *machine, struct erro
 /* A file of the machine's directory; on the heap. */
 char *ctl_machine_path(const struct machine *machine, const char *file);
 
+/* One beside that directory, where no link of its name leads; on the heap. */
+char *ctl_machine_beside(const struct machine *machine, const char *file);
+
 /* Members of the record; NULL and 0: it has none. */
 const char *ctl_machine_text(const struct machine *machine, const char *key);
 json_int_t ctl_machine_number(const struct machine *machine, const char *key);
@@ -71,7 +78,10 @@ pid_t ctl_machine_process(const struct machine *machine, const char *key); /* 0:
 /* Waits up to so many milliseconds (-1: for ever) for the end of a process. false: it lives. */
 bool ctl_machine_wait(const struct machine *machine, const char *key, int ms);
 
-/* Kills a process, and waits for its end. */
-void ctl_machine_end(const struct machine *machine, const char *key);
+/*
+ * Kills squib, and waits up to some seconds until the keeper has written what it knows. Where the
+ * record is damaged they are who listens at the sockets of the machine's directory.
+ */
+void ctl_machine_kill(const struct machine *machine);
 
 #endif

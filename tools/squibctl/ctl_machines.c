@@ -25,17 +25,34 @@
 #include "vmm/base/fd.h"
 
 enum {
-	STOP_S = 10,	       /* between the stop signal and the kill */
-	KILL_MS = 5000,	       /* between that and the end of squib itself */
-	RECORD_MS = 10 * 1000, /* for the keeper to write what it knows */
-	FOLLOW_MS = 100,       /* between looks at a log */
+	STOP_S = 10,	  /* between the stop signal and the kill */
+	ANSWER_MS = 1000, /* for a guest that is told to kill its command */
+	END_MS = 2000,	  /* between that and the end of squib itself */
+	FOLLOW_MS = 100,  /* between looks at a log */
 	AGE_LEN = 32,
 };
 
 struct task {
 	const char *name;
 	int (*run)(const struct ctl_args *args, struct machine *machine, struct error *err);
+	bool takes_damaged; /* a machine whose record can't be read */
 };
+
+/* Why a machine did not do what it was to do, on standard error, if that is known. */
+static void print_fault(const struct machine *machine)
+{
+	const char *fault = ctl_machine_text(machine, "fault");
+
+	if (fault != NULL) {
+		fprintf(stderr, "squibctl: %s\n", fault);
+	} else if (ctl_machine_state(machine) == MACHINE_LOST) {
+		fprintf(stderr,
+			"squibctl: The machine %s is lost: its squib, or the process that keeps "
+			"it, "
+			"was killed\n",
+			machine->name);
+	}
+}
 
 /* --- ps and inspect --- */
 
@@ -64,7 +81,7 @@ static void print_words(const json_t *words)
 	json_array_foreach(words, i, word)
 	{
 		/* They may be an image's. */
-		for (const char *at = json_string_value(word); *at != '\0'; at++) {
+		for (const char *at = json_string_value(word); at != NULL && *at != '\0'; at++) {
 			putchar((unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at);
 		}
 		putchar(i + 1 < json_array_size(words) ? ' ' : '\n');
@@ -79,27 +96,50 @@ static void print_row(const struct machine *machine)
 	char age[AGE_LEN];
 	char state[AGE_LEN];
 	enum machine_state is = ctl_machine_state(machine);
+	const char *image = ctl_machine_text(machine, "image");
+	bool has_failed = ctl_machine_text(machine, "fault") != NULL;
 
 	print_age(ctl_machine_number(machine, "created"), age);
 	snprintf(state, sizeof(state), "%s", ctl_machine_state_name(is));
 	if (is == MACHINE_ENDED) {
-		snprintf(state, sizeof(state), "ended (%lld)",
+		snprintf(state, sizeof(state), "%s (%lld)", has_failed ? "failed" : "ended",
 			 (long long)ctl_machine_number(machine, "exit_status"));
 	}
-	printf("%-20s %-14s %-12s %-24s ", machine->name, state, age,
-	       ctl_machine_text(machine, "image"));
+	printf("%-20s %-14s %-12s %-24s ", machine->name, state, is != MACHINE_DAMAGED ? age : "-",
+	       image != NULL ? image : "-");
 	print_words(json_object_get(json_object_get(machine->record, "process"), "Args"));
 }
 
 /* The record with what can be seen of it now; a new object. */
 static json_t *describe(const struct machine *machine)
 {
-	json_t *object = json_deep_copy(machine->record);
+	json_t *object = machine->record != NULL ? json_deep_copy(machine->record)
+						 : json_pack("{s:s}", "name", machine->name);
 
 	json_object_set_new(object, "state",
 			    json_string(ctl_machine_state_name(ctl_machine_state(machine))));
 	json_object_set_new(object, "directory", json_string(machine->dir));
 	return object;
+}
+
+static void list_machine(const struct ctl_args *args, const struct machine *machine, json_t *list)
+{
+	enum machine_state state = ctl_machine_state(machine);
+
+	/* One that is damaged may run, and so may squib without its keeper. */
+	bool is_live = state <= MACHINE_RUNNING || state == MACHINE_DAMAGED ||
+		       ctl_machine_process(machine, "squib") > 0;
+
+	if (!is_live && !args->run.all) {
+		return;
+	}
+	if (args->run.json) {
+		json_array_append_new(list, describe(machine));
+	} else if (args->run.quiet) {
+		puts(machine->name);
+	} else {
+		print_row(machine);
+	}
 }
 
 static int ps(const struct ctl_args *args)
@@ -114,7 +154,7 @@ static int ps(const struct ctl_args *args)
 		json_decref(list);
 		return ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 	}
-	if (!args->run.json) {
+	if (!args->run.json && !args->run.quiet) {
 		printf("%-20s %-14s %-12s %-24s %s\n", "NAME", "STATE", "AGE", "IMAGE", "COMMAND");
 	}
 	json_array_foreach(names, i, name)
@@ -123,14 +163,9 @@ static int ps(const struct ctl_args *args)
 
 		error_clear(&err);
 		/* One that is removed meanwhile is not there. */
-		if (ctl_machine_open(json_string_value(name), &machine, &err) == 0) {
-			bool is_live = ctl_machine_state(&machine) <= MACHINE_RUNNING;
-
-			if ((is_live || args->run.all) && args->run.json) {
-				json_array_append_new(list, describe(&machine));
-			} else if (is_live || args->run.all) {
-				print_row(&machine);
-			}
+		if (ctl_machine_open(json_string_value(name), &machine, &err) == 0 ||
+		    err.kind == ERR_CORRUPT) {
+			list_machine(args, &machine, list);
 		}
 		ctl_machine_close(&machine);
 	}
@@ -242,8 +277,9 @@ static int open_log(struct log *log, const char *file)
 	struct stat st;
 
 	memset(&log->frames, 0, sizeof(log->frames));
-	log->frames.fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	if (log->frames.fd < 0 || fstat(log->frames.fd, &st) < 0) {
+	log->frames.fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	if (log->frames.fd < 0 || fstat(log->frames.fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		fd_close(&log->frames.fd);
 		return -1;
 	}
 	log->inode = st.st_ino;
@@ -274,12 +310,33 @@ static bool is_replaced(const struct log *log)
 	return path != NULL && stat(path, &st) == 0 && st.st_ino != log->inode;
 }
 
+/* What there is to say of a machine whose log is at its end. */
+static int end_log(const struct ctl_args *args, const struct machine *machine, struct error *err)
+{
+	struct machine now;
+	struct error ignored = {0};
+	int status = CTL_EXIT_OK;
+
+	fflush(stdout);
+	/* One that is gone meanwhile has nothing to say. */
+	if (ctl_machine_open(machine->name, &now, &ignored) == 0) {
+		print_fault(&now);
+		if (args->run.follow && ctl_machine_state(&now) == MACHINE_RUNNING) {
+			status = error_set(err, ERR_BAD_STATE,
+					   "Nobody writes the log of %s any more: its keeper was "
+					   "killed",
+					   machine->name);
+		}
+	}
+	ctl_machine_close(&now);
+	return status;
+}
+
 static int logs(const struct ctl_args *args, struct machine *machine, struct error *err)
 {
 	static struct log log;
 	bool goes_on = true;
 
-	(void)err;
 	log.machine = machine;
 	if (open_log(&log, KEEPER_LOG_OLD) == 0) {
 		print_log(&log);
@@ -300,7 +357,7 @@ static int logs(const struct ctl_args *args, struct machine *machine, struct err
 		}
 	}
 	fd_close(&log.frames.fd);
-	return CTL_EXIT_OK;
+	return end_log(args, machine, err);
 }
 
 /* --- stop, kill, wait, rm --- */
@@ -329,27 +386,31 @@ static int stop(const struct ctl_args *args, struct machine *machine, struct err
 {
 	const char *name = ctl_machine_text(machine, "stop_signal");
 	int number = name != NULL ? signal_number(name) : 0;
-	char *end = NULL;
-	unsigned long seconds =
-		args->run.timeout != NULL ? strtoul(args->run.timeout, &end, 10) : STOP_S;
+	unsigned seconds;
 	struct error ignored = {0};
 
-	if (seconds > INT32_MAX / 1000 ||
-	    (end != NULL && (*end != '\0' || end == args->run.timeout))) {
-		return error_set(err, ERR_BAD_REQUEST, "--timeout is a number of seconds");
+	if (ctl_run_seconds(args->run.timeout, "timeout", STOP_S, &seconds, err) < 0) {
+		return -1;
 	}
-	if (ctl_machine_state(machine) > MACHINE_RUNNING) {
-		return CTL_EXIT_OK;
-	}
-	if (session_signal(machine, number > 0 ? number : SIGTERM, &ignored) < 0 ||
-	    !ctl_machine_wait(machine, "squib", (int)seconds * 1000)) {
+	uint64_t deadline = deadline_in(1000 * (uint64_t)seconds);
+	uint64_t answer = deadline_first(deadline, deadline_in(SESSION_ANSWER_MS));
+	enum machine_state state = ctl_machine_state(machine);
+
+	if (state <= MACHINE_RUNNING &&
+	    (session_signal(machine, number > 0 ? number : SIGTERM, answer, &ignored) < 0 ||
+	     !ctl_machine_wait(machine, "squib", deadline_left(deadline)))) {
 		error_clear(&ignored);
-		if (session_signal(machine, SIGKILL, &ignored) < 0 ||
-		    !ctl_machine_wait(machine, "squib", KILL_MS)) {
-			ctl_machine_end(machine, "squib");
+		/* An orderly end, whose status the keeper gets to know, if the guest helps. */
+		if (session_signal(machine, SIGKILL, deadline_in(ANSWER_MS), &ignored) == 0) {
+			(void)ctl_machine_wait(machine, "squib", END_MS);
 		}
 	}
-	(void)ctl_machine_wait(machine, "keeper", RECORD_MS);
+	if (state == MACHINE_LOST) {
+		print_fault(machine);
+	}
+	if (state != MACHINE_ENDED) {
+		ctl_machine_kill(machine);
+	}
 	puts(machine->name);
 	return CTL_EXIT_OK;
 }
@@ -367,12 +428,12 @@ static int kill_command(const struct ctl_args *args, struct machine *machine, st
 		return error_set(err, ERR_BAD_STATE, "The machine %s does not run: it is %s",
 				 machine->name, ctl_machine_state_name(state));
 	}
-	if (session_signal(machine, number, err) < 0) {
+	if (session_signal(machine, number, deadline_in(SESSION_ANSWER_MS), err) < 0) {
 		if (number != SIGKILL) {
 			return -1;
 		}
 		error_clear(err);
-		ctl_machine_end(machine, "squib");
+		ctl_machine_kill(machine);
 	}
 	puts(machine->name);
 	return CTL_EXIT_OK;
@@ -384,7 +445,7 @@ static int wait_end(const struct ctl_args *args, struct machine *machine, struct
 	AUTO_FREE char *name = strdup(machine->name);
 
 	(void)args;
-	if (ctl_machine_state(machine) != MACHINE_ENDED) {
+	if (ctl_machine_state(machine) <= MACHINE_RUNNING) {
 		(void)ctl_machine_wait(machine, "keeper", -1);
 		(void)ctl_machine_wait(machine, "squib", -1);
 		ctl_machine_close(machine);
@@ -397,20 +458,29 @@ static int wait_end(const struct ctl_args *args, struct machine *machine, struct
 				 "Nobody knows how %s has ended: its keeper was killed",
 				 machine->name);
 	}
+	print_fault(machine);
 	printf("%lld\n", (long long)ctl_machine_number(machine, "exit_status"));
 	return CTL_EXIT_OK;
 }
 
 static int rm(const struct ctl_args *args, struct machine *machine, struct error *err)
 {
-	if (ctl_machine_state(machine) <= MACHINE_RUNNING) {
-		if (!args->force) {
-			return error_set(err, ERR_BAD_STATE,
-					 "The machine %s runs: squibctl stop %s first, or --force",
-					 machine->name, machine->name);
-		}
-		ctl_machine_end(machine, "squib");
-		(void)ctl_machine_wait(machine, "keeper", RECORD_MS);
+	enum machine_state state = ctl_machine_state(machine);
+
+	if (state == MACHINE_DAMAGED && !args->force) {
+		return error_set(err, ERR_BAD_STATE,
+				 "The record of %s can't be read: squibctl rm --force %s ends and "
+				 "removes it",
+				 machine->name, machine->name);
+	}
+	if (state <= MACHINE_RUNNING && !args->force) {
+		return error_set(err, ERR_BAD_STATE,
+				 "The machine %s runs: squibctl stop %s first, or --force",
+				 machine->name, machine->name);
+	}
+	/* Its keeper may still have a client that does not read. */
+	if (state != MACHINE_ENDED) {
+		ctl_machine_kill(machine);
 	}
 	ctl_event(machine, "removed", CTL_NO_STATUS);
 	ctl_machine_remove(machine);
@@ -421,8 +491,9 @@ static int rm(const struct ctl_args *args, struct machine *machine, struct error
 /* --- all --- */
 
 static const struct task tasks[] = {
-	{"exec", exec},		{"attach", attach}, {"logs", logs}, {"stop", stop},
-	{"kill", kill_command}, {"wait", wait_end}, {"rm", rm},	    {"inspect", inspect},
+	{"exec", exec, false}, {"attach", attach, false},     {"logs", logs, false},
+	{"stop", stop, false}, {"kill", kill_command, false}, {"wait", wait_end, false},
+	{"rm", rm, true},      {"inspect", inspect, false},
 };
 
 bool ctl_machines_has(const struct ctl_args *args)
@@ -431,12 +502,34 @@ bool ctl_machines_has(const struct ctl_args *args)
 	       (strcmp(args->command->name, "stop") == 0 && args->operands[0] != NULL);
 }
 
-int ctl_machines_run(const struct ctl_args *args)
+/* What the command is to one machine. Returns the exit status of the process. */
+static int run_task(const struct ctl_args *args, const struct task *task, const char *name)
 {
-	const char *name = args->command->name;
 	struct machine machine = {0};
 	struct error err = {0};
 	int status = -1;
+	bool is_open = ctl_machine_open(name, &machine, &err) == 0;
+
+	if (!is_open && err.kind == ERR_CORRUPT && task->takes_damaged) {
+		error_clear(&err);
+		is_open = true;
+	}
+	if (is_open) {
+		status = task->run(args, &machine, &err);
+	}
+	ctl_machine_close(&machine);
+	if (status >= 0) {
+		return status;
+	}
+	(void)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+	return task->run == exec || task->run == attach ? STATUS_OURS : CTL_EXIT_REFUSED;
+}
+
+int ctl_machines_run(const struct ctl_args *args)
+{
+	const char *name = args->command->name;
+	const struct task *task = tasks;
+	int status = CTL_EXIT_OK;
 
 	if (strcmp(name, "run") == 0) {
 		return ctl_run(args);
@@ -462,18 +555,13 @@ int ctl_machines_run(const struct ctl_args *args)
 	if (strcmp(name, "stats") == 0 || strcmp(name, "top") == 0) {
 		return ctl_stats_run(args);
 	}
-	if (ctl_machine_open(args->operands[0], &machine, &err) == 0) {
-		for (size_t i = 0; i < ARRAY_COUNT(tasks); i++) {
-			if (strcmp(tasks[i].name, name) == 0) {
-				status = tasks[i].run(args, &machine, &err);
-			}
-		}
+	while (strcmp(task->name, name) != 0) {
+		task++;
 	}
-	ctl_machine_close(&machine);
-	if (status >= 0) {
-		return status;
+	for (const char *const *at = args->operands; *at != NULL; at++) {
+		int one = run_task(args, task, *at);
+
+		status = one != CTL_EXIT_OK ? one : status;
 	}
-	(void)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
-	return strcmp(name, "exec") == 0 || strcmp(name, "attach") == 0 ? STATUS_OURS
-									: CTL_EXIT_REFUSED;
+	return status;
 }

@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,14 +101,32 @@ static const char *kind_of(const struct ctl_args *args)
 	return args->nets.count > 0 ? args->nets.items[0] : published;
 }
 
+/* A TAP that is not there would be made by the kernel, for root, and lead nowhere. */
+static int check_kind(const char *kind, struct error *err)
+{
+	const char *tap = kind + strlen("tap=");
+
+	if (strcmp(kind, "none") == 0 || strcmp(kind, "user") == 0) {
+		return 0;
+	}
+	if (strncmp(kind, "tap=", strlen("tap=")) != 0 || *tap == '\0') {
+		return error_set(err, ERR_BAD_REQUEST, "--net is none, user or tap=NAME, not '%s'",
+				 kind);
+	}
+	return if_nametoindex(tap) > 0
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "There is no network interface %s: ip tuntap add %s mode tap "
+				   "makes one",
+				   tap, tap);
+}
+
 int ctl_net_check(const struct ctl_args *args, struct error *err)
 {
 	const char *kind = kind_of(args);
 
-	if (strcmp(kind, "none") != 0 && strcmp(kind, "user") != 0 &&
-	    strncmp(kind, "tap=", strlen("tap=")) != 0) {
-		return error_set(err, ERR_BAD_REQUEST, "--net is none, user or tap=NAME, not '%s'",
-				 kind);
+	if (check_kind(kind, err) < 0) {
+		return -1;
 	}
 	if (args->run.publish.count > 0 && strcmp(kind, "user") != 0) {
 		return error_set(err, ERR_BAD_REQUEST,

@@ -22,6 +22,7 @@
 
 enum {
 	MEMORY_MIB = 512,
+	BOOT_S = 120, /* for the guest to begin with the command */
 	GUEST_CID = 3,
 	CONSOLE_BYTES = 1 << 20, /* that a guest may write to its console's file in an hour */
 	HOUR_MS = 3600 * 1000,
@@ -32,6 +33,7 @@ struct wants {
 	uint64_t cpus;
 	uint64_t mib;
 	json_t *volumes; /* owned */
+	unsigned boot_s;
 };
 
 int ctl_run_end(int status, const struct error *err)
@@ -127,6 +129,19 @@ bool ctl_run_mib(const char *text, uint64_t *mib)
 	return false;
 }
 
+int ctl_run_seconds(const char *text, const char *option, unsigned otherwise, unsigned *seconds,
+		    struct error *err)
+{
+	bool is_number = text != NULL && *text != '\0' && text[strspn(text, "0123456789")] == '\0';
+	unsigned long number = is_number ? strtoul(text, NULL, 10) : otherwise;
+
+	*seconds = (unsigned)number;
+	return (text == NULL || is_number) && number <= INT32_MAX / 1000
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST, "--%s is a number of seconds, not '%s'",
+				   option, text);
+}
+
 struct session_options ctl_run_options(const struct ctl_args *args)
 {
 	bool is_terminal = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
@@ -170,11 +185,15 @@ static json_t *make_process(const struct ctl_args *args, const struct ctl_image 
 static char *find_kernel(const struct ctl_args *args, struct error *err)
 {
 	static const char *const names[] = {"vmlinux", "Image", "bzImage"};
-	const char *given = args->run.kernel != NULL ? args->run.kernel : getenv("SQUIB_KERNEL");
+	const char *variable = getenv("SQUIB_KERNEL");
+	const char *given = args->run.kernel;
 	AUTO_FREE char *home = ctl_home("XDG_DATA_HOME", ".local/share");
 	const char *const dirs[] = {home != NULL ? home : "", "/usr/local/share/squib",
 				    "/usr/share/squib"};
 
+	if (given == NULL && variable != NULL && variable[0] != '\0') {
+		given = variable;
+	}
 	if (given != NULL) {
 		char *path = realpath(given, NULL);
 
@@ -222,10 +241,19 @@ static int make_disk(const struct ctl_args *args, struct machine *machine, struc
 	}
 	AUTO_FD fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
+	if (fd < 0 && errno == EEXIST) {
+		return error_set(err, ERR_BAD_STATE,
+				 "There is a disk %s of an earlier machine already: remove it, or "
+				 "choose another name",
+				 path);
+	}
 	if (fd < 0) {
 		return error_sys(err, "Cannot make the disk %s", path);
 	}
 	json_object_set_new(machine->record, "disk", json_string(path));
+	if (ctl_machine_save(machine, err) < 0) {
+		return -1;
+	}
 	if (ftruncate(fd, (off_t)(mib * MIB)) < 0) {
 		return error_sys(err, "Cannot make the disk %s so long", path);
 	}
@@ -294,7 +322,9 @@ static int check(const struct ctl_args *args, struct wants *wants, struct error 
 		return error_set(err, ERR_BAD_REQUEST, "--disk is a size like 2g, not '%s'",
 				 args->run.disk);
 	}
-	if (ctl_net_check(args, err) < 0) {
+	if (ctl_run_seconds(args->run.boot_timeout, "boot-timeout", BOOT_S, &wants->boot_s, err) <
+		    0 ||
+	    ctl_net_check(args, err) < 0) {
 		return -1;
 	}
 	wants->volumes = ctl_volumes_read(&args->run.volumes, err);
@@ -308,21 +338,18 @@ static int make_record(const struct ctl_args *args, const struct wants *wants,
 	json_t *process = make_process(args, image);
 	const char *signal = json_string_value(json_object_get(image->config, "StopSignal"));
 
-	json_object_set_new(machine->record, "name", json_string(machine->name));
 	json_object_set_new(machine->record, "image", json_string(args->operands[0]));
 	json_object_set_new(machine->record, "image_disk", json_string(image->disk));
 	json_object_set_new(machine->record, "process", process);
-	json_object_set_new(machine->record, "created", json_integer(time(NULL)));
 	ctl_net_record(args, machine);
 	json_object_set(machine->record, "volumes", wants->volumes);
 	json_object_set_new(machine->record, "tty", json_boolean(options.has_terminal));
 	json_object_set_new(machine->record, "interactive", json_boolean(options.has_input));
 	json_object_set_new(machine->record, "stop_signal",
 			    json_string(signal != NULL ? signal : "TERM"));
-	/* Until the keeper writes its own. */
-	ctl_machine_set_process(machine, "keeper", getpid());
 	json_object_set_new(machine->record, "cpus", json_integer((json_int_t)wants->cpus));
 	json_object_set_new(machine->record, "memory_mib", json_integer((json_int_t)wants->mib));
+	json_object_set_new(machine->record, "boot_timeout", json_integer(wants->boot_s));
 	return json_array_size(json_object_get(process, "Args")) > 0
 		       ? 0
 		       : error_set(err, ERR_BAD_REQUEST,
@@ -365,6 +392,15 @@ static int start(const struct ctl_args *args, struct machine *machine, struct er
 	frames.fd = client;
 	int status = session_run(&frames, &options, err);
 
+	if (status < 0 && err->kind == ERR_GUEST) {
+		/* It has a last word for all other ends. */
+		error_clear(err);
+		(void)error_set(
+			err, ERR_HOST,
+			"The process that keeps %s was killed, or does not answer: squibctl "
+			"rm --force %s ends and removes what is left",
+			machine->name, machine->name);
+	}
 	if (args->run.detach && status == 0) {
 		puts(machine->name);
 	}

@@ -24,6 +24,10 @@ json_t *ctl_run_words(const json_t *config, const char *entrypoint, const char *
 /* Bytes of "512m", "2g" and the like, as MiB. false: it is no size of at least one MiB. */
 bool ctl_run_mib(const char *text, uint64_t *mib);
 
+/* A number of seconds that poll(2) can wait for; NULL: `otherwise`. The error names the option. */
+MUST_CHECK int ctl_run_seconds(const char *text, const char *option, unsigned otherwise,
+			       unsigned *seconds, struct error *err);
+
 /* What -i and -t mean; on a terminal, both where neither is given. */
 struct session_options ctl_run_options(const struct ctl_args *args);
 

@@ -24,13 +24,15 @@ struct ctl_run_args {
 	bool all;
 	bool json;
 	bool no_stdin;
+	bool quiet;
 	const char *cpus; /* NULL here and below: not given */
 	const char *kernel;
 	const char *disk;
 	const char *user;
 	const char *workdir;
 	const char *entrypoint;
-	const char *timeout; /* seconds */
+	const char *timeout; /* seconds, and so is the next one */
+	const char *boot_timeout;
 	const char *signal;
 	const char *older;	  /* an age */
 	struct ctl_words env;	  /* NAME=VALUE, or NAME */

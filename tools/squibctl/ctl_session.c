@@ -29,7 +29,9 @@
 
 enum {
 	LINE_MAX_LEN = 32, /* "OK <port>" */
-	ANSWER_MS = 3000,  /* squib itself waits for 2 s, once there is a driver */
+	/* Between two signals to end: timeout(1) sends the first one twice, and people wait. */
+	PATIENCE_S = 1,
+	INSIST_S = 10,
 	STATUS_MASK = 255,
 	DETACH_FIRST = 0x10, /* Ctrl-P: held back until the next key is known */
 	DETACH_SECOND = 0x11 /* Ctrl-Q */
@@ -49,22 +51,28 @@ int session_open(const struct machine *machine, const char *file, int *fd, struc
 	}
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	AUTO_FD own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct timeval limit = {.tv_sec = SESSION_ANSWER_MS / 1000};
+	const struct timeval none = {0};
 
-	if (own < 0 || connect(own, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+	/* One that accepts nobody lets many wait, and then all others for ever. */
+	if (own < 0 || setsockopt(own, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
+	    connect(own, (const struct sockaddr *)&address, sizeof(address)) < 0) {
 		return error_sys(err, "Cannot connect to the machine at %s", path);
 	}
+	(void)setsockopt(own, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
 	*fd = fd_take(&own);
 	return 0;
 }
 
 /* The answer's line, byte by byte: what is behind it is the guest's. */
-static bool read_answer(int fd)
+static bool read_answer(int fd, uint64_t deadline, int wake)
 {
 	char line[LINE_MAX_LEN] = "";
-	struct pollfd answer = {.fd = fd, .events = POLLIN};
+	struct pollfd slots[] = {{.fd = fd, .events = POLLIN}, {.fd = wake, .events = POLLIN}};
 
 	for (size_t i = 0; i < sizeof(line); i++) {
-		if (poll(&answer, 1, ANSWER_MS) <= 0 || read(fd, &line[i], 1) != 1) {
+		if (poll(slots, ARRAY_COUNT(slots), deadline_left(deadline)) <= 0 ||
+		    slots[0].revents == 0 || read(fd, &line[i], 1) != 1) {
 			return false;
 		}
 		if (line[i] == '\n') {
@@ -74,7 +82,8 @@ static bool read_answer(int fd)
 	return false;
 }
 
-int session_connect(const struct machine *machine, int *fd, struct error *err)
+int session_connect(const struct machine *machine, uint64_t deadline, int wake, int *fd,
+		    struct error *err)
 {
 	AUTO_FD own = -1;
 	char line[LINE_MAX_LEN];
@@ -85,7 +94,8 @@ int session_connect(const struct machine *machine, int *fd, struct error *err)
 	}
 	text_init(&text, line, sizeof(line));
 	text_add(&text, "CONNECT %d\n", GUEST_PORT);
-	if (send(own, line, text.len, MSG_NOSIGNAL) != (ssize_t)text.len || !read_answer(own)) {
+	if (send(own, line, text.len, MSG_NOSIGNAL) != (ssize_t)text.len ||
+	    !read_answer(own, deadline, wake)) {
 		return 0;
 	}
 	fcntl(own, F_SETFL, fcntl(own, F_GETFL) | O_NONBLOCK);
@@ -93,15 +103,20 @@ int session_connect(const struct machine *machine, int *fd, struct error *err)
 	return 1;
 }
 
-int session_reach(const struct machine *machine, int *fd, struct error *err)
+static int reach(const struct machine *machine, uint64_t deadline, int *fd, struct error *err)
 {
-	int got = session_connect(machine, fd, err);
+	int got = session_connect(machine, deadline, -1, fd, err);
 
 	if (got == 0) {
 		return error_set(err, ERR_BAD_STATE, "Nobody listens in the guest of %s",
 				 machine->name);
 	}
 	return got > 0 ? 0 : -1;
+}
+
+int session_reach(const struct machine *machine, int *fd, struct error *err)
+{
+	return reach(machine, deadline_in(SESSION_ANSWER_MS), fd, err);
 }
 
 /* --- requests --- */
@@ -190,6 +205,8 @@ struct session {
 	struct termios saved;
 	bool has_input; /* and it has not ended */
 	uint32_t credit;
+	uint64_t deadline;
+	uint64_t asked_ns;
 	bool is_held;	       /* the first of the keys that detach */
 	bool is_going;	       /* both: once all that came before is sent */
 	const uint8_t *output; /* of a frame: what is not written yet */
@@ -262,6 +279,21 @@ static void send_size(struct session *session)
 	}
 }
 
+bool session_ends_by(uint32_t number, bool has_begun, uint64_t *asked_ns)
+{
+	uint64_t now = clock_host.now_ns(CLOCK_MONOTONIC);
+	uint64_t since = now - *asked_ns;
+	bool is_second = *asked_ns > 0 && since <= INSIST_S * NS_PER_S;
+
+	if (has_begun && number != SIGINT && number != SIGTERM) {
+		return false;
+	}
+	if (!is_second) {
+		*asked_ns = now;
+	}
+	return !has_begun || (is_second && since >= PATIENCE_S * NS_PER_S);
+}
+
 static void pass_signal(struct session *session)
 {
 	struct signalfd_siginfo info;
@@ -271,9 +303,22 @@ static void pass_signal(struct session *session)
 	}
 	if (info.ssi_signo == SIGWINCH) {
 		send_size(session);
-	} else {
-		(void)frames_put_number(session->frames, FRAME_SIGNAL, info.ssi_signo);
+		return;
 	}
+	/* A keeper, which may be on the other side, hears them itself, and ends its machine. */
+	bool has_keeper = session->options->may_detach;
+	bool ends = session_ends_by(info.ssi_signo, session->is_started || has_keeper,
+				    &session->asked_ns);
+
+	if (ends && !has_keeper) {
+		finish(session, STATUS_SIGNAL + (int)info.ssi_signo);
+		return;
+	}
+	if (ends) {
+		session->deadline =
+			deadline_first(session->deadline, deadline_in(SESSION_ANSWER_MS));
+	}
+	(void)frames_put_number(session->frames, FRAME_SIGNAL, info.ssi_signo);
 }
 
 /* What is left of typed bytes when the keys that detach are taken out: *len may grow by one. */
@@ -445,14 +490,18 @@ static void turn(struct session *session)
 	if (guest == 0) {
 		slots[SLOT_GUEST].fd = -1;
 	}
-	if (poll(slots, SLOTS, -1) < 0) {
+	int left = deadline_left(session->deadline);
+	int got = poll(slots, SLOTS, left);
+
+	/* Also for one that says a little, again and again. */
+	if (got == 0 || left == 0) {
+		fail(session, "The guest's first process does not answer");
+	}
+	if (got <= 0 || session->is_over) {
 		return;
 	}
 	if (slots[SLOT_OUTPUT].revents != 0) {
 		write_output(session);
-	}
-	if (slots[SLOT_SIGNALS].revents != 0) {
-		pass_signal(session);
 	}
 	if (slots[SLOT_INPUT].revents != 0) {
 		pass_input(session);
@@ -461,6 +510,10 @@ static void turn(struct session *session)
 		exchange(session, slots[SLOT_GUEST].revents);
 	}
 	take_all(session);
+	/* Behind the word that the command runs. */
+	if (slots[SLOT_SIGNALS].revents != 0 && !session->is_over) {
+		pass_signal(session);
+	}
 	if (session->is_going && !session->is_over && !frames_wait(session->frames)) {
 		finish(session, STATUS_DETACHED);
 	}
@@ -475,6 +528,7 @@ int session_run(struct frames *frames, const struct session_options *options, st
 		.signals = -1,
 		.has_input = options->has_input && !options->only_starts,
 		.credit = options->attaches ? 0 : STDIN_WINDOW,
+		.deadline = options->deadline > 0 ? options->deadline : DEADLINE_NEVER,
 	};
 
 	if (open_signals(&session) < 0) {
@@ -493,17 +547,23 @@ int session_run(struct frames *frames, const struct session_options *options, st
 
 /* --- a signal alone --- */
 
-int session_signal(const struct machine *machine, int number, struct error *err)
+int session_signal(const struct machine *machine, int number, uint64_t deadline, struct error *err)
 {
 	static struct frames frames;
-	const struct session_options options = {.only_starts = true};
+	const struct session_options options = {.only_starts = true, .deadline = deadline};
 	AUTO_FD fd = -1;
 
-	if (session_reach(machine, &fd, err) < 0) {
+	if (reach(machine, deadline, &fd, err) < 0) {
 		return -1;
 	}
 	memset(&frames, 0, sizeof(frames));
 	frames.fd = fd;
 	(void)frames_put_number(&frames, FRAME_SIGNAL, (uint32_t)number);
-	return session_run(&frames, &options, err) == 0 ? 0 : -1;
+	int status = session_run(&frames, &options, err);
+
+	if (status > 0 && err->kind == ERR_NONE) {
+		return error_set(err, ERR_BAD_STATE, "Interrupted before %s got the signal",
+				 machine->name);
+	}
+	return status == 0 ? 0 : -1;
 }
