@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of tools/squibctl/ctl_args.c, and that squibctl's manual page knows what it knows. */
 #include <criterion/criterion.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,16 @@ static const struct {
 	{{"squibctl", "overlay", "flatten", "f"}, "Words are missing: squibctl overlay flatten"},
 	{{"squibctl", "overlay", "inspect", "f", "--size", "1"}, "go with overlay create only"},
 	{{"squibctl", "start", "--base", "b"}, "--base goes with overlay only"},
+	{{"squibctl", "ps", "--all=1"}, "--all takes no value"},
+	{{"squibctl", "run", "--hostname=web", "i"}, "no option '--hostname=web': the guest's"},
+	{{"squibctl", "logs", "--tail", "5", "web"}, "no option '--tail': squibctl logs NAME |"},
+	{{"squibctl", "logs", "-n", "5", "web"}, "no option '-n': squibctl logs NAME |"},
+	{{"squibctl", "logs", "a", "b"}, "'b' is one word too many: squibctl logs NAME"},
+	{{"squibctl", "ps", "-s", "api.sock"}, "--socket does not go with ps"},
+	{{"squibctl", "-s", "api.sock", "kill", "web"}, "--socket does not go with kill"},
+	{{"squibctl", "stop", "web", "-s", "HUP"}, "--socket does not go with stop"},
+	{{"squibctl", "run", "-e", "=x", "i"}, "--env is NAME=VALUE, or NAME to pass on ours"},
+	{{"squibctl", "exec", "-e", "", "web", "id"}, "--env is NAME=VALUE"},
 };
 
 Test(ctl_args, each_fault_is_told)
@@ -95,6 +106,64 @@ Test(ctl_args, options_stand_before_and_behind_the_command)
 	cr_expect_str_eq(args.command->name, "stop");
 	cr_expect_str_eq(args.socket, "/a");
 	cr_expect(args.is_raw && args.waits);
+}
+
+/* Letters mean what they mean to docker's users, each with its command. */
+static const struct {
+	const char *argv[ARGV_MAX];
+	size_t member; /* of struct ctl_args */
+	const char *value;
+} texts[] = {
+	{{"squibctl", "kill", "-s", "HUP", "web"}, offsetof(struct ctl_args, run.signal), "HUP"},
+	{{"squibctl", "stop", "-s", "/a"}, offsetof(struct ctl_args, socket), "/a"},
+	{{"squibctl", "stop", "-t", "1", "web"}, offsetof(struct ctl_args, run.timeout), "1"},
+	{{"squibctl", "run", "-w", "/srv", "i"}, offsetof(struct ctl_args, run.workdir), "/srv"},
+	{{"squibctl", "run", "-m", "64m", "i"}, offsetof(struct ctl_args, memory), "64m"},
+	{{"squibctl", "run", "--memory=64m", "i"}, offsetof(struct ctl_args, memory), "64m"},
+	{{"squibctl", "run", "--user=", "i"}, offsetof(struct ctl_args, run.user), ""},
+	{{"squibctl", "pool", "start", "d", "--count=2"}, offsetof(struct ctl_args, count), "2"},
+};
+
+static const struct {
+	const char *argv[ARGV_MAX];
+	size_t member;
+} switches[] = {
+	{{"squibctl", "rm", "-f", "web"}, offsetof(struct ctl_args, force)},
+	{{"squibctl", "logs", "-f", "web"}, offsetof(struct ctl_args, run.follow)},
+	{{"squibctl", "stop", "-w"}, offsetof(struct ctl_args, waits)},
+	{{"squibctl", "exec", "-it", "web", "sh"}, offsetof(struct ctl_args, run.tty)},
+	{{"squibctl", "ps", "-aq"}, offsetof(struct ctl_args, run.quiet)},
+	{{"squibctl", "inspect", "--json", "web"}, offsetof(struct ctl_args, run.json)},
+};
+
+Test(ctl_args, letters_are_those_of_the_command)
+{
+	struct ctl_args args;
+	struct error err = {0};
+
+	for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+		cr_expect_eq(parse(texts[i].argv, &args, &err), 0, "%s", err.msg);
+		const char *value = *(const char **)((char *)&args + texts[i].member);
+
+		cr_expect_str_eq(value != NULL ? value : "(none)", texts[i].value, "%s %s",
+				 texts[i].argv[1], texts[i].argv[2]);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(switches); i++) {
+		cr_expect_eq(parse(switches[i].argv, &args, &err), 0, "%s", err.msg);
+		cr_expect(*(bool *)((char *)&args + switches[i].member), "%s %s",
+			  switches[i].argv[1], switches[i].argv[2]);
+	}
+}
+
+Test(ctl_args, several_machines_may_be_named)
+{
+	const char *const argv[ARGV_MAX] = {"squibctl", "rm", "a", "b"};
+	struct ctl_args args;
+	struct error err = {0};
+
+	cr_assert_eq(parse(argv, &args, &err), 0, "%s", err.msg);
+	cr_expect_str_eq(args.operands[1], "b");
+	cr_expect_null(args.operands[2]);
 }
 
 Test(ctl_args, operands_may_be_a_dash_or_follow_two)

@@ -43,7 +43,7 @@ _squibctl() {
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-s | --socket | -m | --machine | --drive | --pmem | --net | --vsock | --uffd | --working-set | -n | --count | --name | --keep | --image | --base | --size | --cluster | --state | --memory | --listens | \
-			--cpus | --disk | --kernel | -v | --volume | -p | --publish | -e | --env | -u | --user | --workdir | --entrypoint | --timeout | --signal | --older) i=$((i + 1)) ;;
+			--cpus | --disk | --kernel | -v | --volume | -p | --publish | -e | --env | -u | --user | --workdir | --entrypoint | --timeout | --boot-timeout | --signal | --older) i=$((i + 1)) ;;
 		-*) ;;
 		*) seen=${COMP_WORDS[i]} && break ;;
 		esac

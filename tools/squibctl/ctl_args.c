@@ -20,22 +20,56 @@ static const struct ctl_command *find_command(const char *name)
 	return command->name != NULL ? command : NULL;
 }
 
-/* The option that `arg` is ("-s", "--socket"); NULL: none. */
-static const struct ctl_option *find_option(const char *arg)
+static bool goes_with(const struct ctl_option *option, const struct ctl_command *command)
 {
-	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
-		bool is_short = option->letter != 0 && arg[1] == option->letter && arg[2] == '\0';
-		bool is_long = strncmp(arg, "--", 2) == 0 && strcmp(arg + 2, option->name) == 0;
+	size_t len = strlen(command->name);
+	const char *at = option->command;
 
-		if (is_short || is_long) {
-			return option;
+	for (; at != NULL; at = strchr(at, ' '), at = at != NULL ? at + 1 : NULL) {
+		if (strncmp(at, command->name, len) == 0 && (at[len] == ' ' || at[len] == '\0')) {
+			return true;
 		}
 	}
-	return NULL;
+	return option->command == NULL;
+}
+
+/* Whether `arg` is the option's: "-s", "--socket" or "--socket=...". */
+static bool is_called(const struct ctl_option *option, const char *arg)
+{
+	size_t len = strlen(option->name);
+
+	if (arg[1] != '-') {
+		return option->letter != 0 && arg[1] == option->letter && arg[2] == '\0';
+	}
+	return strncmp(arg + 2, option->name, len) == 0 &&
+	       (arg[2 + len] == '\0' || arg[2 + len] == '=');
+}
+
+/*
+ * The option that `arg` is; NULL: none. A letter is that of the command's own option, or else of
+ * the one for all commands. Before there is a command it may be that of any.
+ */
+static const struct ctl_option *find_option(const char *arg, const struct ctl_command *command)
+{
+	bool any = command == NULL || arg[1] == '-';
+	const struct ctl_option *found = NULL;
+
+	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
+		if (!is_called(option, arg)) {
+			continue;
+		}
+		if (command != NULL && option->command != NULL && goes_with(option, command)) {
+			return option;
+		}
+		if (option->command == NULL || (any && found == NULL)) {
+			found = option;
+		}
+	}
+	return found;
 }
 
 /* Several switches behind one dash, as -it. */
-static bool are_switches(const char *arg)
+static bool are_switches(const char *arg, const struct ctl_command *command)
 {
 	char one[] = "-x";
 
@@ -44,7 +78,7 @@ static bool are_switches(const char *arg)
 	}
 	for (size_t i = 1; arg[i] != '\0'; i++) {
 		one[1] = arg[i];
-		const struct ctl_option *option = find_option(one);
+		const struct ctl_option *option = find_option(one, command);
 
 		if (option == NULL || option->kind != CTL_SWITCH) {
 			return false;
@@ -93,9 +127,11 @@ static int take_word(struct ctl_args *args, unsigned *count, const char *word, s
 	}
 	if (*count == args->command->operands_max) {
 		return error_set(err, ERR_BAD_REQUEST,
-				 "'%s' is one word too many: squibctl %s %s; quote JSON for the "
-				 "shell",
-				 word, args->command->name, args->command->operands);
+				 "'%s' is one word too many: squibctl %s %s%s", word,
+				 args->command->name, args->command->operands,
+				 strstr(args->command->operands, "JSON") != NULL
+					 ? "; quote JSON for the shell"
+					 : "");
 	}
 	args->operands[(*count)++] = word;
 	return 0;
@@ -238,18 +274,6 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 	return check_name(args->name, err) < 0 ? -1 : check_devices(args, err);
 }
 
-static bool goes_with(const struct ctl_option *option, const struct ctl_command *command)
-{
-	size_t len = strlen(command->name);
-	const char *at = option->command;
-
-	while (at != NULL && strncmp(at, command->name, len) != 0) {
-		at = strchr(at, ' ');
-		at = at != NULL ? at + 1 : NULL;
-	}
-	return option->command == NULL || at != NULL;
-}
-
 static int check_fork(const struct ctl_args *args, struct error *err)
 {
 	if (args->keep != NULL && args->image != NULL) {
@@ -329,10 +353,32 @@ static int check_overlay(const struct ctl_args *args, struct error *err)
 				   "--size and --cluster go with overlay create only");
 }
 
-static int check_machine(const struct ctl_args *args, struct error *err)
+static int check_socket(const struct ctl_args *args, const bool given[CTL_OPTIONS_MAX],
+			struct error *err)
+{
+	const struct ctl_option *options = ctl_options();
+	bool has_name = args->command->output == CTL_PRINT_MACHINE || args->operands[0] != NULL;
+
+	for (size_t i = 0; options[i].name != NULL; i++) {
+		if (has_name && given[i] && strcmp(options[i].name, "socket") == 0) {
+			return error_set(
+				err, ERR_BAD_REQUEST,
+				"--socket does not go with %s: machines that have names are "
+				"found by them",
+				args->command->name);
+		}
+	}
+	return 0;
+}
+
+static int check_machine(const struct ctl_args *args, const bool given[CTL_OPTIONS_MAX],
+			 struct error *err)
 {
 	const char *name = args->command->name;
 
+	if (check_socket(args, given, err) < 0) {
+		return -1;
+	}
 	if (strcmp(name, "exec") == 0 && args->program[0] == NULL) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "Words are missing: squibctl exec NAME COMMAND...");
@@ -342,6 +388,15 @@ static int check_machine(const struct ctl_args *args, struct error *err)
 		return error_set(err, ERR_BAD_REQUEST, "%s",
 				 args->waits ? "stop NAME waits anyway: leave --wait out"
 					     : "--timeout goes with stop NAME");
+	}
+	for (unsigned i = 0; i < args->run.env.count; i++) {
+		const char *variable = args->run.env.items[i];
+
+		if (variable[0] == '=' || variable[0] == '\0') {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "--env is NAME=VALUE, or NAME to pass on ours, not '%s'",
+					 variable);
+		}
 	}
 	return 0;
 }
@@ -382,7 +437,7 @@ static int check(const struct ctl_args *args, unsigned count, const bool given[C
 		return -1;
 	}
 	if (command->output == CTL_PRINT_MACHINE || strcmp(command->name, "stop") == 0) {
-		return check_machine(args, err);
+		return check_machine(args, given, err);
 	}
 	if (command->output == CTL_PRINT_CHILDREN) {
 		return check_fork(args, err);
@@ -415,11 +470,47 @@ static void take_switches(struct ctl_args *args, const char *arg, bool given[CTL
 
 	for (size_t i = 1; arg[i] != '\0'; i++) {
 		one[1] = arg[i];
-		const struct ctl_option *option = find_option(one);
+		const struct ctl_option *option = find_option(one, args->command);
 
 		*(bool *)((char *)args + option->offset) = true;
 		given[option - ctl_options()] = true;
 	}
+}
+
+/* There is none of that name: says what has its place here, for one of docker's. */
+static int refuse_option(const struct ctl_args *args, const char *arg, struct error *err)
+{
+	const char *advice = args->command != NULL ? ctl_advice(args->command->name, arg) : NULL;
+
+	return advice != NULL
+		       ? error_set(err, ERR_BAD_REQUEST, "There is no option '%s': %s", arg, advice)
+		       : error_set(err, ERR_BAD_REQUEST, "There is no option '%s'", arg);
+}
+
+/* Takes the option at argv[*at], and moves *at to its value if that is a word of its own. */
+static int take_argument(char *const argv[], int *at, struct ctl_args *args,
+			 bool given[CTL_OPTIONS_MAX], struct error *err)
+{
+	const char *arg = argv[*at];
+	const struct ctl_option *option = find_option(arg, args->command);
+	const char *equals = arg[1] == '-' ? strchr(arg, '=') : NULL;
+	const char *value = equals != NULL ? equals + 1 : NULL;
+
+	if (are_switches(arg, args->command)) {
+		take_switches(args, arg, given);
+		return 0;
+	}
+	if (option == NULL) {
+		return refuse_option(args, arg, err);
+	}
+	if (option->value == NULL && value != NULL) {
+		return error_set(err, ERR_BAD_REQUEST, "--%s takes no value", option->name);
+	}
+	if (option->value != NULL && value == NULL && argv[*at + 1] != NULL) {
+		value = argv[++*at];
+	}
+	given[option - ctl_options()] = true;
+	return take_option(args, option, value, err);
 }
 
 int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct error *err)
@@ -449,24 +540,9 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 			only_words = true;
 			continue;
 		}
-		if (are_switches(argv[i])) {
-			take_switches(args, argv[i], given);
-			continue;
-		}
-		const struct ctl_option *option = find_option(argv[i]);
-
-		if (option == NULL) {
-			return error_set(err, ERR_BAD_REQUEST, "There is no option '%s'", argv[i]);
-		}
-		const char *value = NULL;
-
-		if (option->value != NULL && i + 1 < argc) {
-			value = argv[++i];
-		}
-		if (take_option(args, option, value, err) < 0) {
+		if (take_argument(argv, &i, args, given, err) < 0) {
 			return -1;
 		}
-		given[option - ctl_options()] = true;
 	}
 	if (!args->wants_help && !args->wants_version && check(args, count, given, err) < 0) {
 		return -1;
@@ -484,7 +560,7 @@ void ctl_print_help(FILE *out)
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s %s", command->name, command->operands);
-		fprintf(out, "  %-26s%s\n", left, command->help);
+		fprintf(out, "  %-25s %s\n", left, command->help);
 	}
 	fputs("\nOptions:\n", out);
 	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
@@ -494,7 +570,7 @@ void ctl_print_help(FILE *out)
 			 option->letter != 0 ? option->letter : ' ',
 			 option->letter != 0 ? ',' : ' ', option->name,
 			 option->value != NULL ? option->value : "");
-		fprintf(out, "  %-26s%s\n", left, option->help);
+		fprintf(out, "  %-25s %s\n", left, option->help);
 	}
 	fputs("\nJSON is written as it is, or read from a file (@FILE) or standard input (-).\n"
 	      "Exit status: 0 done, 1 the API refused, 2 usage, 3 no connection; of run and exec\n"

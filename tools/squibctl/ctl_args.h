@@ -67,7 +67,7 @@ struct ctl_option {
 };
 
 enum {
-	CTL_OPERANDS_MAX = 3,
+	CTL_OPERANDS_MAX = 32,
 	CTL_OPTIONS_MAX = 96
 };
 
@@ -118,7 +118,7 @@ struct ctl_args {
 	const char *uffd;
 	struct ctl_run_args run; /* and exec, and machines that have names */
 	const struct ctl_command *command;
-	const char *operands[CTL_OPERANDS_MAX]; /* NULL: absent */
+	const char *operands[CTL_OPERANDS_MAX + 1]; /* NULL: absent */
 };
 
 /* The tables, for help and for tests; each ends with an entry without a name. */
@@ -131,6 +131,9 @@ MUST_CHECK int ctl_args_parse(int argc, char *const argv[], struct ctl_args *arg
 			      struct error *err);
 
 void ctl_print_help(FILE *out);
+
+/* What has the place of an option of docker's that a command lacks; NULL: nothing. A constant. */
+const char *ctl_advice(const char *command, const char *arg);
 
 /* What a user can do about a fault_message; NULL if that says all. A constant. */
 const char *ctl_hint(const char *fault);

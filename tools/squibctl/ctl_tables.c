@@ -105,33 +105,33 @@ static const struct ctl_command commands[] = {
 	 .operands_max = 1,
 	 .output = CTL_PRINT_MACHINE},
 	{.name = "kill",
-	 .operands = "NAME",
+	 .operands = "NAME...",
 	 .help = "Send a signal to a machine's command (KILL)",
 	 .operands_min = 1,
-	 .operands_max = 1,
+	 .operands_max = CTL_OPERANDS_MAX,
 	 .output = CTL_PRINT_MACHINE},
 	{.name = "wait",
-	 .operands = "NAME",
+	 .operands = "NAME...",
 	 .help = "Wait for a machine's end, and show its exit status",
 	 .operands_min = 1,
-	 .operands_max = 1,
+	 .operands_max = CTL_OPERANDS_MAX,
 	 .output = CTL_PRINT_MACHINE},
 	{.name = "rm",
-	 .operands = "NAME",
+	 .operands = "NAME...",
 	 .help = "Remove what is left of a machine that has ended",
 	 .operands_min = 1,
-	 .operands_max = 1,
+	 .operands_max = CTL_OPERANDS_MAX,
 	 .output = CTL_PRINT_MACHINE},
 	{.name = "inspect",
-	 .operands = "NAME",
+	 .operands = "NAME...",
 	 .help = "Show all that is known of a machine",
 	 .operands_min = 1,
-	 .operands_max = 1,
+	 .operands_max = CTL_OPERANDS_MAX,
 	 .output = CTL_PRINT_MACHINE},
 	{.name = "stop",
-	 .operands = "[NAME]",
+	 .operands = "[NAME...]",
 	 .help = "End a machine by its name; without, by Ctrl-Alt-Del (x86_64 only)",
-	 .operands_max = 1,
+	 .operands_max = CTL_OPERANDS_MAX,
 	 .output = CTL_PRINT_DONE,
 	 .method = "PUT",
 	 .path = "/actions",
@@ -277,8 +277,8 @@ static const struct ctl_option options[] = {
 	 "load fork pool plug run", CTL_WORDS, MEMBER(nets)},
 	{0, "read-only", NULL, "With plug: drives and pmem devices can't be written", "plug",
 	 CTL_SWITCH, MEMBER(read_only)},
-	{0, "force", NULL, "With unplug: don't ask the guest; with rm: end what runs", "unplug rm",
-	 CTL_SWITCH, MEMBER(force)},
+	{'f', "force", NULL, "With unplug: don't ask the guest; with rm: end what runs",
+	 "unplug rm", CTL_SWITCH, MEMBER(force)},
 	{0, "vsock", "PATH", "With load, fork, pool: another socket for the vsock device",
 	 "load fork pool", CTL_TEXT, MEMBER(vsock)},
 	{'n', "count", "N", "With fork, pool: how many machines (default: 1)", "fork pool",
@@ -287,7 +287,7 @@ static const struct ctl_option options[] = {
 	 "With run: of the machine; with fork, pool: they are NAME-1 and so on (child, pool)",
 	 "fork pool run", CTL_TEXT, MEMBER(name)},
 	{0, "state", "PATH", "With pool: the state of a snapshot", "pool", CTL_TEXT, MEMBER(state)},
-	{0, "memory", "PATH", "With pool: its memory; with run: how much, as 512m (default)",
+	{'m', "memory", "PATH", "With pool: its memory; with run: how much, as 512m (default)",
 	 "pool run", CTL_TEXT, MEMBER(memory)},
 	{0, "listens", "PATH", "With pool: the API socket of machine % (DIRECTORY/%.sock)", "pool",
 	 CTL_TEXT, MEMBER(listens)},
@@ -335,7 +335,7 @@ static const struct ctl_option options[] = {
 	 MEMBER(run.env)},
 	{'u', "user", "USER", "With run, exec: a user[:group], by name or number", "run exec",
 	 CTL_TEXT, MEMBER(run.user)},
-	{0, "workdir", "PATH", "With run, exec: the working directory", "run exec", CTL_TEXT,
+	{'w', "workdir", "PATH", "With run, exec: the working directory", "run exec", CTL_TEXT,
 	 MEMBER(run.workdir)},
 	{0, "entrypoint", "PROGRAM", "With run: in place of the image's entry point", "run",
 	 CTL_TEXT, MEMBER(run.entrypoint)},
@@ -345,13 +345,17 @@ static const struct ctl_option options[] = {
 	 MEMBER(run.follow)},
 	{'a', "all", NULL, "With ps: also those that have ended", "ps", CTL_SWITCH,
 	 MEMBER(run.all)},
-	{0, "json", NULL, "With ps, stats, top, events, images: JSON, for programs",
-	 "ps stats top events images", CTL_SWITCH, MEMBER(run.json)},
-	{0, "timeout", "SECONDS", "With stop NAME: until it is killed (default: 10)", "stop",
+	{'q', "quiet", NULL, "With ps: names alone", "ps", CTL_SWITCH, MEMBER(run.quiet)},
+	{0, "json", NULL,
+	 "With ps, stats, top, events, images: JSON, for programs; inspect shows JSON anyway",
+	 "ps stats top events images inspect", CTL_SWITCH, MEMBER(run.json)},
+	{'t', "timeout", "SECONDS", "With stop NAME: until it is killed (default: 10)", "stop",
 	 CTL_TEXT, MEMBER(run.timeout)},
+	{0, "boot-timeout", "SECONDS", "With run: until the command must run (default: 120)", "run",
+	 CTL_TEXT, MEMBER(run.boot_timeout)},
 	{0, "older", "AGE", "With prune: unused for so long, as 12h or 7d", "prune", CTL_TEXT,
 	 MEMBER(run.older)},
-	{0, "signal", "SIGNAL", "With kill: another one than KILL", "kill", CTL_TEXT,
+	{'s', "signal", "SIGNAL", "With kill: another one than KILL", "kill", CTL_TEXT,
 	 MEMBER(run.signal)},
 	{'h', "help", NULL, "Print this text and exit", NULL, CTL_SWITCH, MEMBER(wants_help)},
 	{0, "version", NULL, "Print the version and exit", NULL, CTL_SWITCH, MEMBER(wants_version)},
@@ -387,6 +391,34 @@ static const struct {
 	{"Reinitialization of metrics", "squib got its metrics path already, from an earlier "
 					"request or from --metrics-path"},
 };
+
+/* Of docker's options those that have another name here, or none. */
+static const struct {
+	const char *command;
+	const char *option;
+	const char *advice;
+} advices[] = {
+	{"run", "--hostname", "the guest's host name is the machine's, by --name"},
+	{"run", "--network", "say --net none, user or tap=DEV"},
+	{"run", "--stop-timeout", "it goes with stop, as --timeout"},
+	{"logs", "--tail", "squibctl logs NAME | tail -n N"},
+	{"logs", "-n", "squibctl logs NAME | tail -n N"},
+	{"stop", "--time", "say --timeout SECONDS"},
+	{"rm", "-v", "what a machine has for itself goes with it"},
+};
+
+const char *ctl_advice(const char *command, const char *arg)
+{
+	size_t len = strcspn(arg, "=");
+
+	for (size_t i = 0; i < ARRAY_COUNT(advices); i++) {
+		if (strcmp(advices[i].command, command) == 0 && strlen(advices[i].option) == len &&
+		    strncmp(advices[i].option, arg, len) == 0) {
+			return advices[i].advice;
+		}
+	}
+	return NULL;
+}
 
 const struct ctl_command *ctl_commands(void)
 {
