@@ -177,6 +177,10 @@ int main(int argc, char **argv)
 	struct ctl_args args;
 	struct error err = {0};
 
+	/* A descriptor of ours must not be taken for one of those that are closed. */
+	if (fd_open_standard(&err) < 0) {
+		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+	}
 	if (ctl_args_parse(argc, argv, &args, &err) < 0) {
 		bool runs = args.command != NULL && args.command->passes_on;
 
