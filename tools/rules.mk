@@ -4,7 +4,8 @@
 .PHONY: kvm_probe
 kvm_probe: $(B)/kvm_probe ## build the program that tells what /dev/kvm can run
 
-$(B)/kvm_probe: $(call objects,tools/kvm_probe/kvm_probe.c tools/kvm_probe/kvm_probe_$(ARCH).c $(BASE_SRC) $(ARCH_SRC))
+PROBE_SRC := tools/kvm_probe/probe.c tools/kvm_probe/kvm_probe_$(ARCH).c
+$(B)/kvm_probe: $(call objects,tools/kvm_probe/main.c $(PROBE_SRC) $(BASE_SRC) $(ARCH_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 

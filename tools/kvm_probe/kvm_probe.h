@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tools/kvm_probe/kvm_probe.c asks of an architecture: a tiny guest that tells how able KVM
- * is. */
+/* How able this host's KVM is: found out by a tiny guest, which each architecture has. */
 #ifndef TOOLS_KVM_PROBE_H
 #define TOOLS_KVM_PROBE_H
 
@@ -15,6 +14,14 @@ enum probe_progress {
 	PROBE_INTEGER, /* simple instructions work; run on */
 	PROBE_ALL,     /* those that Linux needs work too */
 };
+
+/*
+ * Runs the guest on /dev/kvm, for three seconds at most. *err has the reason of all but PROBE_ALL.
+ * It takes the process's SIGALRM; on the main thread, before there are others.
+ */
+enum probe_progress kvm_probe(struct error *err);
+
+/* --- What an architecture has for it --- */
 
 /* The guest's RAM, all of it. */
 extern const struct gmem_range probe_ram;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest of tools/kvm_probe/kvm_probe.c on aarch64: with the MMU off it writes to an address
+ * The guest of tools/kvm_probe/probe.c on aarch64: with the MMU off it writes to an address
  * without memory. Here KVM always runs on the processor, so one that runs this runs Linux.
  */
 #include "arch/aarch64/kvm_arm.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest of tools/kvm_probe/kvm_probe.c on x86_64: 64-bit mode from the start, one page of 2 MiB
+ * The guest of tools/kvm_probe/probe.c on x86_64: 64-bit mode from the start, one page of 2 MiB
  * mapped to itself. It tells that it lives, then tries what KVMs that interpret their guests lack.
  */
 #include "arch/x86_64/kvm_x86.h"

@@ -1,18 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * kvm_probe: finds out what this host's /dev/kvm can run, by running it. Prints one word:
- *
- *	none     there is none, or it is unusable: standard error has the reason
- *	payload  it runs integer code, but not all that Linux needs: it interprets its guests
- *	linux    it runs Linux, on the processor's virtualization
- *
- * Tests choose by that word what they can run here. The exit status is 0 for each.
- */
+/* Runs the probe's guest. */
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
+#include <stddef.h>
 #include <sys/time.h>
-#include <unistd.h>
 
 #include "arch/arch.h"
 #include "tools/kvm_probe/kvm_probe.h"
@@ -44,6 +34,11 @@ static void start_ticks(void)
 
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &every, NULL);
+}
+
+static void stop_ticks(void)
+{
+	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
 }
 
 static enum probe_progress run_guest(int vcpu, const struct kvm_run *run, struct error *err)
@@ -97,25 +92,16 @@ static enum probe_progress probe(struct gmem *mem, struct error *err)
 	return reached;
 }
 
-int main(void)
+enum probe_progress kvm_probe(struct error *err)
 {
-	static const char *const words[] = {
-		[PROBE_FAILED] = "none",
-		[PROBE_INTEGER] = "payload",
-		[PROBE_ALL] = "linux",
-	};
-	struct error err = {0};
 	struct gmem *mem = NULL;
 	enum probe_progress reached = PROBE_FAILED;
 
 	start_ticks();
-	if (gmem_new(&probe_ram, 1, GMEM_ANON, &mem, &err) == 0 && probe_load(mem, &err) == 0) {
-		reached = probe(mem, &err);
+	if (gmem_new(&probe_ram, 1, GMEM_ANON, &mem, err) == 0 && probe_load(mem, err) == 0) {
+		reached = probe(mem, err);
 	}
 	gmem_free(mem);
-	if (reached != PROBE_ALL) {
-		fprintf(stderr, "kvm_probe: %s\n", err.msg);
-	}
-	puts(words[reached]);
-	return 0;
+	stop_ticks();
+	return reached;
 }
