@@ -278,7 +278,7 @@ mutants: ## make faults in FILES, and report those that no unit test notices (CO
 
 # --- static checks ---
 
-LINT_SRC = $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'seccomp/*.c' 'tools/squibctl/*.c' \
+LINT_SRC = $(shell git ls-files -co --exclude-standard 'vmm/*.c' 'devices/*.c' 'api/*.c' 'seccomp/*.c' 'tools/squibctl/*.c' 'tools/doctor/*.c' \
 	'tools/lib/*.c' 'tools/cpu_template_helper/*.c' 'tools/snapshot_editor/*.c' ':!tools/snapshot_editor/regs_*' \
 	tools/seccompiler/main.c 'tools/jailer/*.c' 'tools/guest_init/*.c')
 LINT_ARCH_SRC = $(shell git ls-files -co --exclude-standard 'arch/$(ARCH)/*.c' tools/snapshot_editor/regs_$(ARCH).c)

@@ -35,8 +35,11 @@ TOOLS_LIB_SRC := $(wildcard tools/lib/*.c)
 CTL_SRC := $(filter-out tools/squibctl/main.c,$(wildcard tools/squibctl/*.c)) $(TOOLS_LIB_SRC) \
 	$(addprefix tools/guest_init/,frames.c run_request.c tar.c tar_pack.c tar_unpack.c)
 
+# What squibctl doctor looks at, of the architecture and of squib's own code.
+DOCTOR_SRC := $(wildcard tools/doctor/*.c) $(PROBE_SRC) $(ARCH_SRC) vmm/confine/landlock.c
+
 all: $(B)/squibctl
-$(B)/squibctl: $(call objects,tools/squibctl/main.c $(CTL_SRC) $(BASE_SRC) devices/virtio/blk/blk_overlay_file.c \
+$(B)/squibctl: $(call objects,tools/squibctl/main.c $(CTL_SRC) $(DOCTOR_SRC) $(BASE_SRC) devices/virtio/blk/blk_overlay_file.c \
 		vmm/persist/durable.c) $(GUEST_INIT)
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -25,7 +25,8 @@ tests/          tests/ vmm/ devices/ arch/ seccomp/ api/ tools/
 tools/jailer/   tools/jailer/ vmm/base/ vmm/version.h
 tools/snapshot_editor/ tools/snapshot_editor/ tools/lib/ vmm/persist/ vmm/base/ vmm/version.h arch/
 tools/cpu_template_helper/ tools/cpu_template_helper/ tools/lib/ vmm/resources/ vmm/base/ vmm/version.h api/config_file.h arch/
-tools/squibctl/ tools/squibctl/ tools/guest_init/ tools/lib/ vmm/base/ vmm/version.h devices/virtio/blk/blk_overlay_file.h
+tools/doctor/   tools/doctor/ tools/kvm_probe/ vmm/confine/landlock.h vmm/base/ arch/
+tools/squibctl/ tools/squibctl/ tools/doctor/doctor.h tools/guest_init/ tools/lib/ vmm/base/ vmm/version.h devices/virtio/blk/blk_overlay_file.h
 tools/lib/      tools/lib/ vmm/persist/durable.h vmm/base/
 tools/guest_init/ tools/guest_init/ vmm/base/bytes.h
 tools/          tools/ tests/guests/payload/ vmm/base/ vmm/version.h arch/ seccomp/

@@ -461,7 +461,7 @@ static int check(const struct ctl_args *args, unsigned count, const bool given[C
 		return strcmp(command->name, "load") == 0 ? check_load(args, err)
 							  : check_snapshot(args, err);
 	}
-	return command->path == NULL ? check_path(args->operands[0], err) : 0;
+	return command->path == NULL && count > 0 ? check_path(args->operands[0], err) : 0;
 }
 
 static void take_switches(struct ctl_args *args, const char *arg, bool given[CTL_OPTIONS_MAX])

@@ -32,7 +32,8 @@ enum ctl_output {
 	CTL_PRINT_PLUGGED,  /* the same: ctl_plug.c */
 	CTL_PRINT_OVERLAY,  /* it has none: ctl_overlay.c */
 	CTL_PRINT_POOL,	    /* the same: ctl_pool.c */
-	CTL_PRINT_MACHINE   /* it is about machines that have names: ctl_machines.c */
+	CTL_PRINT_MACHINE,  /* it is about machines that have names: ctl_machines.c */
+	CTL_PRINT_HOST	    /* it is about this host: tools/doctor */
 };
 
 struct ctl_command {

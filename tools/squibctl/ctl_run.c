@@ -182,7 +182,7 @@ static json_t *make_process(const struct ctl_args *args, const struct ctl_image 
 
 /* --- the machine --- */
 
-static char *find_kernel(const struct ctl_args *args, struct error *err)
+char *ctl_run_kernel(const struct ctl_args *args, struct error *err)
 {
 	static const char *const names[] = {"vmlinux", "Image", "bzImage"};
 	const char *variable = getenv("SQUIB_KERNEL");
@@ -360,7 +360,7 @@ static int prepare(const struct ctl_args *args, const struct wants *wants, struc
 		   const struct ctl_image *image, struct error *err)
 {
 	AUTO_FREE char *initrd = NULL;
-	AUTO_FREE char *kernel = find_kernel(args, err);
+	AUTO_FREE char *kernel = ctl_run_kernel(args, err);
 
 	if (kernel == NULL || make_record(args, wants, machine, image, err) < 0 ||
 	    ctl_image_initrd(&initrd, err) < 0 || make_disk(args, machine, err) < 0 ||

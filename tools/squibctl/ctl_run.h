@@ -28,6 +28,9 @@ bool ctl_run_mib(const char *text, uint64_t *mib);
 MUST_CHECK int ctl_run_seconds(const char *text, const char *option, unsigned otherwise,
 			       unsigned *seconds, struct error *err);
 
+/* The path of the guest's kernel, by --kernel, the environment or where one is looked for; heap. */
+char *ctl_run_kernel(const struct ctl_args *args, struct error *err);
+
 /* What -i and -t mean; on a terminal, both where neither is given. */
 struct session_options ctl_run_options(const struct ctl_args *args);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/doctor/doctor.h"
 #include "tools/squibctl/ctl_args.h"
 #include "tools/squibctl/ctl_body.h"
 #include "tools/squibctl/ctl_fork.h"
@@ -17,7 +18,9 @@
 #include "tools/squibctl/ctl_overlay.h"
 #include "tools/squibctl/ctl_plug.h"
 #include "tools/squibctl/ctl_pool.h"
+#include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_request.h"
+#include "tools/squibctl/ctl_run.h"
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_snapshot.h"
 #include "tools/squibctl/ctl_target.h"
@@ -88,6 +91,7 @@ static enum ctl_exit show(int fd, const struct ctl_args *args, const struct ctl_
 	case CTL_PRINT_OVERLAY:
 	case CTL_PRINT_POOL:
 	case CTL_PRINT_MACHINE:
+	case CTL_PRINT_HOST:
 		break;
 	case CTL_PRINT_BODY:
 		if (reply->body != NULL) {
@@ -96,6 +100,16 @@ static enum ctl_exit show(int fd, const struct ctl_args *args, const struct ctl_
 		return CTL_EXIT_OK;
 	}
 	return CTL_EXIT_OK;
+}
+
+static enum ctl_exit look_at_host(const struct ctl_args *args)
+{
+	char path[PATH_MAX];
+	struct error ignored = {0};
+	AUTO_FREE char *kernel = ctl_run_kernel(args, &ignored);
+	const struct doctor_plan plan = {.squib = process_own_squib(path), .kernel = kernel};
+
+	return doctor(&plan, args->run.json) == 0 ? CTL_EXIT_OK : CTL_EXIT_REFUSED;
 }
 
 static enum ctl_exit run(const struct ctl_args *args)
@@ -113,6 +127,9 @@ static enum ctl_exit run(const struct ctl_args *args)
 	}
 	if (command->output == CTL_PRINT_POOL) {
 		return ctl_pool_run(args);
+	}
+	if (command->output == CTL_PRINT_HOST) {
+		return look_at_host(args);
 	}
 	if (word != NULL && ctl_read_body(word, &body, &err) < 0) {
 		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);

@@ -32,7 +32,7 @@
  * The system call wants a privilege, since KVM's faults are the kernel's own; the device node
  * (Linux 6.1) wants only that it may be opened. A jail has the node.
  */
-static int new_uffd(int *uffd, struct error *err)
+int gmem_pager_new_uffd(int *uffd, struct error *err)
 {
 	static const unsigned long flags = O_CLOEXEC | O_NONBLOCK;
 	AUTO_FD node = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
@@ -142,7 +142,8 @@ static int send_handshake(const struct gmem *mem, const struct gmem_pager *pager
 int gmem_pager_open(struct gmem *mem, const char *path, struct gmem_pager *pager, struct error *err)
 {
 	*pager = (struct gmem_pager){.is_made = true, .uffd = -1, .socket = -1};
-	if (new_uffd(&pager->uffd, err) < 0 || register_regions(mem, pager->uffd, err) < 0 ||
+	if (gmem_pager_new_uffd(&pager->uffd, err) < 0 ||
+	    register_regions(mem, pager->uffd, err) < 0 ||
 	    connect_to(path, &pager->socket, err) < 0 || send_handshake(mem, pager, err) < 0) {
 		gmem_pager_close(pager);
 		return -1;

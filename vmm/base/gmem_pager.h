@@ -21,6 +21,10 @@ enum {
  */
 void gmem_describe(const struct gmem *mem, struct text *text);
 
+/* A userfaultfd, which the caller closes. Without the right to have one the sentence says how to
+ * get it. */
+MUST_CHECK int gmem_pager_new_uffd(int *uffd, struct error *err);
+
 /* What keeps the handler working. Zeroed: there is none. */
 struct gmem_pager {
 	bool is_made;
