@@ -2,8 +2,9 @@
 /*
  * A copy between a chain and a buffer stays within the buffer, whatever the chain's lengths are.
  *
- * Functions: virtq_chain_read virtq_chain_write cursor_init cursor_next
+ * Functions: virtq_chain_read virtq_chain_write is_in_first cursor_init cursor_next
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,12 @@ int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len);
   @ ensures \result == (a < b ? a : b);
   @*/
 static inline uint64_t min_u64(uint64_t a, uint64_t b);
+
+/*@ requires \valid(part);
+  @ assigns *part;
+  @*/
+static bool is_in_first(const struct virtq_chain *chain, const struct virtq_span *span,
+			struct virtq_seg *part);
 
 /*@ requires len == 0 || \valid((uint8_t *)buf + (0 .. len - 1));
   @*/
