@@ -2,8 +2,8 @@
 /*
  * A request of any kind, and calls that return anything: an error, or any number of bytes. Neither
  * iovecs nor ranges need to fit the length that is said. The file is raw, or an overlay that wants
- * phases in any order and says anything of its clusters. Not shown is that the iovecs of a step end
- * where the request's do: EVA relates no two members of a structure.
+ * phases in any order and says anything of its clusters. Not shown here, but by tests/wp, is that
+ * the iovecs of a step end where the request's do: EVA relates no two members of a structure.
  */
 #include "tests/eva/eva.h"
 

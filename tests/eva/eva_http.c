@@ -6,7 +6,8 @@
  *
  * Options: -eva-precision 1
  *
- * Not shown is that a piece of a body fits what is left of its buffer: EVA relates no two numbers.
+ * Not shown here, but by tests/wp, is that a piece of a body fits what is left of its buffer: EVA
+ * relates no two numbers.
  */
 #include "tests/eva/eva.h"
 

@@ -2,8 +2,10 @@
 /*
  * A device that copies and describes parts of any chain, in memory that may be RAM or not.
  *
- * Not shown is that a copy ends where its buffer does: that is a sum of lengths, and EVA relates no
- * two numbers so. The copies' other accesses are checked.
+ * Options: -eva-precision 3 -eva-split-return full
+ *
+ * Not shown here, but by tests/wp, is that a copy ends where its buffer does: that is a sum of
+ * lengths, and EVA relates no two numbers so. The copies' other accesses are checked.
  */
 #include "tests/eva/gmem.h"
 
