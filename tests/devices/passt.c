@@ -17,7 +17,6 @@
 #include "tests/devices/host_disk.h"
 #include "tests/devices/host_net.h"
 #include "tests/devices/machine.h"
-#include "tests/devices/saved.h"
 
 enum {
 	USER = 4711, /* nobody else's */
@@ -145,59 +144,7 @@ static bool end_passt(pid_t *passt)
 	return ok;
 }
 
-/* --- The guest --- */
-
-static bool both_ways(struct squib *squib, const char *when)
-{
-	char text[64];
-	pid_t server = machine_spawn(squib, "serve tcp:127.0.0.1:5000 2");
-
-	snprintf(text, sizeof(text), "serving, %s", when);
-	return machine_meet(squib, text) && machine_reap(squib, server, "serve 5000") &&
-	       machine_run(squib, "send tcp:127.0.0.1:5001 256 256 2") && machine_go_on(squib) &&
-	       squib_expect(squib, "ok: both ways", NULL);
-}
-
-static bool end_and_start(struct squib *squib, pid_t *passt)
-{
-	return machine_meet(squib, "passt to end") && end_passt(passt) && machine_go_on(squib) &&
-	       squib_expect(squib, "has lost its back-end", NULL) &&
-	       squib_expect(squib, "ok: the link is down", NULL) &&
-	       machine_meet(squib, "passt to come") &&
-	       (*passt = start_passt(squib, "passt.sock")) > 0 && machine_go_on(squib) &&
-	       both_ways(squib, "through the next passt");
-}
-
-/* The state has nothing of a back-end: the machine that is loaded connects to another one. */
-static bool save_and_load(struct squib *squib, pid_t *passt)
-{
-	return machine_meet(squib, "to be saved") && saved_save(squib, "Full") &&
-	       end_passt(passt) && squib_replace(squib, NULL) &&
-	       (*passt = start_passt(squib, "other.sock")) > 0 &&
-	       saved_load(squib, SAVED_RESUMES ", \"network_overrides\": [{\"iface_id\": "
-					       "\"eth0\", \"backend\": {\"type\": \"stream\", "
-					       "\"socket\": \"other.sock\"}}]") &&
-	       machine_go_on(squib) && both_ways(squib, "after a load");
-}
-
-static bool run_guest(struct squib *squib, pid_t *passt)
-{
-	const struct guest guest = {
-		.vcpus = 2, .mem_mib = 128, .script = "/tests/passt.sh", .root = machine_root()};
-
-	return (*passt = start_passt(squib, "passt.sock")) > 0 &&
-	       machine_configure(squib, &guest) &&
-	       squib_put(squib, "/network-interfaces/eth0",
-			 "{\"iface_id\": \"eth0\", \"guest_mac\": \"06:00:ac:10:00:02\", "
-			 "\"mtu\": 65520, \"backend\": {\"type\": \"stream\", \"socket\": "
-			 "\"passt.sock\"}}") &&
-	       squib_api_start(squib, 204) && both_ways(squib, "at first") &&
-	       both_ways(squib, "in long frames") && end_and_start(squib, passt) &&
-	       save_and_load(squib, passt) && squib_expect(squib, "passt: done", NULL) &&
-	       squib_ends(squib, 0);
-}
-
-/* --- A payload: datagrams --- */
+/* --- Datagrams --- */
 
 static int open_socket(struct squib *squib, uint16_t port)
 {
@@ -263,15 +210,13 @@ static bool run_payload(struct squib *squib, pid_t *passt)
 	return ok;
 }
 
-/* --- Both --- */
-
-static bool run(struct squib *squib, bool (*guest)(struct squib *squib, pid_t *passt))
+static bool run_passt(struct squib *squib)
 {
 	static struct lent lent;
 	pid_t passt = -1;
 
 	lent = (struct lent){0};
-	bool ok = make_uplink(squib) && lend(squib, &lent) && guest(squib, &passt);
+	bool ok = make_uplink(squib) && lend(squib, &lent) && run_payload(squib, &passt);
 
 	squib_stop(squib);
 	if (passt > 0) {
@@ -281,20 +226,7 @@ static bool run(struct squib *squib, bool (*guest)(struct squib *squib, pid_t *p
 	return ok && squib->failure[0] == '\0';
 }
 
-static bool run_datagrams(struct squib *squib)
-{
-	return run(squib, run_payload);
-}
-
-static bool run_streams(struct squib *squib)
-{
-	return run(squib, run_guest);
-}
-
 const struct device_test passt_tests[] = {
-	{"payload passt: datagrams to the host and from it, without a privilege", run_datagrams,
-	 60},
-	{"passt: a user's machine and network without a privilege, both ways, lost and loaded",
-	 run_streams, 300},
+	{"payload passt: datagrams to the host and from it, without a privilege", run_passt, 60},
 	{0},
 };
