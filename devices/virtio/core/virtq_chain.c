@@ -84,7 +84,7 @@ int virtq_chain_read(const struct gmem *mem, const struct virtq_chain *chain, ui
 		     void *buf, size_t len)
 {
 	struct virtq_span span = {.side = VIRTQ_READABLE, .offset = offset, .len = (uint32_t)len};
-	struct virtq_seg whole;
+	struct virtq_seg whole = {0};
 	struct cursor cursor;
 	uint8_t *to = buf;
 
@@ -155,8 +155,8 @@ static bool add_segment(struct gmem *mem, const struct virtq_seg *seg, enum gmem
 			struct virtq_iov *iov)
 {
 	const struct gmem_range range = {seg->gpa, seg->len};
-	struct iovec parts[GMEM_REGIONS_MAX];
-	size_t count;
+	struct iovec parts[GMEM_REGIONS_MAX] = {0};
+	size_t count = 0;
 
 	if (gmem_iov(mem, range, access, parts, &count) < 0) {
 		return false;
@@ -175,7 +175,7 @@ int virtq_chain_iov(struct gmem *mem, const struct virtq_chain *chain, struct vi
 	enum gmem_access access = span.side == VIRTQ_READABLE ? GMEM_READ : GMEM_WRITE;
 	size_t before = iov->count;
 	struct iovec last = {0};
-	struct virtq_seg whole;
+	struct virtq_seg whole = {0};
 	struct cursor cursor;
 	bool is_added = true;
 
