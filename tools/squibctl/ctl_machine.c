@@ -40,21 +40,26 @@ static const char record_file[] = "machine.json";
 
 /* --- the directory of all --- */
 
-/* Sets *base, on the heap. */
-static int find_base(char **base, struct error *err)
+/* On the heap; NULL with an error. */
+static char *base_path(struct error *err)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	bool is_set = runtime != NULL && runtime[0] != '\0';
 
 	/* One that is made by us would be gone, or another user's, at the next login. */
 	if (is_set && (runtime[0] != '/' || access(runtime, F_OK) < 0)) {
-		return error_set(err, ERR_BAD_REQUEST,
-				 "XDG_RUNTIME_DIR is '%s', which is no absolute path of a "
-				 "directory that is there: unset it, or set it to one of yours",
-				 runtime);
+		(void)error_set(err, ERR_BAD_REQUEST,
+				"XDG_RUNTIME_DIR is '%s', which is no absolute path of a directory "
+				"that is there: unset it, or set it to one of yours",
+				runtime);
+		return NULL;
 	}
-	*base = is_set ? ctl_text("%s/squib", runtime) : ctl_text("/tmp/squib-%u", geteuid());
-	return *base != NULL ? 0 : error_set(err, ERR_HOST, "There is no memory for a path");
+	char *path = is_set ? ctl_text("%s/squib", runtime) : ctl_text("/tmp/squib-%u", geteuid());
+
+	if (path == NULL) {
+		(void)error_set(err, ERR_HOST, "There is no memory for a path");
+	}
+	return path;
 }
 
 /* Records name processes to end and sockets to trust. */
@@ -68,7 +73,8 @@ static bool is_ours_alone(const char *path)
 
 static int open_base(char **base, struct error *err)
 {
-	if (find_base(base, err) < 0 || ctl_make_dir(*base, err) < 0) {
+	*base = base_path(err);
+	if (*base == NULL || ctl_make_dir(*base, err) < 0) {
 		return -1;
 	}
 	return is_ours_alone(*base)
