@@ -86,14 +86,21 @@ $(B)/cpu-template-helper: $(call objects,$(addprefix tools/cpu_template_helper/,
 
 PREFIX ?= /usr/local
 SHARE := $(DESTDIR)$(PREFIX)/share
+ZSH_DIR ?= $(SHARE)/zsh/site-functions
+FISH_DIR := $(SHARE)/fish/vendor_completions.d
+COMPLETED := squib squibctl jailer snapshot-editor cpu-template-helper
 
 .PHONY: install
 install: all ## install squib, its tools, manual pages and completions (DESTDIR, PREFIX)
-	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(ZSH_DIR) $(FISH_DIR)
 	install -m 755 $(B)/squib $(B)/squibctl $(B)/jailer $(B)/snapshot-editor $(B)/cpu-template-helper build/$(HOST_ARCH)/seccompiler $(DESTDIR)$(PREFIX)/bin
 	ln -sf snapshot-editor $(DESTDIR)$(PREFIX)/bin/rebase-snap
 	install -m 644 $(addprefix docs/man/,squib.1 squibctl.1 jailer.1 seccompiler.1 snapshot-editor.1 rebase-snap.1 cpu-template-helper.1) $(SHARE)/man/man1
 	install -m 644 tools/completion/squib.bash $(SHARE)/bash-completion/completions/squib
 	install -m 644 tools/completion/squibctl.bash $(SHARE)/bash-completion/completions/squibctl
 	install -m 644 tools/completion/commands.bash $(SHARE)/bash-completion/completions/snapshot-editor
-	install -m 644 tools/completion/commands.bash $(SHARE)/bash-completion/completions/cpu-template-helper
+	ln -sf squib $(SHARE)/bash-completion/completions/jailer
+	ln -sf snapshot-editor $(SHARE)/bash-completion/completions/cpu-template-helper
+	install -m 644 tools/completion/squib.zsh $(ZSH_DIR)/_squib
+	install -m 644 tools/completion/squib.fish $(FISH_DIR)/squib.fish
+	$(foreach program,$(filter-out squib,$(COMPLETED)),ln -sf squib.fish $(FISH_DIR)/$(program).fish &&) true

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Completion of squib's command line for bash. The flags are those that `squib --help` prints.
+# Completion of squib's and the jailer's command lines for bash. The flags are those that --help prints.
 # shellcheck shell=bash disable=SC2207 # flags have no spaces
 
 _squib() {
@@ -10,8 +10,11 @@ _squib() {
 	COMPREPLY=()
 	case $value in
 	PATH) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$word")) ;;
+	DIR) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$word")) ;;
 	LEVEL) COMPREPLY=($(compgen -W "Off Error Warn Info Debug Trace" -- "$word")) ;;
-	'') COMPREPLY=($(compgen -W "$(awk '$1 ~ /^--/ { print $1 }' <<<"$help")" -- "$word")) ;;
+	'') COMPREPLY=($(compgen -W "$(awk '/^  --/ { print $1 }' <<<"$help")" -- "$word")) ;;
 	esac
 }
+_jailer() { _squib "$@"; }
 complete -F _squib squib
+complete -F _jailer jailer

@@ -20,7 +20,7 @@ static const struct ctl_command *find_command(const char *name)
 	return command->name != NULL ? command : NULL;
 }
 
-static bool goes_with(const struct ctl_option *option, const struct ctl_command *command)
+bool ctl_goes_with(const struct ctl_option *option, const struct ctl_command *command)
 {
 	size_t len = strlen(command->name);
 	const char *at = option->command;
@@ -49,7 +49,7 @@ static bool is_called(const struct ctl_option *option, const char *arg)
  * The option that `arg` is; NULL: none. A letter is that of the command's own option, or else of
  * the one for all commands. Before there is a command it may be that of any.
  */
-static const struct ctl_option *find_option(const char *arg, const struct ctl_command *command)
+const struct ctl_option *ctl_find_option(const char *arg, const struct ctl_command *command)
 {
 	bool any = command == NULL || arg[1] == '-';
 	const struct ctl_option *found = NULL;
@@ -58,7 +58,7 @@ static const struct ctl_option *find_option(const char *arg, const struct ctl_co
 		if (!is_called(option, arg)) {
 			continue;
 		}
-		if (command != NULL && option->command != NULL && goes_with(option, command)) {
+		if (command != NULL && option->command != NULL && ctl_goes_with(option, command)) {
 			return option;
 		}
 		if (option->command == NULL || (any && found == NULL)) {
@@ -78,7 +78,7 @@ static bool are_switches(const char *arg, const struct ctl_command *command)
 	}
 	for (size_t i = 1; arg[i] != '\0'; i++) {
 		one[1] = arg[i];
-		const struct ctl_option *option = find_option(one, command);
+		const struct ctl_option *option = ctl_find_option(one, command);
 
 		if (option == NULL || option->kind != CTL_SWITCH) {
 			return false;
@@ -428,7 +428,7 @@ static int check(const struct ctl_args *args, unsigned count, const bool given[C
 				 command->name, command->operands);
 	}
 	for (size_t i = 0; options[i].name != NULL; i++) {
-		if (given[i] && !goes_with(&options[i], command)) {
+		if (given[i] && !ctl_goes_with(&options[i], command)) {
 			return error_set(err, ERR_BAD_REQUEST, "--%s goes with %s only",
 					 options[i].name, options[i].command);
 		}
@@ -470,7 +470,7 @@ static void take_switches(struct ctl_args *args, const char *arg, bool given[CTL
 
 	for (size_t i = 1; arg[i] != '\0'; i++) {
 		one[1] = arg[i];
-		const struct ctl_option *option = find_option(one, args->command);
+		const struct ctl_option *option = ctl_find_option(one, args->command);
 
 		*(bool *)((char *)args + option->offset) = true;
 		given[option - ctl_options()] = true;
@@ -492,7 +492,7 @@ static int take_argument(char *const argv[], int *at, struct ctl_args *args,
 			 bool given[CTL_OPTIONS_MAX], struct error *err)
 {
 	const char *arg = argv[*at];
-	const struct ctl_option *option = find_option(arg, args->command);
+	const struct ctl_option *option = ctl_find_option(arg, args->command);
 	const char *equals = arg[1] == '-' ? strchr(arg, '=') : NULL;
 	const char *value = equals != NULL ? equals + 1 : NULL;
 

@@ -126,6 +126,12 @@ struct ctl_args {
 const struct ctl_command *ctl_commands(void);
 const struct ctl_option *ctl_options(void);
 
+/* The option that "-x" or "--name" is for a command (NULL: none yet); NULL: there is none. */
+const struct ctl_option *ctl_find_option(const char *arg, const struct ctl_command *command);
+
+/* Whether a command takes an option. */
+bool ctl_goes_with(const struct ctl_option *option, const struct ctl_command *command);
+
 /* Points into argv and at constants. On failure the message is for the user, exit CTL_EXIT_USAGE.
  */
 MUST_CHECK int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args,

@@ -10,6 +10,7 @@
 #include "tools/doctor/doctor.h"
 #include "tools/squibctl/ctl_args.h"
 #include "tools/squibctl/ctl_body.h"
+#include "tools/squibctl/ctl_complete.h"
 #include "tools/squibctl/ctl_fork.h"
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_machines.h"
@@ -197,6 +198,11 @@ int main(int argc, char **argv)
 	/* A descriptor of ours must not be taken for one of those that are closed. */
 	if (fd_open_standard(&err) < 0) {
 		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+	}
+	/* What the shells' completions call, and no person: tools/completion. */
+	if (argc > 1 && strcmp(argv[1], "__complete") == 0) {
+		ctl_complete(argc - 2, argv + 2, stdout);
+		return CTL_EXIT_OK;
 	}
 	if (ctl_args_parse(argc, argv, &args, &err) < 0) {
 		bool runs = args.command != NULL && args.command->passes_on;
