@@ -4,12 +4,13 @@
 SECCOMPILER_SRC := tools/seccompiler/main.c seccomp/policy.c seccomp/compile.c $(FILTER_SRC)
 SECCOMPILER := build/$(HOST_ARCH)/seccompiler
 
-ifeq ($(B),build/$(HOST_ARCH))
-all: $(SECCOMPILER)
 # It uses nothing of filter.c that needs filters; --gc-sections drops the rest.
-$(SECCOMPILER): $(call objects,$(SECCOMPILER_SRC) $(BASE_SRC))
+$(B)/seccompiler: $(call objects,$(SECCOMPILER_SRC) $(BASE_SRC))
 	@echo "  LD      $@"
 	@$(CC) $(RELEASE_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp $(LDLIBS)
+
+ifeq ($(B),build/$(HOST_ARCH))
+all: $(SECCOMPILER)
 else
 # The tool is this host's, whatever is built.
 $(SECCOMPILER): $(wildcard $(SECCOMPILER_SRC) seccomp/*.h)

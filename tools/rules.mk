@@ -91,9 +91,9 @@ FISH_DIR := $(SHARE)/fish/vendor_completions.d
 COMPLETED := squib squibctl jailer snapshot-editor cpu-template-helper
 
 .PHONY: install
-install: all ## install squib, its tools, manual pages and completions (DESTDIR, PREFIX)
+install: all $(B)/seccompiler ## install squib, its tools, manual pages and completions (DESTDIR, PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(ZSH_DIR) $(FISH_DIR)
-	install -m 755 $(B)/squib $(B)/squibctl $(B)/jailer $(B)/snapshot-editor $(B)/cpu-template-helper build/$(HOST_ARCH)/seccompiler $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/squib $(B)/squibctl $(B)/jailer $(B)/snapshot-editor $(B)/cpu-template-helper $(B)/seccompiler $(DESTDIR)$(PREFIX)/bin
 	ln -sf snapshot-editor $(DESTDIR)$(PREFIX)/bin/rebase-snap
 	install -m 644 $(addprefix docs/man/,squib.1 squibctl.1 jailer.1 seccompiler.1 snapshot-editor.1 rebase-snap.1 cpu-template-helper.1) $(SHARE)/man/man1
 	install -m 644 tools/completion/squib.bash $(SHARE)/bash-completion/completions/squib
@@ -104,3 +104,9 @@ install: all ## install squib, its tools, manual pages and completions (DESTDIR,
 	install -m 644 tools/completion/squib.zsh $(ZSH_DIR)/_squib
 	install -m 644 tools/completion/squib.fish $(FISH_DIR)/squib.fish
 	$(foreach program,$(filter-out squib,$(COMPLETED)),ln -sf squib.fish $(FISH_DIR)/$(program).fish &&) true
+
+# --- Debian's package ---
+
+.PHONY: deb
+deb: all $(B)/seccompiler ## make Debian's package of ARCH, build/ARCH/squib_*.deb
+	@tools/dev/deb $(ARCH)
