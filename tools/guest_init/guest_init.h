@@ -7,6 +7,8 @@
  *   squib.disk=DEVICE   an ext4 that takes what is written; without, that is in memory
  *   squib.net=ADDRESS/PREFIX,GATEWAY,NAME_SERVER   of eth0; without, it stays down
  *   squib.init=PATH     execute this program of the image as the first process, and serve nobody
+ *
+ * If the initrd has a file /request, the payload of a FRAME_RUN, that is run, and nobody served.
  */
 #ifndef TOOLS_GUEST_INIT_H
 #define TOOLS_GUEST_INIT_H
@@ -56,6 +58,13 @@ struct guest_command {
 
 /* Starts what was asked for. The descriptors are non-blocking. false: see the fault. */
 bool guest_start(struct run_request *request, struct guest_command *command);
+
+/* The same at a terminal that is there, which is closed here; -1: one is made where it is asked
+ * for. */
+bool guest_start_at(struct run_request *request, int terminal, struct guest_command *command);
+
+/* Runs the command of a file of the initrd at the console, and ends the machine with it. */
+_Noreturn void guest_run_alone(int fd);
 
 /* Sets the size of a command's terminal. */
 void guest_resize(int terminal, uint32_t rows, uint32_t columns);

@@ -117,6 +117,7 @@ static void accept_one(int listener, struct guest_shared *shared)
 int main(void)
 {
 	char path[FRAME_SMALL];
+	int request = open("/request", O_RDONLY | O_CLOEXEC);
 
 	guest_mount_root();
 	guest_raise_network();
@@ -126,6 +127,9 @@ int main(void)
 	if (init != NULL) {
 		execl(init, init, (char *)NULL);
 		guest_die("Cannot execute", init, errno);
+	}
+	if (request >= 0) {
+		guest_run_alone(request);
 	}
 	struct guest_shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 					   MAP_SHARED | MAP_ANONYMOUS, -1, 0);

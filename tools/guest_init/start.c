@@ -254,6 +254,11 @@ static void complete(struct run_request *request, const struct user *user)
 
 bool guest_start(struct run_request *request, struct guest_command *command)
 {
+	return guest_start_at(request, -1, command);
+}
+
+bool guest_start_at(struct run_request *request, int terminal, struct guest_command *command)
+{
 	struct channels channels = {.theirs = {-1, -1, -1}, .ours = {-1, -1, -1}};
 	bool is_tty = (request->flags & RUN_TTY) != 0;
 	struct user user;
@@ -265,8 +270,11 @@ bool guest_start(struct run_request *request, struct guest_command *command)
 	}
 	guest_make_path(request->dir);
 	complete(request, &user);
-	if (!(is_tty ? open_terminal(&channels, request)
-		     : open_pipes(&channels, (request->flags & RUN_STDIN) != 0))) {
+	for (unsigned i = 0; terminal >= 0 && i < 3; i++) {
+		channels.theirs[i] = terminal;
+	}
+	if (terminal < 0 && !(is_tty ? open_terminal(&channels, request)
+				     : open_pipes(&channels, (request->flags & RUN_STDIN) != 0))) {
 		command->fault_of = is_tty ? "Cannot open a terminal for" : "Cannot open pipes for";
 		command->fault = errno;
 	} else if (!spawn(request, &user, &channels, command) && command->fault_of == NULL) {

@@ -641,7 +641,8 @@ static bool has_content(const char *path, const void *content, size_t len)
 	       memcmp(text, content, len) == 0;
 }
 
-int ctl_image_initrd(char **path, struct error *err)
+int ctl_image_archive(const void *request, size_t request_len, uint8_t **archive, size_t *len,
+		      struct error *err)
 {
 	const struct newc_entry entries[] = {
 		{.name = "dev", .mode = S_IFDIR | 0755},
@@ -650,16 +651,33 @@ int ctl_image_initrd(char **path, struct error *err)
 		 .mode = S_IFREG | 0755,
 		 .data = guest_init_program,
 		 .len = guest_init_len},
+		{.name = request != NULL ? "request" : NULL,
+		 .mode = S_IFREG | 0600,
+		 .data = request,
+		 .len = request_len},
 		{0},
 	};
+
+	*len = newc_write(entries, NULL, 0);
+	*archive = malloc(*len);
+	return *archive != NULL && newc_write(entries, *archive, *len) == *len
+		       ? 0
+		       : error_set(err, ERR_HOST, "There is no memory for the initrd");
+}
+
+int ctl_image_initrd(char **path, struct error *err)
+{
 	AUTO_FREE char *home = ctl_home("XDG_CACHE_HOME", ".cache");
-	size_t len = newc_write(entries, NULL, 0);
-	AUTO_FREE uint8_t *archive = malloc(len);
+	AUTO_FREE uint8_t *archive = NULL;
 	unsigned char hash[HASH_LEN];
 	char key[KEY_LEN];
+	size_t len;
 
-	if (home == NULL || archive == NULL || newc_write(entries, archive, len) != len) {
-		return error_set(err, ERR_HOST, "There is no memory for the initrd");
+	if (ctl_image_archive(NULL, 0, &archive, &len, err) < 0 || archive == NULL) {
+		return -1;
+	}
+	if (home == NULL) {
+		return error_set(err, ERR_HOST, "There is no memory for a path");
 	}
 	crypto_generichash(hash, sizeof(hash), archive, len, NULL, 0);
 	sodium_bin2hex(key, sizeof(key), hash, sizeof(hash));

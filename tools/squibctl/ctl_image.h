@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
@@ -44,6 +45,11 @@ void ctl_image_close(struct ctl_image *image);
 
 /* Keeps others from making images, as long as the descriptor is open. It waits for them. */
 MUST_CHECK int ctl_image_lock(int *lock, struct error *err);
+
+/* The archive of the initrd, on the heap, with a command for the guest's first process (NULL:
+ * none). */
+MUST_CHECK int ctl_image_archive(const void *request, size_t request_len, uint8_t **archive,
+				 size_t *len, struct error *err);
 
 /* The initrd with the guest's first process, made if it is not there; the path is on the heap. */
 MUST_CHECK int ctl_image_initrd(char **path, struct error *err);

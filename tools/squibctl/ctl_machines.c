@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_build.h"
 #include "tools/squibctl/ctl_copy.h"
 #include "tools/squibctl/ctl_events.h"
 #include "tools/squibctl/ctl_images.h"
@@ -533,6 +534,9 @@ int ctl_machines_run(const struct ctl_args *args)
 
 	if (strcmp(name, "run") == 0) {
 		return ctl_run(args);
+	}
+	if (strcmp(name, "build") == 0) {
+		return ctl_build(args);
 	}
 	if (strcmp(name, "pull") == 0) {
 		return ctl_pull(args);

@@ -36,6 +36,9 @@ struct wants {
 	unsigned boot_s;
 };
 
+const char ctl_run_boot_args[] = "console=ttyS0 quiet reboot=k panic=1 nomodule i8042.noaux "
+				 "i8042.nomux i8042.dumbkbd swiotlb=noforce";
+
 int ctl_run_end(int status, const struct error *err)
 {
 	if (err->msg[0] != '\0') {
@@ -155,8 +158,7 @@ struct session_options ctl_run_options(const struct ctl_args *args)
 	};
 }
 
-/* What is run, of the image and the options: Args, Env, User, WorkingDir. */
-static json_t *make_process(const struct ctl_args *args, const struct ctl_image *image)
+json_t *ctl_run_process(const struct ctl_args *args, const struct ctl_image *image)
 {
 	static const char *const shell[] = {"/bin/sh", NULL};
 	bool has_config = json_object_size(image->config) > 0;
@@ -271,13 +273,11 @@ static int write_config(const struct ctl_args *args, const struct machine *machi
 			const struct ctl_image *image, const char *kernel, const char *initrd,
 			struct error *err)
 {
-	static const char boot_args[] = "console=ttyS0 quiet reboot=k panic=1 nomodule i8042.noaux "
-					"i8042.nomux i8042.dumbkbd swiotlb=noforce";
 	AUTO_FREE char *path = ctl_machine_path(machine, "vm.json");
 	AUTO_FREE char *vsock = ctl_machine_path(machine, "vsock");
 	const char *disk = ctl_machine_text(machine, "disk");
 	AUTO_FREE char *line =
-		ctl_text("%s%s%s", boot_args, disk != NULL ? " squib.disk=/dev/vdb" : "",
+		ctl_text("%s%s%s", ctl_run_boot_args, disk != NULL ? " squib.disk=/dev/vdb" : "",
 			 ctl_net_boot_args(machine));
 	json_t *drives = json_pack("[o]", drive("image", image->disk, true));
 
@@ -335,7 +335,7 @@ static int make_record(const struct ctl_args *args, const struct wants *wants,
 		       struct machine *machine, const struct ctl_image *image, struct error *err)
 {
 	const struct session_options options = ctl_run_options(args);
-	json_t *process = make_process(args, image);
+	json_t *process = ctl_run_process(args, image);
 	const char *signal = json_string_value(json_object_get(image->config, "StopSignal"));
 
 	json_object_set_new(machine->record, "image", json_string(args->operands[0]));

@@ -4,6 +4,7 @@
 #define TOOLS_CTL_RUN_H
 
 #include "tools/squibctl/ctl_args.h"
+#include "tools/squibctl/ctl_image.h"
 #include "tools/squibctl/ctl_session.h"
 
 /* From an image to a machine that runs a command. Returns the exit status of the process. */
@@ -30,6 +31,13 @@ MUST_CHECK int ctl_run_seconds(const char *text, const char *option, unsigned ot
 
 /* The path of the guest's kernel, by --kernel, the environment or where one is looked for; heap. */
 char *ctl_run_kernel(const struct ctl_args *args, struct error *err);
+
+/* What is run, of the image and the options: Args (none: the image names nothing), Env, User,
+ * WorkingDir. */
+json_t *ctl_run_process(const struct ctl_args *args, const struct ctl_image *image);
+
+/* The kernel's command line. */
+extern const char ctl_run_boot_args[];
 
 /* What -i and -t mean; on a terminal, both where neither is given. */
 struct session_options ctl_run_options(const struct ctl_args *args);
