@@ -42,8 +42,10 @@ static void post(uint16_t buffer)
 
 static void start(void)
 {
-	net = (struct device){
-		.base = virtio_window, .queues = 2, .rings = {&rings[RX], &rings[TX]}};
+	net.base = virtio_window;
+	net.queues = 2;
+	net.rings[RX] = &rings[RX];
+	net.rings[TX] = &rings[TX];
 	device_start(&net);
 	for (unsigned i = 0; i < COUNT_OF(rings); i++) {
 		rings[i].avail.flags = NO_INTERRUPT;
