@@ -259,8 +259,8 @@ eva: ## show by Frama-C that the pure modules have no run-time errors
 WP := $(patsubst tests/wp/wp_%.c,%,$(wildcard tests/wp/wp_*.c))
 
 .PHONY: wp
-wp: ## prove by Frama-C's WP that copies and lists end where their buffers do
-	@printf '%s\n' $(WP) | xargs -P $$(nproc) -n 1 tests/wp/run
+wp: ## prove by Frama-C's WP that copies and lists end where their buffers do (LONG=1: smoke tests of contracts)
+	@printf '%s\n' $(WP) | xargs -P $$(nproc) -n 1 tests/wp/run $(if $(LONG),--long)
 
 # --- models: spin over the protocols between threads ---
 
