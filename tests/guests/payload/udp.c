@@ -190,8 +190,10 @@ static unsigned take_datagram(unsigned port, const char *text)
 
 void guest_main(void)
 {
-	net = (struct device){
-		.base = virtio_window, .queues = 2, .rings = {&rings[RX], &rings[TX]}};
+	net.base = virtio_window;
+	net.queues = 2;
+	net.rings[RX] = &rings[RX];
+	net.rings[TX] = &rings[TX];
 	device_start(&net);
 	for (uint16_t i = 0; i < QUEUE_SIZE; i++) {
 		post(i);
