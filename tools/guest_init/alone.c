@@ -11,8 +11,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/reboot.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "tools/guest_init/guest_init.h"
@@ -89,14 +91,17 @@ void guest_run_alone(int fd)
 	sigaction(SIGINT, &action, NULL);
 	int console = open_console();
 
-	if (console < 0) {
+	/* When a session's leader ends, the kernel throws away what its terminal has not sent. */
+	setsid();
+	if (console < 0 || ioctl(console, TIOCSCTTY, 1) < 0) {
 		guest_die("Cannot open", "the console", errno);
 	}
-	if (!guest_start_at(&request, console, &command)) {
+	if (!guest_start_at(&request, dup(console), &command)) {
 		guest_die(command.fault_of, command.fault == 0 ? request.user : request.words[0],
 			  command.fault);
 	}
 	command_pid = command.pid;
 	snprintf(status, sizeof(status), "%d", wait_for_command());
+	(void)!tcdrain(console);
 	guest_die("the command has ended with", status, 0);
 }

@@ -59,8 +59,10 @@ struct guest_command {
 /* Starts what was asked for. The descriptors are non-blocking. false: see the fault. */
 bool guest_start(struct run_request *request, struct guest_command *command);
 
-/* The same at a terminal that is there, which is closed here; -1: one is made where it is asked
- * for. */
+/*
+ * The same in the foreground of the terminal of this process's session; closes that descriptor.
+ * -1: a terminal is made where it is asked for, of a session that the command leads.
+ */
 bool guest_start_at(struct run_request *request, int terminal, struct guest_command *command);
 
 /* Runs the command of a file of the initrd at the console, and ends the machine with it. */

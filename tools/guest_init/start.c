@@ -26,6 +26,7 @@ enum {
 struct channels {
 	int theirs[3];
 	int ours[3];
+	bool is_of_session; /* this process leads the session whose terminal they are */
 };
 
 static void set_nonblocking(int fd)
@@ -145,6 +146,22 @@ static bool find_user(const struct run_request *request, struct user *user)
 	return passwd != NULL && group != NULL && user_find(passwd, group, request->user, user);
 }
 
+/* Of the terminal at input; who is not in its foreground may not say so, but for this. */
+static bool take_foreground(void)
+{
+	signal(SIGTTOU, SIG_IGN);
+	bool is_taken = setpgid(0, 0) == 0 && tcsetpgrp(0, getpid()) == 0;
+
+	signal(SIGTTOU, SIG_DFL);
+	return is_taken;
+}
+
+static bool lead_session(const struct run_request *request)
+{
+	setsid();
+	return (request->flags & RUN_TTY) == 0 || ioctl(0, TIOCSCTTY, 0) == 0;
+}
+
 /* In the process of the command. Returns what failed, with errno. */
 static const char *become(const struct run_request *request, const struct user *user,
 			  const struct channels *channels)
@@ -152,13 +169,12 @@ static const char *become(const struct run_request *request, const struct user *
 	const char *dir = request->dir[0] != '\0' ? request->dir : "/";
 	sigset_t none;
 
-	setsid();
 	for (int i = 0; i < 3; i++) {
 		if (dup2(channels->theirs[i], i) < 0) {
 			return "Cannot set up input and output of";
 		}
 	}
-	if ((request->flags & RUN_TTY) != 0 && ioctl(0, TIOCSCTTY, 0) < 0) {
+	if (channels->is_of_session ? !take_foreground() : !lead_session(request)) {
 		return "Cannot give a terminal to";
 	}
 	signal(SIGPIPE, SIG_DFL);
@@ -270,6 +286,7 @@ bool guest_start_at(struct run_request *request, int terminal, struct guest_comm
 	}
 	guest_make_path(request->dir);
 	complete(request, &user);
+	channels.is_of_session = terminal >= 0;
 	for (unsigned i = 0; terminal >= 0 && i < 3; i++) {
 		channels.theirs[i] = terminal;
 	}
