@@ -20,6 +20,7 @@ enum {
 	TRIES = 100, /* at 20 ms each, until a driver has found its device */
 	NAP_NS = 20 * 1000 * 1000,
 	PREFIX_MAX = 32,
+	DISCARD_PORT = 9, /* [RFC 863] */
 };
 
 struct network {
@@ -97,6 +98,18 @@ static int set_route(int fd, const struct network *network)
 	return ioctl(fd, SIOCADDRT, &route);
 }
 
+/*
+ * passt sends to all until it has heard the guest's MAC address, and the guest's TCP takes nothing
+ * that is sent to all: so the guest asks for its gateway before anybody calls.
+ */
+static void be_heard(int fd, const struct network *network)
+{
+	struct sockaddr_in discard = address_of(network->gateway);
+
+	discard.sin_port = htons(DISCARD_PORT);
+	(void)!sendto(fd, "", 0, MSG_DONTWAIT, (const struct sockaddr *)&discard, sizeof(discard));
+}
+
 /* In place of what the image has, which may be a link to what only its own init makes. */
 static void write_name_server(const struct network *network)
 {
@@ -130,6 +143,7 @@ void guest_raise_network(void)
 	}
 	if (given != NULL) {
 		write_name_server(&network);
+		be_heard(fd, &network);
 	}
 	close(fd);
 }
