@@ -43,7 +43,10 @@ struct word {
 
 static char to_lower(char c)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+	if (c >= 'A' && c <= 'Z') {
+		return (char)(c - 'A' + 'a');
+	}
+	return c;
 }
 
 static bool span_is(const struct http_parser *parser, struct span span, const struct word *word)
