@@ -529,7 +529,7 @@ static struct holdings look(const struct scene *scene)
 	pid_t pid = scene->squib.pid;
 
 	return (struct holdings){proc_status_field(pid, "Threads"), proc_fd_count(pid),
-				 proc_own_kib(pid, GUEST_MIB)};
+				 proc_own_kib(pid, GUEST_MIB, "Rss")};
 }
 
 static bool same_as(struct scene *scene, const struct holdings *before)

@@ -58,7 +58,9 @@ static struct script *script_of(unsigned long request, bool make)
 
 void kvm_fake_script(unsigned long request, kvm_fake_answer answer)
 {
+	pthread_mutex_lock(&fake.lock);
 	script_of(request, true)->answer = answer;
+	pthread_mutex_unlock(&fake.lock);
 }
 
 void kvm_fake_fail(unsigned long request, unsigned nth, int sys)
