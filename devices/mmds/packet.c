@@ -79,28 +79,6 @@ _Static_assert(MMDS_HEAD_LEN == ETH_LEN + ARP_LEN, "the address that ARP asks fo
 _Static_assert(MMDS_TCP_HEADERS_LEN == ETH_LEN + IP_LEN + TCP_LEN, "the three headers");
 _Static_assert(MMDS_FRAME_MAX == ETH_LEN + 1500, "an Ethernet frame of the usual MTU");
 
-static uint16_t load_be16(const uint8_t *from)
-{
-	return (uint16_t)(from[0] << 8 | from[1]);
-}
-
-static uint32_t load_be32(const uint8_t *from)
-{
-	return (uint32_t)load_be16(from) << 16 | load_be16(from + 2);
-}
-
-static void store_be16(uint8_t *to, uint16_t value)
-{
-	to[0] = (uint8_t)(value >> 8);
-	to[1] = (uint8_t)value;
-}
-
-static void store_be32(uint8_t *to, uint32_t value)
-{
-	store_be16(to, (uint16_t)(value >> 16));
-	store_be16(to + 2, (uint16_t)value);
-}
-
 /* --- checksums [RFC 1071] --- */
 
 /* `len` is below 64 KiB, so the sum of all words of a packet fits. */

@@ -21,6 +21,8 @@ enum {
 	TIMEOUT_S = 120,
 	BAD_SYSCALL = 148,
 	VCPUS = 2,
+	VMM = 0, /* threads by their place in lists */
+	API = 1,
 	THREADS = 2 + VCPUS, /* kernels since 6.4 add one for KVM */
 };
 
@@ -62,8 +64,15 @@ static bool start(struct squib *squib, const char *option, const char *value)
 
 /* --- what /proc says --- */
 
-/* "Name:", "Seccomp:" and "NoNewPrivs:" of one thread. */
-static bool read_thread(pid_t pid, const char *thread, char name[64], int *seccomp, int *privileges)
+/* Of one thread. */
+struct status {
+	char name[64];
+	int seccomp;
+	int privileges;
+	long filters; /* those of whoever started squib among them */
+};
+
+static bool read_thread(pid_t pid, const char *thread, struct status *status)
 {
 	char path[PATH_LEN];
 	char line[256];
@@ -73,9 +82,10 @@ static bool read_thread(pid_t pid, const char *thread, char name[64], int *secco
 	FILE *file = fopen(path, "re");
 
 	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-		found += sscanf(line, "Name: %63[^\n]", name) == 1;
-		found += sscanf(line, "Seccomp: %d", seccomp) == 1;
-		found += sscanf(line, "NoNewPrivs: %d", privileges) == 1;
+		found += sscanf(line, "Name: %63[^\n]", status->name) == 1;
+		found += sscanf(line, "Seccomp: %d", &status->seccomp) == 1;
+		found += sscanf(line, "NoNewPrivs: %d", &status->privileges) == 1;
+		(void)sscanf(line, "Seccomp_filters: %ld", &status->filters);
 	}
 	if (file != NULL) {
 		fclose(file);
@@ -83,9 +93,12 @@ static bool read_thread(pid_t pid, const char *thread, char name[64], int *secco
 	return found == 3;
 }
 
-static bool all_threads(struct squib *squib, int wanted_seccomp, int wanted_privileges)
+/* Notes how many filters each has. */
+static bool all_threads(struct squib *squib, int wanted_seccomp, int wanted_privileges,
+			long filters[THREADS])
 {
-	static const char *const names[] = {"squib", "fc_api", "fc_vcpu 0", "fc_vcpu 1"};
+	static const char *const names[THREADS] = {
+		[VMM] = "squib", [API] = "fc_api", "fc_vcpu 0", "fc_vcpu 1"};
 	char path[64];
 	unsigned seen = 0;
 	int count = 0;
@@ -95,20 +108,21 @@ static bool all_threads(struct squib *squib, int wanted_seccomp, int wanted_priv
 	DIR *dir = opendir(path);
 
 	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-		char name[64] = "";
-		int seccomp = -1;
-		int privileges = -1;
+		struct status status = {.seccomp = -1, .privileges = -1, .filters = -1};
 
 		if (entry->d_name[0] == '.') {
 			continue;
 		}
-		if (!read_thread(squib->pid, entry->d_name, name, &seccomp, &privileges) ||
-		    seccomp != wanted_seccomp || privileges != wanted_privileges) {
-			ok = squib_fail(squib, "%s has Seccomp %d, NoNewPrivs %d", name, seccomp,
-					privileges);
+		if (!read_thread(squib->pid, entry->d_name, &status) ||
+		    status.seccomp != wanted_seccomp || status.privileges != wanted_privileges) {
+			ok = squib_fail(squib, "%s has Seccomp %d, NoNewPrivs %d", status.name,
+					status.seccomp, status.privileges);
 		}
 		for (unsigned i = 0; i < THREADS; i++) {
-			seen |= strcmp(name, names[i]) == 0 ? 1u << i : 0;
+			if (strcmp(status.name, names[i]) == 0) {
+				seen |= 1u << i;
+				filters[i] = status.filters;
+			}
 		}
 		count++;
 	}
@@ -119,54 +133,6 @@ static bool all_threads(struct squib *squib, int wanted_seccomp, int wanted_priv
 		return squib_fail(squib, "of %d threads some are missing: %#x", count, seen);
 	}
 	return ok;
-}
-
-/* How many filters hold a thread in, those of whoever started squib among them. */
-static long count_filters(pid_t pid, const char *thread)
-{
-	char path[PATH_LEN];
-	char line[256];
-	long count = -1;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/status", (int)pid, thread);
-	FILE *file = fopen(path, "re");
-
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-		(void)sscanf(line, "Seccomp_filters: %ld", &count);
-	}
-	if (file != NULL) {
-		fclose(file);
-	}
-	return count;
-}
-
-/* The VMM thread has as many filters more than the API's. */
-static bool has_more_filters(struct squib *squib, long wanted)
-{
-	char path[64];
-	char name[64] = "";
-	char main[32];
-	long api = -1;
-	int unused;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)squib->pid);
-	snprintf(main, sizeof(main), "%d", (int)squib->pid);
-	DIR *dir = opendir(path);
-
-	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-		if (entry->d_name[0] != '.' &&
-		    read_thread(squib->pid, entry->d_name, name, &unused, &unused) &&
-		    strcmp(name, "fc_api") == 0) {
-			api = count_filters(squib->pid, entry->d_name);
-		}
-	}
-	if (dir != NULL) {
-		closedir(dir);
-	}
-	long vmm = count_filters(squib->pid, main);
-
-	return (api > 0 && vmm == api + wanted) ||
-	       squib_fail(squib, "the VMM thread has %ld filters, the API's %ld", vmm, api);
 }
 
 /* --- violations --- */
@@ -228,6 +194,7 @@ static bool violate(struct squib *squib, const void *arg)
 	char path[PATH_LEN];
 	char number[128];
 	char reason[128];
+	long filters[THREADS];
 
 	snprintf(path, sizeof(path), "%.400s/%s-%s.bin", env("SECCOMP_DIR"), row->thread,
 		 row->call);
@@ -235,7 +202,7 @@ static bool violate(struct squib *squib, const void *arg)
 		 row->number);
 	snprintf(reason, sizeof(reason), "The seccomp filter of this thread does not allow %s;",
 		 row->call);
-	if (!start(squib, "--seccomp-filter", path) || !all_threads(squib, 2, 1)) {
+	if (!start(squib, "--seccomp-filter", path) || !all_threads(squib, 2, 1, filters)) {
 		return false;
 	}
 	/* The answer does not come. */
@@ -264,9 +231,16 @@ static bool look(struct squib *squib, const void *arg)
 {
 	const struct look *look = arg;
 
-	return start(squib, look->option, look->value) &&
-	       all_threads(squib, look->has_filters ? 2 : 0, look->has_filters ? 1 : 0) &&
-	       (!look->has_filters || has_more_filters(squib, look->more));
+	long filters[THREADS];
+
+	if (!start(squib, look->option, look->value) ||
+	    !all_threads(squib, look->has_filters ? 2 : 0, look->has_filters ? 1 : 0, filters)) {
+		return false;
+	}
+	return !look->has_filters ||
+	       (filters[API] > 0 && filters[VMM] == filters[API] + look->more) ||
+	       squib_fail(squib, "the VMM thread has %ld filters, the API's %ld", filters[VMM],
+			  filters[API]);
 }
 
 static void run(struct runner *runner, const char *name,

@@ -14,13 +14,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_deadline.h"
 #include "tools/squibctl/ctl_request.h"
 #include "vmm/base/bytes.h"
-#include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
 
 enum {
-	PATIENCE_S = 10,
+	PATIENCE_MS = 10 * 1000,
 	LOOK_US = 50000,
 	PATH_LEN = 256,
 };
@@ -37,11 +37,6 @@ static const struct kind kinds[] = {
 	{"pmem", "pmem", "id", "path_on_host", "read_only"},
 	{"net", "network-interfaces", "iface_id", "host_dev_name", NULL},
 };
-
-static uint64_t now_ns(void)
-{
-	return clock_host.now_ns(CLOCK_MONOTONIC);
-}
 
 /* The machine's devices; NULL: *code says why not. */
 static json_t *get_devices(int fd, enum ctl_exit *code)
@@ -92,7 +87,7 @@ static json_t *find(json_t *list, const char *type, const char *id)
 /* Waits until the guest uses the device, and says what it has come to. */
 static enum ctl_exit wait_for_guest(int fd, const struct kind *kind, const char *id)
 {
-	uint64_t begin = now_ns();
+	uint64_t deadline = deadline_in(PATIENCE_MS);
 	bool is_in_use = false;
 	bool is_late = false;
 
@@ -110,7 +105,7 @@ static enum ctl_exit wait_for_guest(int fd, const struct kind *kind, const char 
 			return CTL_EXIT_OK;
 		}
 		is_in_use = json_is_true(json_object_get(device, "is_in_use"));
-		is_late = now_ns() - begin > PATIENCE_S * NS_PER_S;
+		is_late = deadline_left(deadline) == 0;
 		if (is_in_use || is_late) {
 			printf("%s: plugged in at %s, %s\n", id, text_of(device, "address"),
 			       is_in_use ? "and the guest uses it"

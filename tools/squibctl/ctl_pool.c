@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_deadline.h"
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_pool_dir.h"
 #include "tools/squibctl/ctl_pool_keep.h"
@@ -44,14 +45,9 @@ static void nap(void)
 	nanosleep(&look, NULL);
 }
 
-static uint64_t deadline_in(uint64_t ms)
-{
-	return clock_host.now_ns(CLOCK_MONOTONIC) + ms * NS_PER_MS;
-}
-
 static bool is_over(uint64_t deadline)
 {
-	return clock_host.now_ns(CLOCK_MONOTONIC) > deadline;
+	return deadline_left(deadline) == 0;
 }
 
 static enum ctl_exit start(const struct ctl_args *args, const struct pool_dir *dir)

@@ -128,16 +128,12 @@ static void ask_monitor(const struct machine *machine, struct ctl_stats *stats)
 static char *read_proc(pid_t pid, const char *file)
 {
 	AUTO_FREE char *path = ctl_text("/proc/%d/%s", pid, file);
-	char *text = calloc(1, PROC_MAX + 1);
-	AUTO_FD fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	size_t len = 0;
-	ssize_t got = 1;
+	struct error ignored = {0};
+	char *text = NULL;
+	size_t len;
 
-	while (fd >= 0 && text != NULL && got > 0 && len < PROC_MAX) {
-		got = read(fd, text + len, PROC_MAX - len);
-		len += got > 0 ? (size_t)got : 0;
-	}
-	return text;
+	return path != NULL && read_file(path, file, PROC_MAX, &text, &len, &ignored) == 0 ? text
+											   : NULL;
 }
 
 /* false: it does not run. */
@@ -155,9 +151,7 @@ static bool take_sample(const char *name, struct ctl_stats *stats)
 		AUTO_FREE char *stat = read_proc(pid, "stat");
 		AUTO_FREE char *rollup = read_proc(pid, "smaps_rollup");
 
-		if (stat != NULL && rollup != NULL) {
-			ctl_stats_process(stat, rollup, stats);
-		}
+		ctl_stats_process(stat != NULL ? stat : "", rollup != NULL ? rollup : "", stats);
 		ask_monitor(&machine, stats);
 	}
 	ctl_machine_close(&machine);

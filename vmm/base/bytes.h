@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Little-endian loads and stores, checked arithmetic, alignment, counting: no state, no errors. */
+/* Loads and stores of either byte order, checked arithmetic, alignment, counting: no state, no
+ * errors. */
 #ifndef VMM_BASE_BYTES_H
 #define VMM_BASE_BYTES_H
 
@@ -57,6 +58,27 @@ static inline void store_le32(void *to, uint32_t value)
 static inline void store_le64(void *to, uint64_t value)
 {
 	memcpy(to, &value, sizeof(value));
+}
+
+/* Of network protocols, in their byte order. */
+static inline uint16_t load_be16(const void *from)
+{
+	return __builtin_bswap16(load_le16(from));
+}
+
+static inline uint32_t load_be32(const void *from)
+{
+	return __builtin_bswap32(load_le32(from));
+}
+
+static inline void store_be16(void *to, uint16_t value)
+{
+	store_le16(to, __builtin_bswap16(value));
+}
+
+static inline void store_be32(void *to, uint32_t value)
+{
+	store_le32(to, __builtin_bswap32(value));
 }
 
 /* *sum = a + b; false if that overflows (then *sum is not to be used). */

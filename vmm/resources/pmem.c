@@ -186,16 +186,28 @@ static int check_length(const struct pmem_config *config, int fd, const struct v
 				   (unsigned long long)now, (unsigned long long)before);
 }
 
+/* `before`: as the device was; NULL: the machine was not loaded. */
+static int open_as_before(const struct pmem_config *config, const struct virtio_state *before,
+			  int *fd, struct error *err)
+{
+	AUTO_FD opened = -1;
+
+	if (open_file(config, &opened, err) < 0 ||
+	    (before != NULL && check_length(config, opened, before, err) < 0)) {
+		return -1;
+	}
+	*fd = fd_take(&opened);
+	return 0;
+}
+
 int pmem_check_files(const struct pmem_devices *devices, const struct machine_state *saved,
 		     struct error *err)
 {
 	for (size_t i = 0; i < devices->count; i++) {
 		const struct pmem_config *config = &devices->items[i].config;
-		const struct virtio_state *device = find_saved(saved, config->id);
 		AUTO_FD fd = -1;
 
-		if (open_file(config, &fd, err) < 0 ||
-		    (device != NULL && check_length(config, fd, device, err) < 0)) {
+		if (open_as_before(config, find_saved(saved, config->id), &fd, err) < 0) {
 			return error_wrap(err, "Cannot create pmem device");
 		}
 	}
@@ -209,8 +221,7 @@ static int map_device(struct pmem_device *device, struct gmem *mem,
 	const struct virtio_state *before = find_saved(saved, config->id);
 	AUTO_FD fd = -1;
 
-	if (open_file(config, &fd, err) < 0 ||
-	    (before != NULL && check_length(config, fd, before, err) < 0)) {
+	if (open_as_before(config, before, &fd, err) < 0) {
 		return -1;
 	}
 	const struct gmem_pmem_file file = {

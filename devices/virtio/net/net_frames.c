@@ -14,18 +14,7 @@
 #include <assert.h>
 #include <string.h>
 
-static uint32_t load_be32(const uint8_t *from)
-{
-	return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
-}
-
-static void store_be32(uint8_t *to, uint32_t value)
-{
-	to[0] = (uint8_t)(value >> 24);
-	to[1] = (uint8_t)(value >> 16);
-	to[2] = (uint8_t)(value >> 8);
-	to[3] = (uint8_t)value;
-}
+#include "vmm/base/bytes.h"
 
 void net_frames_clear(struct net_frames *frames)
 {
