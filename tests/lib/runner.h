@@ -29,7 +29,10 @@ struct runner {
  */
 bool runner_init(struct runner *runner, int argc, char **argv, const char *environment);
 
-/* Whether the test is to run: it is selected, and KVM suffices; else it is counted as skipped. */
+/*
+ * Whether the test is to run: it is selected, not left to the other architecture (ONCE in the
+ * environment), and KVM suffices; else it is counted as skipped.
+ */
 bool runner_begins(struct runner *runner, const char *name, enum kvm_kind needs);
 
 /* Counts and prints a test that can't run. */
