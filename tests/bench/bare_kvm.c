@@ -7,7 +7,7 @@
  *
  * Tells its marks as squib's log does, so that one reader understands both. EXEC_US is
  * CLOCK_MONOTONIC in microseconds when the launcher called exec. With a MEMORY_FILE, that of a
- * snapshot, guest memory is a private mapping of it.
+ * snapshot, guest memory is a private mapping of it, as long as the file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "tests/bench/bare.h"
@@ -49,6 +50,31 @@ static void *map(int fd, size_t len, int flags)
 	return area;
 }
 
+/* Gives `len` bytes at `ram` to the guest; x86_64 has its devices between 3 and 4 GiB. */
+static void give_memory(int vm, const uint8_t *ram, uint64_t len)
+{
+	static const uint64_t gap = 3ULL << 30;
+	static const uint64_t behind_gap = 4ULL << 30;
+	struct kvm_userspace_memory_region slots[] = {
+		{
+			.slot = 0,
+			.guest_phys_addr = bare_ram_base,
+			.memory_size = len < gap ? len : gap,
+			.userspace_addr = (uintptr_t)ram,
+		},
+		{
+			.slot = 1,
+			.guest_phys_addr = bare_ram_base + behind_gap,
+			.memory_size = len < gap ? 0 : len - gap,
+			.userspace_addr = (uintptr_t)ram + gap,
+		},
+	};
+
+	for (int i = 0; i < 2 && slots[i].memory_size > 0; i++) {
+		bare_ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slots[i], "KVM_SET_USER_MEMORY_REGION");
+	}
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t at[MARKS] = {[MARK_MAIN] = (uint64_t)bare_now_us()};
@@ -64,15 +90,15 @@ int main(int argc, char **argv)
 	if (argc > 2 && memory < 0) {
 		bare_die(argv[2]);
 	}
-	uint8_t *ram = map(memory, BARE_RAM_LEN,
-			   MAP_PRIVATE | MAP_NORESERVE | (argc > 2 ? 0 : MAP_ANONYMOUS));
-	struct kvm_userspace_memory_region slot = {
-		.guest_phys_addr = bare_ram_base,
-		.memory_size = BARE_RAM_LEN,
-		.userspace_addr = (uintptr_t)ram,
-	};
+	struct stat st = {.st_size = BARE_RAM_LEN};
 
-	bare_ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot, "KVM_SET_USER_MEMORY_REGION");
+	if (argc > 2 && fstat(memory, &st) < 0) {
+		bare_die(argv[2]);
+	}
+	uint8_t *ram = map(memory, (size_t)st.st_size,
+			   MAP_PRIVATE | MAP_NORESERVE | (argc > 2 ? 0 : MAP_ANONYMOUS));
+
+	give_memory(vm, ram, (uint64_t)st.st_size);
 	bare_vm_init(kvm, vm);
 	at[MARK_VM] = (uint64_t)bare_now_us();
 
