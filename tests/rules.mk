@@ -81,9 +81,11 @@ endif
 # criterion's own lists live until the process ends.
 unit: export LSAN_OPTIONS := suppressions=tests/lsan.supp:print_suppressions=0
 unit: export TSAN_OPTIONS := suppressions=tests/tsan.supp:print_suppressions=0
+# Most units wait most of the time, for threads, timers and processes: more run at once than there are processors.
+unit: UNIT_JOBS := $(if $(filter thread,$(SAN)),,-j8)
 unit: $(B)/unit-arch ## build and run the unit tests of ARCH
-	$(if $(filter $(ARCH),$(HOST_ARCH)),$(B)/unit)
-	$(B)/unit-arch
+	$(if $(filter $(ARCH),$(HOST_ARCH)),$(B)/unit $(UNIT_JOBS))
+	$(B)/unit-arch $(UNIT_JOBS)
 
 # --- the API's description: against the tables that the code has ---
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs all registered tests, or the one that is named as SUITE::NAME, each in a child; see
- * criterion/criterion.h here. */
+/* Runs all registered tests, or the one that is named as SUITE::NAME, each in a child, some beside
+ * each other; see criterion/criterion.h here. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdarg.h>
@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 enum {
-	EXIT_SKIPPED = 77
+	EXIT_SKIPPED = 77,
+	JOBS = 4 /* children at once; most wait most of the time */
 };
 
 enum result {
@@ -85,18 +86,18 @@ static void run_child(const struct plain_test *test, const struct plain_options 
 	exit(has_failed ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-static enum result run_test(const struct plain_test *test)
+/* A child, and the test that it runs. */
+struct job {
+	pid_t child; /* 0: none */
+	const struct plain_test *test;
+};
+
+static unsigned counts[RESULTS];
+
+static enum result result_of(const struct plain_test *test, int status)
 {
 	struct plain_options options = options_of(test);
-	int status = 0;
-	pid_t child = fork();
 
-	if (child == 0) {
-		run_child(test, &options);
-	}
-	if (child < 0 || waitpid(child, &status, 0) < 0) {
-		return FAILED;
-	}
 	if (WIFSIGNALED(status)) {
 		return WTERMSIG(status) == options.signal ? PASSED : FAILED;
 	}
@@ -104,6 +105,56 @@ static enum result run_test(const struct plain_test *test)
 		return SKIPPED;
 	}
 	return options.signal == 0 && WEXITSTATUS(status) == options.exit_code ? PASSED : FAILED;
+}
+
+static void judge(const struct plain_test *test, enum result result)
+{
+	counts[result]++;
+	if (result == FAILED) {
+		fprintf(stderr, "FAILED %s::%s\n", test->suite, test->name);
+	}
+}
+
+/* Waits for one child. Returns its job, free again; NULL: there is no child. */
+static struct job *wait_for_one(struct job jobs[JOBS])
+{
+	int status = 0;
+	pid_t child = wait(&status);
+
+	for (struct job *job = jobs; child > 0 && job < jobs + JOBS; job++) {
+		if (job->child == child) {
+			judge(job->test, result_of(job->test, status));
+			job->child = 0;
+			return job;
+		}
+	}
+	return NULL;
+}
+
+static struct job *free_job(struct job jobs[JOBS])
+{
+	for (struct job *job = jobs; job < jobs + JOBS; job++) {
+		if (job->child == 0) {
+			return job;
+		}
+	}
+	return wait_for_one(jobs);
+}
+
+static void start(struct job jobs[JOBS], const struct plain_test *test)
+{
+	struct plain_options options = options_of(test);
+	struct job *job = free_job(jobs);
+	pid_t child = job ? fork() : -1;
+
+	if (child == 0) {
+		run_child(test, &options);
+	}
+	if (child < 0) {
+		judge(test, FAILED);
+		return;
+	}
+	*job = (struct job){child, test};
 }
 
 static bool is_named(const struct plain_test *test, const char *wanted)
@@ -116,20 +167,16 @@ static bool is_named(const struct plain_test *test, const char *wanted)
 
 int main(int argc, char **argv)
 {
-	unsigned count[RESULTS] = {0};
+	struct job jobs[JOBS] = {0};
 
 	for (const struct plain_test *test = tests; test; test = test->next) {
-		if (!test->name || (argc > 1 && !is_named(test, argv[1]))) {
-			continue;
-		}
-		enum result result = run_test(test);
-
-		count[result]++;
-		if (result == FAILED) {
-			fprintf(stderr, "FAILED %s::%s\n", test->suite, test->name);
+		if (test->name && (argc == 1 || is_named(test, argv[1]))) {
+			start(jobs, test);
 		}
 	}
-	fprintf(stderr, "Under ThreadSanitizer: %u passed, %u skipped, %u failed\n", count[PASSED],
-		count[SKIPPED], count[FAILED]);
-	return count[FAILED] == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	while (wait_for_one(jobs)) {
+	}
+	fprintf(stderr, "Under ThreadSanitizer: %u passed, %u skipped, %u failed\n",
+		counts[PASSED], counts[SKIPPED], counts[FAILED]);
+	return counts[FAILED] == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
