@@ -144,6 +144,86 @@ Test(mender, a_vcpu_that_is_not_told_of_a_cut_goes_on)
 	cr_expect_eq(count_of(captured(log), "was cut"), 1, "%s", captured(log));
 }
 
+/* As a KVM that interprets its guest: an access to a missing page is one to no memory. */
+static struct {
+	uint64_t offset; /* in the file */
+	unsigned parts;	 /* exits of one instruction, of 8 bytes each */
+	unsigned done;
+} store;
+
+static int interpret(int fd, unsigned long request, void *arg)
+{
+	struct kvm_run *run = kvm_fake_run_area(fd);
+
+	if (fd != vm.vcpus[0].fd || store.done == store.parts) {
+		return touch(fd, request, arg);
+	}
+	run->exit_reason = KVM_EXIT_MMIO;
+	run->mmio.phys_addr = 512 * GIB + store.offset + (uint64_t)store.done * 8;
+	run->mmio.len = 8;
+	run->mmio.is_write = 1;
+	memset(run->mmio.data, 'a' + (int)store.done, sizeof(run->mmio.data));
+	store.done++;
+	return 0;
+}
+
+static void interpret_store(uint64_t offset, unsigned parts)
+{
+	serve_until(goes_on);
+	cr_assert(ftruncate(file, MIB) == 0);
+	store.offset = offset;
+	store.parts = parts;
+	kvm_fake_script(KVM_RUN, interpret);
+}
+
+static bool has_stored(void)
+{
+	return store.done == store.parts && vm.vcpus[0].missed_count == 0 && goes_on();
+}
+
+Test(mender, what_is_written_to_a_missing_page_by_interpretation_is_not_lost)
+{
+	int log = capture_log(LOG_WARN);
+	char got[17] = "";
+
+	interpret_store(MIB + 4096, 2);
+	runs = 0;
+	serve_until(has_stored);
+	cr_expect(gmem_read(mem, GPA(512 * GIB + MIB + 4096), got, 16) == 0);
+	cr_expect_str_eq(got, "aaaaaaaabbbbbbbb");
+	cr_expect(!has_ended());
+	cr_expect(strstr(captured(log), "Invalid MMIO") == NULL, "%s", captured(log));
+}
+
+Test(mender, what_is_written_where_nothing_is_goes_nowhere)
+{
+	int log = capture_log(LOG_WARN);
+
+	interpret_store(4 * MIB, 1);
+	runs = 0;
+	serve_until(has_stored);
+	cr_expect(!has_ended());
+	cr_expect(strstr(captured(log), "Invalid MMIO write @ 0x8000400000:0x8") != NULL, "%s",
+		  captured(log));
+}
+
+/* Such as on a bad sector. */
+Test(mender, a_page_that_nothing_brings_ends_an_interpreted_guest)
+{
+	struct gmem_slot slot;
+
+	serve_until(goes_on);
+	slot = gmem_pmem_slot(mem, 0);
+	cr_assert(mprotect((void *)slot.hva, 4096, PROT_NONE) == 0); // NOLINT
+	store.parts = 1;
+	kvm_fake_script(KVM_RUN, interpret);
+	serve_until(has_ended);
+	cr_expect(vm.end == VM_FAILED);
+	cr_expect(strstr(vm.end_reason, "persistent memory at 0x8000000000 can't be reached") !=
+			  NULL,
+		  "%s", vm.end_reason);
+}
+
 Test(mender, a_page_that_nothing_brings_ends_the_guest)
 {
 	is_missing = true;

@@ -24,13 +24,62 @@ static bool mend_parked(const struct mender *mender)
 	return true;
 }
 
+/* An access that a vCPU has missed, on its behalf. False: the page is missing still. */
+static bool repeat(struct gmem *mem, const struct vcpu_access *access)
+{
+	uint8_t byte;
+
+	if (!gmem_contains(mem, GPA(access->addr), access->len)) {
+		vcpu_warn_invalid(access); /* there is nothing at all */
+		return true;
+	}
+	return access->is_write ? gmem_write(mem, GPA(access->addr), access->data, access->len) == 0
+				: gmem_read(mem, GPA(access->addr), &byte, 1) == 0;
+}
+
+static bool repeat_all(struct gmem *mem, const struct vcpu *vcpu)
+{
+	bool is_done = true;
+
+	for (unsigned i = 0; i < vcpu->missed_count && is_done; i++) {
+		is_done = repeat(mem, &vcpu->missed[i]);
+	}
+	return is_done;
+}
+
+/*
+ * Does what vCPUs have missed. What is missing still while there was something to mend is tried
+ * again; else nothing will bring it.
+ */
+static void serve_missed(struct mender *mender, bool has_mended)
+{
+	struct vm *vm = mender->vm;
+
+	for (unsigned i = 0; i < vm->machine.vcpu_count; i++) {
+		struct vcpu *vcpu = &vm->vcpus[i];
+
+		if (atomic_load(&vcpu->missed_state) != VCPU_MISSED_ASKED) {
+			continue;
+		}
+		if (repeat_all(vm->mem, vcpu)) {
+			atomic_store(&vcpu->missed_state, VCPU_MISSED_DONE);
+		} else if (has_mended) {
+			ev_wake_signal(&mender->wake);
+		} else {
+			atomic_store(&vcpu->missed_state, VCPU_MISSED_FAILED);
+		}
+	}
+}
+
 static void on_wake(struct ev_wake *wake)
 {
 	struct mender *mender = container_of(wake, struct mender, wake);
+	bool has_mended = gmem_pmem_is_torn(mender->vm->mem) && mend_parked(mender);
 
-	if (!gmem_pmem_is_torn(mender->vm->mem) || !mend_parked(mender)) {
+	if (!has_mended) {
 		atomic_fetch_add(&mender->looks, 1);
 	}
+	serve_missed(mender, has_mended);
 }
 
 static void on_timer(struct ev_timer *timer)

@@ -170,16 +170,42 @@ static void count_exit(struct metric *count, struct metric_latency *latency, uin
 }
 
 /*
- * An access to a page of a file that is missing may come as one to no memory: where KVM interprets
- * the instruction. It is lost, and the VMM thread is asked to mend what later ones will find.
+ * An access to a page of a file that is missing comes as one to no memory where KVM interprets the
+ * instruction. False: it can't be one. Else the vCPU ends the instruction and waits (settle_missed)
+ * until the VMM thread, which alone knows the files, has looked what it is.
  */
-static void miss_page(const struct vcpu *vcpu, uint64_t addr)
+static bool note_missed(struct vcpu *vcpu, const struct vcpu_access *access)
 {
 	const struct gmem_range *range = &arch_device_memory;
 
-	if (vcpu->vm->mender != NULL && addr >= range->base.v &&
-	    addr - range->base.v < range->len) {
-		(void)mender_ask(vcpu->vm->mender);
+	if (vcpu->vm->mender == NULL || vcpu->missed_count == VCPU_MISSED_MAX ||
+	    access->addr < range->base.v || access->addr - range->base.v >= range->len) {
+		return false;
+	}
+	vcpu->missed[vcpu->missed_count++] = *access;
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+void vcpu_warn_invalid(const struct vcpu_access *access)
+{
+	log_guest_warn("Invalid MMIO %s @ %#llx:%#x", access->is_write ? "write" : "read",
+		       (unsigned long long)access->addr, access->len);
+}
+
+/* No device has served what is in the run area. */
+static COLD void miss(struct vcpu *vcpu)
+{
+	const struct kvm_run *run = vcpu->run;
+	struct vcpu_access access = {
+		.addr = run->mmio.phys_addr,
+		.len = (uint32_t)min_u64(run->mmio.len, sizeof(access.data)),
+		.is_write = run->mmio.is_write != 0,
+	};
+
+	memcpy(access.data, run->mmio.data, sizeof(access.data));
+	if (!note_missed(vcpu, &access)) {
+		vcpu_warn_invalid(&access);
 	}
 }
 
@@ -202,9 +228,7 @@ static void serve_mmio(struct vcpu *vcpu)
 		count_exit(&metrics->exit_mmio_read, &metrics->exit_mmio_read_agg, begin_us);
 	}
 	if (!is_served) {
-		miss_page(vcpu, addr);
-		log_guest_warn("Invalid MMIO %s @ %#llx:%#x", run->mmio.is_write ? "write" : "read",
-			       (unsigned long long)addr, len);
+		miss(vcpu);
 	}
 }
 
@@ -335,6 +359,37 @@ static bool await_page(struct vcpu *vcpu)
 	return looks - vcpu->first_looks < 2;
 }
 
+/*
+ * Of a vCPU that is at an instruction boundary: true, it goes on; false, accesses of its last
+ * instruction are not done yet, or can't be, which ends the guest.
+ */
+static bool settle_missed(struct vcpu *vcpu)
+{
+	if (vcpu->missed_count == 0) {
+		return true;
+	}
+	switch ((enum vcpu_missed)atomic_load(&vcpu->missed_state)) {
+	case VCPU_MISSED_OWN:
+		atomic_store(&vcpu->missed_state, VCPU_MISSED_ASKED);
+		(void)mender_ask(vcpu->vm->mender);
+		break;
+	case VCPU_MISSED_ASKED:
+		usleep(1000);
+		break;
+	case VCPU_MISSED_DONE:
+		vcpu->missed_count = 0;
+		atomic_store(&vcpu->missed_state, VCPU_MISSED_OWN);
+		return true;
+	case VCPU_MISSED_FAILED:
+		stop(vcpu,
+		     "the guest's persistent memory at %#llx can't be reached: its file "
+		     "can't be read or written there",
+		     (unsigned long long)vcpu->missed[0].addr);
+		break;
+	}
+	return false;
+}
+
 static void serve_failed_run(struct vcpu *vcpu)
 {
 	struct gmem_range range;
@@ -408,6 +463,9 @@ static void *vcpu_main(void *arg)
 		stop(vcpu, "%s", err.msg);
 	}
 	while (wait_until_wanted(vcpu)) {
+		if (!settle_missed(vcpu)) {
+			continue;
+		}
 		if (is_first_run) {
 			timeline_set(vcpu->vm->timeline, TIMELINE_RUN);
 			is_first_run = false;

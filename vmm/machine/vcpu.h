@@ -31,6 +31,29 @@ struct vcpu_metrics {
 
 extern const struct metric_group vcpu_metric_group;
 
+/*
+ * An access to guest memory that came as one to no memory, since its page was missing: the guest
+ * has read zeroes, and what it has written is here.
+ */
+struct vcpu_access {
+	uint64_t addr;
+	uint32_t len;
+	bool is_write;
+	uint8_t data[8];
+};
+
+enum {
+	VCPU_MISSED_MAX = 16 /* accesses of one instruction, of 8 bytes each: 64 in two pages */
+};
+
+/* Whose vcpu.missed is, and what became of it. */
+enum vcpu_missed {
+	VCPU_MISSED_OWN,    /* the vCPU thread's */
+	VCPU_MISSED_ASKED,  /* the VMM thread's (mender.c) */
+	VCPU_MISSED_DONE,   /* the vCPU thread's again, which goes on */
+	VCPU_MISSED_FAILED, /* the same, and the guest ends */
+};
+
 struct vcpu {
 	bool is_made;
 	/* immutable once the thread runs */
@@ -47,7 +70,12 @@ struct vcpu {
 	unsigned failed_runs;
 	bool is_starved;      /* it waits for a page since the last instruction */
 	unsigned first_looks; /* mender_ask's first answer since then */
+	/* in turns the vCPU thread's and the VMM thread's, as missed_state says */
+	struct vcpu_access missed[VCPU_MISSED_MAX];
+	unsigned missed_count;
+
 	/* shared */
+	_Atomic int missed_state; /* enum vcpu_missed */
 	struct vcpu_metrics metrics;
 	struct metric_source metric_source;
 	/* shared, under vm->lock */
@@ -69,6 +97,9 @@ MUST_CHECK int vcpu_start(struct vcpu *vcpu, struct error *err);
  * Needs vcpu_kick_setup to have run in this process.
  */
 void vcpu_kick(struct vcpu *vcpu);
+
+/* Logs an access to no memory and no device, as seldom as what guests cause. Any thread. */
+void vcpu_warn_invalid(const struct vcpu_access *access);
 
 /* Installs the handler of the kick signal (SIGRTMIN), which does nothing but interrupt KVM_RUN. */
 MUST_CHECK int vcpu_kick_setup(struct error *err);
