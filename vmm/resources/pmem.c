@@ -214,6 +214,23 @@ int pmem_check_files(const struct pmem_devices *devices, const struct machine_st
 	return 0;
 }
 
+int pmem_check_saved(const struct pmem_devices *devices, const struct gmem *mem, struct error *err)
+{
+	for (size_t i = 0; i < devices->count; i++) {
+		const struct pmem_device *device = &devices->items[i];
+
+		if (!gmem_pmem_is_whole(mem, device->index)) {
+			return error_set(
+				err, ERR_BAD_STATE,
+				"Cannot save the microVM state: The file %s of the pmem device "
+				"%.64s was cut, or its disk had no room for what the guest wrote: "
+				"a load would not find what the guest knows",
+				device->config.path_on_host, device->config.id);
+		}
+	}
+	return 0;
+}
+
 static int map_device(struct pmem_device *device, struct gmem *mem,
 		      const struct machine_state *saved, struct error *err)
 {

@@ -10,6 +10,7 @@
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 
+struct gmem;
 struct machine_state;
 
 /* One device. Its file is opened when the machine is made [compat], and is guest memory's. */
@@ -33,5 +34,12 @@ const struct pmem_device *pmem_find_writable(const struct pmem_devices *devices)
 /* Whether a load of this state would find the files, as long as they were. */
 MUST_CHECK int pmem_check_files(const struct pmem_devices *devices,
 				const struct machine_state *saved, struct error *err);
+
+/*
+ * Fails where a file of a running machine no longer has what its guest knows, which a load would
+ * bring back from there.
+ */
+MUST_CHECK int pmem_check_saved(const struct pmem_devices *devices, const struct gmem *mem,
+				struct error *err);
 
 #endif

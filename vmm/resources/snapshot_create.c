@@ -131,6 +131,9 @@ static int create(struct microvm *microvm, struct request *request, struct error
 	if (devmgr_check_saved(&controller->machine.devmgr, err) < 0) {
 		return error_wrap(err, "Cannot save the microVM state: Operation not allowed");
 	}
+	if (pmem_check_saved(&microvm->config.pmems, controller->machine.mem, err) < 0) {
+		return -1;
+	}
 	if (gdb_server_is_attached(controller->debugger)) {
 		return error_set(err, ERR_BAD_STATE,
 				 "Cannot save the microVM state: a debugger is attached, which may "

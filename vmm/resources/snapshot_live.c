@@ -349,7 +349,8 @@ int snapshot_live_start(struct microvm *microvm, const char *state_path, const c
 				 "A live snapshot is being written: GET /snapshot tells when it is "
 				 "complete");
 	}
-	if (fork_check(microvm, err) < 0) {
+	if (fork_check(microvm, err) < 0 ||
+	    pmem_check_saved(&microvm->config.pmems, microvm->controller.machine.mem, err) < 0) {
 		return -1;
 	}
 	/* Nothing of it is open: of the last one there is only what GET shows. */
