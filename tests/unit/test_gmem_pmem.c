@@ -330,6 +330,64 @@ Test(gmem_pmem, holes_that_are_missed_are_memory)
 	cr_expect(!gmem_pmem_is_whole(mem, index));
 }
 
+/* Room that was set aside for one hole is none for the others. */
+Test(gmem_pmem, any_hole_that_is_missed_is_found)
+{
+	AUTO_FD fd = on_small_disk();
+
+	cr_assert(fallocate(fd, 0, 4096, 4096) == 0 && pwrite(fd, "data", 4, 8192) == 4);
+	unsigned index = add(fcntl(fd, F_DUPFD, 0), false);
+	AUTO_FD ballast = fill_disk_but(0);
+	int log = capture_log(LOG_ERROR);
+
+	fds += 2;
+	cr_assert(gmem_pmem_is_torn(mem));
+	cr_expect(!gmem_pmem_mend(mem));
+	cr_expect(strstr(captured(log), "has no room for the holes") != NULL, "%s", captured(log));
+	cr_expect(gmem_write(mem, GPA(ROOM + MIB), "lost", 5) == 0);
+	cr_expect(!gmem_pmem_is_whole(mem, index));
+}
+
+enum {
+	LARGE_MIB = 32, /* a hole of several looks */
+};
+
+Test(gmem_pmem, what_was_written_to_holes_of_a_private_file_stays)
+{
+	AUTO_FD fd = on_small_disk();
+
+	cr_assert(ftruncate(fd, LARGE_MIB * MIB) == 0);
+	unsigned index = add(fcntl(fd, F_DUPFD, 0), true);
+	char got[5];
+
+	cr_assert(gmem_write(mem, GPA(ROOM + MIB), "mine", 5) == 0);
+	cr_assert(gmem_write(mem, GPA(ROOM + LARGE_MIB * MIB - 4096), "last", 5) == 0);
+	/* Both were read from the file first, which gave it pages there. */
+	cr_assert(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096,
+			    LARGE_MIB * MIB - 4096) == 0);
+	cr_expect(!gmem_pmem_watch(mem) && !gmem_pmem_is_torn(mem), "there is room");
+	AUTO_FD ballast = fill_disk_but(0);
+	int log = capture_log(LOG_ERROR);
+	unsigned looks = 1;
+
+	fds += 2;
+	cr_expect(gmem_read(mem, GPA(ROOM + 2 * MIB), got, 5) < 0);
+	cr_assert(gmem_pmem_watch(mem) && gmem_pmem_is_torn(mem));
+	while (gmem_pmem_mend(mem)) {
+		looks++;
+	}
+	cr_expect(looks > 2, "no look takes long, there were %u", looks);
+	cr_expect(!gmem_pmem_watch(mem) && !gmem_pmem_is_torn(mem));
+	cr_expect_eq(count_of(captured(log), "has no room for the holes"), 1, "%s", captured(log));
+	cr_expect(gmem_read(mem, GPA(ROOM + MIB), got, 5) == 0 && strcmp(got, "mine") == 0);
+	cr_expect(gmem_read(mem, GPA(ROOM + LARGE_MIB * MIB - 4096), got, 5) == 0 &&
+		  strcmp(got, "last") == 0);
+	cr_expect(gmem_read(mem, GPA(ROOM), got, 5) == 0 && strcmp(got, "kept") == 0);
+	cr_expect(gmem_write(mem, GPA(ROOM + 2 * MIB), "new", 4) == 0);
+	cr_expect(gmem_read(mem, GPA(ROOM + 2 * MIB), got, 4) == 0 && strcmp(got, "new") == 0);
+	cr_expect(gmem_pmem_is_whole(mem, index), "nothing is lost that a file was to have");
+}
+
 Test(gmem_pmem, addresses_of_a_file_that_is_gone_are_nobody_elses)
 {
 	unsigned index = add(sparse(2 * MIB), false);

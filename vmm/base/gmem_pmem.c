@@ -16,7 +16,8 @@
  * background, as one that has to be read from a disk (asynchronous page faults), takes it for
  * brought, and begins again, without an end. So somebody has to look (gmem_pmem_watch). That a file
  * was cut can be seen. That a vCPU waits for a hole can't: holes are made inaccessible while the
- * disk is full, for which KVM_RUN fails always, and the first access tells.
+ * disk is full, for which KVM_RUN fails always, and the first access tells. Holes of a private file
+ * need room only on a tmpfs, where even reading one takes a page: zeroes are put there at once.
  *
  * All files have their place in one reservation, at the distance from its begin that the guest
  * finds them at. It lasts as long as the guest's memory. So an address of a file that was taken out
@@ -26,6 +27,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +45,7 @@
 enum {
 	COPY_LEN = 64 * 1024, /* bytes of one copy by way of the memfd */
 	HOLES_MAX = 4096,     /* of one file, since each is a mapping, and a process has 65530 */
+	PROBES_MAX = 2048,    /* pages of holes that are looked at at once: some milliseconds */
 	ROOM_MIN = 64 * 1024, /* bytes; a disk with less is taken for full */
 };
 
@@ -56,7 +59,9 @@ struct region {
 	bool is_private;
 	bool has_failed; /* what the guest writes may be lost */
 	bool is_fenced;	 /* nobody can access its holes */
+	bool is_hungry;	 /* private, and reading a hole takes room on its disk */
 	unsigned hole_count;
+	uint64_t filled_len; /* the first bytes of a hungry one whose holes were looked at */
 	char name[GMEM_PMEM_NAME_LEN];
 };
 
@@ -294,6 +299,7 @@ static void unmap_region(const struct gmem_pmem *pmem, const struct region *regi
 static int measure(const struct gmem_pmem_file *file, struct region *region, struct error *err)
 {
 	struct stat st;
+	struct statfs fs;
 
 	if (fstat(file->fd, &st) < 0) {
 		return error_sys(err, "Error accessing backing file");
@@ -304,6 +310,8 @@ static int measure(const struct gmem_pmem_file *file, struct region *region, str
 	region->file_len = (uint64_t)st.st_size;
 	region->backed_len = align_up(region->file_len, page_len());
 	region->len = align_up(region->file_len, GMEM_PMEM_ALIGN);
+	region->is_hungry = file->is_private && fstatfs(file->fd, &fs) == 0 &&
+			    (uint32_t)fs.f_type == (uint32_t)TMPFS_MAGIC;
 	return 0;
 }
 
@@ -500,11 +508,11 @@ static bool is_cut(const struct region *region)
 /* The next hole from `at` on, in whole pages. False: there is none. */
 static bool next_hole(const struct region *region, uint64_t at, uint64_t *begin, uint64_t *end)
 {
-	while (at < region->file_len) {
+	while (at < region->backed_len) {
 		off_t hole = lseek(region->fd, (off_t)at, SEEK_HOLE);
 		off_t data = hole < 0 ? -1 : lseek(region->fd, hole, SEEK_DATA);
 
-		if (hole < 0 || (uint64_t)hole >= region->file_len) {
+		if (hole < 0 || (uint64_t)hole >= region->backed_len) {
 			return false;
 		}
 		at = data < 0 ? region->backed_len : (uint64_t)data;
@@ -517,18 +525,45 @@ static bool next_hole(const struct region *region, uint64_t at, uint64_t *begin,
 	return false;
 }
 
+/* A file system without a limit has no blocks. */
+static bool is_disk_full(const struct region *region)
+{
+	struct statfs fs;
+
+	return fstatfs(region->fd, &fs) == 0 && fs.f_blocks != 0 &&
+	       (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize < ROOM_MIN;
+}
+
 /*
- * The disk has no room for a hole. Holes are filled once: those that were have the guest's bytes.
- * Before Linux 5.14 there is no asking.
+ * The disk has no room for a hole of a file that is written to; some may have room that was set
+ * aside. Holes are filled once: those that were have the guest's bytes. Before Linux 5.14 there is
+ * no asking.
  */
 static bool has_refused_hole(const struct gmem_pmem *pmem, const struct region *region)
 {
-	int advice = region->is_private ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
+	uint64_t begin;
+	uint64_t end = 0;
+
+	if (region->is_private || region->hole_count > 0) {
+		return false;
+	}
+	for (unsigned i = 0; i < HOLES_MAX && next_hole(region, end, &begin, &end); i++) {
+		if (madvise(hva_of(pmem, region->base + begin), page_len(), MADV_POPULATE_WRITE) <
+		    0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A private file has holes for which there is no room, and which were not looked at yet. */
+static bool has_hungry_hole(const struct region *region)
+{
 	uint64_t begin;
 	uint64_t end;
 
-	return region->hole_count == 0 && next_hole(region, 0, &begin, &end) &&
-	       madvise(hva_of(pmem, region->base + begin), page_len(), advice) < 0;
+	return region->is_hungry && region->filled_len < region->backed_len &&
+	       is_disk_full(region) && next_hole(region, region->filled_len, &begin, &end);
 }
 
 bool gmem_pmem_is_torn(const struct gmem *mem)
@@ -537,7 +572,8 @@ bool gmem_pmem_is_torn(const struct gmem *mem)
 		const struct region *region = &mem->pmem->regions[i];
 
 		if (region->fd >= 0 &&
-		    (region->is_fenced || is_cut(region) || has_refused_hole(mem->pmem, region))) {
+		    (region->is_fenced || is_cut(region) || has_refused_hole(mem->pmem, region) ||
+		     has_hungry_hole(region))) {
 			return true;
 		}
 	}
@@ -574,34 +610,83 @@ static void fill_holes(const struct gmem_pmem *pmem, struct region *region)
 	region->has_failed = true;
 }
 
-void gmem_pmem_mend(struct gmem *mem)
+/* The end of the pages from `at` on that are all there, or all missing. */
+static uint64_t end_of_run(struct gmem_pmem *pmem, const struct region *region, uint64_t at,
+			   uint64_t end, bool is_there, unsigned *probes)
 {
-	for (unsigned i = 0; i < gmem_pmem_end(mem); i++) {
-		struct region *region = &mem->pmem->regions[i];
+	char byte;
 
-		if (region->fd >= 0 && region->is_fenced) {
-			(void)protect(mem->pmem, region, 0, region->backed_len,
-				      PROT_READ | PROT_WRITE);
-			region->is_fenced = false;
+	while (at < end && *probes < PROBES_MAX &&
+	       (move(pmem, hva_of(pmem, region->base + at), &byte, 1) == 0) == is_there) {
+		at += page_len();
+		++*probes;
+	}
+	return at;
+}
+
+/*
+ * A hole of a private file has pages that the guest has written to, which are memory of this
+ * process already: only what is missing between them becomes zeroes. Nothing is lost by that. True:
+ * there is more to look at.
+ */
+static bool fill_private(struct gmem_pmem *pmem, struct region *region)
+{
+	unsigned probes = 0;
+	uint64_t begin;
+	uint64_t end;
+
+	while (region->hole_count < HOLES_MAX &&
+	       next_hole(region, region->filled_len, &begin, &end)) {
+		uint64_t first = end_of_run(pmem, region, begin, end, true, &probes);
+		uint64_t behind = end_of_run(pmem, region, first, end, false, &probes);
+
+		if (first < behind && map_zeroes(pmem, region, first, behind) < 0) {
+			return false; /* as in mend_cut */
 		}
-		if (region->fd >= 0 && is_cut(region)) {
-			mend_cut(mem->pmem, region);
-		} else if (region->fd >= 0 && has_refused_hole(mem->pmem, region)) {
-			fill_holes(mem->pmem, region);
+		if (first < behind && region->hole_count++ == 0) {
+			log_error("The disk has no room for the holes of the file of the pmem "
+				  "device %s, which is read-only: zeroes of this machine's memory "
+				  "are there from now on",
+				  region->name);
+		}
+		region->filled_len = behind;
+		if (probes == PROBES_MAX) {
+			return true;
 		}
 	}
+	region->filled_len = region->backed_len;
+	return false;
+}
+
+static bool mend_region(struct gmem_pmem *pmem, struct region *region)
+{
+	if (region->is_fenced) {
+		(void)protect(pmem, region, 0, region->backed_len, PROT_READ | PROT_WRITE);
+		region->is_fenced = false;
+	}
+	if (is_cut(region)) {
+		mend_cut(pmem, region);
+	} else if (has_refused_hole(pmem, region)) {
+		fill_holes(pmem, region);
+	} else if (has_hungry_hole(region)) {
+		return fill_private(pmem, region);
+	}
+	return false;
+}
+
+bool gmem_pmem_mend(struct gmem *mem)
+{
+	bool has_more = false;
+
+	for (unsigned i = 0; i < gmem_pmem_end(mem); i++) {
+		if (mem->pmem->regions[i].fd >= 0) {
+			has_more |= mend_region(mem->pmem, &mem->pmem->regions[i]);
+		}
+	}
+	return has_more;
 }
 
 /* --- Pages that KVM does not miss --- */
-
-/* A file system without a limit has no blocks. */
-static bool is_disk_full(const struct region *region)
-{
-	struct statfs fs;
-
-	return fstatfs(region->fd, &fs) == 0 && fs.f_blocks != 0 &&
-	       (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize < ROOM_MIN;
-}
 
 static void fence(const struct gmem_pmem *pmem, struct region *region)
 {
@@ -615,7 +700,7 @@ static void fence(const struct gmem_pmem *pmem, struct region *region)
 
 bool gmem_pmem_watch(struct gmem *mem)
 {
-	bool has_cut = false;
+	bool is_torn = false;
 
 	for (unsigned i = 0; i < gmem_pmem_end(mem); i++) {
 		struct region *region = &mem->pmem->regions[i];
@@ -623,10 +708,11 @@ bool gmem_pmem_watch(struct gmem *mem)
 		if (region->fd < 0) {
 			continue;
 		}
-		has_cut |= is_cut(region);
-		if (!region->is_fenced && region->hole_count == 0 && is_disk_full(region)) {
+		is_torn |= is_cut(region) || has_hungry_hole(region);
+		if (!region->is_private && !region->is_fenced && region->hole_count == 0 &&
+		    is_disk_full(region)) {
 			fence(mem->pmem, region);
 		}
 	}
-	return has_cut;
+	return is_torn;
 }

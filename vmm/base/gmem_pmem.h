@@ -82,17 +82,19 @@ bool gmem_pmem_is_whole(const struct gmem *mem, unsigned index);
 bool gmem_pmem_is_torn(const struct gmem *mem);
 
 /*
- * Looks without a vCPU that has met anything, which KVM may keep from us: true, a file was cut, and
- * is to be mended. Holes of a file whose disk is full can't be accessed from then on, so that a
- * vCPU that needs one says so; mending makes them accessible again. vCPUs may run.
+ * Looks without a vCPU that has met anything, which KVM may keep from us: true, a file was cut, or
+ * a private one has holes on a tmpfs that is full, and it is to be mended. Holes of other files
+ * whose disk is full can't be accessed from then on, so that a vCPU that needs one says so; mending
+ * makes them accessible again. vCPUs may run.
  */
 bool gmem_pmem_watch(struct gmem *mem);
 
 /*
  * Puts memory of zeroes in place of what is_torn has found, at most as much as the files are long,
- * and logs it. While no vCPU runs.
+ * and logs it. True: a look at so many holes takes several calls, and there are more. While no vCPU
+ * runs.
  */
-void gmem_pmem_mend(struct gmem *mem);
+bool gmem_pmem_mend(struct gmem *mem);
 
 /* Of a process that was forked: the files were its parent's, and their descriptors are closed. */
 void gmem_pmem_forget(struct gmem *mem);

@@ -10,14 +10,18 @@
 
 static void mend(void *arg)
 {
-	gmem_pmem_mend(arg);
+	struct mender *mender = arg;
+
+	if (gmem_pmem_mend(mender->vm->mem)) {
+		ev_wake_signal(&mender->wake);
+	}
 }
 
-static bool mend_parked(const struct mender *mender)
+static bool mend_parked(struct mender *mender)
 {
 	struct error err = {0};
 
-	if (vm_do_parked(mender->vm, mend, mender->vm->mem, &err) < 0) {
+	if (vm_do_parked(mender->vm, mend, mender, &err) < 0) {
 		log_error("Guest memory can't be mended: %s", err.msg);
 		return false;
 	}
