@@ -446,7 +446,9 @@ static enum exit_code live(struct process *process)
 
 	if (result < 0 && process->birth != NULL) {
 		fork_report_failure(process->birth, &err);
-		if (process->server != NULL) {
+		/* What Landlock holds in can't remove a file, and would be ended for trying. */
+		if (process->server != NULL &&
+		    (process->birth->report >= 0 || !process->args.landlock)) {
 			unlink(process->args.api_sock);
 		}
 	}
@@ -478,6 +480,7 @@ static void become_child(void *arg, struct fork_birth *birth)
 	args.start_time_us = 0;
 	args.start_time_cpu_us = 0;
 	args.parent_cpu_time_us = 0;
+	args.landlock = birth->landlock;
 	struct confine confine = process->confine;
 
 	*process = (struct process){.args = args, .confine = confine, .birth = birth};

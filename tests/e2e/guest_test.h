@@ -89,6 +89,8 @@ bool fork_no_copies_test(struct squib *squib);
 const char *fork_networks_lacks(void);
 bool fork_networks_test(struct squib *squib);
 bool fork_drives_test(struct squib *squib);
+const char *fork_landlock_lacks(void);
+bool fork_landlock_test(struct squib *squib);
 bool fork_failure_test(struct squib *squib);
 bool fork_killed_test(struct squib *squib);
 bool fork_parent_test(struct squib *squib);

@@ -263,6 +263,7 @@ static const struct live_test live_tests[] = {
 	{"a forked image that is killed is forgotten", KVM_PAYLOAD, fork_killed_test, 120},
 	{"a forked child never writes to a disk that others use", KVM_PAYLOAD, fork_drives_test,
 	 120},
+	{"a forked child confines itself by Landlock", KVM_PAYLOAD, fork_landlock_test, 120},
 	{"forked machines end with their parent or outlive it, as asked", KVM_PAYLOAD,
 	 fork_parent_test, 120},
 	{"a machine is forked while its processes are killed", KVM_PAYLOAD, fork_storm_test, 300},
@@ -301,6 +302,7 @@ static const char *lack_of(const struct live_test *test)
 {
 	return test->run == fork_copies_test	 ? fork_copies_lacks()
 	       : test->run == fork_networks_test ? fork_networks_lacks()
+	       : test->run == fork_landlock_test ? fork_landlock_lacks()
 	       : test->run == hotplug_pool_test	 ? hotplug_pool_lacks()
 						 : NULL;
 }

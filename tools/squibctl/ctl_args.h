@@ -91,6 +91,7 @@ struct ctl_args {
 	const char *image;
 	bool ends_with_parent;
 	bool copy; /* makes the files of `drives` */
+	bool landlock;
 	/* pool, and some of fork's and load's */
 	const char *state;
 	const char *memory;

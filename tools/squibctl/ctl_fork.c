@@ -76,8 +76,9 @@ static char *body(const struct job *job, unsigned long first, unsigned long coun
 	for (unsigned long i = 0; i < count; i++) {
 		json_array_append_new(list, child(job->args, first + i));
 	}
-	json_t *json = json_pack("{s:o, s:b, s:s*, s:s*}", "children", list, "all_or_none", 0,
-				 "image", job->image, "keep", keeps ? job->own_image : NULL);
+	json_t *json = json_pack("{s:o, s:b, s:s*, s:s*, s:o*}", "children", list, "all_or_none", 0,
+				 "image", job->image, "keep", keeps ? job->own_image : NULL,
+				 "landlock", job->args->landlock ? json_true() : NULL);
 	char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);

@@ -310,6 +310,8 @@ static const struct ctl_option options[] = {
 	 MEMBER(image)},
 	{0, "copy", NULL, "With fork: make the files of --drive, by reflink", "fork", CTL_SWITCH,
 	 MEMBER(copy)},
+	{0, "landlock", NULL, "With fork: children confine themselves by Landlock", "fork",
+	 CTL_SWITCH, MEMBER(landlock)},
 	{0, "ends-with-parent", NULL, "With fork: they end when their parent does", "fork",
 	 CTL_SWITCH, MEMBER(ends_with_parent)},
 	{0, "track-dirty", NULL, "With load, pool: note changes, for Diffs", "load pool",

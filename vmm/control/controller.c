@@ -5,6 +5,7 @@
  * Theory of operation. A start is a list of steps with an undo each, so that a failed one leaves
  * the process as it was: no descriptor, thread, timer or memory. The VMM thread confines itself in
  * the last step, when all that only building needs is done; nothing that can fail comes after it.
+ * A child of a fork learns right before it whether it is to live.
  * The state changes only here.
  */
 #include "vmm/control/controller.h"
@@ -25,6 +26,7 @@
 struct start {
 	struct controller *controller;
 	const struct start_plan *plan; /* NULL at the machine's end, when steps are only undone */
+	int rules;		       /* of Landlock for the VMM thread; -1: none */
 };
 
 static int make_machine(void *arg, struct error *err)
@@ -173,23 +175,48 @@ static int install_filters(const struct start *start, bool *is_confined, struct 
 	return filter_install(filters, thread, err);
 }
 
-static int confine_vmm(void *arg, struct error *err)
+/* What can fail for the host's reasons comes before the start is irrevocable. */
+static int make_rules(void *arg, struct error *err)
 {
-	const struct start *start = arg;
+	struct start *start = arg;
 	const struct confine *confine = start->controller->confine;
-	AUTO_FD rules = -1;
 
 	if (confine == NULL) {
 		return 0;
 	}
-	if (landlock_rules_new(&confine->landlock, &rules, err) < 0 ||
-	    start->plan->allow(start->plan->arg, &confine->landlock, rules, err) < 0 ||
-	    landlock_confine(&confine->landlock, rules, err) < 0) {
+	return landlock_rules_new(&confine->landlock, &start->rules, err) < 0
+		       ? -1
+		       : start->plan->allow(start->plan->arg, &confine->landlock, start->rules,
+					    err);
+}
+
+static void close_rules(void *arg)
+{
+	fd_close(&((struct start *)arg)->rules);
+}
+
+static int await_wanted(void *arg, struct error *err)
+{
+	const struct start_plan *plan = ((const struct start *)arg)->plan;
+
+	return plan->await != NULL ? plan->await(plan->await_arg, err) : 0;
+}
+
+static int confine_vmm(void *arg, struct error *err)
+{
+	const struct start *start = arg;
+	const struct confine *confine = start->controller->confine;
+
+	if (confine == NULL) {
+		return 0;
+	}
+	if (landlock_confine(&confine->landlock, start->rules, err) < 0) {
 		return -1;
 	}
 	bool is_confined = landlock_is_on(&confine->landlock);
+	bool has_filter = start->plan->is_forked && start->plan->is_forkable;
 
-	if (start->plan->is_forked || install_filters(start, &is_confined, err) == 0) {
+	if (has_filter || install_filters(start, &is_confined, err) == 0) {
 		return 0;
 	}
 	if (is_confined) {
@@ -201,9 +228,14 @@ static int confine_vmm(void *arg, struct error *err)
 }
 
 static const struct step start_steps[] = {
-	{make_machine, destroy_machine}, {open_debugger, close_debugger},
-	{watch_end, unwatch_end},	 {start_telemetry, stop_telemetry},
-	{pause_loaded, let_devices_go},	 {confine_vmm, NULL},
+	{make_machine, destroy_machine},
+	{open_debugger, close_debugger},
+	{watch_end, unwatch_end},
+	{start_telemetry, stop_telemetry},
+	{pause_loaded, let_devices_go},
+	{make_rules, close_rules},
+	{await_wanted, NULL},
+	{confine_vmm, NULL},
 };
 
 /* Writes a line of metrics. A failure is logged: no client waits for this line. */
@@ -280,7 +312,7 @@ static int check_ports(const struct controller *controller, const struct start_p
 int controller_start(struct controller *controller, const struct start_plan *plan,
 		     struct error *err)
 {
-	struct start start = {.controller = controller, .plan = plan};
+	struct start start = {.controller = controller, .plan = plan, .rules = -1};
 
 	if (check_forkable(controller, plan, err) < 0 || check_debug(controller, plan, err) < 0 ||
 	    check_ports(controller, plan, err) < 0) {
@@ -289,6 +321,7 @@ int controller_start(struct controller *controller, const struct start_plan *pla
 	if (steps_run(start_steps, ARRAY_COUNT(start_steps), &start, err) < 0) {
 		return -1;
 	}
+	fd_close(&start.rules);
 	timeline_log_start(controller->timeline);
 	write_metrics(controller);
 	if (plan->is_paused) {
@@ -352,7 +385,7 @@ int controller_result(const struct controller *controller, struct error *err)
 
 void controller_destroy(struct controller *controller)
 {
-	struct start start = {.controller = controller};
+	struct start start = {.controller = controller, .rules = -1};
 
 	if (controller->state == VM_NOT_STARTED) {
 		return;

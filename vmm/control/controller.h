@@ -46,6 +46,12 @@ struct start_plan {
 	bool is_forkable; /* the VMM thread gets the filter of those that fork */
 	bool is_forked;	  /* the thread has that filter from its parent */
 	struct gdb_config debug;
+	/*
+	 * Waits until the machine, which is made, is wanted; a failure undoes the start. It is the
+	 * last thing that an unconfined VMM thread does. NULL: it is wanted.
+	 */
+	int (*await)(void *arg, struct error *err);
+	void *await_arg;
 	/* Allows the files that the running machine may open again (landlock_allow). */
 	int (*allow)(void *arg, const struct landlock *landlock, int rules, struct error *err);
 	void *arg;

@@ -49,6 +49,7 @@ static const struct schema child_schema = SCHEMA("ForkChild", struct fork_child,
 static const struct schema_field fields[] = {
 	SCHEMA_LIST_FIELD(struct fork_body, children, SCHEMA_DEFAULTED, &child_schema),
 	SCHEMA_FIELD(struct fork_body, all_or_none, SCHEMA_DEFAULTED),
+	SCHEMA_FIELD(struct fork_body, landlock, SCHEMA_DEFAULTED),
 	SCHEMA_FIELD(struct fork_body, keep, SCHEMA_OPTIONAL),
 	SCHEMA_FIELD(struct fork_body, image, SCHEMA_OPTIONAL),
 };
@@ -182,11 +183,18 @@ static void drop_ended(struct fork_images *images)
 int fork_check(const struct microvm *microvm, struct error *err)
 {
 	const struct machine_config *machine = &microvm->config.machine;
+	const struct confine *confine = microvm->controller.confine;
 
 	if (!machine->forkable) {
 		return error_set(err, ERR_BAD_STATE,
 				 "This machine can't be forked: it was started without "
 				 "`\"forkable\": true` in its machine-config");
+	}
+	if (confine != NULL && landlock_is_on(&confine->landlock)) {
+		return error_set(
+			err, ERR_NOT_SUPPORTED,
+			"A machine that Landlock holds in can't be forked, as its children "
+			"could not open their files: fork its parent again");
 	}
 	if (machine->huge_pages == HUGE_PAGES_2M) {
 		return error_set(
@@ -431,6 +439,11 @@ static int set_console(struct microvm *microvm, const struct fork_child *child, 
 		       : error_sys(err, "Cannot keep the path of the console");
 }
 
+static int await_go(void *arg, struct error *err)
+{
+	return fork_await_go(arg, err);
+}
+
 int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *err)
 {
 	const struct machine_source source = {
@@ -460,9 +473,11 @@ int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *e
 	plan.machine.console.is_silent = birth->child->serial_out_path == NULL;
 	plan.is_paused = true;
 	plan.is_forked = true;
-	if (controller_start(&microvm->controller, &plan, err) < 0 ||
-	    fork_await_go(birth, err) < 0) {
-		controller_destroy(&microvm->controller);
+	/* Under Landlock its children could open nothing, so it has no filter for them either. */
+	plan.is_forkable = plan.is_forkable && !birth->landlock;
+	plan.await = await_go;
+	plan.await_arg = birth;
+	if (controller_start(&microvm->controller, &plan, err) < 0) {
 		vm_config_unload(&microvm->config);
 		fork_copies_take_back(birth);
 		return -1;

@@ -39,8 +39,9 @@ struct fork_child {
 struct fork_body {
 	struct schema_list children; /* struct fork_child */
 	bool all_or_none;
-	char *keep;  /* the name under which the image is kept; NULL: it ends */
-	char *image; /* the name of one that was kept; NULL: one is made */
+	bool landlock; /* the children confine themselves as with --landlock */
+	char *keep;    /* the name under which the image is kept; NULL: it ends */
+	char *image;   /* the name of one that was kept; NULL: one is made */
 	/* no fields of JSON: */
 	int socket;	 /* to the image; that of one which was kept is the microVM's */
 	uint32_t number; /* of the request, among all to images of the microVM */
@@ -51,6 +52,7 @@ extern const struct schema fork_schema;
 /* All that a new process needs to become the monitor of a child. */
 struct fork_birth {
 	const struct fork_child *child;
+	bool landlock; /* of the request */
 	const struct machine_state *state;
 	const struct fork_copies *copies;
 	size_t copied;	  /* drive overrides of the child that are done with */

@@ -215,12 +215,13 @@ static int close_others(const struct fork_image *image, int fd, struct error *er
 	return fd_close_all_but(keep, count, err);
 }
 
-static _Noreturn void become_child(const struct fork_image *image, const struct fork_child *child,
-				   int report)
+static _Noreturn void become_child(const struct fork_image *image, const struct fork_body *body,
+				   const struct fork_child *child, int report)
 {
 	struct error err = {0};
 	struct fork_birth birth = {
 		.child = child,
+		.landlock = body->landlock,
 		.state = &image->state,
 		.copies = &image->copies,
 		.mem = image->mem,
@@ -236,8 +237,8 @@ static _Noreturn void become_child(const struct fork_image *image, const struct 
 	_exit(1);
 }
 
-static void bear(const struct fork_image *image, const struct fork_child *child,
-		 struct newborn *newborn)
+static void bear(const struct fork_image *image, const struct fork_body *body,
+		 const struct fork_child *child, struct newborn *newborn)
 {
 	int pair[2];
 
@@ -248,7 +249,7 @@ static void bear(const struct fork_image *image, const struct fork_child *child,
 	}
 	newborn->pid = fork();
 	if (newborn->pid == 0) {
-		become_child(image, child, pair[1]);
+		become_child(image, body, child, pair[1]);
 	}
 	close(pair[1]);
 	if (newborn->pid < 0) {
@@ -376,7 +377,7 @@ static void bear_all(const struct fork_image *image, struct litter *litter)
 	size_t count = litter->body.children.count;
 
 	for (size_t i = 0; i < count; i++) {
-		bear(image, &children[i], &litter->newborns[i]);
+		bear(image, &litter->body, &children[i], &litter->newborns[i]);
 	}
 	litter->lives = true;
 	for (size_t i = 0; i < count; i++) {
