@@ -57,7 +57,8 @@ struct process {
 
 enum {
 	METADATA_FILE_MAX = 1 << 20, /* bytes, where the limit is lower */
-	API_QUIET_MS = 10 * 1000
+	API_QUIET_MS = 10 * 1000,
+	STACK_LEN = 1 << 20, /* bytes of each thread but the first */
 };
 
 static void on_request(struct ev_source *source, uint32_t ready)
@@ -491,10 +492,26 @@ static void become_child(void *arg, struct fork_birth *birth)
 	exit(live(process));
 }
 
+/*
+ * Threads need little stack, as no recursion depends on input. The usual 8 MiB have room for a huge
+ * page, which a thread may get where the host gives those unasked (transparent_hugepage=always,
+ * before Linux 6.7).
+ */
+static void set_stacks(void)
+{
+	pthread_attr_t attr;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_LEN);
+	pthread_setattr_default_np(&attr);
+	pthread_attr_destroy(&attr);
+}
+
 static void prepare_libraries(void)
 {
 	size_t seed;
 
+	set_stacks();
 	/* Two threads allocate, seldom: a heap each would cost pages, and system calls to grow. */
 	mallopt(M_ARENA_MAX, 1);
 	/* Else jansson opens /dev/urandom at the first object, on a thread that may not. */

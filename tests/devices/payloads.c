@@ -81,8 +81,10 @@ static bool is_small(struct squib *squib)
 	long log = log_len(squib);
 
 	return (own_kib <= OWN_MAX_KIB && log >= 0 && log <= LOG_MAX) ||
-	       squib_fail(squib, "the monitor has %ld KiB resident, its log %ld bytes", own_kib,
-			  log);
+	       squib_fail(squib,
+			  "the monitor has %ld KiB resident, of which %ld are in huge pages, its "
+			  "log %ld bytes",
+			  own_kib, proc_own_kib(squib->pid, 64, "AnonHugePages"), log);
 }
 
 static bool run_payload(struct squib *squib, const char *name, const char *engine)

@@ -107,6 +107,7 @@ bool hotplug_test(struct squib *squib);
 bool hotplug_touch_test(struct squib *squib);
 bool huge_hinting_test(struct squib *squib);
 bool huge_pages_test(struct squib *squib);
+bool huge_unasked_test(struct squib *squib);
 /* What the host lacks for it; NULL: nothing. */
 const char *hotplug_pool_lacks(void);
 bool live_names_test(struct squib *squib);

@@ -14,6 +14,8 @@ enum {
 	MEM_MIB = 128,
 	PAGES = MEM_MIB / 2,
 	TOO_FEW = 7,
+	OWN_MIB =
+		64, /* RAM is larger, and so are the rings of sockets, which ask for no huge page */
 	FILE_MIB = 48, /* what the guest writes and drops */
 };
 
@@ -165,4 +167,33 @@ bool huge_pages_test(struct squib *squib)
 
 	squib_stop(squib);
 	return (huge_pool_set(old) || squib_fail(squib, "the pool can't be set back")) && is_ok;
+}
+
+/* --- Huge pages that nobody asked for --- */
+
+/* Whatever the host's setting is: what has no room for a huge page gets none. */
+bool huge_unasked_test(struct squib *squib)
+{
+	char kernel[PATH_LEN];
+	char line[512];
+
+	payload_path("idle", kernel);
+	if (!squib_write(squib, "disk", "") || !squib_serve(squib, NULL) ||
+	    !squib_put(squib, "/boot-source",
+		       "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0\"}",
+		       kernel) ||
+	    !squib_put(squib, "/machine-config", "{\"vcpu_count\": 2, \"mem_size_mib\": %d}",
+		       MEM_MIB) ||
+	    !squib_put(
+		    squib, "/drives/d",
+		    "{\"drive_id\": \"d\", \"path_on_host\": \"disk\", \"is_root_device\": false, "
+		    "\"io_engine\": \"Async\"}") ||
+	    !squib_put(squib, "/vsock", "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") ||
+	    !squib_put(squib, "/balloon", "{\"amount_mib\": 0, \"deflate_on_oom\": true}") ||
+	    !squib_put(squib, "/entropy", "{}") || !squib_api_start(squib, 204) ||
+	    !squib_expect(squib, "idle: ready", NULL)) {
+		return false;
+	}
+	return !proc_has_huge_room(squib->pid, OWN_MIB, line, sizeof(line)) ||
+	       squib_fail(squib, "the monitor could have a huge page in %s", line);
 }

@@ -293,6 +293,8 @@ static const struct live_test live_tests[] = {
 	{"gdb stops, steps and changes a payload guest", KVM_PAYLOAD, debug_payload_test, 180},
 	{"gdb hears how the guest has ended", KVM_PAYLOAD, debug_end_test, 180},
 	{"gdb debugs Linux from its start and while it runs", KVM_LINUX, debug_linux_test, 400},
+	{"a monitor's own memory has no room for huge pages that nobody asked for", KVM_PAYLOAD,
+	 huge_unasked_test, 120},
 	{"2 MiB pages: a small pool is told and mended, Linux runs, all is given back", KVM_LINUX,
 	 huge_pages_test, 400},
 	{"2 MiB pages: a run of hinting gives whole pages back", KVM_LINUX, huge_hinting_test, 400},

@@ -189,6 +189,31 @@ long proc_own_kib(pid_t pid, unsigned guest_mib, const char *kind)
 	return own_kib > 0 ? own_kib : -1;
 }
 
+bool proc_has_huge_room(pid_t pid, unsigned guest_mib, char *line, size_t len)
+{
+	const unsigned long huge = 2UL << 20;
+	char path[64];
+	bool has_room = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	FILE *file = fopen(path, "re");
+
+	while (file != NULL && !has_room && fgets(line, (int)len, file) != NULL) {
+		unsigned long begin = 0;
+		unsigned long end = 0;
+		char access[8] = "";
+
+		has_room = sscanf(line, "%lx-%lx %7s ", &begin, &end, access) == 3 &&
+			   strcmp(access, "rw-p") == 0 &&
+			   (begin + huge - 1) / huge * huge + huge <= end &&
+			   end - begin < (unsigned long)guest_mib << 20;
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return has_room;
+}
+
 long proc_guest_mib(pid_t pid, unsigned guest_mib, long *dumped)
 {
 	char path[64];

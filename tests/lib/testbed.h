@@ -62,6 +62,13 @@ bool proc_smaps_flag(pid_t pid, const char *flag);
 long proc_own_kib(pid_t pid, unsigned guest_mib, const char *kind);
 
 /*
+ * The first mapping of less than `guest_mib` that could have a huge page unasked: one that can be
+ * written to, is private, and has room for an aligned one. (Linux gives none to stacks since 6.7.)
+ * False: there is none.
+ */
+bool proc_has_huge_room(pid_t pid, unsigned guest_mib, char *line, size_t len);
+
+/*
  * MiB of the mappings of `guest_mib` or more that can be read, as the guest's RAM can and its
  * guards can't; `dumped` gets how many of them core files would have.
  */
