@@ -123,12 +123,13 @@ bench-pool: ## measure machines of a pool beside plain loads; writes build/bench
 	@mkdir -p build/bench
 	@tests/bench/pool $(B) | tee build/bench/pool.txt
 
-# --- memory of machines that share an image: docs/bench/pmem.md ---
+# --- images that machines share: docs/bench/pmem.md ---
 
 .PHONY: bench-pmem
-bench-pmem: all guests ## measure the memory of machines that share an image; writes build/bench/pmem.txt and docs/bench/pmem.svg
-	@mkdir -p build/bench
-	@tests/bench/pmem $(B) docs/bench/pmem.svg | tee build/bench/pmem.txt
+bench-pmem: ## measure images that machines share, and reads by DAX; writes build/bench/pmem.txt and docs/bench/pmem.svg
+	@tools/dev/setup build guest bench
+	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(addprefix $(B)/bench/,devices operations)
+	@tests/bench/pmem_run $(ARCH)
 
 # --- many machines on one host: docs/bench/scale.md ---
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's side of the benchmarks: operations PART..., where a part is disk, net, tcp, vsock,
- * beside or http=ADDRESS.
+ * beside, http=ADDRESS or files=DEVICE.
  *
  * Theory of operation. The runner on the host (tests/bench/devices.c) reads the console: "bench:
  * begin ROW" and "bench: end ROW COUNT NANOSECONDS". After each of them the guest waits a little,
@@ -62,6 +62,11 @@ void ops_end(unsigned count)
 	usleep(SETTLE_US);
 }
 
+void ops_value(const char *row, long value)
+{
+	printf("bench: value %s\t1\t%ld\n", row, value);
+}
+
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -78,6 +83,8 @@ int main(int argc, char **argv)
 			stream_measure("vsock", vsock_connect());
 		} else if (strncmp(argv[i], "http=", 5) == 0) {
 			http_measure(argv[i] + 5);
+		} else if (strncmp(argv[i], "files=", 6) == 0) {
+			files_measure(argv[i] + 6);
 		} else {
 			die("no such part: %s", argv[i]);
 		}

@@ -39,12 +39,16 @@ __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...
 void ops_begin(const char *row);
 void ops_end(unsigned count);
 
+/* A row that is no time, but a figure that the guest knows. */
+void ops_value(const char *row, long value);
+
 void disk_measure(const char *path);
 void disk_measure_beside(const char *path, const char *interface); /* of a flood of frames */
 void net_measure(const char *interface);
 __attribute__((noreturn)) void net_flood(const char *interface);
 void stream_measure(const char *kind, int fd);
 void http_measure(const char *address);
+void files_measure(const char *device); /* of tests/bench/pmem_count */
 int tcp_connect(const char *address, uint16_t port);
 int vsock_connect(void);
 
