@@ -344,6 +344,54 @@ static int start_with_landlock_and_nonsense(void)
 	return 2;
 }
 
+static bool can_open(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0) {
+		close(fd);
+	}
+	return fd >= 0;
+}
+
+/* What a child of a fork waits for; *arg: whether it is to live. It is not confined yet. */
+static int hear(void *arg, struct error *err)
+{
+	const bool *is_wanted = arg;
+
+	if (!can_open()) {
+		_exit(99);
+	}
+	return *is_wanted ? 0 : error_set(err, ERR_HOST, "nobody wants it");
+}
+
+/* One that is given up leaves the thread free; one that lives is confined. */
+static int start_unwanted_with_landlock(void)
+{
+	struct start_plan plan;
+	struct error err = {0};
+	bool is_wanted = false;
+
+	if (landlock_init(&api_bed.confine.landlock, &err) < 0) {
+		return 1;
+	}
+	free(api_bed.microvm.config.drives[0].config.path_on_host);
+	api_bed.microvm.config.drives[0].config.path_on_host = strdup("/tmp/disk");
+	plan = actions_plan(&api_bed.microvm);
+	plan.await = hear;
+	plan.await_arg = &is_wanted;
+	if (controller_start(&api_bed.microvm.controller, &plan, &err) == 0 ||
+	    strcmp(err.msg, "nobody wants it") != 0 || state() != VM_NOT_STARTED || !can_open()) {
+		return 2;
+	}
+	is_wanted = true;
+	error_clear(&err);
+	if (controller_start(&api_bed.microvm.controller, &plan, &err) < 0) {
+		return 3;
+	}
+	return can_open() ? 4 : 0;
+}
+
 static int in_child(int (*run)(void))
 {
 	int status = 0;
@@ -364,6 +412,7 @@ Test(controller, a_failed_start_does_not_confine)
 	put_devices();
 	cr_expect_eq(in_child(start_with_landlock), 100);
 	cr_expect_eq(in_child(start_with_landlock_and_nonsense), 1);
+	cr_expect_eq(in_child(start_unwanted_with_landlock), 100);
 }
 
 Test(controller, an_error_names_what_failed)
