@@ -127,11 +127,11 @@ static int make_net(struct machine *machine, struct error *err)
 					  .guest_mac = mac,
 					  .mtu = 1500,
 					  .backend = {NET_BACKEND_STREAM, nowhere}};
-	const struct net_tap tap = {.fd = machine->tap, .ops = &ops};
+	const struct net_tap tap = {.count = 1, .fd = {machine->tap}, .ops = &ops};
 	struct dev_env *env = vdriver_env(&machine->driver);
 
 	return machine->is_stream ? net_new_stream(env, &config, &machine->tap, &machine->net, err)
-				  : net_new_on(env, &config, &tap, &machine->net, err);
+				  : net_new(env, &config, &tap, &machine->net, err);
 }
 
 static void build(struct machine *machine)

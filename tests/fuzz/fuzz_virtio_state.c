@@ -132,7 +132,7 @@ static struct virtio_dev *make_net(const struct dev_env *env)
 	static const struct net_tap_ops ops = {probe_offloads, set_offloads};
 	static char id[] = "eth0";
 	static char mac[] = "02:00:00:00:00:01";
-	const struct net_tap tap = {.fd = host.tap[0], .ops = &ops};
+	const struct net_tap tap = {.count = 1, .fd = {host.tap[0]}, .ops = &ops};
 	const struct net_config config = {
 		.iface_id = id,
 		.guest_mac = mac,
@@ -145,7 +145,7 @@ static struct virtio_dev *make_net(const struct dev_env *env)
 	struct error err = {0};
 	struct net *net = NULL;
 
-	require(net_new_on(env, &config, &tap, &net, &err) == 0);
+	require(net_new(env, &config, &tap, &net, &err) == 0);
 	return net_virtio(net);
 }
 

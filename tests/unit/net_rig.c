@@ -63,11 +63,11 @@ void rig_make(const struct net_config *config)
 	};
 	static char name[] = "eth0";
 	const struct net_config plain = {.iface_id = name};
-	const struct net_tap tap = {.fd = rig.tap, .ops = &ops};
+	const struct net_tap tap = {.count = 1, .fd = {rig.tap}, .ops = &ops};
 	struct error err = {0};
 
-	cr_assert_eq(net_new_on(vdriver_env(&rig.driver), config != NULL ? config : &plain, &tap,
-				&rig.net, &err),
+	cr_assert_eq(net_new(vdriver_env(&rig.driver), config != NULL ? config : &plain, &tap,
+			     &rig.net, &err),
 		     0, "%s", err.msg);
 	rig.metrics = net_metrics(rig.net);
 }

@@ -84,7 +84,7 @@ static void set_up(void)
 		.file = {.fd = file_of("", 0), .sectors = 8},
 	};
 	net = (struct net_interface){.config = {.iface_id = eth_id},
-				     .tap = ends[0],
+				     .tap = {.count = 1, .fd = {ends[0]}},
 				     .connection = -1,
 				     .link = {.fd = -1}};
 	*config = (struct vm_config){

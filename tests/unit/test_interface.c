@@ -45,7 +45,7 @@ static void add(const char *id, const char *tap, const char *mac)
 		.config = {.iface_id = strdup(id),
 			   .host_dev_name = strdup(tap),
 			   .guest_mac = mac != NULL ? strdup(mac) : NULL},
-		.tap = dup(STDIN_FILENO),
+		.tap = {.count = 1, .fd = {dup(STDIN_FILENO)}},
 		.connection = -1,
 		.link = {.fd = -1},
 	};
@@ -67,7 +67,7 @@ Test(interface, one_that_is_replaced_hands_its_tap_on)
 	add("b", "tap1", "06:00:00:00:00:01");
 	add("c", "tap2", NULL);
 
-	int tap = config->nets[0].tap;
+	int tap = config->nets[0].tap.fd[0];
 
 	put("a", "\"host_dev_name\":\"tap0\",\"guest_mac\":\"06:00:00:00:00:AA\"", NULL);
 	cr_assert_eq(config->net_count, 3);
@@ -75,7 +75,7 @@ Test(interface, one_that_is_replaced_hands_its_tap_on)
 	cr_expect_str_eq(config->nets[0].config.iface_id, "c");
 	cr_expect_str_eq(config->nets[1].config.iface_id, "b");
 	cr_expect_str_eq(config->nets[2].config.iface_id, "a");
-	cr_expect_eq(config->nets[2].tap, tap);
+	cr_expect_eq(config->nets[2].tap.fd[0], tap);
 	cr_expect_str_eq(config->nets[2].config.guest_mac, "06:00:00:00:00:aa");
 	put("a", "\"host_dev_name\":\"tap0\"", NULL);
 	cr_expect_null(config->nets[2].config.guest_mac);

@@ -29,7 +29,6 @@ static void add_interface(const char *id)
 	config->nets = reallocarray(config->nets, config->net_count + 1, sizeof(config->nets[0]));
 	config->nets[config->net_count++] = (struct net_interface){
 		.config = {.iface_id = strdup(id), .host_dev_name = strdup("tap")},
-		.tap = -1,
 		.connection = -1,
 		.link = {.fd = -1},
 	};

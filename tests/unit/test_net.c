@@ -689,17 +689,18 @@ Test(net, a_real_tap_carries_frames_both_ways_and_may_be_deleted)
 	uint8_t sent[HEADER_LEN + 100] = {[24] = 0x88, [25] = 0xb5};
 	const struct vbuf buf = {.data = sent, .len = sizeof(sent)};
 	struct error err = {0};
+	struct net_tap tap;
 
 	if (unshare(CLONE_NEWNET) < 0 || access("/dev/net/tun", R_OK | W_OK) < 0) {
 		cr_skip_test("no TAP can be made here: %s", strerror(errno));
 	}
+	cr_assert_eq(net_tap_open(name, &tap, &err), 0, "%s", err.msg);
 	close(rig.tap);
-	cr_assert_eq(net_tap_open(name, &rig.tap, &err), 0, "%s", err.msg);
+	rig.tap = tap.fd[0];
 	link_up(name);
 	int packets = open_packets(name);
 
-	cr_assert_eq(net_new(vdriver_env(driver), &config, rig.tap, &rig.net, &err), 0, "%s",
-		     err.msg);
+	cr_assert_eq(net_new(vdriver_env(driver), &config, &tap, &rig.net, &err), 0, "%s", err.msg);
 	rig.metrics = net_metrics(rig.net);
 	cr_assert(net_virtio(rig.net)->offered & F_GUEST_TSO4);
 	rig_start(F_MRG_RXBUF | F_OFFLOADS | F_EVENT_IDX);

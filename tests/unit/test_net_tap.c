@@ -42,20 +42,21 @@ static void need_taps(void)
 static void expect_failure(const char *name, const char *message)
 {
 	struct error err = {0};
-	int fd = -1;
+	struct net_tap tap = {0};
 
-	cr_assert_eq(net_tap_open(name, &fd, &err), -1, "%s", name);
+	cr_assert_eq(net_tap_open(name, &tap, &err), -1, "%s", name);
 	cr_assert_str_eq(err.msg, message);
-	cr_assert_eq(fd, -1);
+	cr_assert_eq(tap.count, 0);
 }
 
 static int open_tap(const char *name)
 {
 	struct error err = {0};
-	int fd = -1;
+	struct net_tap tap = {0};
 
-	cr_assert_eq(net_tap_open(name, &fd, &err), 0, "%s", err.msg);
-	return fd;
+	cr_assert_eq(net_tap_open(name, &tap, &err), 0, "%s", err.msg);
+	cr_assert_eq(tap.count, 1);
+	return tap.fd[0];
 }
 
 /* As another program would open it. */
@@ -176,9 +177,12 @@ Test(net_tap, the_same_tap_is_known_whatever_it_is_called)
 	snprintf(name, sizeof(name), "fd:0%d", given);
 	int fd = open_tap(name);
 
-	cr_expect(net_tap_is_same(given, fd));
-	cr_expect(net_tap_is_same(fd, fd));
-	cr_expect_not(net_tap_is_same(other, fd));
+	const struct net_tap tap = {.count = 1, .fd = {fd}};
+
+	cr_expect(net_tap_is_same(&(struct net_tap){.count = 1, .fd = {given}}, &tap));
+	cr_expect(net_tap_is_same(&tap, &tap));
+	cr_expect_not(net_tap_is_same(&(struct net_tap){.count = 1, .fd = {other}}, &tap));
+	cr_expect_not(net_tap_is_same(&(struct net_tap){0}, &tap));
 	close(fd);
 	close(given);
 	close(other);

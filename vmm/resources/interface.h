@@ -9,14 +9,14 @@
 /* On a TAP, or on another process (config.backend). */
 struct net_interface {
 	struct net_config config;
-	int tap;		/* -1: it has a back-end */
+	struct net_tap tap;	/* none: it has a back-end */
 	int connection;		/* to a stream's back-end, until the machine has it; -1: none */
 	struct vhost_link link; /* to one of vhost-user, likewise */
 	struct net *net;	/* the machine's; NULL: not attached, or of vhost-user */
 };
 
 /* clang-format off */
-#define NET_INTERFACE_NONE {.tap = -1, .connection = -1, .link = {.fd = -1}}
+#define NET_INTERFACE_NONE {.connection = -1, .link = {.fd = -1}}
 /* clang-format on */
 
 /* Another process serves its queues, in shared memory. */

@@ -128,7 +128,7 @@ static int check(struct request *request, struct error *err)
 static void interface_destroy(struct net_interface *interface)
 {
 	schema_free(&schema, &interface->config);
-	fd_close(&interface->tap);
+	net_tap_close(&interface->tap);
 	fd_close(&interface->connection);
 	vhost_link_close(&interface->link);
 }
@@ -272,7 +272,7 @@ static int make_device(const struct dev_env *env, struct net_interface *interfac
 	return interface->config.has_backend
 		       ? net_new_stream(env, &interface->config, &interface->connection,
 					&interface->net, err)
-		       : net_new(env, &interface->config, interface->tap, &interface->net, err);
+		       : net_new(env, &interface->config, &interface->tap, &interface->net, err);
 }
 
 /* [compat] Without the metadata service, which is configured before the start. */
@@ -364,29 +364,27 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
  * A TAP has one queue, so a second open of a name fails: the interface that is replaced hands its
  * own on. Of a descriptor the host would not notice that two devices read it.
  */
-static int open_tap(struct vm_config *config, const struct net_config *net, size_t at, int *tap,
-		    struct error *err)
+static int open_tap(struct vm_config *config, const struct net_config *net, size_t at,
+		    struct net_tap *tap, struct error *err)
 {
-	AUTO_FD opened = -1;
-
-	if (at < config->net_count && config->nets[at].tap >= 0 &&
+	if (at < config->net_count && config->nets[at].tap.count > 0 &&
 	    strcmp(config->nets[at].config.host_dev_name, net->host_dev_name) == 0) {
-		*tap = fd_take(&config->nets[at].tap);
+		*tap = config->nets[at].tap;
+		config->nets[at].tap = (struct net_tap){0};
 		return 0;
 	}
-	if (net_tap_open(net->host_dev_name, &opened, err) < 0) {
+	if (net_tap_open(net->host_dev_name, tap, err) < 0) {
 		return -1;
 	}
 	for (size_t i = 0; i < config->net_count; i++) {
-		if (i != at && config->nets[i].tap >= 0 &&
-		    net_tap_is_same(config->nets[i].tap, opened)) {
+		if (i != at && net_tap_is_same(&config->nets[i].tap, tap)) {
+			net_tap_close(tap);
 			return error_set(err, ERR_BAD_REQUEST,
 					 "Could not create the network device: Open tap device "
 					 "failed: %s is that of another interface",
 					 net->host_dev_name);
 		}
 	}
-	*tap = fd_take(&opened);
 	return 0;
 }
 

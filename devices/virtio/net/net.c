@@ -119,9 +119,14 @@ static struct net *to_net(struct virtio_dev *dev)
 
 /* --- Events --- */
 
+static struct net_pair *pair_of(struct net *net, unsigned queue)
+{
+	return &net->pairs[queue / QUEUES];
+}
+
 static enum virtio_step next(struct virtio_dev *dev, unsigned queue)
 {
-	return queue == RX ? net_receive_next(to_net(dev)) : VIRTIO_TAKE;
+	return queue % QUEUES == RX ? net_receive_next(pair_of(to_net(dev), queue)) : VIRTIO_TAKE;
 }
 
 static void end_turn(struct virtio_dev *dev, unsigned queue)
@@ -140,9 +145,18 @@ static void end_turn(struct virtio_dev *dev, unsigned queue)
 static enum virtio_step take(struct virtio_dev *dev, unsigned queue,
 			     const struct virtq_chain *chain)
 {
-	struct net *net = to_net(dev);
+	struct net_pair *pair = pair_of(to_net(dev), queue);
 
-	return queue == RX ? net_receive_take(net, chain) : net_transmit_take(net, chain);
+	return queue % QUEUES == RX ? net_receive_take(pair, chain)
+				    : net_transmit_take(pair, chain);
+}
+
+/* All that came from the ports and is held. */
+static void forget(struct net *net)
+{
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		net_receive_forget(&net->pairs[i]);
+	}
 }
 
 static void fault(struct virtio_dev *dev, unsigned queue, enum virtq_result result)
@@ -150,59 +164,61 @@ static void fault(struct virtio_dev *dev, unsigned queue, enum virtq_result resu
 	struct net *net = to_net(dev);
 
 	if (result == VIRTQ_BROKEN) {
-		net_receive_forget(net);
-	} else if (queue == RX) {
-		net_receive_refuse(net);
+		forget(net);
+	} else if (queue % QUEUES == RX) {
+		net_receive_refuse(pair_of(net, queue));
 	} else {
 		metric_add(&net->metrics.tx_fails, 1);
 	}
 }
 
-void net_receive_more(struct net *net)
+void net_receive_more(struct net_pair *pair)
 {
-	virtio_serve(&net->dev, RX, RX_BUDGET);
+	virtio_serve(&pair->net->dev, net_index(pair, RX), RX_BUDGET);
 }
 
-static void transmit(struct net *net)
+static void transmit(struct net_pair *pair)
 {
-	virtio_serve(&net->dev, TX, TX_BUDGET);
+	virtio_serve(&pair->net->dev, net_index(pair, TX), TX_BUDGET);
 }
 
-void net_receive_again(struct net *net)
+void net_receive_again(struct net_pair *pair)
 {
-	net->is_port_readable = true;
-	net_receive_more(net);
+	pair->is_port_readable = true;
+	net_receive_more(pair);
 }
 
-void net_transmit_again(struct net *net)
+void net_transmit_again(struct net_pair *pair)
 {
-	if (net->is_port_full) {
-		net->is_port_full = false;
-		transmit(net);
+	if (pair->is_port_full) {
+		pair->is_port_full = false;
+		transmit(pair);
 	}
 }
 
 static void queue_ready(struct virtio_dev *dev, unsigned index)
 {
 	struct net *net = to_net(dev);
+	struct net_pair *pair = pair_of(net, index);
 
 	/* Of a TAP; asked for once, the first time: changes nothing afterwards. */
-	ev_mod(dev->loop, &net->tap_source, EPOLLIN | EPOLLOUT | EPOLLET);
-	if (index == RX) {
+	ev_mod(dev->loop, &pair->tap_source, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (index % QUEUES == RX) {
 		metric_add(&net->metrics.rx_queue_event_count, 1);
-		net_receive_more(net);
+		net_receive_more(pair);
 		return;
 	}
 	metric_add(&net->metrics.tx_queue_event_count, 1);
-	if (virtq_pending(net_queue(net, TX)) == 0) {
+	if (virtq_pending(net_queue(net, index)) == 0) {
 		metric_add(&net->metrics.no_tx_avail_buffer, 1);
 	}
-	transmit(net);
+	transmit(pair);
 }
 
 static void on_tap(struct ev_source *source, uint32_t ready)
 {
-	struct net *net = container_of(source, struct net, tap_source);
+	struct net_pair *pair = container_of(source, struct net_pair, tap_source);
+	struct net *net = pair->net;
 
 	virtio_lock(&net->dev);
 	if (!net->dev.is_active) {
@@ -211,10 +227,10 @@ static void on_tap(struct ev_source *source, uint32_t ready)
 	} else {
 		if ((ready & ~(uint32_t)EPOLLOUT) != 0) {
 			metric_add(&net->metrics.rx_tap_event_count, 1);
-			net_receive_again(net);
+			net_receive_again(pair);
 		}
 		if ((ready & ~(uint32_t)EPOLLIN) != 0) {
-			net_transmit_again(net);
+			net_transmit_again(pair);
 		}
 	}
 	virtio_unlock(&net->dev);
@@ -233,7 +249,7 @@ static void on_rx_limiter(struct ev_timer *timer)
 	virtio_lock(&net->dev);
 	limiter_unblock(&net->limiters[RX]);
 	metric_add(&net->metrics.rx_event_rate_limiter_count, 1);
-	net_receive_more(net);
+	net_receive_more(&net->pairs[0]);
 	virtio_unlock(&net->dev);
 }
 
@@ -244,7 +260,7 @@ static void on_tx_limiter(struct ev_timer *timer)
 	virtio_lock(&net->dev);
 	limiter_unblock(&net->limiters[TX]);
 	metric_add(&net->metrics.tx_rate_limiter_event_count, 1);
-	transmit(net);
+	transmit(&net->pairs[0]);
 	virtio_unlock(&net->dev);
 }
 
@@ -403,7 +419,8 @@ static int activate(struct virtio_dev *dev, struct error *err)
 	struct net *net = to_net(dev);
 	uint32_t offloads = acked_offloads(net);
 
-	if (offloads != 0 && net->tap.ops->set_offloads(net->tap.fd, offloads, err) < 0) {
+	if (offloads != 0 &&
+	    net->tap_ops->set_offloads(net->pairs[0].tap_source.fd, offloads, err) < 0) {
 		return error_wrap(err, "Setting tap interface offload flags failed");
 	}
 	net->offloads = offloads;
@@ -421,11 +438,11 @@ static void drop_offloads(struct net *net)
 		return;
 	}
 	net->offloads = 0;
-	if (net->tap.ops->set_offloads(net->tap.fd, 0, &err) < 0) {
+	if (net->tap_ops->set_offloads(net->pairs[0].tap_source.fd, 0, &err) < 0) {
 		log_guest_warn("Interface %s: %s", net->dev.id, err.msg);
 	}
 	for (unsigned i = 0; i < DISCARD_MAX; i++) {
-		if (read(net->tap.fd, frame, sizeof(frame)) < 0) {
+		if (read(net->pairs[0].tap_source.fd, frame, sizeof(frame)) < 0) {
 			break;
 		}
 	}
@@ -435,15 +452,21 @@ static void reset(struct virtio_dev *dev)
 {
 	struct net *net = to_net(dev);
 
-	net_receive_forget(net);
+	forget(net);
 	net_mmds_forget(net);
-	net->is_port_full = false;
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		net->pairs[i].is_port_full = false;
+	}
 	drop_offloads(net);
 }
 
 static void quiesce(struct virtio_dev *dev)
 {
-	net_receive_quiesce(to_net(dev));
+	struct net *net = to_net(dev);
+
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		net_receive_quiesce(&net->pairs[i]);
+	}
 }
 
 static void destroy(struct virtio_dev *dev)
@@ -507,20 +530,17 @@ static int build(struct net *net, const struct dev_env *env, const struct net_co
 			       ? -1
 			       : configure(net, config, err);
 	}
-	net->tap_source = (struct ev_source){
-		.fd = net->tap.fd,
-		.fn = on_tap,
-		.is_frozen_with_guest = true,
-	};
-	if (ev_add(env->loop, &net->tap_source, 0, err) < 0) {
-		return -1;
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		if (ev_add(env->loop, &net->pairs[i].tap_source, 0, err) < 0) {
+			return -1;
+		}
 	}
 	return configure(net, config, err);
 }
 
-static struct net *allocate(const struct net_config *config, struct error *err)
+static struct net *allocate(const struct net_config *config, unsigned pairs, struct error *err)
 {
-	struct net *net = calloc(1, sizeof(*net));
+	struct net *net = calloc(1, sizeof(*net) + pairs * sizeof(net->pairs[0]));
 
 	if (net == NULL) {
 		(void)error_sys(err, "Cannot allocate the network device");
@@ -528,21 +548,29 @@ static struct net *allocate(const struct net_config *config, struct error *err)
 	}
 	net->mtu = config->mtu;
 	net->has_mac = config->guest_mac != NULL;
-	net->tap.fd = -1;
+	net->pair_count = pairs;
+	for (unsigned i = 0; i < pairs; i++) {
+		net->pairs[i].net = net;
+		net->pairs[i].tap_source =
+			(struct ev_source){.fd = -1, .fn = on_tap, .is_frozen_with_guest = true};
+	}
 	return net;
 }
 
-int net_new_on(const struct dev_env *env, const struct net_config *config,
-	       const struct net_tap *tap, struct net **out, struct error *err)
+int net_new(const struct dev_env *env, const struct net_config *config, const struct net_tap *tap,
+	    struct net **out, struct error *err)
 {
-	struct net *net = allocate(config, err);
+	struct net *net = allocate(config, tap->count, err);
 
 	if (net == NULL) {
 		return -1;
 	}
-	net->tap = *tap;
+	for (unsigned i = 0; i < tap->count; i++) {
+		net->pairs[i].tap_source.fd = tap->fd[i];
+	}
+	net->tap_ops = tap->ops != NULL ? tap->ops : &net_tap_host;
 	net->port = &net_tap_port_ops;
-	net->offloads_known = tap->ops->probe_offloads(tap->fd);
+	net->offloads_known = net->tap_ops->probe_offloads(tap->fd[0]);
 	if (build(net, env, config, err) < 0) {
 		net_free(net);
 		return -1;
@@ -551,17 +579,10 @@ int net_new_on(const struct dev_env *env, const struct net_config *config,
 	return 0;
 }
 
-int net_new(const struct dev_env *env, const struct net_config *config, int tap, struct net **out,
-	    struct error *err)
-{
-	return net_new_on(env, config, &(struct net_tap){.fd = tap, .ops = &net_tap_host}, out,
-			  err);
-}
-
 int net_new_stream(const struct dev_env *env, const struct net_config *config, int *connection,
 		   struct net **out, struct error *err)
 {
-	struct net *net = allocate(config, err);
+	struct net *net = allocate(config, 1, err);
 
 	if (net == NULL) {
 		return -1;
@@ -581,7 +602,9 @@ void net_free(struct net *net)
 	if (net == NULL) {
 		return;
 	}
-	ev_del(net->dev.loop, &net->tap_source);
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		ev_del(net->dev.loop, &net->pairs[i].tap_source);
+	}
 	net_stream_free(net->stream);
 	virtio_destroy(&net->dev);
 	limiter_destroy(&net->limiters[RX]);
@@ -614,8 +637,9 @@ int net_set_limits(struct net *net, const struct limiter_config *rx,
 		result = limiter_configure(&net->limiters[TX], tx, err);
 	}
 	if (net->dev.is_active) {
-		virtio_kick(&net->dev, RX);
-		virtio_kick(&net->dev, TX);
+		for (unsigned i = 0; i < net->dev.queue_count; i++) {
+			virtio_kick(&net->dev, i);
+		}
 	}
 	virtio_unlock(&net->dev);
 	return result;

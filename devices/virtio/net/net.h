@@ -17,6 +17,7 @@
 enum {
 	NET_MAC_LEN = 6,
 	NET_MTU_MIN = 68, /* the largest is 65535 */
+	NET_PAIRS_MAX = 8,
 };
 
 enum net_backend_type {
@@ -47,21 +48,33 @@ struct net_config {
 /* Parses "aa:bb:cc:dd:ee:ff" in either case, and writes it back in lower case. */
 MUST_CHECK int net_mac_parse(char *text, uint8_t mac[NET_MAC_LEN], struct error *err);
 
+struct net_tap_ops;
+
+/* A TAP, open once for each of its queues; zeroed: none. */
+struct net_tap {
+	unsigned count;		       /* of descriptors */
+	int fd[NET_PAIRS_MAX];	       /* non-blocking */
+	const struct net_tap_ops *ops; /* what stands for the host in tests; NULL: the host */
+};
+
 /*
  * Opens (and creates where needed) the TAP `name`, or duplicates descriptor N of "fd:N", which is
  * not passed on any more, non-blocking, with virtio headers of 12 bytes. What is not a TAP, or is a
- * multi-queue one, is refused. The caller owns *fd; N stays open, so that it can be named again.
+ * multi-queue one, is refused. *tap is net_tap_close's; N stays open, so that it can be named
+ * again.
  */
-MUST_CHECK int net_tap_open(const char *name, int *fd, struct error *err);
+MUST_CHECK int net_tap_open(const char *name, struct net_tap *tap, struct error *err);
 
 /*
  * The same by name alone, on the thread of a machine that runs, whose filter knows only what this
  * takes: descriptors are refused, and failures are told with less advice.
  */
-MUST_CHECK int net_tap_open_running(const char *name, int *fd, struct error *err);
+MUST_CHECK int net_tap_open_running(const char *name, struct net_tap *tap, struct error *err);
+
+void net_tap_close(struct net_tap *tap); /* and zeroes it; a zeroed one is fine */
 
 /* Whether both are the same TAP: a single-queue one has one open file. */
-bool net_tap_is_same(int fd, int other);
+bool net_tap_is_same(const struct net_tap *tap, const struct net_tap *other);
 
 struct net_metrics {
 	struct metric activate_fails;
@@ -98,9 +111,9 @@ extern const struct virtio_class net_class;
 
 struct net;
 
-/* Reads *config; borrows the descriptor `tap` until net_free. VMM thread, like all below. */
-MUST_CHECK int net_new(const struct dev_env *env, const struct net_config *config, int tap,
-		       struct net **out, struct error *err);
+/* Reads *config; borrows the descriptors of *tap until net_free. VMM thread, like all below. */
+MUST_CHECK int net_new(const struct dev_env *env, const struct net_config *config,
+		       const struct net_tap *tap, struct net **out, struct error *err);
 /*
  * The same on the back-end of *config, of NET_BACKEND_STREAM. *connection (unix_connect) is taken;
  * -1: one is made. A back-end that goes is looked for again; meanwhile the link is down.

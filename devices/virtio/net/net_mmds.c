@@ -132,7 +132,7 @@ static void on_timer(struct ev_timer *timer)
 
 	virtio_lock(&mmds->net->dev);
 	mmds->timer_ns = UINT64_MAX;
-	net_receive_more(mmds->net);
+	net_receive_more(&mmds->net->pairs[0]);
 	virtio_unlock(&mmds->net->dev);
 }
 

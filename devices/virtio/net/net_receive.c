@@ -28,60 +28,67 @@ enum {
  * Traffic goes on if the driver can't give enough buffers: short frames fit. That is so if the
  * device holds the whole queue, or if the buffers are so small that readv takes no more of them.
  */
-static bool has_enough_buffers(struct net *net)
+static bool has_enough_buffers(struct net_pair *pair)
 {
-	const struct net_rx *rx = &net->rx;
-	struct virtq *vq = net_queue(net, RX);
+	const struct net *net = pair->net;
+	const struct net_rx *rx = &pair->rx;
+	struct virtq *vq = net_pair_queue(pair, RX);
 
 	if (rx->count == 0) {
 		return false;
 	}
-	if (net->rx_frame != NULL && rx->len >= net->rx_frame_len) {
+	if (pair->rx_frame != NULL && rx->len >= pair->rx_frame_len) {
 		return true;
 	}
-	return rx->len >= net->rx_wanted || net->is_rx_full || rx->count >= vq->size ||
-	       (net->rx_frame == NULL && rx->len >= net->rx_least && virtq_pending(vq) == 0);
+	return rx->len >= net->rx_wanted || pair->is_rx_full || rx->count >= vq->size ||
+	       (pair->rx_frame == NULL && rx->len >= net->rx_least && virtq_pending(vq) == 0);
 }
 
 /*
  * A chain is of no use as a buffer. Those that are held go first, so that what is held is always
  * what was taken last, and can go back to the queue.
  */
-void net_receive_refuse(struct net *net)
+void net_receive_refuse(struct net_pair *pair)
 {
+	struct net *net = pair->net;
+
 	metric_add(&net->metrics.rx_fails, 1);
-	net_rx_return(&net->rx, net_queue(net, RX));
+	net_rx_return(&pair->rx, net_pair_queue(pair, RX));
 }
 
-enum virtio_step net_receive_take(struct net *net, const struct virtq_chain *chain)
+enum virtio_step net_receive_take(struct net_pair *pair, const struct virtq_chain *chain)
 {
+	struct net *net = pair->net;
+
 	if (net->mmds != NULL && net_mmds_has_frame(net)) {
 		return net_mmds_deliver(net, chain);
 	}
 	/* Each buffer has room for a header at least [virtio-1.2 §5.1.6.3.1]. */
 	if (chain->readable > 0 || chain->write_len < NET_HEADER_LEN) {
-		net_receive_refuse(net);
-		virtq_push(net_queue(net, RX), chain->head, 0);
+		net_receive_refuse(pair);
+		virtq_push(net_pair_queue(pair, RX), chain->head, 0);
 		return VIRTIO_DONE;
 	}
-	uint64_t before = net->rx.len;
+	uint64_t before = pair->rx.len;
 
-	if (!net_rx_add(&net->rx, net->dev.mem, chain)) {
-		net->is_rx_full = true;
+	if (!net_rx_add(&pair->rx, net->dev.mem, chain)) {
+		pair->is_rx_full = true;
 		return VIRTIO_BACK;
 	}
-	if (net->rx_frame != NULL && before < net->rx_frame_len) {
+	if (pair->rx_frame != NULL && before < pair->rx_frame_len) {
 		/* It was RAM when the chain was checked, and RAM doesn't go away. */
-		(void)!virtq_chain_write(net->dev.mem, chain, 0, net->rx_frame + before,
-					 min_u64(net->rx_frame_len - before, chain->write_len));
+		(void)!virtq_chain_write(net->dev.mem, chain, 0, pair->rx_frame + before,
+					 min_u64(pair->rx_frame_len - before, chain->write_len));
 	}
 	return VIRTIO_DONE;
 }
 
-static void deliver_frame(struct net *net)
+static void deliver_frame(struct net_pair *pair)
 {
-	net_rx_deliver(&net->rx, net->dev.mem, net_queue(net, RX), net->rx_pending);
-	net->rx_pending = 0;
+	struct net *net = pair->net;
+
+	net_rx_deliver(&pair->rx, net->dev.mem, net_pair_queue(pair, RX), pair->rx_pending);
+	pair->rx_pending = 0;
 }
 
 /* False if the limiter has to be waited for. */
@@ -94,12 +101,14 @@ static bool pay(struct net *net, uint32_t bytes)
 }
 
 /* Delivers the frame that was read, once the limiter lets it. */
-static enum virtio_step pay_frame(struct net *net)
+static enum virtio_step pay_frame(struct net_pair *pair)
 {
-	if (!pay(net, net->rx_pending)) {
+	struct net *net = pair->net;
+
+	if (!pay(net, pair->rx_pending)) {
 		return VIRTIO_WAIT;
 	}
-	deliver_frame(net);
+	deliver_frame(pair);
 	return VIRTIO_DONE;
 }
 
@@ -107,65 +116,70 @@ static enum virtio_step pay_frame(struct net *net)
  * An error mostly takes its frame with it, so the next one is tried; but an interface that was
  * deleted fails for ever.
  */
-static enum virtio_step fail_read(struct net *net, int sys)
+static enum virtio_step fail_read(struct net_pair *pair, int sys)
 {
+	struct net *net = pair->net;
+
 	if (sys == EAGAIN) {
-		net->is_port_readable = false;
+		pair->is_port_readable = false;
 		return VIRTIO_WAIT;
 	}
 	metric_add(&net->metrics.tap_read_fails, 1);
 	metric_add(&net->metrics.event_fails, 1);
-	net->read_failures++;
-	if (net->read_failures == 1) {
+	pair->read_failures++;
+	if (pair->read_failures == 1) {
 		log_limited_warn(&net->failures,
 				 "Failed to read %s of interface %s: %s (os error %d)%s",
 				 net->port->name, net->dev.id, error_os_text(sys), sys,
 				 net->port->explain(sys));
 	}
-	if (net->read_failures < FAILURES_MAX) {
+	if (pair->read_failures < FAILURES_MAX) {
 		return VIRTIO_DONE;
 	}
-	net->read_failures = 0;
-	net->is_port_readable = false;
+	pair->read_failures = 0;
+	pair->is_port_readable = false;
 	return VIRTIO_WAIT;
 }
 
-static enum virtio_step read_frame(struct net *net)
+static enum virtio_step read_frame(struct net_pair *pair)
 {
+	struct net *net = pair->net;
 	size_t count;
-	const struct iovec *iov = net_rx_iov(&net->rx, &count);
-	ssize_t got = net->port->receive(net, iov, count);
+	const struct iovec *iov = net_rx_iov(&pair->rx, &count);
+	ssize_t got = net->port->receive(pair, iov, count);
 
-	net->is_rx_full = false;
+	pair->is_rx_full = false;
 	if (got < 0) {
-		return fail_read(net, (int)-got);
+		return fail_read(pair, (int)-got);
 	}
-	net->read_failures = 0;
-	if (got < NET_HEADER_LEN || (uint64_t)got > net->rx.len) {
+	pair->read_failures = 0;
+	if (got < NET_HEADER_LEN || (uint64_t)got > pair->rx.len) {
 		metric_add(&net->metrics.rx_fails, 1);
-		if (net->rx_frame != NULL) {
+		if (pair->rx_frame != NULL) {
 			/* The next frame is copied from the first buffer on. */
-			net_rx_rewind(&net->rx, net_queue(net, RX));
+			net_rx_rewind(&pair->rx, net_pair_queue(pair, RX));
 		}
 		return VIRTIO_DONE;
 	}
 	metric_add(&net->metrics.rx_count, 1);
 	metric_add(&net->metrics.rx_packets_count, 1);
 	metric_add(&net->metrics.rx_bytes_count, (uint64_t)got);
-	net->rx_pending = (uint32_t)got;
-	return pay_frame(net);
+	pair->rx_pending = (uint32_t)got;
+	return pay_frame(pair);
 }
 
-enum virtio_step net_receive_next(struct net *net)
+enum virtio_step net_receive_next(struct net_pair *pair)
 {
+	struct net *net = pair->net;
+
 	if (net->mmds != NULL && net_mmds_has_frame(net)) {
-		net_receive_quiesce(net); /* no chain is held before the one that is wanted */
+		net_receive_quiesce(pair); /* no chain is held before the one that is wanted */
 		return VIRTIO_TAKE;
 	}
-	if (net->rx_pending > 0) {
-		return pay_frame(net);
+	if (pair->rx_pending > 0) {
+		return pay_frame(pair);
 	}
-	if (!net->is_port_readable) {
+	if (!pair->is_port_readable) {
 		return VIRTIO_WAIT;
 	}
 	if (net->limiters[RX].is_blocked) {
@@ -177,18 +191,18 @@ enum virtio_step net_receive_next(struct net *net)
 	}
 	net->rx_unpaid = 0;
 	if (net->port->peek != NULL) {
-		ssize_t len = net->port->peek(net, &net->rx_frame);
+		ssize_t len = net->port->peek(pair, &pair->rx_frame);
 
 		if (len <= 0) {
-			net->rx_frame = NULL;
-			return len < 0 ? fail_read(net, (int)-len) : VIRTIO_DONE;
+			pair->rx_frame = NULL;
+			return len < 0 ? fail_read(pair, (int)-len) : VIRTIO_DONE;
 		}
-		net->rx_frame_len = (uint32_t)len;
+		pair->rx_frame_len = (uint32_t)len;
 	}
-	if (has_enough_buffers(net)) {
-		return read_frame(net);
+	if (has_enough_buffers(pair)) {
+		return read_frame(pair);
 	}
-	metric_add(&net->metrics.no_rx_avail_buffer, virtq_pending(net_queue(net, RX)) == 0);
+	metric_add(&net->metrics.no_rx_avail_buffer, virtq_pending(net_pair_queue(pair, RX)) == 0);
 	return VIRTIO_TAKE;
 }
 
@@ -217,29 +231,33 @@ static void set_wanted(struct net *net, bool is_merged)
 void net_receive_start(struct net *net, bool is_merged)
 {
 	set_wanted(net, is_merged);
-	net->is_port_readable = true;
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		net->pairs[i].is_port_readable = true;
+	}
 }
 
-void net_receive_forget(struct net *net)
+void net_receive_forget(struct net_pair *pair)
 {
-	net_rx_clear(&net->rx);
-	net->rx_frame = NULL;
-	net->rx_pending = 0;
-	net->is_rx_full = false;
-	net->read_failures = 0;
+	net_rx_clear(&pair->rx);
+	pair->rx_frame = NULL;
+	pair->rx_pending = 0;
+	pair->is_rx_full = false;
+	pair->read_failures = 0;
 }
 
 /*
  * A frame that is read and not paid for is in buffers of the guest's already: it is delivered, and
  * paid for before the next one is read. The buffers behind it go back to the queue.
  */
-void net_receive_quiesce(struct net *net)
+void net_receive_quiesce(struct net_pair *pair)
 {
-	if (net->rx_pending > 0) {
-		net->rx_unpaid = net->rx_pending;
-		deliver_frame(net);
-		virtio_publish(&net->dev, RX);
+	struct net *net = pair->net;
+
+	if (pair->rx_pending > 0) {
+		net->rx_unpaid += pair->rx_pending;
+		deliver_frame(pair);
+		virtio_publish(&net->dev, net_index(pair, RX));
 	}
-	net_rx_rewind(&net->rx, net_queue(net, RX));
-	net->is_rx_full = false;
+	net_rx_rewind(&pair->rx, net_pair_queue(pair, RX));
+	pair->is_rx_full = false;
 }

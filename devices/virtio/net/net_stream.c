@@ -55,7 +55,7 @@ static void go_down(struct net_stream *stream, const char *why)
 	fd_close(&stream->fd);
 	net_frames_clear(&stream->in);
 	net_frames_clear(&stream->out);
-	net_receive_quiesce(net);
+	net_receive_quiesce(&net->pairs[0]);
 	net_set_link(net, false);
 	ev_timer_set(&stream->timer, RETRY_NS, 0);
 	/* Frames that wait for room are lost too. */
@@ -119,8 +119,9 @@ static void flush(struct net_stream *stream)
 	}
 }
 
-static int send_frame(struct net *net, const struct virtq_chain *chain)
+static int send_frame(struct net_pair *pair, const struct virtq_chain *chain)
 {
+	struct net *net = pair->net;
 	struct net_stream *stream = net->stream;
 	uint32_t len = chain->read_len - NET_HEADER_LEN;
 
@@ -168,8 +169,9 @@ static ssize_t read_more(struct net_stream *stream)
 	return -EAGAIN;
 }
 
-static ssize_t peek_frame(struct net *net, const uint8_t **frame)
+static ssize_t peek_frame(struct net_pair *pair, const uint8_t **frame)
 {
+	struct net *net = pair->net;
 	struct net_stream *stream = net->stream;
 	uint32_t len;
 
@@ -189,12 +191,12 @@ static ssize_t peek_frame(struct net *net, const uint8_t **frame)
 	return -EAGAIN;
 }
 
-static ssize_t receive_frame(struct net *net, const struct iovec *buffers, size_t count)
+static ssize_t receive_frame(struct net_pair *pair, const struct iovec *buffers, size_t count)
 {
 	(void)buffers;
 	(void)count;
-	net_frames_drop(&net->stream->in);
-	return net->rx_frame_len;
+	net_frames_drop(&pair->net->stream->in);
+	return pair->rx_frame_len;
 }
 
 /* --- Events --- */
@@ -227,11 +229,11 @@ static void on_socket(struct ev_source *source, uint32_t ready)
 	if (net->dev.is_active) {
 		if ((ready & ~(uint32_t)EPOLLIN) != 0) {
 			flush(stream);
-			net_transmit_again(net);
+			net_transmit_again(&net->pairs[0]);
 		}
 		if ((ready & ~(uint32_t)EPOLLOUT) != 0) {
 			metric_add(&net->metrics.rx_tap_event_count, 1);
-			net_receive_again(net);
+			net_receive_again(&net->pairs[0]);
 		}
 	}
 	virtio_unlock(&net->dev);

@@ -82,7 +82,7 @@ static int set_header_len(int fd, struct error *err)
 }
 
 /* Without IFF_MULTI_QUEUE the kernel refuses an interface that has several queues. */
-static int open_named(const char *name, bool is_running, int *fd, struct error *err)
+static int open_named(const char *name, bool is_running, struct net_tap *out, struct error *err)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	AUTO_FD tap = -1;
@@ -104,7 +104,7 @@ static int open_named(const char *name, bool is_running, int *fd, struct error *
 	if (set_header_len(tap, err) < 0) {
 		return -1;
 	}
-	*fd = fd_take(&tap);
+	*out = (struct net_tap){.count = 1, .fd = {fd_take(&tap)}};
 	return 0;
 }
 
@@ -184,7 +184,7 @@ static int check_kind(int fd, const char *name, struct error *err)
  * The device gets a duplicate: the number that the client knows stays valid if this configuration
  * is refused later, or replaced by one that names it again.
  */
-static int take_over(const char *name, int *fd, struct error *err)
+static int take_over(const char *name, struct net_tap *out, struct error *err)
 {
 	AUTO_FD tap = -1;
 	int number;
@@ -205,7 +205,7 @@ static int take_over(const char *name, int *fd, struct error *err)
 	    fcntl(number, F_SETFD, FD_CLOEXEC) < 0) {
 		return error_sys(err, OPEN_FAILED "%s cannot be prepared", name);
 	}
-	*fd = fd_take(&tap);
+	*out = (struct net_tap){.count = 1, .fd = {fd_take(&tap)}};
 	return 0;
 }
 
@@ -215,12 +215,12 @@ static bool is_descriptor(const char *name)
 	return strncmp(name, "fd:", strlen("fd:")) == 0;
 }
 
-int net_tap_open(const char *name, int *fd, struct error *err)
+int net_tap_open(const char *name, struct net_tap *tap, struct error *err)
 {
-	return is_descriptor(name) ? take_over(name, fd, err) : open_named(name, false, fd, err);
+	return is_descriptor(name) ? take_over(name, tap, err) : open_named(name, false, tap, err);
 }
 
-int net_tap_open_running(const char *name, int *fd, struct error *err)
+int net_tap_open_running(const char *name, struct net_tap *tap, struct error *err)
 {
 	if (is_descriptor(name)) {
 		return error_set(err, ERR_NOT_SUPPORTED,
@@ -228,10 +228,18 @@ int net_tap_open_running(const char *name, int *fd, struct error *err)
 					     "not take any more: give the TAP's name",
 				 name);
 	}
-	return open_named(name, true, fd, err);
+	return open_named(name, true, tap, err);
 }
 
-bool net_tap_is_same(int fd, int other)
+void net_tap_close(struct net_tap *tap)
+{
+	for (unsigned i = 0; i < tap->count; i++) {
+		fd_close(&tap->fd[i]);
+	}
+	*tap = (struct net_tap){0};
+}
+
+static bool is_same(int fd, int other)
 {
 	struct ifreq ifr = {0};
 	struct ifreq ifr_other = {0};
@@ -243,6 +251,11 @@ bool net_tap_is_same(int fd, int other)
 	/* A kernel without kcmp: names are the same in other network namespaces, too. */
 	return ioctl(fd, TUNGETIFF, &ifr) == 0 && ioctl(other, TUNGETIFF, &ifr_other) == 0 &&
 	       strncmp(ifr.ifr_name, ifr_other.ifr_name, sizeof(ifr.ifr_name)) == 0;
+}
+
+bool net_tap_is_same(const struct net_tap *tap, const struct net_tap *other)
+{
+	return tap->count > 0 && other->count > 0 && is_same(tap->fd[0], other->fd[0]);
 }
 
 static int set_offloads(int fd, uint32_t offloads, struct error *err)
@@ -281,20 +294,21 @@ const struct net_tap_ops net_tap_host = {
 
 /* --- Frames --- */
 
-static int send_frame(struct net *net, const struct virtq_chain *chain)
+static int send_frame(struct net_pair *pair, const struct virtq_chain *chain)
 {
+	struct net *net = pair->net;
 	const struct virtq_span span = {.side = VIRTQ_READABLE, .len = chain->read_len};
 	struct virtq_iov frame = {.iov = net->tx_iov, .cap = ARRAY_COUNT(net->tx_iov)};
 
 	if (virtq_chain_iov(net->dev.mem, chain, span, &frame) < 0) {
 		return -EFAULT;
 	}
-	return writev(net->tap.fd, frame.iov, (int)frame.count) < 0 ? -errno : 0;
+	return writev(pair->tap_source.fd, frame.iov, (int)frame.count) < 0 ? -errno : 0;
 }
 
-static ssize_t receive_frame(struct net *net, const struct iovec *buffers, size_t count)
+static ssize_t receive_frame(struct net_pair *pair, const struct iovec *buffers, size_t count)
 {
-	ssize_t got = readv(net->tap.fd, buffers, (int)count);
+	ssize_t got = readv(pair->tap_source.fd, buffers, (int)count);
 
 	if (got < 0) {
 		return -errno;

@@ -7,7 +7,6 @@
 
 #include "devices/virtio/net/net.h"
 #include "devices/virtio/net/net_port.h"
-#include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 
 /* TUN_F_*, of which kernel headers before 6.2 lack the last two. */
@@ -31,15 +30,6 @@ struct net_tap_ops {
 
 extern const struct net_tap_ops net_tap_host;
 
-struct net_tap {
-	int fd; /* non-blocking */
-	const struct net_tap_ops *ops;
-};
-
 extern const struct net_port_ops net_tap_port_ops;
-
-/* net_new on any kind of TAP. */
-MUST_CHECK int net_new_on(const struct dev_env *env, const struct net_config *config,
-			  const struct net_tap *tap, struct net **out, struct error *err);
 
 #endif

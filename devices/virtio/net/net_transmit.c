@@ -47,10 +47,11 @@ static void fail_write(struct net *net, int sys)
 }
 
 /* False if the port has no room for it. */
-static bool send_frame(struct net *net)
+static bool send_frame(struct net_pair *pair)
 {
+	struct net *net = pair->net;
 	uint64_t start_ns = net->dev.now_ns;
-	int result = net->port->send(net, &net->dev.chain);
+	int result = net->port->send(pair, &net->dev.chain);
 
 	if (result == -EAGAIN) {
 		return false;
@@ -70,37 +71,40 @@ static bool send_frame(struct net *net)
 }
 
 /* Gives a chain back that is no frame. */
-static enum virtio_step refuse_frame(struct net *net, struct metric *metric)
+static enum virtio_step refuse_frame(struct net_pair *pair, struct metric *metric)
 {
+	struct net *net = pair->net;
+
 	metric_add(metric, 1);
-	virtq_push(net_queue(net, TX), net->dev.chain.head, 0);
+	virtq_push(net_pair_queue(pair, TX), net->dev.chain.head, 0);
 	return VIRTIO_DONE;
 }
 
-enum virtio_step net_transmit_take(struct net *net, const struct virtq_chain *chain)
+enum virtio_step net_transmit_take(struct net_pair *pair, const struct virtq_chain *chain)
 {
+	struct net *net = pair->net;
 	uint32_t len = chain->read_len;
 
-	metric_add(&net->metrics.tx_remaining_reqs_count, virtq_pending(net_queue(net, TX)));
+	metric_add(&net->metrics.tx_remaining_reqs_count, virtq_pending(net_pair_queue(pair, TX)));
 	if (chain->write_len > 0) {
-		return refuse_frame(net, &net->metrics.tx_fails);
+		return refuse_frame(pair, &net->metrics.tx_fails);
 	}
 	if (len < NET_HEADER_LEN || len > NET_FRAME_MAX) {
-		return refuse_frame(net, &net->metrics.tx_malformed_frames);
+		return refuse_frame(pair, &net->metrics.tx_malformed_frames);
 	}
 	if (net->mmds != NULL && net_mmds_take(net, chain)) {
-		virtq_push(net_queue(net, TX), chain->head, 0);
+		virtq_push(net_pair_queue(pair, TX), chain->head, 0);
 		return VIRTIO_DONE;
 	}
 	if (!limiter_take(&net->limiters[TX], len)) {
 		metric_add(&net->metrics.tx_rate_limiter_throttled, 1);
 		return VIRTIO_WAIT;
 	}
-	if (!send_frame(net)) {
+	if (!send_frame(pair)) {
 		limiter_put_back(&net->limiters[TX], len);
-		net->is_port_full = true;
+		pair->is_port_full = true;
 		return VIRTIO_WAIT;
 	}
-	virtq_push(net_queue(net, TX), chain->head, 0);
+	virtq_push(net_pair_queue(pair, TX), chain->head, 0);
 	return VIRTIO_DONE;
 }
