@@ -99,6 +99,9 @@ void virtio_state_codec(struct codec *codec, struct virtio_state *state, virtio_
 		return;
 	}
 	code_own(codec, class->state, state->own);
+	if (class->state->codec_queues != NULL) {
+		class->state->codec_queues(codec, state->queue_count, state->own);
+	}
 	codec_section_end(codec);
 }
 

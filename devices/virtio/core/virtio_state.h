@@ -74,6 +74,8 @@ struct virtio_class_state {
 	struct limiter *(*limiter)(struct virtio_dev *dev);
 	size_t size;
 	void (*codec)(struct codec *codec, void *own); /* in the open section */
+	/* What follows there for a device of so many queues; NULL: nothing. */
+	void (*codec_queues)(struct codec *codec, uint32_t queue_count, void *own);
 	void (*save)(struct virtio_dev *dev, void *own);
 	/*
 	 * Into a device that is as its driver had it, activated if it was active, with the saved

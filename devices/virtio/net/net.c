@@ -46,6 +46,8 @@ enum {
 	F_HOST_UFO = 14,
 	F_MRG_RXBUF = 15,
 	F_STATUS = 16,
+	F_CTRL_VQ = NET_F_CTRL_VQ,
+	F_MQ = NET_F_MQ,
 	F_GUEST_USO4 = 54,
 	F_GUEST_USO6 = 55,
 	F_HOST_USO = 56,
@@ -64,6 +66,8 @@ static const struct virtio_feature feature_names[] = {
 	{F_HOST_UFO, "VIRTIO_NET_F_HOST_UFO"},
 	{F_MRG_RXBUF, "VIRTIO_NET_F_MRG_RXBUF"},
 	{F_STATUS, "VIRTIO_NET_F_STATUS"},
+	{F_CTRL_VQ, "VIRTIO_NET_F_CTRL_VQ"},
+	{F_MQ, "VIRTIO_NET_F_MQ"},
 	{F_GUEST_USO4, "VIRTIO_NET_F_GUEST_USO4"},
 	{F_GUEST_USO6, "VIRTIO_NET_F_GUEST_USO6"},
 	{F_HOST_USO, "VIRTIO_NET_F_HOST_USO"},
@@ -78,7 +82,10 @@ enum {
 enum {
 	RX_BUDGET = 256,
 	TX_BUDGET = 64,
-	DISCARD_MAX = 4096, /* frames; the queue of a TAP has 1000 unless configured */
+	CONTROL_BUDGET = 8,
+	/* Frames; a queue of a TAP has 1000 unless configured. */
+	DISCARD_MAX = 4096,
+	DISCARD_EACH_MAX = 1024, /* of several queues */
 };
 
 static const struct metric_field metric_fields[] = {
@@ -119,14 +126,22 @@ static struct net *to_net(struct virtio_dev *dev)
 
 /* --- Events --- */
 
+/* Of a queue that is not the control queue; NULL: the driver does not use its pair. */
 static struct net_pair *pair_of(struct net *net, unsigned queue)
 {
-	return &net->pairs[queue / QUEUES];
+	return queue / QUEUES < net->pairs_in_use ? &net->pairs[queue / QUEUES] : NULL;
+}
+
+static bool is_receiving(const struct net *net, unsigned queue)
+{
+	return queue % QUEUES == RX && !net_control_is_queue(net, queue);
 }
 
 static enum virtio_step next(struct virtio_dev *dev, unsigned queue)
 {
-	return queue % QUEUES == RX ? net_receive_next(pair_of(to_net(dev), queue)) : VIRTIO_TAKE;
+	struct net *net = to_net(dev);
+
+	return is_receiving(net, queue) ? net_receive_next(pair_of(net, queue)) : VIRTIO_TAKE;
 }
 
 static void end_turn(struct virtio_dev *dev, unsigned queue)
@@ -145,10 +160,13 @@ static void end_turn(struct virtio_dev *dev, unsigned queue)
 static enum virtio_step take(struct virtio_dev *dev, unsigned queue,
 			     const struct virtq_chain *chain)
 {
-	struct net_pair *pair = pair_of(to_net(dev), queue);
+	struct net *net = to_net(dev);
 
-	return queue % QUEUES == RX ? net_receive_take(pair, chain)
-				    : net_transmit_take(pair, chain);
+	if (net_control_is_queue(net, queue)) {
+		return net_control_take(net, queue, chain);
+	}
+	return queue % QUEUES == RX ? net_receive_take(pair_of(net, queue), chain)
+				    : net_transmit_take(pair_of(net, queue), chain);
 }
 
 /* All that came from the ports and is held. */
@@ -165,10 +183,12 @@ static void fault(struct virtio_dev *dev, unsigned queue, enum virtq_result resu
 
 	if (result == VIRTQ_BROKEN) {
 		forget(net);
-	} else if (queue % QUEUES == RX) {
+	} else if (is_receiving(net, queue)) {
 		net_receive_refuse(pair_of(net, queue));
 	} else {
-		metric_add(&net->metrics.tx_fails, 1);
+		metric_add(net_control_is_queue(net, queue) ? &net->metrics.cfg_fails
+							    : &net->metrics.tx_fails,
+			   1);
 	}
 }
 
@@ -184,8 +204,10 @@ static void transmit(struct net_pair *pair)
 
 void net_receive_again(struct net_pair *pair)
 {
+	struct net *net = pair->net;
+
 	pair->is_port_readable = true;
-	net_receive_more(pair);
+	net_receive_more(&net->pairs[(pair - net->pairs) % net->pairs_in_use]);
 }
 
 void net_transmit_again(struct net_pair *pair)
@@ -196,13 +218,27 @@ void net_transmit_again(struct net_pair *pair)
 	}
 }
 
+/* Of a TAP; asked for once, the first time: changes nothing afterwards. */
+static void watch_taps(struct net *net)
+{
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		ev_mod(net->dev.loop, &net->pairs[i].tap_source, EPOLLIN | EPOLLOUT | EPOLLET);
+	}
+}
+
 static void queue_ready(struct virtio_dev *dev, unsigned index)
 {
 	struct net *net = to_net(dev);
 	struct net_pair *pair = pair_of(net, index);
 
-	/* Of a TAP; asked for once, the first time: changes nothing afterwards. */
-	ev_mod(dev->loop, &pair->tap_source, EPOLLIN | EPOLLOUT | EPOLLET);
+	watch_taps(net);
+	if (net_control_is_queue(net, index)) {
+		virtio_serve(dev, index, CONTROL_BUDGET);
+		return;
+	}
+	if (pair == NULL) {
+		return;
+	}
 	if (index % QUEUES == RX) {
 		metric_add(&net->metrics.rx_queue_event_count, 1);
 		net_receive_more(pair);
@@ -242,6 +278,20 @@ void net_set_link(struct net *net, bool is_up)
 	virtio_config_changed(&net->dev);
 }
 
+/*
+ * What a limit has held back goes on: a queue of each pair. They take turns to be the first, which
+ * finds most in the bucket.
+ */
+static void serve_pairs(struct net *net, unsigned queue, void (*serve)(struct net_pair *pair))
+{
+	unsigned first = net->turns++ % net->pairs_in_use;
+
+	serve(&net->pairs[first]);
+	for (unsigned i = 1; i < net->pairs_in_use; i++) {
+		virtio_kick(&net->dev, (first + i) % net->pairs_in_use * QUEUES + queue);
+	}
+}
+
 static void on_rx_limiter(struct ev_timer *timer)
 {
 	struct net *net = container_of(timer, struct net, limiters[RX].timer);
@@ -249,7 +299,7 @@ static void on_rx_limiter(struct ev_timer *timer)
 	virtio_lock(&net->dev);
 	limiter_unblock(&net->limiters[RX]);
 	metric_add(&net->metrics.rx_event_rate_limiter_count, 1);
-	net_receive_more(&net->pairs[0]);
+	serve_pairs(net, RX, net_receive_more);
 	virtio_unlock(&net->dev);
 }
 
@@ -260,7 +310,7 @@ static void on_tx_limiter(struct ev_timer *timer)
 	virtio_lock(&net->dev);
 	limiter_unblock(&net->limiters[TX]);
 	metric_add(&net->metrics.tx_rate_limiter_event_count, 1);
-	transmit(&net->pairs[0]);
+	serve_pairs(net, TX, transmit);
 	virtio_unlock(&net->dev);
 }
 
@@ -276,6 +326,7 @@ struct net_state {
 	uint32_t rx_unpaid;
 	bool has_mac; /* configured, or written by the driver */
 	uint8_t configured_mac[NET_MAC_LEN];
+	uint32_t pairs_in_use; /* of a device with several */
 };
 
 VIRTIO_STATE_FITS(struct net_state);
@@ -294,6 +345,15 @@ static void state_codec(struct codec *codec, void *own)
 	codec_bytes(codec, "configured_mac", state->configured_mac, NET_MAC_LEN);
 }
 
+static void state_codec_queues(struct codec *codec, uint32_t queue_count, void *own)
+{
+	struct net_state *state = own;
+
+	if (queue_count > QUEUES) {
+		codec_u32(codec, "pairs_in_use", &state->pairs_in_use);
+	}
+}
+
 static void state_save(struct virtio_dev *dev, void *own)
 {
 	const struct net *net = to_net(dev);
@@ -303,7 +363,22 @@ static void state_save(struct virtio_dev *dev, void *own)
 	limiter_save(&net->limiters[TX], &state->limiters[TX]);
 	state->rx_unpaid = net->rx_unpaid;
 	state->has_mac = net->has_mac;
+	state->pairs_in_use = net->pairs_in_use;
 	memcpy(state->configured_mac, net->configured_mac, NET_MAC_LEN);
+}
+
+/* More than one pair is in use only where a driver has said so. */
+static int load_pairs(struct net *net, const struct net_state *state, struct error *err)
+{
+	bool can_choose = net->dev.is_active && virtio_has(&net->dev, F_MQ) &&
+			  virtio_has(&net->dev, F_CTRL_VQ);
+
+	if (state->pairs_in_use == 0 || state->pairs_in_use > (can_choose ? net->pair_count : 1)) {
+		return error_set(err, ERR_CORRUPT, "no driver can use %u of its %u queue pairs",
+				 state->pairs_in_use, net->pair_count);
+	}
+	net_use_pairs(net, state->pairs_in_use);
+	return 0;
 }
 
 /* The MAC that the driver has is the saved one, which it may have written itself. */
@@ -312,9 +387,12 @@ static int state_load(struct virtio_dev *dev, const void *own, struct error *err
 	struct net *net = to_net(dev);
 	const struct net_state *state = own;
 
-	if (state->rx_unpaid > NET_FRAME_MAX) {
+	if (state->rx_unpaid > net->pair_count * NET_FRAME_MAX) {
 		return error_set(err, ERR_CORRUPT, "a frame has at most %d bytes, and not %u",
-				 NET_FRAME_MAX, state->rx_unpaid);
+				 NET_FRAME_MAX, state->rx_unpaid / net->pair_count);
+	}
+	if (net->pair_count > 1 && load_pairs(net, state, err) < 0) {
+		return -1;
 	}
 	if (memcmp(state->configured_mac, net->configured_mac, NET_MAC_LEN) != 0) {
 		return error_set(err, ERR_NOT_SUPPORTED,
@@ -339,6 +417,7 @@ static const struct virtio_class_state class_state = {
 	.section = &section,
 	.size = sizeof(struct net_state),
 	.codec = state_codec,
+	.codec_queues = state_codec_queues,
 	.save = state_save,
 	.load = state_load,
 };
@@ -393,6 +472,7 @@ static uint64_t offered_features(const struct net *net)
 		}
 	}
 	features |= (net->offloads_known & NET_OFFLOAD_USO) != 0 ? bit(F_HOST_USO) : 0;
+	features |= net->pair_count > 1 ? bit(F_CTRL_VQ) | bit(F_MQ) : 0;
 	features |= net->has_mac ? bit(F_MAC) : 0;
 	features |= net->mtu != 0 ? bit(F_MTU) : 0;
 	return features;
@@ -428,10 +508,20 @@ static int activate(struct virtio_dev *dev, struct error *err)
 	return 0;
 }
 
+static void discard(int tap, unsigned most)
+{
+	uint8_t frame[NET_HEADER_LEN];
+
+	for (unsigned i = 0; i < most; i++) {
+		if (read(tap, frame, sizeof(frame)) < 0) {
+			break;
+		}
+	}
+}
+
 /* The next driver may not know what to do with the frames that wait for the last one's offloads. */
 static void drop_offloads(struct net *net)
 {
-	uint8_t frame[NET_HEADER_LEN];
 	struct error err = {0};
 
 	if (net->offloads == 0) {
@@ -441,10 +531,9 @@ static void drop_offloads(struct net *net)
 	if (net->tap_ops->set_offloads(net->pairs[0].tap_source.fd, 0, &err) < 0) {
 		log_guest_warn("Interface %s: %s", net->dev.id, err.msg);
 	}
-	for (unsigned i = 0; i < DISCARD_MAX; i++) {
-		if (read(net->pairs[0].tap_source.fd, frame, sizeof(frame)) < 0) {
-			break;
-		}
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		discard(net->pairs[i].tap_source.fd,
+			net->pair_count > 1 ? DISCARD_EACH_MAX : DISCARD_MAX);
 	}
 }
 
@@ -454,9 +543,7 @@ static void reset(struct virtio_dev *dev)
 
 	forget(net);
 	net_mmds_forget(net);
-	for (unsigned i = 0; i < net->pair_count; i++) {
-		net->pairs[i].is_port_full = false;
-	}
+	net_use_pairs(net, 1);
 	drop_offloads(net);
 }
 
@@ -502,6 +589,8 @@ static int configure(struct net *net, const struct net_config *config, struct er
 	}
 	memcpy(net->dev.config + CONFIG_MAC, net->configured_mac, NET_MAC_LEN);
 	store_le16(net->dev.config + CONFIG_MTU, config->mtu);
+	store_le16(net->dev.config + CONFIG_PAIRS,
+		   net->pair_count > 1 ? (uint16_t)net->pair_count : 0);
 	return net_set_limits(net, config->has_rx_rate_limiter ? &config->rx_rate_limiter : NULL,
 			      config->has_tx_rate_limiter ? &config->tx_rate_limiter : NULL, err);
 }
@@ -515,7 +604,7 @@ static int build(struct net *net, const struct dev_env *env, const struct net_co
 		.activate_fails = &net->metrics.activate_fails,
 		.id = config->iface_id,
 		.features = offered_features(net),
-		.queue_count = QUEUES,
+		.queue_count = net->pair_count * QUEUES + (net->pair_count > 1),
 		.config_len = CONFIG_LEN,
 	};
 
@@ -549,6 +638,7 @@ static struct net *allocate(const struct net_config *config, unsigned pairs, str
 	net->mtu = config->mtu;
 	net->has_mac = config->guest_mac != NULL;
 	net->pair_count = pairs;
+	net_use_pairs(net, 1);
 	for (unsigned i = 0; i < pairs; i++) {
 		net->pairs[i].net = net;
 		net->pairs[i].tap_source =

@@ -19,11 +19,17 @@
 #include "vmm/base/limiter.h"
 #include "vmm/base/log.h"
 
-/* The configuration [virtio-1.2 §5.1.4]; queue pairs are not offered and read 0. */
+/* Features of a device with several pairs [virtio-1.2 §5.1.3]; the others are net.c's. */
+enum {
+	NET_F_CTRL_VQ = 17,
+	NET_F_MQ = 22,
+};
+
+/* The configuration [virtio-1.2 §5.1.4]. */
 enum {
 	CONFIG_MAC = 0,
 	CONFIG_STATUS = 6, /* 0 and not offered unless the port can be lost */
-	CONFIG_PAIRS = 8,
+	CONFIG_PAIRS = 8,  /* 0 and not offered unless there are several */
 	CONFIG_MTU = 10,
 	CONFIG_LEN = 12,
 };
@@ -48,11 +54,13 @@ struct net {
 
 	/* under dev.lock */
 	bool has_mac;
-	uint32_t offloads;  /* in force */
-	int write_failure;  /* why the last frame could not be written; 0: it could */
-	uint32_t rx_wanted; /* bytes of buffers to collect before a read */
-	uint32_t rx_least;  /* bytes that do if there are no more */
-	uint32_t rx_unpaid; /* bytes of frames that were delivered without being paid for */
+	unsigned pairs_in_use; /* by the driver: the first ones */
+	unsigned turns;	       /* of limiters that have expired */
+	uint32_t offloads;     /* in force */
+	int write_failure;     /* why the last frame could not be written; 0: it could */
+	uint32_t rx_wanted;    /* bytes of buffers to collect before a read */
+	uint32_t rx_least;     /* bytes that do if there are no more */
+	uint32_t rx_unpaid;    /* bytes of frames that were delivered without being paid for */
 
 	struct net_mmds *mmds; /* NULL: the interface has no metadata service */
 
@@ -88,6 +96,20 @@ void net_receive_more(struct net_pair *pair); /* a turn of the receive queue */
 
 /* The link to what is behind the port is there, or not: the driver is told. */
 void net_set_link(struct net *net, bool is_up);
+
+/*
+ * From now on the driver uses this many pairs, which read the TAP's other queues as well. None
+ * holds a buffer or waits; the caller has their queues served.
+ */
+void net_use_pairs(struct net *net, unsigned count);
+
+/* --- net_control.c; VMM thread, under the lock --- */
+
+/* Whether it is the control queue; where that is depends on the driver's features. */
+bool net_control_is_queue(const struct net *net, unsigned index);
+
+/* As `take` of struct virtio_class. */
+enum virtio_step net_control_take(struct net *net, unsigned index, const struct virtq_chain *chain);
 
 /* --- net_stream.c; VMM thread, without the lock --- */
 

@@ -25,7 +25,8 @@ struct net_pair {
 	struct ev_source tap_source; /* of the VMM thread; fd: of the TAP, non-blocking */
 
 	/* under dev.lock */
-	bool is_port_readable;
+	bool is_port_readable;	/* its port's queue is; another pair may be the one that reads it */
+	unsigned from;		/* the pair whose port this one reads next */
 	bool is_port_full;	/* transmitting waits for it */
 	unsigned read_failures; /* in a row */
 

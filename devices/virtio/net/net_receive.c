@@ -44,6 +44,14 @@ static bool has_enough_buffers(struct net_pair *pair)
 	       (pair->rx_frame == NULL && rx->len >= net->rx_least && virtq_pending(vq) == 0);
 }
 
+/* Frames of the metadata service go by way of the first pair, which every driver uses. */
+static bool has_mmds_frame(struct net_pair *pair)
+{
+	struct net *net = pair->net;
+
+	return net->mmds != NULL && pair == &net->pairs[0] && net_mmds_has_frame(net);
+}
+
 /*
  * A chain is of no use as a buffer. Those that are held go first, so that what is held is always
  * what was taken last, and can go back to the queue.
@@ -60,7 +68,7 @@ enum virtio_step net_receive_take(struct net_pair *pair, const struct virtq_chai
 {
 	struct net *net = pair->net;
 
-	if (net->mmds != NULL && net_mmds_has_frame(net)) {
+	if (has_mmds_frame(pair)) {
 		return net_mmds_deliver(net, chain);
 	}
 	/* Each buffer has room for a header at least [virtio-1.2 §5.1.6.3.1]. */
@@ -113,6 +121,33 @@ static enum virtio_step pay_frame(struct net_pair *pair)
 }
 
 /*
+ * Finds the port that a pair reads next: its own, or that of a pair that is not in use. They take
+ * turns; each such port is one pair's. False if none has anything.
+ */
+static bool find_port(struct net_pair *pair)
+{
+	const struct net *net = pair->net;
+	unsigned own = (unsigned)(pair - net->pairs);
+	unsigned at = pair->from;
+
+	do {
+		at = at + net->pairs_in_use < net->pair_count ? at + net->pairs_in_use : own;
+		if (net->pairs[at].is_port_readable) {
+			pair->from = at;
+			return true;
+		}
+	} while (at != pair->from);
+	return false;
+}
+
+/* The port that was read has nothing more for now. */
+static enum virtio_step end_reading(struct net_pair *pair)
+{
+	pair->net->pairs[pair->from].is_port_readable = false;
+	return find_port(pair) ? VIRTIO_DONE : VIRTIO_WAIT;
+}
+
+/*
  * An error mostly takes its frame with it, so the next one is tried; but an interface that was
  * deleted fails for ever.
  */
@@ -121,8 +156,7 @@ static enum virtio_step fail_read(struct net_pair *pair, int sys)
 	struct net *net = pair->net;
 
 	if (sys == EAGAIN) {
-		pair->is_port_readable = false;
-		return VIRTIO_WAIT;
+		return end_reading(pair);
 	}
 	metric_add(&net->metrics.tap_read_fails, 1);
 	metric_add(&net->metrics.event_fails, 1);
@@ -137,8 +171,7 @@ static enum virtio_step fail_read(struct net_pair *pair, int sys)
 		return VIRTIO_DONE;
 	}
 	pair->read_failures = 0;
-	pair->is_port_readable = false;
-	return VIRTIO_WAIT;
+	return end_reading(pair);
 }
 
 static enum virtio_step read_frame(struct net_pair *pair)
@@ -146,7 +179,7 @@ static enum virtio_step read_frame(struct net_pair *pair)
 	struct net *net = pair->net;
 	size_t count;
 	const struct iovec *iov = net_rx_iov(&pair->rx, &count);
-	ssize_t got = net->port->receive(pair, iov, count);
+	ssize_t got = net->port->receive(&net->pairs[pair->from], iov, count);
 
 	pair->is_rx_full = false;
 	if (got < 0) {
@@ -172,14 +205,14 @@ enum virtio_step net_receive_next(struct net_pair *pair)
 {
 	struct net *net = pair->net;
 
-	if (net->mmds != NULL && net_mmds_has_frame(net)) {
+	if (has_mmds_frame(pair)) {
 		net_receive_quiesce(pair); /* no chain is held before the one that is wanted */
 		return VIRTIO_TAKE;
 	}
 	if (pair->rx_pending > 0) {
 		return pay_frame(pair);
 	}
-	if (!pair->is_port_readable) {
+	if (!find_port(pair)) {
 		return VIRTIO_WAIT;
 	}
 	if (net->limiters[RX].is_blocked) {
@@ -233,6 +266,15 @@ void net_receive_start(struct net *net, bool is_merged)
 	set_wanted(net, is_merged);
 	for (unsigned i = 0; i < net->pair_count; i++) {
 		net->pairs[i].is_port_readable = true;
+	}
+}
+
+void net_use_pairs(struct net *net, unsigned count)
+{
+	net->pairs_in_use = count;
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		net->pairs[i].from = i;
+		net->pairs[i].is_port_full = false;
 	}
 }
 
