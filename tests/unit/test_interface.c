@@ -123,6 +123,21 @@ Test(interface, two_on_one_tap_are_refused_however_it_is_spelled)
 	close(tap);
 }
 
+Test(interface, two_on_one_tap_with_several_queues_are_refused)
+{
+	if (unshare(CLONE_NEWNET) != 0 || access("/dev/net/tun", R_OK | W_OK) < 0) {
+		cr_skip_test("no TAP can be made here: %s", strerror(errno));
+	}
+	put("a", "\"host_dev_name\":\"mq0\",\"queue_pairs\":4", NULL);
+	cr_expect_eq(config->nets[0].tap.count, 4);
+	put("b", "\"host_dev_name\":\"mq0\",\"queue_pairs\":2",
+	    API_FAULT(CREATE "Open tap device failed: mq0 is that of another interface"));
+	put("a", "\"host_dev_name\":\"mq0\",\"queue_pairs\":2", NULL);
+	cr_expect_eq(config->nets[0].tap.count, 2);
+	cr_expect_eq(config->net_count, 1);
+	cr_expect_eq(kvm_fake_open_fds(), fds + 2);
+}
+
 /* --- On a back-end of vhost-user --- */
 
 static struct vhost_peer peer;

@@ -694,7 +694,7 @@ Test(net, a_real_tap_carries_frames_both_ways_and_may_be_deleted)
 	if (unshare(CLONE_NEWNET) < 0 || access("/dev/net/tun", R_OK | W_OK) < 0) {
 		cr_skip_test("no TAP can be made here: %s", strerror(errno));
 	}
-	cr_assert_eq(net_tap_open(name, &tap, &err), 0, "%s", err.msg);
+	cr_assert_eq(net_tap_open(name, 1, &tap, &err), 0, "%s", err.msg);
 	close(rig.tap);
 	rig.tap = tap.fd[0];
 	link_up(name);

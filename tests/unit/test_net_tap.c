@@ -44,7 +44,7 @@ static void expect_failure(const char *name, const char *message)
 	struct error err = {0};
 	struct net_tap tap = {0};
 
-	cr_assert_eq(net_tap_open(name, &tap, &err), -1, "%s", name);
+	cr_assert_eq(net_tap_open(name, 1, &tap, &err), -1, "%s", name);
 	cr_assert_str_eq(err.msg, message);
 	cr_assert_eq(tap.count, 0);
 }
@@ -54,7 +54,7 @@ static int open_tap(const char *name)
 	struct error err = {0};
 	struct net_tap tap = {0};
 
-	cr_assert_eq(net_tap_open(name, &tap, &err), 0, "%s", err.msg);
+	cr_assert_eq(net_tap_open(name, 1, &tap, &err), 0, "%s", err.msg);
 	cr_assert_eq(tap.count, 1);
 	return tap.fd[0];
 }
@@ -122,7 +122,7 @@ Test(net_tap, names_that_cannot_be_opened_are_refused_in_firecrackers_words)
 			       "Ethernet frames: make it with `mode tap`."},
 		{"multi0", IFREQ "Invalid argument (os error 22)" BACKEND "multi0. " DOCS
 				 " The TAP has several queues: make it without "
-				 "multi_queue."},
+				 "multi_queue, or give the interface `queue_pairs`."},
 		{"a/b", IFREQ "Invalid argument (os error 22)" BACKEND "a/b. " DOCS},
 		{"lo", IFREQ "Invalid argument (os error 22)" BACKEND "lo. " DOCS
 			     " The interface is there and is no TAP: make one under "
@@ -217,6 +217,118 @@ Test(net_tap, a_descriptor_of_the_wrong_kind_is_refused_with_the_reason)
 	}
 }
 
+/* --- several queues --- */
+
+enum {
+	MULTI = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE
+};
+
+static void expect_queues(const char *name, unsigned queues)
+{
+	struct error err = {0};
+	struct net_tap tap;
+
+	cr_assert_eq(net_tap_open(name, queues, &tap, &err), 0, "%s", err.msg);
+	cr_assert_eq(tap.count, queues);
+	for (unsigned i = 0; i < queues; i++) {
+		struct ifreq ifr = {0};
+		int header = 0;
+
+		cr_assert_eq(ioctl(tap.fd[i], TUNGETIFF, &ifr), 0);
+		cr_expect_eq(ifr.ifr_flags & MULTI, MULTI);
+		cr_expect_str_eq(ifr.ifr_name, tap.name);
+		cr_expect_eq(ioctl(tap.fd[i], TUNGETVNETHDRSZ, &header), 0);
+		cr_expect_eq(header, 12);
+		cr_expect(fcntl(tap.fd[i], F_GETFL) & O_NONBLOCK);
+		cr_expect(fcntl(tap.fd[i], F_GETFD) & FD_CLOEXEC);
+	}
+	net_tap_close(&tap);
+	cr_expect_eq(tap.count, 0);
+}
+
+static void refuse_queues(const char *name, unsigned queues, const char *message)
+{
+	struct error err = {0};
+	struct net_tap tap;
+
+	cr_assert_eq(net_tap_open(name, queues, &tap, &err), -1, "%s", name);
+	cr_expect_str_eq(err.msg, message);
+	cr_expect_eq(tap.count, 0);
+}
+
+Test(net_tap, a_tap_is_opened_once_for_each_queue)
+{
+	need_taps();
+	expect_queues("mq0", 8);
+	cr_expect_eq(if_nametoindex("mq0"), 0, "it went with its descriptors");
+	int kept = open_raw("mq1", MULTI);
+	int single = open_raw("one0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+
+	cr_assert_eq(ioctl(kept, TUNSETPERSIST, 1), 0);
+	cr_assert_eq(ioctl(single, TUNSETPERSIST, 1), 0);
+	expect_queues("mq1", 2);
+	refuse_queues("one0", 2,
+		      IFREQ "Invalid argument (os error 22)" BACKEND "one0. " DOCS
+			    " The TAP has one queue: make it with multi_queue, or leave "
+			    "`queue_pairs` out.");
+	close(kept);
+	close(single);
+}
+
+Test(net_tap, a_list_of_descriptors_is_one_of_a_taps_queues)
+{
+	char name[64];
+	char message[256];
+	int fds[4];
+
+	need_taps();
+	for (size_t i = 0; i < 3; i++) {
+		fds[i] = open_raw("mq0", MULTI);
+	}
+	fds[3] = open_raw("mq1", MULTI);
+	int single = open_raw("one0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+
+	snprintf(name, sizeof(name), "fd:%d,%d,%d", fds[0], fds[1], fds[2]);
+	expect_queues(name, 3);
+	expect_queues(name, 3);
+	snprintf(message, sizeof(message),
+		 FAILED "%s has 3 descriptors, and the interface 4 queue pairs: give one for each",
+		 name);
+	refuse_queues(name, 4, message);
+	snprintf(name, sizeof(name), "fd:%d,%d", fds[0], fds[3]);
+	snprintf(message, sizeof(message), FAILED "%s names queues of several TAPs", name);
+	refuse_queues(name, 2, message);
+	snprintf(name, sizeof(name), "fd:%d,%d,%d", fds[0], fds[1], fds[0]);
+	snprintf(message, sizeof(message), FAILED "%s names one queue twice", name);
+	refuse_queues(name, 3, message);
+	snprintf(name, sizeof(name), "fd:%d,%d", single, fds[0]);
+	snprintf(message, sizeof(message),
+		 FAILED
+		 "%s (one0) has one queue alone: `queue_pairs` asks for IFF_MULTI_QUEUE. " DOCS,
+		 name);
+	refuse_queues(name, 2, message);
+	close(single);
+	for (size_t i = 0; i < ARRAY_COUNT(fds); i++) {
+		close(fds[i]);
+	}
+}
+
+Test(net_tap, more_queues_of_one_tap_are_the_same_tap)
+{
+	struct error err = {0};
+	struct net_tap taps[3];
+
+	need_taps();
+	cr_assert_eq(net_tap_open("mq0", 2, &taps[0], &err), 0, "%s", err.msg);
+	cr_assert_eq(net_tap_open("mq0", 3, &taps[1], &err), 0, "%s", err.msg);
+	cr_assert_eq(net_tap_open("mq1", 2, &taps[2], &err), 0, "%s", err.msg);
+	cr_expect(net_tap_is_same(&taps[0], &taps[1]));
+	cr_expect_not(net_tap_is_same(&taps[0], &taps[2]));
+	for (size_t i = 0; i < ARRAY_COUNT(taps); i++) {
+		net_tap_close(&taps[i]);
+	}
+}
+
 Test(net_tap, a_number_that_is_no_tap_is_refused)
 {
 	static const struct {
@@ -227,6 +339,12 @@ Test(net_tap, a_number_that_is_no_tap_is_refused)
 		{"fd:x", FAILED "fd:x names no descriptor"},
 		{"fd:3x", FAILED "fd:3x names no descriptor"},
 		{"fd:-1", FAILED "fd:-1 names no descriptor"},
+		{"fd:3,", FAILED "fd:3, names no descriptor"},
+		{"fd:,3", FAILED "fd:,3 names no descriptor"},
+		{"fd:3,,4", FAILED "fd:3,,4 names no descriptor"},
+		{"fd:1,2,3,4,5,6,7,8,9", FAILED "fd:1,2,3,4,5,6,7,8,9 names no descriptor"},
+		{"fd:3,4", FAILED "fd:3,4 has 2 descriptors, and the interface 1 queue pairs: give "
+				  "one for each"},
 		{"fd:+3", FAILED "fd:+3 names no descriptor"},
 		{"fd:2147483648", FAILED "fd:2147483648 names no descriptor"},
 		{"fd:99999999999999999999", FAILED "fd:99999999999999999999 names no descriptor"},

@@ -18,11 +18,14 @@ enum field {
 	FIELD_HOST_DEV_NAME,
 	FIELD_GUEST_MAC,
 	FIELD_MTU,
+	FIELD_QUEUE_PAIRS,
 	FIELD_RX_RATE_LIMITER,
 	FIELD_TX_RATE_LIMITER,
 	FIELD_BACKEND,
 	FIELD_COUNT
 };
+
+#define FIELD_BIT(field) (UINT64_C(1) << (field))
 
 /* In the order of enum net_backend_type. */
 static const char *const backend_names[] = {"stream", "vhost-user", NULL};
@@ -40,6 +43,7 @@ static const struct schema_field fields[FIELD_COUNT] = {
 	[FIELD_HOST_DEV_NAME] = SCHEMA_FIELD(struct net_config, host_dev_name, SCHEMA_REQUIRED),
 	[FIELD_GUEST_MAC] = SCHEMA_FIELD(struct net_config, guest_mac, SCHEMA_OPTIONAL),
 	[FIELD_MTU] = SCHEMA_FIELD(struct net_config, mtu, SCHEMA_OPTIONAL),
+	[FIELD_QUEUE_PAIRS] = SCHEMA_FIELD(struct net_config, queue_pairs, SCHEMA_OPTIONAL),
 	[FIELD_RX_RATE_LIMITER] = SCHEMA_OBJECT_FIELD(struct net_config, rx_rate_limiter,
 						      SCHEMA_OPTIONAL, &rate_limiter_schema),
 	[FIELD_TX_RATE_LIMITER] = SCHEMA_OBJECT_FIELD(struct net_config, tx_rate_limiter,
@@ -161,9 +165,11 @@ static json_t *show(const struct vm_config *config)
 
 	for (size_t i = 0; i < config->net_count; i++) {
 		const struct net_config *interface = &config->nets[i].config;
-		unsigned hidden = interface->has_backend ? FIELD_HOST_DEV_NAME : FIELD_BACKEND;
-		json_t *net =
-			schema_encode(&schema, interface, SCHEMA_ALL & ~(UINT64_C(1) << hidden));
+		uint64_t hidden =
+			FIELD_BIT(interface->has_backend ? FIELD_HOST_DEV_NAME : FIELD_BACKEND);
+
+		hidden |= interface->queue_pairs == 0 ? FIELD_BIT(FIELD_QUEUE_PAIRS) : 0;
+		json_t *net = schema_encode(&schema, interface, SCHEMA_ALL & ~hidden);
 
 		if (json_array_append_new(list, net) < 0) {
 			json_decref(list);
@@ -178,11 +184,33 @@ static json_t *show(const struct vm_config *config)
 /* An absent MTU is 0 in the configuration, so a client can't give that. */
 static int check_mtu(const struct net_config *net, uint64_t present, struct error *err)
 {
-	if ((present & UINT64_C(1) << FIELD_MTU) != 0 && net->mtu < NET_MTU_MIN) {
+	if ((present & FIELD_BIT(FIELD_MTU)) != 0 && net->mtu < NET_MTU_MIN) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "Could not create the network device: MTU %u is out of range "
 				 "[%d, 65535]",
 				 net->mtu, NET_MTU_MIN);
+	}
+	return 0;
+}
+
+static unsigned queue_pairs(const struct net_config *net)
+{
+	return net->queue_pairs > 0 ? net->queue_pairs : 1;
+}
+
+static int check_queue_pairs(const struct net_config *net, uint64_t present, struct error *err)
+{
+	bool is_given = (present & FIELD_BIT(FIELD_QUEUE_PAIRS)) != 0;
+
+	if (is_given && (net->queue_pairs == 0 || net->queue_pairs > NET_PAIRS_MAX)) {
+		return error_set(err, ERR_BAD_REQUEST, "queue_pairs is %u, and not 1 to %d",
+				 net->queue_pairs, NET_PAIRS_MAX);
+	}
+	if (net->has_backend && net->queue_pairs > 1) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "The interface %s has a back-end, which serves one pair of "
+				 "queues: `queue_pairs` is for a TAP",
+				 net->iface_id);
 	}
 	return 0;
 }
@@ -241,7 +269,25 @@ static int check_net(const struct vm_config *config, const struct request *reque
 				       check_mac_is_usable(net->guest_mac, err) < 0)) {
 		return -1;
 	}
-	return check_mtu(net, request->present, err);
+	return check_mtu(net, request->present, err) < 0
+		       ? -1
+		       : check_queue_pairs(net, request->present, err);
+}
+
+/* What the kernel does not refuse: descriptors of one TAP, and more queues of one that has several.
+ */
+static int check_tap_is_free(const struct vm_config *config, const struct net_config *net,
+			     size_t at, const struct net_tap *tap, struct error *err)
+{
+	for (size_t i = 0; i < config->net_count; i++) {
+		if (i != at && net_tap_is_same(&config->nets[i].tap, tap)) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "Could not create the network device: Open tap device "
+					 "failed: %s is that of another interface",
+					 net->host_dev_name);
+		}
+	}
+	return 0;
 }
 
 /* Takes the strings of *body. */
@@ -310,7 +356,14 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 				 "or not at all. Put it before the start");
 	}
 	if (body->has_backend ? connect_backend(body, &added, err) < 0
-			      : net_tap_open_running(body->host_dev_name, &added.tap, err) < 0) {
+			      : net_tap_open_running(body->host_dev_name, queue_pairs(body),
+						     &added.tap, err) < 0) {
+		return -1;
+	}
+	/* A TAP with one queue the kernel gives to one alone, and the filter knows no way to ask.
+	 */
+	if (added.tap.count > 1 && check_tap_is_free(config, body, at, &added.tap, err) < 0) {
+		interface_destroy(&added);
 		return -1;
 	}
 	keep_config(&added, body);
@@ -367,23 +420,18 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 static int open_tap(struct vm_config *config, const struct net_config *net, size_t at,
 		    struct net_tap *tap, struct error *err)
 {
-	if (at < config->net_count && config->nets[at].tap.count > 0 &&
+	if (at < config->net_count && config->nets[at].tap.count == queue_pairs(net) &&
 	    strcmp(config->nets[at].config.host_dev_name, net->host_dev_name) == 0) {
 		*tap = config->nets[at].tap;
 		config->nets[at].tap = (struct net_tap){0};
 		return 0;
 	}
-	if (net_tap_open(net->host_dev_name, tap, err) < 0) {
+	if (net_tap_open(net->host_dev_name, queue_pairs(net), tap, err) < 0) {
 		return -1;
 	}
-	for (size_t i = 0; i < config->net_count; i++) {
-		if (i != at && net_tap_is_same(&config->nets[i].tap, tap)) {
-			net_tap_close(tap);
-			return error_set(err, ERR_BAD_REQUEST,
-					 "Could not create the network device: Open tap device "
-					 "failed: %s is that of another interface",
-					 net->host_dev_name);
-		}
+	if (check_tap_is_free(config, net, at, tap, err) < 0) {
+		net_tap_close(tap);
+		return -1;
 	}
 	return 0;
 }

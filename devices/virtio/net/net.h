@@ -16,8 +16,9 @@
 
 enum {
 	NET_MAC_LEN = 6,
-	NET_MTU_MIN = 68, /* the largest is 65535 */
-	NET_PAIRS_MAX = 8,
+	NET_MTU_MIN = 68,  /* the largest is 65535 */
+	NET_PAIRS_MAX = 8, /* of queues; one thread serves them all */
+	NET_NAME_LEN = 16, /* Linux's IFNAMSIZ */
 };
 
 enum net_backend_type {
@@ -37,8 +38,9 @@ struct net_config {
 	char *host_dev_name; /* NULL: it has a back-end */
 	struct net_backend backend;
 	bool has_backend;
-	char *guest_mac; /* as text, lower case once validated; NULL: the guest chooses */
-	uint16_t mtu;	 /* 0: not told to the guest */
+	char *guest_mac;     /* as text, lower case once validated; NULL: the guest chooses */
+	uint16_t mtu;	     /* 0: not told to the guest */
+	uint8_t queue_pairs; /* 1 to NET_PAIRS_MAX; 0: not given, 1 */
 	struct limiter_config rx_rate_limiter;
 	bool has_rx_rate_limiter;
 	struct limiter_config tx_rate_limiter;
@@ -53,27 +55,34 @@ struct net_tap_ops;
 /* A TAP, open once for each of its queues; zeroed: none. */
 struct net_tap {
 	unsigned count;		       /* of descriptors */
+	char name[NET_NAME_LEN];       /* of the interface, ends with NUL */
 	int fd[NET_PAIRS_MAX];	       /* non-blocking */
 	const struct net_tap_ops *ops; /* what stands for the host in tests; NULL: the host */
 };
 
 /*
- * Opens (and creates where needed) the TAP `name`, or duplicates descriptor N of "fd:N", which is
- * not passed on any more, non-blocking, with virtio headers of 12 bytes. What is not a TAP, or is a
- * multi-queue one, is refused. *tap is net_tap_close's; N stays open, so that it can be named
- * again.
+ * Opens (and creates where needed) the TAP `name` with `queues` queues, or duplicates the
+ * descriptors of "fd:N" or "fd:N,M,...", one for each queue, which are not passed on any more; all
+ * non-blocking, with virtio headers of 12 bytes. What is not a TAP is refused, and with one queue a
+ * TAP that was made for several (IFF_MULTI_QUEUE), or the other way round. *tap is
+ * net_tap_close's; N stays open, so that it can be named again.
  */
-MUST_CHECK int net_tap_open(const char *name, struct net_tap *tap, struct error *err);
+MUST_CHECK int net_tap_open(const char *name, unsigned queues, struct net_tap *tap,
+			    struct error *err);
 
 /*
  * The same by name alone, on the thread of a machine that runs, whose filter knows only what this
  * takes: descriptors are refused, and failures are told with less advice.
  */
-MUST_CHECK int net_tap_open_running(const char *name, struct net_tap *tap, struct error *err);
+MUST_CHECK int net_tap_open_running(const char *name, unsigned queues, struct net_tap *tap,
+				    struct error *err);
 
 void net_tap_close(struct net_tap *tap); /* and zeroes it; a zeroed one is fine */
 
-/* Whether both are the same TAP: a single-queue one has one open file. */
+/*
+ * Whether both are the same TAP. One with a single queue has one open file; of those with several
+ * the names are compared, which is no system call.
+ */
 bool net_tap_is_same(const struct net_tap *tap, const struct net_tap *other);
 
 struct net_metrics {

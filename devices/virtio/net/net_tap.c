@@ -32,6 +32,8 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
+_Static_assert((int)NET_NAME_LEN == IFNAMSIZ, "a name fits");
+
 #define OPEN_FAILED "Could not create the network device: Open tap device failed: "
 #define SEE_DOCS "Check our documentation on setting up the network devices."
 
@@ -50,7 +52,7 @@ static int fail_backend(struct error *err, const char *name, int sys, const char
 }
 
 /* What is wrong with an interface that TUNSETIFF refuses: EINVAL has several causes. */
-static const char *advice_on(const char *name)
+static const char *advice_on(const char *name, bool is_multi)
 {
 	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
 	struct ifreq ifr = {.ifr_data = (void *)&info};
@@ -67,7 +69,10 @@ static const char *advice_on(const char *name)
 		return " The interface is a TUN device, which carries no Ethernet frames: make it "
 		       "with `mode tap`.";
 	}
-	return " The TAP has several queues: make it without multi_queue.";
+	return is_multi ? " The TAP has one queue: make it with multi_queue, or leave "
+			  "`queue_pairs` out."
+			: " The TAP has several queues: make it without multi_queue, or give the "
+			  "interface `queue_pairs`.";
 }
 
 static int set_header_len(int fd, struct error *err)
@@ -81,49 +86,69 @@ static int set_header_len(int fd, struct error *err)
 	return 0;
 }
 
-/* Without IFF_MULTI_QUEUE the kernel refuses an interface that has several queues. */
-static int open_named(const char *name, bool is_running, struct net_tap *out, struct error *err)
-{
-	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-	AUTO_FD tap = -1;
+/* How a TAP is opened. */
+struct opening {
+	unsigned queues;
+	bool is_running; /* under the filter of a machine that runs */
+};
 
-	if (strlen(name) >= sizeof(ifr.ifr_name)) {
-		return error_set(err, ERR_BAD_REQUEST, OPEN_FAILED "Invalid interface name");
-	}
+/* The kernel refuses an interface that was made for one queue as one of several, and vice versa. */
+static int open_queue(const char *name, struct opening how, struct net_tap *tap, struct error *err)
+{
+	bool is_multi = how.queues > 1;
+	struct ifreq ifr = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR |
+						 (is_multi ? IFF_MULTI_QUEUE : 0))};
+	AUTO_FD fd = -1;
+
 	memcpy(ifr.ifr_name, name, strlen(name));
-	tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-	if (tap < 0) {
+	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0) {
 		return error_sys(err, OPEN_FAILED "Couldn't open /dev/net/tun");
 	}
-	if (ioctl(tap, TUNSETIFF, &ifr) < 0) {
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
 		int sys = errno;
 
 		return fail_backend(err, name, sys,
-				    sys == EINVAL && !is_running ? advice_on(name) : "");
+				    sys == EINVAL && !how.is_running ? advice_on(name, is_multi)
+								     : "");
 	}
-	if (set_header_len(tap, err) < 0) {
+	if (set_header_len(fd, err) < 0) {
 		return -1;
 	}
-	*out = (struct net_tap){.count = 1, .fd = {fd_take(&tap)}};
+	memcpy(tap->name, ifr.ifr_name, sizeof(tap->name));
+	tap->fd[tap->count++] = fd_take(&fd);
 	return 0;
 }
 
-static int parse_number(const char *text, int *number)
+static int open_named(const char *name, struct opening how, struct net_tap *tap, struct error *err)
 {
-	int64_t value = 0;
-
-	if (*text == '\0') {
-		return -1;
+	if (strlen(name) >= IFNAMSIZ) {
+		return error_set(err, ERR_BAD_REQUEST, OPEN_FAILED "Invalid interface name");
 	}
-	for (; *text != '\0'; text++) {
-		if (*text < '0' || *text > '9') {
+	while (tap->count < how.queues) {
+		if (open_queue(name, how, tap, err) < 0) {
 			return -1;
 		}
-		value = value * 10 + (*text - '0');
+	}
+	return 0;
+}
+
+/* Reads a number of *text, and sets *text behind it. */
+static int parse_number(const char **text, int *number)
+{
+	const char *digit = *text;
+	int64_t value = 0;
+
+	for (; *digit >= '0' && *digit <= '9'; digit++) {
+		value = value * 10 + (*digit - '0');
 		if (value > INT_MAX) {
 			return -1;
 		}
 	}
+	if (digit == *text) {
+		return -1;
+	}
+	*text = digit;
 	*number = (int)value;
 	return 0;
 }
@@ -153,30 +178,58 @@ static int read_flags(int fd, struct ifreq *ifr)
 }
 
 /* The kind of an interface is fixed when it is made: what is wrong with it can't be mended here. */
-static int check_kind(int fd, const char *name, struct error *err)
+static int check_kind(int fd, const char *name, bool is_multi, struct ifreq *ifr, struct error *err)
 {
-	static const struct {
+	const struct {
 		int mask;
 		int flags;
 		const char *wrong;
 	} rules[] = {
 		{IFF_TUN | IFF_TAP, IFF_TAP, "is not a TAP: squib carries Ethernet frames"},
-		{IFF_MULTI_QUEUE, 0, "is one queue of several (IFF_MULTI_QUEUE)"},
+		{is_multi ? 0 : IFF_MULTI_QUEUE, 0, "is one queue of several (IFF_MULTI_QUEUE)"},
+		{is_multi ? IFF_MULTI_QUEUE : 0, is_multi ? IFF_MULTI_QUEUE : 0,
+		 "has one queue alone: `queue_pairs` asks for IFF_MULTI_QUEUE"},
 		{IFF_VNET_HDR, IFF_VNET_HDR, "was opened without IFF_VNET_HDR"},
 		{IFF_NO_PI, IFF_NO_PI, "was opened without IFF_NO_PI"},
 	};
-	struct ifreq ifr = {0};
 
-	if (read_flags(fd, &ifr) < 0) {
+	if (read_flags(fd, ifr) < 0) {
 		return fail_backend(err, name, errno, " The descriptor is of no TAP.");
 	}
 	for (size_t i = 0; i < ARRAY_COUNT(rules); i++) {
-		if ((ifr.ifr_flags & rules[i].mask) != rules[i].flags) {
+		if ((ifr->ifr_flags & rules[i].mask) != rules[i].flags) {
 			return error_set(err, ERR_BAD_REQUEST, OPEN_FAILED "%s (%.*s) %s. %s", name,
-					 (int)sizeof(ifr.ifr_name), ifr.ifr_name, rules[i].wrong,
+					 (int)sizeof(ifr->ifr_name), ifr->ifr_name, rules[i].wrong,
 					 SEE_DOCS);
 		}
 	}
+	return 0;
+}
+
+/* -1: a kernel without kcmp. */
+static int is_same_file(int fd, int other)
+{
+	long order = syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, other);
+
+	return order < 0 ? -1 : order == 0;
+}
+
+/* The descriptors of a list are queues of one TAP, each another one: adds the next. */
+static int add_queue(const char *name, const struct ifreq *ifr, int fd, struct net_tap *tap,
+		     struct error *err)
+{
+	if (tap->count > 0 && strcmp(ifr->ifr_name, tap->name) != 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 OPEN_FAILED "%s names queues of several TAPs", name);
+	}
+	for (unsigned i = 0; i < tap->count; i++) {
+		if (is_same_file(tap->fd[i], fd) > 0) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 OPEN_FAILED "%s names one queue twice", name);
+		}
+	}
+	memcpy(tap->name, ifr->ifr_name, sizeof(tap->name));
+	tap->fd[tap->count++] = fd;
 	return 0;
 }
 
@@ -184,28 +237,66 @@ static int check_kind(int fd, const char *name, struct error *err)
  * The device gets a duplicate: the number that the client knows stays valid if this configuration
  * is refused later, or replaced by one that names it again.
  */
-static int take_over(const char *name, struct net_tap *out, struct error *err)
+static int take_queue(const char *name, int number, bool is_multi, struct net_tap *tap,
+		      struct error *err)
 {
-	AUTO_FD tap = -1;
-	int number;
+	AUTO_FD fd = fcntl(number, F_DUPFD_CLOEXEC, 0);
+	struct ifreq ifr = {0};
 
-	if (parse_number(name + strlen("fd:"), &number) < 0) {
-		return error_set(err, ERR_BAD_REQUEST, OPEN_FAILED "%s names no descriptor", name);
-	}
-	tap = fcntl(number, F_DUPFD_CLOEXEC, 0);
-	if (tap < 0) {
+	if (fd < 0) {
 		return fail_backend(err, name, errno, "");
 	}
-	if (check_kind(tap, name, err) < 0 || set_header_len(tap, err) < 0) {
+	if (check_kind(fd, name, is_multi, &ifr, err) < 0 || set_header_len(fd, err) < 0) {
 		return -1;
 	}
-	int flags = fcntl(tap, F_GETFL);
+	int flags = fcntl(fd, F_GETFL);
 
-	if (flags < 0 || fcntl(tap, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
 	    fcntl(number, F_SETFD, FD_CLOEXEC) < 0) {
 		return error_sys(err, OPEN_FAILED "%s cannot be prepared", name);
 	}
-	*out = (struct net_tap){.count = 1, .fd = {fd_take(&tap)}};
+	if (add_queue(name, &ifr, fd, tap, err) < 0) {
+		return -1;
+	}
+	(void)fd_take(&fd);
+	return 0;
+}
+
+/* "N,M,..." into numbers of descriptors; how many, or -1 if it is anything else. */
+static int parse_list(const char *text, int numbers[NET_PAIRS_MAX])
+{
+	int count = 0;
+
+	for (;; text++) {
+		if (count == NET_PAIRS_MAX || parse_number(&text, &numbers[count]) < 0) {
+			return -1;
+		}
+		count++;
+		if (*text != ',') {
+			return *text == '\0' ? count : -1;
+		}
+	}
+}
+
+static int take_over(const char *name, unsigned queues, struct net_tap *tap, struct error *err)
+{
+	int numbers[NET_PAIRS_MAX];
+	int count = parse_list(name + strlen("fd:"), numbers);
+
+	if (count < 0) {
+		return error_set(err, ERR_BAD_REQUEST, OPEN_FAILED "%s names no descriptor", name);
+	}
+	if ((unsigned)count != queues) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 OPEN_FAILED "%s has %d descriptors, and the interface %u queue "
+					     "pairs: give one for each",
+				 name, count, queues);
+	}
+	while (tap->count < queues) {
+		if (take_queue(name, numbers[tap->count], queues > 1, tap, err) < 0) {
+			return -1;
+		}
+	}
 	return 0;
 }
 
@@ -215,12 +306,24 @@ static bool is_descriptor(const char *name)
 	return strncmp(name, "fd:", strlen("fd:")) == 0;
 }
 
-int net_tap_open(const char *name, struct net_tap *tap, struct error *err)
+static int open_tap(const char *name, struct opening how, struct net_tap *tap, struct error *err)
 {
-	return is_descriptor(name) ? take_over(name, tap, err) : open_named(name, false, tap, err);
+	*tap = (struct net_tap){0};
+	int result = is_descriptor(name) ? take_over(name, how.queues, tap, err)
+					 : open_named(name, how, tap, err);
+
+	if (result < 0) {
+		net_tap_close(tap);
+	}
+	return result;
 }
 
-int net_tap_open_running(const char *name, struct net_tap *tap, struct error *err)
+int net_tap_open(const char *name, unsigned queues, struct net_tap *tap, struct error *err)
+{
+	return open_tap(name, (struct opening){.queues = queues}, tap, err);
+}
+
+int net_tap_open_running(const char *name, unsigned queues, struct net_tap *tap, struct error *err)
 {
 	if (is_descriptor(name)) {
 		return error_set(err, ERR_NOT_SUPPORTED,
@@ -228,7 +331,7 @@ int net_tap_open_running(const char *name, struct net_tap *tap, struct error *er
 					     "not take any more: give the TAP's name",
 				 name);
 	}
-	return open_named(name, true, tap, err);
+	return open_tap(name, (struct opening){.queues = queues, .is_running = true}, tap, err);
 }
 
 void net_tap_close(struct net_tap *tap)
@@ -239,23 +342,16 @@ void net_tap_close(struct net_tap *tap)
 	*tap = (struct net_tap){0};
 }
 
-static bool is_same(int fd, int other)
-{
-	struct ifreq ifr = {0};
-	struct ifreq ifr_other = {0};
-	long order = syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, other);
-
-	if (order >= 0) {
-		return order == 0;
-	}
-	/* A kernel without kcmp: names are the same in other network namespaces, too. */
-	return ioctl(fd, TUNGETIFF, &ifr) == 0 && ioctl(other, TUNGETIFF, &ifr_other) == 0 &&
-	       strncmp(ifr.ifr_name, ifr_other.ifr_name, sizeof(ifr.ifr_name)) == 0;
-}
-
 bool net_tap_is_same(const struct net_tap *tap, const struct net_tap *other)
 {
-	return tap->count > 0 && other->count > 0 && is_same(tap->fd[0], other->fd[0]);
+	bool is_one_each = tap->count == 1 && other->count == 1;
+	/* On a kernel without kcmp, too: but names are the same in other network namespaces. */
+	int order = is_one_each ? is_same_file(tap->fd[0], other->fd[0]) : -1;
+
+	if (order >= 0) {
+		return order > 0;
+	}
+	return tap->count > 0 && strcmp(tap->name, other->name) == 0;
 }
 
 static int set_offloads(int fd, uint32_t offloads, struct error *err)
