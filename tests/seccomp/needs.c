@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/if_tun.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,12 +128,10 @@ static struct policy_filter without(const struct policy_filter *filter, size_t i
 /* What no workload here can need. */
 static bool is_of_elsewhere(const char *thread, const char *arch, const struct policy_rule *rule)
 {
-	bool is_tap_name = strcmp(rule->syscall, "ioctl") == 0 && rule->args[0].value == TUNGETIFF;
 	bool is_clone3 = strcmp(rule->syscall, "clone3") == 0 && strcmp(arch, "aarch64") == 0;
 
-	/* The fork of a machine with two interfaces, on a kernel without kcmp; a thread that a
-	 * glibc after Debian 12's makes. */
-	return strcmp(thread, "fork") == 0 && (is_tap_name || is_clone3);
+	/* A thread that a glibc after Debian 12's makes. */
+	return strcmp(thread, "fork") == 0 && is_clone3;
 }
 
 static void tell_needless(const char *thread, size_t index, const struct policy_rule *rule)
