@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzzes the whole network device, on a TAP or a stream, with the metadata service on it: an input
- * is a program of what a driver writes to registers, rings and memory, of the frames that the host
- * sends meanwhile, or bytes that are none, and of the time that passes. Besides the sanitizers'
- * checks, the loop must come to rest after each step (vdriver_run), a reset must work in any state
- * (vdriver_stop), and no system call may be given memory that is not the guest's.
+ * Fuzzes the whole network device, on a TAP (also with several queues) or a stream, with the
+ * metadata service on it: an input is a program of what a driver writes to registers, rings and
+ * memory, of the frames that the host sends meanwhile, or bytes that are none, and of the time that
+ * passes. Besides the sanitizers' checks, the loop must come to rest after each step (vdriver_run),
+ * a reset must work in any state (vdriver_stop), and no system call may be given memory that is not
+ * the guest's.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,8 @@ enum action {
 	ACT_PAUSE,
 	ACT_FRAME, /* the guest sends the `kind` bytes that follow, behind a header; a: its flags */
 	ACT_TIME,  /* value: microseconds */
-	ACT_REMAKE, /* the device, on the other kind of port */
+	ACT_REMAKE,  /* the device, on the next kind of port */
+	ACT_COMMAND, /* of a % 8 bytes to the control queue; value: pairs, addr: what is wrong */
 	ACTIONS
 };
 
@@ -47,7 +49,7 @@ struct __attribute__((packed)) step {
 };
 
 enum {
-	QUEUES = 2,
+	PAIRS = 3, /* where there are several */
 	FRAME_CAP = 65700,
 	DATA_AT = 8 << 20, /* where chains point, apart from the rings */
 	HEADER_LEN = 12,
@@ -56,9 +58,14 @@ enum {
 struct machine {
 	struct vdriver driver;
 	struct net *net;
-	bool is_stream;
-	int tap; /* or a connection, until the device has it */
-	int host;
+	enum port {
+		PORT_TAP,
+		PORT_STREAM,
+		PORT_TAPS, /* one with several queues */
+		PORTS
+	} port;
+	int taps[PAIRS]; /* or a connection, until the device has it */
+	int hosts[PAIRS];
 	bool is_started;
 	struct mmds_metrics mmds;
 	unsigned replies; /* that are not released */
@@ -116,6 +123,23 @@ static uint32_t choose_isn(void *arg)
 	return 5000;
 }
 
+static unsigned pairs_of(const struct machine *machine)
+{
+	return machine->port == PORT_TAPS ? PAIRS : 1;
+}
+
+/* A queue of the device's, by a number of the input. */
+static unsigned queue_of(const struct machine *machine, const struct step *step)
+{
+	return step->queue % net_virtio(machine->net)->queue_count;
+}
+
+/* The host's end of a queue of the TAP. */
+static int host_of(const struct machine *machine, const struct step *step)
+{
+	return machine->hosts[step->queue / 2 % pairs_of(machine)];
+}
+
 /* A back-end that has gone stays away. */
 static int make_net(struct machine *machine, struct error *err)
 {
@@ -127,11 +151,13 @@ static int make_net(struct machine *machine, struct error *err)
 					  .guest_mac = mac,
 					  .mtu = 1500,
 					  .backend = {NET_BACKEND_STREAM, nowhere}};
-	const struct net_tap tap = {.count = 1, .fd = {machine->tap}, .ops = &ops};
+	struct net_tap tap = {.count = pairs_of(machine), .ops = &ops};
 	struct dev_env *env = vdriver_env(&machine->driver);
 
-	return machine->is_stream ? net_new_stream(env, &config, &machine->tap, &machine->net, err)
-				  : net_new(env, &config, &tap, &machine->net, err);
+	memcpy(tap.fd, machine->taps, sizeof(machine->taps));
+	return machine->port == PORT_STREAM
+		       ? net_new_stream(env, &config, &machine->taps[0], &machine->net, err)
+		       : net_new(env, &config, &tap, &machine->net, err);
 }
 
 static void build(struct machine *machine)
@@ -143,18 +169,21 @@ static void build(struct machine *machine)
 		.metrics = &machine->mmds,
 	};
 	struct error err = {0};
-	int pair[2];
 
 	now = 1;
 	vdriver_init(&machine->driver);
 	machine->driver.clock.now_ns = standing_ns;
-	int type = machine->is_stream ? SOCK_STREAM : SOCK_SEQPACKET;
+	int type = machine->port == PORT_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
 
-	if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
-		abort();
+	for (unsigned i = 0; i < pairs_of(machine); i++) {
+		int pair[2];
+
+		if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
+			abort();
+		}
+		machine->taps[i] = pair[0];
+		machine->hosts[i] = pair[1];
 	}
-	machine->tap = pair[0];
-	machine->host = pair[1];
 	if (make_net(machine, &err) < 0 || net_set_mmds(machine->net, &service, &err) < 0) {
 		abort();
 	}
@@ -167,7 +196,7 @@ static void destroy(struct machine *machine)
 
 	/* EFAULT would hide here; the socket itself has no reason to fail, but a stream has. */
 	if (metric_get(&metrics->tap_read_fails) != 0 ||
-	    (!machine->is_stream && metric_get(&metrics->tap_write_fails) != 0)) {
+	    (machine->port != PORT_STREAM && metric_get(&metrics->tap_write_fails) != 0)) {
 		abort();
 	}
 	vdriver_stop(&machine->driver);
@@ -176,8 +205,10 @@ static void destroy(struct machine *machine)
 		abort();
 	}
 	vdriver_destroy(&machine->driver);
-	fd_close(&machine->tap);
-	fd_close(&machine->host);
+	for (unsigned i = 0; i < pairs_of(machine); i++) {
+		fd_close(&machine->taps[i]);
+		fd_close(&machine->hosts[i]);
+	}
 }
 
 static void start(struct machine *machine, const struct step *step)
@@ -207,7 +238,7 @@ static void offer_chain(struct machine *machine, struct vring *ring, const struc
 		vring_set_desc(ring, (uint16_t)((first + i) % ring->size), desc);
 	}
 	vring_offer(ring, (uint16_t)(first % ring->size));
-	vdriver_notify(&machine->driver, step->queue % QUEUES);
+	vdriver_notify(&machine->driver, queue_of(machine, step));
 }
 
 /* A frame in two segments, as drivers have it. It is at one place: a later one overwrites it. */
@@ -230,6 +261,26 @@ static void offer_frame(struct machine *machine, const struct step *step, const 
 	vdriver_notify(&machine->driver, 1);
 }
 
+/* What a driver of several pairs says: which bytes, and how many, is the input's. */
+static void offer_command(struct machine *machine, const struct step *step)
+{
+	unsigned queue = net_virtio(machine->net)->queue_count - 1;
+	struct vring *ring = &machine->driver.queues[queue].ring;
+	uint8_t bytes[] = {4, 0, (uint8_t)step->value, 0, (uint8_t)step->addr, 0, 0};
+	const struct vring_desc descs[] = {
+		{.addr = DATA_AT, .len = step->a % 8u, .flags = VRING_NEXT, .next = 1 % ring->size},
+		{.addr = DATA_AT + 8, .len = step->kind % 3u, .flags = VRING_WRITE},
+	};
+
+	bytes[step->addr % 4] ^= (uint8_t)(step->addr >> 8);
+	(void)!gmem_write(machine->driver.mem, GPA(DATA_AT), bytes, sizeof(bytes));
+	for (unsigned i = 0; i < ARRAY_COUNT(descs); i++) {
+		vring_set_desc(ring, (uint16_t)(i % ring->size), descs[i]);
+	}
+	vring_offer(ring, 0);
+	vdriver_notify(&machine->driver, queue);
+}
+
 static void set_desc(struct vring *ring, const struct step *step)
 {
 	/* All 36 bits that the memory has, and what is beyond. */
@@ -246,7 +297,7 @@ static void set_desc(struct vring *ring, const struct step *step)
 /* What needs rings. */
 static void play_ring(struct machine *machine, const struct step *step)
 {
-	struct vring *ring = &machine->driver.queues[step->queue % QUEUES].ring;
+	struct vring *ring = &machine->driver.queues[queue_of(machine, step)].ring;
 
 	if (!machine->is_started) {
 		return;
@@ -287,29 +338,29 @@ static void send_frame(const struct machine *machine, const struct step *step)
 {
 	static uint8_t frame[FRAME_CAP];
 
-	if (machine->is_stream) {
+	if (machine->port == PORT_STREAM) {
 		uint32_t len = step->kind & 1 ? step->value % FRAME_CAP : step->addr;
 		const uint8_t prefix[] = {(uint8_t)(len >> 24), (uint8_t)(len >> 16),
 					  (uint8_t)(len >> 8), (uint8_t)len};
 
-		(void)!send(machine->host, prefix, sizeof(prefix), MSG_NOSIGNAL);
+		(void)!send(host_of(machine, step), prefix, sizeof(prefix), MSG_NOSIGNAL);
 	}
 	memset(frame, step->kind, 64);
 	/* Not none: to a socket that would be its end. */
-	(void)!send(machine->host, frame, step->value % FRAME_CAP + 1, MSG_NOSIGNAL);
+	(void)!send(host_of(machine, step), frame, step->value % FRAME_CAP + 1, MSG_NOSIGNAL);
 }
 
-static void receive_frames(const struct machine *machine)
+static void receive_frames(const struct machine *machine, const struct step *step)
 {
 	static uint8_t frame[FRAME_CAP];
 
 	for (;;) {
-		ssize_t got = recv(machine->host, frame, sizeof(frame), MSG_TRUNC);
+		ssize_t got = recv(host_of(machine, step), frame, sizeof(frame), MSG_TRUNC);
 
 		if (got <= 0) {
 			return;
 		}
-		if (!machine->is_stream && (got < 12 || got > 65562)) {
+		if (machine->port != PORT_STREAM && (got < 12 || got > 65562)) {
 			abort();
 		}
 	}
@@ -340,6 +391,11 @@ static size_t play(struct machine *machine, const struct step *step, const uint8
 			offer_frame(machine, step, data, len);
 		}
 		return len;
+	case ACT_COMMAND:
+		if (machine->is_started && machine->port == PORT_TAPS) {
+			offer_command(machine, step);
+		}
+		break;
 	case ACT_TIME:
 		now += step->value * UINT64_C(1000);
 		break;
@@ -347,21 +403,20 @@ static size_t play(struct machine *machine, const struct step *step, const uint8
 		(void)!gmem_write(driver->mem, GPA(step->addr), data, len);
 		return len;
 	case ACT_NOTIFY:
-		vdriver_notify(driver, step->queue % QUEUES);
+		vdriver_notify(driver, queue_of(machine, step));
 		break;
 	case ACT_HOST_SEND:
 		send_frame(machine, step);
 		break;
 	case ACT_HOST_RECEIVE:
-		receive_frames(machine);
+		receive_frames(machine, step);
 		break;
 	case ACT_LIMITS:
 		set_limits(machine, step);
 		break;
 	case ACT_REMAKE:
 		destroy(machine);
-		*machine =
-			(struct machine){.is_stream = !machine->is_stream, .tap = -1, .host = -1};
+		*machine = (struct machine){.port = (machine->port + 1) % PORTS};
 		build(machine);
 		break;
 	case ACT_PAUSE:
@@ -382,7 +437,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct step step;
 
 	be_quiet();
-	machine = (struct machine){.tap = -1, .host = -1};
+	machine = (struct machine){0};
 	build(&machine);
 	while (input_take(&input, &step, sizeof(step))) {
 		input_skip(&input, play(&machine, &step, input.data, input.size));

@@ -31,6 +31,7 @@ enum kind {
 	KIND_NET,
 	KIND_BALLOON,
 	KIND_VSOCK,
+	KIND_NET_PAIRS,
 	KINDS
 };
 
@@ -127,12 +128,12 @@ static struct virtio_dev *make_blk(const struct dev_env *env)
 	return blk_virtio(blk);
 }
 
-static struct virtio_dev *make_net(const struct dev_env *env)
+static struct virtio_dev *make_net_on(const struct dev_env *env, unsigned queues)
 {
 	static const struct net_tap_ops ops = {probe_offloads, set_offloads};
 	static char id[] = "eth0";
 	static char mac[] = "02:00:00:00:00:01";
-	const struct net_tap tap = {.count = 1, .fd = {host.tap[0]}, .ops = &ops};
+	const struct net_tap tap = {.count = queues, .fd = {host.tap[0], host.tap[1]}, .ops = &ops};
 	const struct net_config config = {
 		.iface_id = id,
 		.guest_mac = mac,
@@ -147,6 +148,16 @@ static struct virtio_dev *make_net(const struct dev_env *env)
 
 	require(net_new(env, &config, &tap, &net, &err) == 0);
 	return net_virtio(net);
+}
+
+static struct virtio_dev *make_net(const struct dev_env *env)
+{
+	return make_net_on(env, 1);
+}
+
+static struct virtio_dev *make_net_pairs(const struct dev_env *env)
+{
+	return make_net_on(env, 2);
 }
 
 static struct virtio_dev *make_balloon(const struct dev_env *env)
@@ -172,8 +183,9 @@ static struct virtio_dev *make_vsock(const struct dev_env *env)
 static struct virtio_dev *make(struct vdriver *driver, enum kind kind)
 {
 	static struct virtio_dev *(*const makers[KINDS])(const struct dev_env *env) = {
-		[KIND_RNG] = make_rng,	       [KIND_BLK] = make_blk,	  [KIND_NET] = make_net,
-		[KIND_BALLOON] = make_balloon, [KIND_VSOCK] = make_vsock,
+		[KIND_RNG] = make_rng,	   [KIND_BLK] = make_blk,
+		[KIND_NET] = make_net,	   [KIND_BALLOON] = make_balloon,
+		[KIND_VSOCK] = make_vsock, [KIND_NET_PAIRS] = make_net_pairs,
 	};
 	struct virtio_dev *dev = makers[kind](vdriver_env(driver));
 
