@@ -11,6 +11,8 @@ bool host_net_isolate(struct squib *squib);
 /* A TAP, made unless it is there, that squib inherits; -1 after a failure. It may outlast all
  * descriptors. */
 int host_net_tap(struct squib *squib, const char *name, bool is_lasting);
+/* The same, open as one queue of a TAP that has several, and lasts. */
+int host_net_queue(struct squib *squib, const char *name);
 /* As no process has set any. */
 bool host_net_forget_offloads(struct squib *squib, int tap);
 

@@ -19,6 +19,7 @@
 
 #include "tests/devices/host_net.h"
 #include "tests/devices/machine.h"
+#include "tests/devices/saved.h"
 
 static bool interface_request(int fd, unsigned long request, struct ifreq *ifr, const char *name)
 {
@@ -86,9 +87,9 @@ bool host_net_isolate(struct squib *squib)
 	       squib_fail(squib, "no network namespace: %s", strerror(errno));
 }
 
-int host_net_tap(struct squib *squib, const char *name, bool is_lasting)
+static int make_tap(struct squib *squib, const char *name, int flags, bool is_lasting)
 {
-	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	struct ifreq ifr = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags)};
 	int fd = open("/dev/net/tun", O_RDWR);
 
 	if (fd >= 0 && (!interface_request(fd, TUNSETIFF, &ifr, name) ||
@@ -100,6 +101,16 @@ int host_net_tap(struct squib *squib, const char *name, bool is_lasting)
 		squib_fail(squib, "cannot make the TAP %s: %s", name, strerror(errno));
 	}
 	return fd;
+}
+
+int host_net_tap(struct squib *squib, const char *name, bool is_lasting)
+{
+	return make_tap(squib, name, 0, is_lasting);
+}
+
+int host_net_queue(struct squib *squib, const char *name)
+{
+	return make_tap(squib, name, IFF_MULTI_QUEUE, true);
 }
 
 bool host_net_forget_offloads(struct squib *squib, int tap)
@@ -223,8 +234,83 @@ static bool run_sockets(struct squib *squib)
 	       squib_expect(squib, "sockets: done", NULL) && squib_ends(squib, 0);
 }
 
+enum {
+	PAIRS = 4,
+	TRANSFERS = 6, /* each of so many connections */
+};
+
+/* Saved, and loaded with the queues as descriptors; a TAP with one queue can't take their place. */
+static bool renew_queues(struct squib *squib)
+{
+	int fds[PAIRS];
+	char more[192];
+	bool ok = saved_save(squib, "Full");
+
+	squib_stop(squib);
+	for (size_t i = 0; i < PAIRS; i++) {
+		fds[i] = ok ? host_net_queue(squib, "tap0") : -1;
+		ok = ok && fds[i] >= 0;
+	}
+	int single = ok ? host_net_tap(squib, "tap1", true) : -1;
+
+	close(single);
+	snprintf(more, sizeof(more),
+		 SAVED_RESUMES ", \"network_overrides\": [{\"iface_id\": \"eth0\", "
+			       "\"host_dev_name\": \"fd:%d,%d,%d,%d\"}]",
+		 fds[0], fds[1], fds[2], fds[3]);
+	ok = ok && squib_replace(squib, NULL) &&
+	     squib_api(squib, 400, "PUT", "/snapshot/load",
+		       "{\"snapshot_path\": \"state\", \"mem_backend\": {\"backend_path\": "
+		       "\"memory\", \"backend_type\": \"File\"}, \"network_overrides\": "
+		       "[{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap1\"}]}") &&
+	     squib_replace(squib, NULL) && saved_load(squib, more);
+	for (size_t i = 0; i < PAIRS; i++) {
+		if (fds[i] >= 0) {
+			close(fds[i]);
+		}
+	}
+	return ok;
+}
+
+static bool carry(struct squib *squib)
+{
+	pid_t server = machine_spawn(squib, "serve tcp:10.1.0.1:5000 %d", PAIRS * TRANSFERS);
+
+	return machine_go_on(squib) &&
+	       squib_expect(squib, "ok: all of 4 queue pairs carry", NULL) &&
+	       machine_meet(squib, "a save") && renew_queues(squib) && machine_go_on(squib) &&
+	       squib_expect(squib, "ok: all of 4 queue pairs carry", NULL) &&
+	       squib_expect(squib, "ok: all of 2 queue pairs carry", NULL) &&
+	       squib_expect(squib, "ok: all of 1 queue pairs carry", NULL) &&
+	       squib_expect(squib, "ok: all of 4 queue pairs carry", NULL) &&
+	       machine_reap(squib, server, "serve tap0");
+}
+
+static bool run_queues(struct squib *squib)
+{
+	const struct guest guest = {.vcpus = PAIRS,
+				    .mem_mib = 192,
+				    .script = "/tests/queues.sh",
+				    .root = machine_root()};
+	int queue = host_net_isolate(squib) ? host_net_queue(squib, "tap0") : -1;
+
+	if (queue >= 0) {
+		close(queue);
+	}
+	return queue >= 0 && machine_configure(squib, &guest) &&
+	       squib_put(squib, "/network-interfaces/eth0",
+			 "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\", "
+			 "\"queue_pairs\": %d}",
+			 PAIRS) &&
+	       host_net_up(squib, "tap0", "10.1.0.1", 1500) && squib_api_start(squib, 204) &&
+	       machine_meet(squib, "addresses") && carry(squib) &&
+	       squib_expect(squib, "queues: done", NULL) && squib_ends(squib, 0);
+}
+
 const struct device_test network_tests[] = {
 	{"network: two TAPs, streams and floods, offloads, MTU, unbind", run_network, 600},
+	{"network: a queue pair for each of four CPUs, a load, fewer and more of them", run_queues,
+	 300},
 	{"sockets: vsock both ways, 100 connections, half-close, unbind; entropy", run_sockets,
 	 300},
 	{NULL, NULL, 0},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small things: an interface's offloads, and memory pressure. */
+/* Small things: an interface's offloads and queues, and memory pressure. */
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
@@ -41,6 +41,69 @@ int cmd_offload(int argc, char **argv)
 	}
 	printf("offload: ok tso %d tx %d rx %d\n", tso, ethtool(fd, argv[1], ETHTOOL_GTXCSUM, 0),
 	       ethtool(fd, argv[1], ETHTOOL_GRXCSUM, 0));
+	return close(fd);
+}
+
+static bool ask(int fd, const char *name, void *request)
+{
+	struct ifreq ifr = {.ifr_data = request};
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	return ioctl(fd, SIOCETHTOOL, &ifr) == 0;
+}
+
+int cmd_pairs(int argc, char **argv)
+{
+	struct ethtool_channels channels = {.cmd = ETHTOOL_SCHANNELS,
+					    .combined_count = (uint32_t)number(argv[2])};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	(void)argc;
+	if (!ask(fd, argv[1], &channels)) {
+		return complain("pairs: %s: %s", argv[1], strerror(errno));
+	}
+	return close(fd);
+}
+
+/* Names of the driver's statistics are fixed fields, and have changed with its versions. */
+static void tell_queue(const char *name, uint64_t value)
+{
+	char direction[3];
+	unsigned queue;
+	int end = 0;
+
+	if (sscanf(name, "%2[rtx]_queue_%u_packets%n", direction, &queue, &end) < 2 || end == 0) {
+		(void)sscanf(name, "%2[rtx]%u_packets%n", direction, &queue, &end);
+	}
+	if (end > 0 && name[end] == '\0') {
+		printf("%s %u %llu\n", direction, queue, (unsigned long long)value);
+	}
+}
+
+int cmd_queues(int argc, char **argv)
+{
+	enum {
+		STATS_MAX = 512
+	};
+	static struct {
+		struct ethtool_gstrings head;
+		char names[STATS_MAX][ETH_GSTRING_LEN];
+	} strings = {.head = {.cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_STATS}};
+	static struct {
+		struct ethtool_stats head;
+		uint64_t values[STATS_MAX];
+	} stats = {.head = {.cmd = ETHTOOL_GSTATS}};
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	(void)argc;
+	if (!ask(fd, argv[1], &info) || info.n_stats > STATS_MAX || !ask(fd, argv[1], &strings) ||
+	    !ask(fd, argv[1], &stats)) {
+		return complain("queues: %s: %s", argv[1], strerror(errno));
+	}
+	for (uint32_t i = 0; i < info.n_stats; i++) {
+		tell_queue(strings.names[i], stats.values[i]);
+	}
 	return close(fd);
 }
 

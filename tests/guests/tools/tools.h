@@ -45,6 +45,8 @@ int cmd_send(int argc, char **argv);
 int cmd_echo(int argc, char **argv);
 int cmd_linger(int argc, char **argv);
 int cmd_offload(int argc, char **argv);
+int cmd_pairs(int argc, char **argv);
+int cmd_queues(int argc, char **argv);
 int cmd_eat(int argc, char **argv);
 int cmd_io(int argc, char **argv);
 int cmd_shout(int argc, char **argv);
