@@ -431,6 +431,34 @@ Test(net_pairs, all_share_one_limit_in_each_direction)
 	cr_expect_eq(sent, PAIRS);
 }
 
+Test(net_pairs, a_frame_that_waits_for_the_limit_comes_before_its_pair_goes_out_of_use)
+{
+	static char name[] = "eth0";
+	const struct net_config config = {
+		.iface_id = name,
+		.rx_rate_limiter = {.ops = {.size = 1, .refill_time_ms = 3600000}, .has_ops = true},
+		.has_rx_rate_limiter = true,
+	};
+
+	now_ns = 1000000;
+	driver->clock.now_ns = still;
+	make(&config);
+	cr_assert(vdriver_start(driver, net_virtio(rig.net), F_PAIRS));
+	vdriver_run(driver);
+	cr_assert_eq(use_pairs(2), 0);
+	post(0, 4);
+	post(1, 4);
+	send_to(0, 0);
+	send_to(1, 1); /* is read, and waits */
+	cr_assert(take(0, 0));
+	cr_assert_not(take(1, 1));
+	cr_assert_eq(use_pairs(1), 0);
+	cr_expect(take(1, 1));
+	/* It is paid for before the next one. */
+	send_to(1, 2);
+	cr_expect_not(take(0, 2));
+}
+
 /* --- Saved and loaded --- */
 
 static void give_back(void)
