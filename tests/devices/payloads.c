@@ -41,6 +41,7 @@ static bool make_marked_disk(struct squib *squib)
 	return ok || squib_fail(squib, "cannot make the disk");
 }
 
+/* With the engine Async the interface has a control queue, too. */
 static bool start(struct squib *squib, const char *payload, const char *disk, const char *engine)
 {
 	const struct guest guest = {.vcpus = 2, .mem_mib = 128, .payload = payload};
@@ -56,7 +57,9 @@ static bool start(struct squib *squib, const char *payload, const char *disk, co
 			 "\"%s\"}",
 			 disk, engine) &&
 	       squib_put(squib, "/network-interfaces/eth0",
-			 "{\"iface_id\": \"eth0\", \"host_dev_name\": \"bad0\"}") &&
+			 "{\"iface_id\": \"eth0\", \"host_dev_name\": \"bad0\", "
+			 "\"queue_pairs\": %d}",
+			 strcmp(engine, "Async") == 0 ? 2 : 1) &&
 	       squib_put(squib, "/vsock", "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
 	       squib_put(squib, "/entropy", "{}") && squib_api_start(squib, 204);
 }
