@@ -117,29 +117,48 @@ const char *fork_networks_lacks(void)
 }
 
 /* TAPs are made as they are opened, and go with who opened them. */
-static bool put_interface(struct squib *squib, unsigned number)
+static bool put_interface(struct squib *squib, unsigned number, unsigned pairs)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/network-interfaces/eth%u", number);
-	return squib_put(squib, path, "{\"iface_id\": \"eth%u\", \"host_dev_name\": \"sq%de%u\"}",
-			 number, squib->pid % 100000, number);
+	return squib_put(squib, path,
+			 "{\"iface_id\": \"eth%u\", \"host_dev_name\": \"sq%de%u\", "
+			 "\"queue_pairs\": %u}",
+			 number, squib->pid % 100000, number, pairs);
 }
 
-bool fork_networks_test(struct squib *squib)
+/* Forks a machine with two interfaces, the first with two queue pairs, to the TAPs `names`. */
+static bool fork_networks(struct squib *squib, unsigned status, const char *const names[2])
 {
 	if (!fork_configure(squib, ", \"forkable\": true")) {
 		return false;
 	}
 	int pid = squib->pid % 100000;
 
-	return put_interface(squib, 0) && put_interface(squib, 1) && squib_api_start(squib, 204) &&
-	       squib_expect(squib, "round: 2", NULL) &&
-	       squib_api(squib, 200, "PUT", "/fork",
+	return put_interface(squib, 0, 2) && put_interface(squib, 1, 1) &&
+	       squib_api_start(squib, 204) && squib_expect(squib, "round: 2", NULL) &&
+	       squib_api(squib, status, "PUT", "/fork",
 			 "{\"children\": [{\"id\": \"a\", \"api_sock\": \"a.sock\", "
 			 "\"ends_with_parent\": true, \"network_overrides\": [{\"iface_id\": "
-			 "\"eth0\", \"host_dev_name\": \"sq%da0\"}, {\"iface_id\": \"eth1\", "
-			 "\"host_dev_name\": \"sq%da1\"}]}]}",
-			 pid, pid) &&
-	       squib_child(squib, "a", 200, "GET", "/", NULL);
+			 "\"eth0\", \"host_dev_name\": \"sq%d%s\"}, {\"iface_id\": \"eth1\", "
+			 "\"host_dev_name\": \"sq%d%s\"}]}]}",
+			 pid, names[0], pid, names[1]);
+}
+
+bool fork_networks_test(struct squib *squib)
+{
+	static const char *const names[] = {"a0", "a1"};
+
+	return fork_networks(squib, 200, names) && squib_child(squib, "a", 200, "GET", "/", NULL);
+}
+
+/* Whatever is wrong with a child's TAP, the child says it, under its filter. */
+bool fork_no_tap_test(struct squib *squib)
+{
+	static const char *const names[] = {"e1", "a1"}; /* the first is there, with one queue */
+
+	return fork_networks(squib, 400, names) &&
+	       (strstr(squib->answer, "It is no TAP with several queues (multi_queue).") != NULL ||
+		squib_fail(squib, "the refusal is: %.300s", squib->answer));
 }

@@ -88,6 +88,7 @@ bool fork_copies_test(struct squib *squib);
 bool fork_no_copies_test(struct squib *squib);
 const char *fork_networks_lacks(void);
 bool fork_networks_test(struct squib *squib);
+bool fork_no_tap_test(struct squib *squib);
 bool fork_drives_test(struct squib *squib);
 const char *fork_landlock_lacks(void);
 bool fork_landlock_test(struct squib *squib);

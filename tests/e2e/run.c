@@ -258,6 +258,8 @@ static const struct live_test live_tests[] = {
 	 fork_test, 120},
 	{"a fork that fails leaves nothing", KVM_PAYLOAD, fork_failure_test, 120},
 	{"a machine with several interfaces is forked", KVM_PAYLOAD, fork_networks_test, 120},
+	{"a fork to a TAP of another kind is refused by a sentence", KVM_PAYLOAD, fork_no_tap_test,
+	 120},
 	{"a fork copies drives by reference", KVM_PAYLOAD, fork_copies_test, 120},
 	{"a fork does not copy drives otherwise", KVM_PAYLOAD, fork_no_copies_test, 120},
 	{"a forked image that is killed is forgotten", KVM_PAYLOAD, fork_killed_test, 120},
@@ -305,6 +307,7 @@ static const char *lack_of(const struct live_test *test)
 	return test->run == fork_copies_test	 ? fork_copies_lacks()
 	       : test->run == fork_networks_test ? fork_networks_lacks()
 	       : test->run == fork_landlock_test ? fork_landlock_lacks()
+	       : test->run == fork_no_tap_test	 ? fork_networks_lacks()
 	       : test->run == hotplug_pool_test	 ? hotplug_pool_lacks()
 						 : NULL;
 }

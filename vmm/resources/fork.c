@@ -454,6 +454,7 @@ int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *e
 
 	const struct vm_config_change changes = {.fn = change, .arg = &birth->child->overrides};
 
+	microvm->is_forked = true;
 	if (fork_copies_give(birth, err) < 0 ||
 	    vm_config_load_changed(birth->state->config, birth->state->config_len, &changes,
 				   microvm, err) < 0 ||

@@ -116,6 +116,7 @@ struct microvm {
 	struct controller controller;
 	uint64_t metadata_max;	/* bytes of JSON text */
 	const char *api_socket; /* the caller's; NULL: there is none */
+	bool is_forked;		/* a child, whose thread has a filter from the first */
 	bool is_configured;	/* a client has tried to configure what a snapshot brings along */
 	struct vm_config config;
 	struct gmem_pager pager; /* of a machine that was loaded by one */

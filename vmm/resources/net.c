@@ -417,16 +417,20 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
  * A TAP has one queue, so a second open of a name fails: the interface that is replaced hands its
  * own on. Of a descriptor the host would not notice that two devices read it.
  */
-static int open_tap(struct vm_config *config, const struct net_config *net, size_t at,
+static int open_tap(struct microvm *microvm, const struct net_config *net, size_t at,
 		    struct net_tap *tap, struct error *err)
 {
+	struct vm_config *config = &microvm->config;
+
 	if (at < config->net_count && config->nets[at].tap.count == queue_pairs(net) &&
 	    strcmp(config->nets[at].config.host_dev_name, net->host_dev_name) == 0) {
 		*tap = config->nets[at].tap;
 		config->nets[at].tap = (struct net_tap){0};
 		return 0;
 	}
-	if (net_tap_open(net->host_dev_name, queue_pairs(net), tap, err) < 0) {
+	if (microvm->is_forked
+		    ? net_tap_open_running(net->host_dev_name, queue_pairs(net), tap, err) < 0
+		    : net_tap_open(net->host_dev_name, queue_pairs(net), tap, err) < 0) {
 		return -1;
 	}
 	if (check_tap_is_free(config, net, at, tap, err) < 0) {
@@ -437,11 +441,13 @@ static int open_tap(struct vm_config *config, const struct net_config *net, size
 }
 
 /* What the interface needs of the host. */
-static int open_host(struct vm_config *config, size_t at, const struct net_config *net,
+static int open_host(struct microvm *microvm, size_t at, const struct net_config *net,
 		     struct net_interface *added, struct error *err)
 {
+	struct vm_config *config = &microvm->config;
+
 	if (!net->has_backend) {
-		return open_tap(config, net, at, &added->tap, err);
+		return open_tap(microvm, net, at, &added->tap, err);
 	}
 	if (at < config->net_count) {
 		/* A back-end may have no second connection to give. */
@@ -482,7 +488,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 		}
 		config->nets = list;
 	}
-	if (open_host(config, at, net, &added, err) < 0) {
+	if (open_host(microvm, at, net, &added, err) < 0) {
 		return -1;
 	}
 	keep_config(&added, net);

@@ -71,8 +71,8 @@ MUST_CHECK int net_tap_open(const char *name, unsigned queues, struct net_tap *t
 			    struct error *err);
 
 /*
- * The same by name alone, on the thread of a machine that runs, whose filter knows only what this
- * takes: descriptors are refused, and failures are told with less advice.
+ * The same by name alone, on a thread whose filter knows only what this takes, as that of a machine
+ * that runs: descriptors are refused, and failures are told with less advice.
  */
 MUST_CHECK int net_tap_open_running(const char *name, unsigned queues, struct net_tap *tap,
 				    struct error *err);

@@ -51,13 +51,25 @@ static int fail_backend(struct error *err, const char *name, int sys, const char
 	return -1;
 }
 
+/* How a TAP is opened. */
+struct opening {
+	unsigned queues;
+	bool is_running; /* under a filter, as that of a machine that runs */
+};
+
 /* What is wrong with an interface that TUNSETIFF refuses: EINVAL has several causes. */
-static const char *advice_on(const char *name, bool is_multi)
+static const char *advice_on(const char *name, struct opening how)
 {
 	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
 	struct ifreq ifr = {.ifr_data = (void *)&info};
-	AUTO_FD fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	AUTO_FD fd = -1;
 
+	if (how.is_running) {
+		/* The filter knows no way to look. */
+		return how.queues > 1 ? " It is no TAP with several queues (multi_queue)."
+				      : " It is no TAP with one queue.";
+	}
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	memcpy(ifr.ifr_name, name, strlen(name));
 	if (fd < 0 || if_nametoindex(name) == 0) {
 		return "";
@@ -69,10 +81,11 @@ static const char *advice_on(const char *name, bool is_multi)
 		return " The interface is a TUN device, which carries no Ethernet frames: make it "
 		       "with `mode tap`.";
 	}
-	return is_multi ? " The TAP has one queue: make it with multi_queue, or leave "
-			  "`queue_pairs` out."
-			: " The TAP has several queues: make it without multi_queue, or give the "
-			  "interface `queue_pairs`.";
+	return how.queues > 1
+		       ? " The TAP has one queue: make it with multi_queue, or leave "
+			 "`queue_pairs` out."
+		       : " The TAP has several queues: make it without multi_queue, or give the "
+			 "interface `queue_pairs`.";
 }
 
 static int set_header_len(int fd, struct error *err)
@@ -85,12 +98,6 @@ static int set_header_len(int fd, struct error *err)
 	}
 	return 0;
 }
-
-/* How a TAP is opened. */
-struct opening {
-	unsigned queues;
-	bool is_running; /* under the filter of a machine that runs */
-};
 
 /* The kernel refuses an interface that was made for one queue as one of several, and vice versa. */
 static int open_queue(const char *name, struct opening how, struct net_tap *tap, struct error *err)
@@ -108,9 +115,7 @@ static int open_queue(const char *name, struct opening how, struct net_tap *tap,
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
 		int sys = errno;
 
-		return fail_backend(err, name, sys,
-				    sys == EINVAL && !how.is_running ? advice_on(name, is_multi)
-								     : "");
+		return fail_backend(err, name, sys, sys == EINVAL ? advice_on(name, how) : "");
 	}
 	if (set_header_len(fd, err) < 0) {
 		return -1;
