@@ -90,7 +90,7 @@ static uint64_t section_end(const uint8_t section[PE_SECTION_LEN])
 static int check_pe(int fd, uint64_t len, uint32_t pe_offset, struct error *err)
 {
 	uint8_t header[PE_HEADER_LEN];
-	uint8_t sections[PE_SECTIONS_MAX * PE_SECTION_LEN];
+	uint8_t sections[PE_SECTIONS_MAX * PE_SECTION_LEN] = {0};
 
 	if (pe_offset == 0 || (uint64_t)pe_offset + PE_HEADER_LEN > len) {
 		return 0;

@@ -131,8 +131,8 @@ static int read_notes(const struct kernel_file *file, const Elf64_Phdr *phdr,
 	uint64_t at = 0;
 
 	for (unsigned i = 0; i < NOTES_MAX && end - at >= sizeof(Elf64_Nhdr); i++) {
-		Elf64_Nhdr note;
-		char name[sizeof(note_xen)];
+		Elf64_Nhdr note = {0};
+		char name[sizeof(note_xen)] = {0};
 
 		if (kernel_file_read(file, phdr->p_offset + at, &note, sizeof(note), err) != 0) {
 			return -1;
@@ -185,7 +185,7 @@ int elf_image_load(struct gmem *mem, const struct kernel_file *file, struct boot
 		   struct error *err)
 {
 	Elf64_Ehdr ehdr;
-	Elf64_Phdr phdrs[PHDRS_MAX];
+	Elf64_Phdr phdrs[PHDRS_MAX] = {0};
 	uint64_t budget = file->len; /* segments don't share bytes, so this much is enough */
 
 	if (kernel_file_read(file, 0, &ehdr, sizeof(ehdr), err) != 0) {

@@ -3,35 +3,11 @@
  * A function with any number of vectors: a guest that writes the control and accesses table and
  * pending bits anywhere, by up to 8 bytes, vectors that are raised meanwhile, and any saved state.
  */
-#include "tests/eva/eva.h"
-
-#include <stdatomic.h>
-
-#undef atomic_load
-#undef atomic_store
-#undef atomic_fetch_and
-#undef atomic_fetch_or
-#define atomic_load(at) (*(at))
-#define atomic_store(at, value) ((void)(*(at) = (value)))
-
-/* Others may have set or cleared any bits by then. */
-static inline uint64_t change(uint64_t *at, uint64_t value)
-{
-	*at = value;
-	return any_u64();
-}
-
-#define atomic_fetch_and(at, bits) change((uint64_t *)(at), *(at) & (bits))
-#define atomic_fetch_or(at, bits) change((uint64_t *)(at), *(at) | (bits))
+#include "tests/eva/atomic.h"
+#include "tests/eva/codec.h"
+#include "tests/eva/error.h"
 
 #include "devices/pci/msix.c"
-
-int error_set(struct error *err, enum error_kind kind, const char *fmt, ...)
-{
-	(void)fmt;
-	err->kind = kind;
-	return -1;
-}
 
 static void route(void *arg, unsigned vector, uint64_t address, uint32_t data)
 {
@@ -62,46 +38,6 @@ static void access_table(void)
 	}
 	msix_read_pending(&msix, any_between(MSIX_ENTRY_LEN, UINT64_MAX), data, 8);
 	keep(data[0]);
-}
-
-/* What a saved state may hold. */
-void codec_count(struct codec *codec, const char *name, uint32_t *value, uint32_t max)
-{
-	(void)codec;
-	(void)name;
-	*value = (uint32_t)any_between(0, max);
-}
-
-void codec_u16(struct codec *codec, const char *name, uint16_t *value)
-{
-	(void)codec;
-	(void)name;
-	*value = (uint16_t)any_u32();
-}
-
-void codec_u32(struct codec *codec, const char *name, uint32_t *value)
-{
-	(void)codec;
-	(void)name;
-	*value = any_u32();
-}
-
-void codec_u64(struct codec *codec, const char *name, uint64_t *value)
-{
-	(void)codec;
-	(void)name;
-	*value = any_u64();
-}
-
-void codec_begin_item(struct codec *codec, const char *name, uint32_t number)
-{
-	(void)codec;
-	keep((uint64_t)(name != NULL) + number);
-}
-
-void codec_end(struct codec *codec)
-{
-	(void)codec;
 }
 
 static void renew(void)

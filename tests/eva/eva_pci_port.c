@@ -6,20 +6,13 @@
  */
 #define NDEBUG
 
-#include "tests/eva/eva.h"
+#include "tests/eva/codec.h"
 
 #include "devices/pci/config.c"
 
 #include "devices/pci/port.c"
 
 static struct pci_port port;
-
-void codec_bytes(struct codec *codec, const char *name, void *bytes, size_t len)
-{
-	(void)codec;
-	(void)name;
-	fill(bytes, len);
-}
 
 static unsigned change(void)
 {

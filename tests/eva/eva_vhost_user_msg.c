@@ -4,16 +4,10 @@
  *
  * Options: -eva-precision 4 -eva-split-return full
  */
+#include "tests/eva/error.h"
 #include "tests/eva/eva.h"
 
 #include "devices/virtio/vhost/vhost_user_msg.c"
-
-int error_set(struct error *err, enum error_kind kind, const char *fmt, ...)
-{
-	err->kind = kind;
-	(void)fmt;
-	return -1;
-}
 
 static void make(struct vhost_msg *msg)
 {

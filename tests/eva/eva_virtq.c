@@ -8,16 +8,10 @@
  */
 #define NDEBUG
 
+#include "tests/eva/error.h"
 #include "tests/eva/gmem.h"
 
 #include "devices/virtio/core/virtq.c"
-
-int error_set(struct error *err, enum error_kind kind, const char *fmt, ...)
-{
-	(void)fmt;
-	err->kind = kind;
-	return -1;
-}
 
 static struct virtq vq;
 static struct virtq_chain chain;
