@@ -462,11 +462,10 @@ size_t serial_rx_room(struct serial *serial)
 size_t serial_receive(struct serial *serial, const uint8_t *data, size_t len)
 {
 	pthread_mutex_lock(&serial->lock);
-	size_t room = rx_room(serial);
-	size_t taken = len < room ? len : room;
+	size_t taken = 0;
 
-	for (size_t i = 0; i < taken; i++) {
-		rx_push(serial, data[i]);
+	while (taken < len && !is_loopback(serial) && serial->rx_count < RX_FIFO_LEN) {
+		rx_push(serial, data[taken++]);
 	}
 	serial->is_input_refused |= taken < len;
 	bool is_irq = taken > 0 && (serial->ier & IER_RECEIVED) != 0;
