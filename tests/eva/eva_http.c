@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A connection of any bytes, cut anywhere, for any time; bodies of up to BODY_MAX bytes, in a
- * buffer that always has room for the longest. The library's printf functions write any text that
- * fits.
+ * buffer that always has room for the longest.
  *
  * Options: -eva-precision 1
  *
  * Not shown here, but by tests/wp, is that a piece of a body fits what is left of its buffer: EVA
  * relates no two numbers.
  */
-#include "tests/eva/eva.h"
+#include "tests/eva/printf.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,12 +28,6 @@ static void *take_body_room(void)
 	return any_bool() ? body_room : NULL;
 }
 
-static int format(char *to, size_t size)
-{
-	fill(to, size);
-	return (int)any_between(0, INT32_MAX);
-}
-
 static void copy(void *to, const void *from, size_t len)
 {
 	if (from == parser.line) {
@@ -47,8 +38,6 @@ static void copy(void *to, const void *from, size_t len)
 
 #define malloc(len) take_body_room()
 #define free(room) (void)(room)
-#define snprintf(to, size, ...) format(to, size)
-#define vsnprintf(to, size, fmt, args) format(to, size)
 #define memcpy(to, from, len) copy(to, from, len)
 
 #include "vmm/base/http.c"

@@ -80,7 +80,7 @@ static int call_fd(void *arg, unsigned queue)
 	return mmio->irq.eventfd(mmio->irq.arg);
 }
 
-static void reset(void *arg)
+static void reset_registers(void *arg)
 {
 	struct virtio_mmio *mmio = arg;
 
@@ -96,7 +96,7 @@ void virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_dev *dev, const st
 	dev->transport = (struct virtio_transport){
 		.interrupt = interrupt,
 		.call_fd = irq->eventfd != NULL ? call_fd : NULL,
-		.reset = reset,
+		.reset = reset_registers,
 		.arg = mmio,
 	};
 }

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A driver that reads and writes any register by up to 8 bytes, of a device with three queues and
+ * any configuration, which may break or leave, amid any saved states. virtio.c, which the registers
+ * are mapped to, is included; the queues' rings are not: what they say, eva_virtq.c takes apart.
+ *
+ * Options: -eva-precision 2 -eva-domains cvalue -eva-split-return full
+ */
+#define NDEBUG
+
+#include "tests/eva/virtio.h"
+
+#include "devices/virtio/core/mmio.c"
+
+static struct virtio_mmio mmio;
+
+static void renew(void)
+{
+	struct virtio_mmio_state state;
+	struct error err = {0};
+
+	virtio_mmio_save(&mmio, &state);
+	keep(state.interrupt_status);
+	fill(&state, sizeof(state));
+	virtio_mmio_state_codec(NULL, &state);
+	keep(virtio_mmio_load(&mmio, &state, &err));
+}
+
+static void use(void)
+{
+	uint8_t data[8];
+
+	fill(data, sizeof(data));
+	switch (any_between(0, 4)) {
+	case 0:
+		virtio_mmio_bus_ops.read(&mmio, any_u64(), data, (uint32_t)any_between(1, 8));
+		break;
+	case 1:
+		virtio_mmio_bus_ops.write(&mmio, any_u64(), data, (uint32_t)any_between(1, 8));
+		break;
+	case 2:
+		virtio_interrupt(&dev, any_bool() ? VIRTIO_CAUSE_USED : VIRTIO_CAUSE_CONFIG, 0);
+		break;
+	case 3:
+		keep((uint64_t)dev.transport.call_fd(&mmio, 0));
+		break;
+	default:
+		renew();
+		break;
+	}
+}
+
+void main(void)
+{
+	const struct irq_line irq = {.fire = note, .eventfd = descriptor_of};
+
+	if (!make_device()) {
+		return;
+	}
+	virtio_mmio_init(&mmio, &dev, &irq);
+	while (any_bool()) {
+		use();
+	}
+}
