@@ -182,7 +182,7 @@ Test(ctl_http, what_is_wrong_with_the_socket_is_told)
 	memset(longest, 'x', sizeof(longest) - 1);
 	snprintf(path, sizeof(path), "/tmp/squib-ctl-%d", getpid());
 	expect_unconnected(path, "There is no socket");
-	expect_unconnected(longest, "longer than the 107 bytes");
+	expect_unconnected(longest, "has 1 to 107 bytes");
 	strcpy(address.sun_path, path);
 	cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	expect_unconnected(path, "No squib serves");

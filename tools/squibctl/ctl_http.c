@@ -19,10 +19,10 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/base/unix_address.h"
 
 enum {
 	REPLY_TIMEOUT_S = 120, /* pausing waits up to 30 s for a stuck vCPU */
@@ -156,17 +156,15 @@ static int explain_connect(const char *path, struct error *err)
 
 int ctl_http_connect_for(const char *path, unsigned seconds, int *fd, struct error *err)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address;
 	struct timeval patience = {.tv_sec = seconds};
 	AUTO_FD sock = -1;
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
+	if (!unix_address(path, &address)) {
 		return error_set(err, ERR_BAD_REQUEST,
-				 "The path of the socket is longer than the %zu bytes that a Unix "
-				 "socket can have: %s",
-				 sizeof(address.sun_path) - 1, path);
+				 "The path of a Unix socket has 1 to %d bytes: %s", UNIX_PATH_MAX,
+				 path);
 	}
-	memcpy(address.sun_path, path, strlen(path));
 	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (sock < 0) {
 		return error_sys(err, "Cannot make a socket");

@@ -18,7 +18,6 @@
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +25,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/text.h"
+#include "vmm/base/unix_address.h"
 
 enum {
 	LINE_MAX_LEN = 32, /* "OK <port>" */
@@ -42,14 +42,13 @@ enum {
 int session_open(const struct machine *machine, const char *file, int *fd, struct error *err)
 {
 	AUTO_FREE char *path = ctl_machine_path(machine, file);
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address;
 
-	if (path == NULL || strlen(path) >= sizeof(address.sun_path)) {
+	if (path == NULL || !unix_address(path, &address)) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "The path of the machine's directory is too long: %s",
 				 machine->dir);
 	}
-	memcpy(address.sun_path, path, strlen(path) + 1);
 	AUTO_FD own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	const struct timeval limit = {.tv_sec = SESSION_ANSWER_MS / 1000};
 	const struct timeval none = {0};

@@ -3,23 +3,20 @@
 #include "vmm/base/unix_connect.h"
 
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/base/unix_address.h"
 
 int unix_connect(const char *path, int *fd, struct error *err)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t len = strlen(path);
+	struct sockaddr_un address;
 
 	*fd = -1;
-	if (len == 0 || len >= sizeof(address.sun_path)) {
+	if (!unix_address(path, &address)) {
 		return error_set(err, ERR_BAD_REQUEST,
-				 "The path of a back-end's socket has 1 to %zu bytes, not %zu",
-				 sizeof(address.sun_path) - 1, len);
+				 "The path of a back-end's socket has 1 to %d bytes, not %zu",
+				 UNIX_PATH_MAX, strlen(path));
 	}
-	memcpy(address.sun_path, path, len);
 	AUTO_FD made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (made < 0) {

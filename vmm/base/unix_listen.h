@@ -6,10 +6,7 @@
 #include <stdbool.h>
 
 #include "vmm/base/attr.h"
-
-enum {
-	UNIX_PATH_MAX = 107 /* bytes of a socket's path */
-};
+#include "vmm/base/unix_address.h"
 
 enum unix_listen {
 	UNIX_LISTENS,
