@@ -149,6 +149,30 @@ bool fork_all_end(struct squib *squib)
 	return !is_left || squib_fail(squib, "process %d is left", pid);
 }
 
+/* A child whose console's file has a limit, and has reached it. */
+static bool is_limited(struct squib *squib, const char *name, size_t limit)
+{
+	static const char dropped[] = "squib_uart_rate_limiter_dropped_bytes_total ";
+	uint64_t deadline = now_ms() + FORK_PATIENCE_MS;
+	char file[64];
+	const char *at;
+
+	do {
+		at = squib_child(squib, name, 200, "GET", "/metrics", NULL)
+			     ? strstr(squib->answer, dropped)
+			     : NULL;
+		usleep(10000);
+	} while (at != NULL && atol(at + strlen(dropped)) == 0 && now_ms() < deadline);
+	snprintf(file, sizeof(file), "%s.out", name);
+	char *text = squib_text(squib, file);
+	size_t len = text != NULL ? strlen(text) : 0;
+
+	free(text);
+	return (at != NULL && len > 0 && len <= limit) ||
+	       squib_fail(squib, "the console of %s has %zu bytes of at most %zu", name, len,
+			  limit);
+}
+
 bool fork_test(struct squib *squib)
 {
 	long a;
@@ -166,8 +190,13 @@ bool fork_test(struct squib *squib)
 	    !squib_child(squib, "aa", 200, "PUT", "/fork", "{\"children\": [" CHILD("aaa") "]}") ||
 	    !lives(squib, "aa", &other) || !lives(squib, "aaa", &other) ||
 	    !squib_api(squib, 200, "PUT", "/fork",
-		       "{\"children\": [" CHILD("c") "], \"image\": \"warm\"}") ||
-	    !lives(squib, "c", &other)) {
+		       "{\"children\": [" CHILD(
+			       "c") ", {\"id\": \"d\", \"api_sock\": \"d.sock\", "
+				    "\"ends_with_parent\": true, \"serial_out_path\": \"d.out\", "
+				    "\"serial_rate_limiter\": {\"size\": 16, \"refill_time\": "
+				    "3600000}}], "
+				    "\"image\": \"warm\"}") ||
+	    !lives(squib, "c", &other) || !is_limited(squib, "d", 16)) {
 		return false;
 	}
 	if (a != b || a != other) {

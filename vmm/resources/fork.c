@@ -25,6 +25,7 @@
 #include "vmm/base/flags.h"
 #include "vmm/base/gmem_pages.h"
 #include "vmm/base/log.h"
+#include "vmm/resources/rate_limiter.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/vm_config.h"
 
@@ -39,6 +40,8 @@ static const struct schema_field child_fields[] = {
 	SCHEMA_PATH_FIELD(struct fork_child, log_path, SCHEMA_OPTIONAL),
 	SCHEMA_PATH_FIELD(struct fork_child, metrics_path, SCHEMA_OPTIONAL),
 	SCHEMA_PATH_FIELD(struct fork_child, serial_out_path, SCHEMA_OPTIONAL),
+	SCHEMA_OBJECT_FIELD(struct fork_child, serial_rate_limiter, SCHEMA_OPTIONAL,
+			    &token_bucket_schema),
 	SCHEMA_FIELD(struct fork_child, paused, SCHEMA_DEFAULTED),
 	SCHEMA_FIELD(struct fork_child, ends_with_parent, SCHEMA_DEFAULTED),
 	OVERRIDES_FIELDS(struct fork_child),
@@ -433,6 +436,8 @@ static int set_console(struct microvm *microvm, const struct fork_child *child, 
 	if (child->serial_out_path == NULL) {
 		return 0;
 	}
+	microvm->config.serial.rate_limiter = child->serial_rate_limiter;
+	microvm->config.serial.has_rate_limiter = child->has_serial_rate_limiter;
 	microvm->config.serial.serial_out_path = strdup(child->serial_out_path);
 	return microvm->config.serial.serial_out_path != NULL
 		       ? 0

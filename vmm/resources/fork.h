@@ -30,6 +30,8 @@ struct fork_child {
 	char *log_path;	       /* NULL: the parent's log */
 	char *metrics_path;    /* NULL: none */
 	char *serial_out_path; /* NULL: the guest's output is thrown away */
+	struct token_bucket_config serial_rate_limiter;
+	bool has_serial_rate_limiter;
 	bool paused;
 	bool ends_with_parent;
 	struct overrides overrides;
