@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_images.h"
 #include "tools/squibctl/ctl_newc.h"
 #include "tools/squibctl/ctl_oci.h"
 #include "tools/squibctl/ctl_tool.h"
@@ -318,7 +319,7 @@ static int hash_tree(const char *path, char key[KEY_LEN], struct error *err)
 	return 0;
 }
 
-/* Removes what was made of the same directory before. Who runs from it has it open. */
+/* Removes what was made of the same directory before, unless a machine has it: forks open it. */
 static void forget_older(const struct store *store)
 {
 	char *const paths[] = {store->dir, NULL};
@@ -328,9 +329,12 @@ static void forget_older(const struct store *store)
 
 	while (tree != NULL && (entry = fts_read(tree)) != NULL) {
 		if (entry->fts_level == 1 && entry->fts_info == FTS_D) {
+			AUTO_FREE char *disk = ctl_text("%s/disk.erofs", entry->fts_path);
+
 			fts_set(tree, entry, FTS_SKIP);
 			if (strncmp(entry->fts_name, store->key, same) == 0 &&
-			    strcmp(entry->fts_name, store->key) != 0) {
+			    strcmp(entry->fts_name, store->key) != 0 && disk != NULL &&
+			    ctl_images_users(disk) == 0) {
 				ctl_remove_tree(entry->fts_path);
 			}
 		}
@@ -366,7 +370,9 @@ static int get_directory(const char *name, struct ctl_image *image, struct error
 		if (done == 0) {
 			done = finish(&store, NULL, err);
 		}
-		forget_older(&store);
+		if (done == 0) {
+			forget_older(&store);
+		}
 	}
 	if (done == 0) {
 		done = load(&store, image, err);

@@ -54,8 +54,7 @@ bool ctl_images_age(const char *text, uint64_t *seconds)
 
 /* --- what there is --- */
 
-/* Machines that run from a disk. */
-static unsigned count_users(const char *disk)
+unsigned ctl_images_users(const char *disk)
 {
 	struct error ignored = {0};
 	json_t *names = ctl_machine_names(&ignored);
@@ -102,7 +101,8 @@ static json_t *describe(const char *dir, const char *id)
 	}
 	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i}", "name", name != NULL ? name : id, "id",
 			 id, "path", path, "bytes", (json_int_t)disk_st.st_blocks * STAT_BLOCK,
-			 "used", (json_int_t)used_st.st_mtime, "machines", (int)count_users(disk));
+			 "used", (json_int_t)used_st.st_mtime, "machines",
+			 (int)ctl_images_users(disk));
 }
 
 /* All of them, a new array; *dir is on the heap. NULL with an error. */

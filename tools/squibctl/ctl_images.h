@@ -8,6 +8,9 @@
 
 #include "tools/squibctl/ctl_args.h"
 
+/* How many machines run from a disk. */
+unsigned ctl_images_users(const char *disk);
+
 /* Seconds of "30s", "15m", "12h", "7d". false: it is none of these. */
 bool ctl_images_age(const char *text, uint64_t *seconds);
 
