@@ -47,6 +47,14 @@ static const struct {
 	{{"squibctl", "start", "--wait"}, "--wait goes with stop only"},
 	{{"squibctl", "load", "s", "m", "--diff"}, "--diff goes with snapshot only"},
 	{{"squibctl", "fork", "d", "--live"}, "--live goes with snapshot pool only"},
+	{{"squibctl", "fork", "web", "--copy"}, "for the others say fork -m NAME DIRECTORY"},
+	{{"squibctl", "fork", "web", "--keep", "i"}, "for the others say fork -m NAME DIRECTORY"},
+	{{"squibctl", "fork", "web", "-n", "65"}, "a number from 1 to 64"},
+	{{"squibctl", "fork", "web", "-n", "x"}, "a number from 1 to 64"},
+	{{"squibctl", "fork", "web", "--net", "tap1"}, "--net is ID=DEV, not 'tap1'"},
+	{{"squibctl", "fork", "./d", "--rm"}, "--rm goes with fork NAME"},
+	{{"squibctl", "restore", "d", "--net", "tap1"}, "--net is ID=DEV, not 'tap1'"},
+	{{"squibctl", "save", "web"}, "Words are missing: squibctl save NAME DIRECTORY"},
 	{{"squibctl", "load", "s", "--send", "--uffd", "u"}, "--send and --uffd exclude"},
 	{{"squibctl", "pool", "start"},
 	 "Words are missing: squibctl pool start|take|status|stop DIRECTORY"},
@@ -107,6 +115,27 @@ Test(ctl_args, options_stand_before_and_behind_the_command)
 	cr_expect_str_eq(args.command->name, "stop");
 	cr_expect_str_eq(args.socket, "/a");
 	cr_expect(args.is_raw && args.waits);
+}
+
+static const struct {
+	const char *argv[ARGV_MAX];
+	bool is_of_name;
+} forks[] = {
+	{{"squibctl", "fork", "web"}, true},
+	{{"squibctl", "fork", "./web"}, false},
+	{{"squibctl", "-s", "/a", "fork", "web", "--copy"}, false},
+	{{"squibctl", "fork", "-m", "web", "children"}, false},
+};
+
+Test(ctl_args, a_fork_is_of_a_name_unless_a_directory_is_meant)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(forks); i++) {
+		struct ctl_args args;
+		struct error err = {0};
+
+		cr_assert_eq(parse(forks[i].argv, &args, &err), 0, "%zu: %s", i, err.msg);
+		cr_expect_eq(args.is_of_name, forks[i].is_of_name, "%zu", i);
+	}
 }
 
 /* Letters mean what they mean to docker's users, each with its command. */

@@ -8,6 +8,9 @@
  * or FRAME_FAILED. Input goes as far as the guest has given credit, so that frames behind it never
  * wait for the command to read: whoever sends anything else may wait for the other side to take it.
  * A connection that begins with FRAME_SIGNAL is about the machine's main command.
+ *
+ * A machine that was forked or loaded has lost its connections. Who keeps it takes its main command
+ * over by RUN_TAKE. The answer is FRAME_DONE, and what credit there is if the command has input.
  */
 #ifndef TOOLS_GUEST_INIT_FRAMES_H
 #define TOOLS_GUEST_INIT_FRAMES_H

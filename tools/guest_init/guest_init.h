@@ -23,6 +23,8 @@
 /* What all processes of init share. */
 struct guest_shared {
 	_Atomic(pid_t) main_pid; /* of the machine's main command; 0: it does not run */
+	/* Connections that take the main command over: who serves it reads the first one. */
+	int takers[2];
 };
 
 /* Prints a sentence on the console, with errno's text if `sys` is not 0, and ends the machine. */
@@ -42,6 +44,12 @@ void guest_make_path(const char *dir);
 
 /* Mounts what a request has; NULL, or the path of what failed, with errno. */
 const char *guest_mount_volumes(const struct run_request *request);
+
+/* Passes a descriptor to another process of init. false: nobody takes it. */
+bool guest_send_fd(int to, int fd);
+
+/* One that was passed; -1: none is there. */
+int guest_receive_fd(int from);
 
 /* Serves one connection, in a process of its own. Returns when that is over. */
 void guest_serve(int fd, struct guest_shared *shared);

@@ -134,7 +134,8 @@ int main(void)
 	struct guest_shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 					   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	if (shared == MAP_FAILED) {
+	if (shared == MAP_FAILED ||
+	    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, shared->takers) < 0) {
 		guest_die("There is no memory", "for init", errno);
 	}
 	signal(SIGCHLD, SIG_IGN);

@@ -18,7 +18,8 @@ enum run_flag {
 	RUN_MAIN = 4,	 /* the machine ends with it */
 	RUN_PACK = 8,	 /* no program: the word is a path, packed as an archive (tar.h) */
 	RUN_UNPACK = 16, /* the same, where the archive that is the input is unpacked */
-	RUN_FLAGS = 31
+	RUN_TAKE = 32,	 /* no program: the connection is that of the main command from now on */
+	RUN_FLAGS = 63
 };
 
 struct run_request {

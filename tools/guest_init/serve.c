@@ -5,8 +5,10 @@
  * Theory of operation. One loop moves bytes between the connection and the command. It never waits
  * for one of the two alone. What the command has written before its end is sent before its status.
  * If the connection is lost the command goes on without a reader, or is hung up if it has a
- * terminal. When the main command has ended all others are killed, and the machine ends as soon as
- * the host has closed the connection, so that the status is not lost.
+ * terminal. Before that the main command waits some seconds for another connection to take it over,
+ * since a machine that was forked or loaded finds all of them lost: what it writes meanwhile is not
+ * read, and so not lost. When the main command has ended all others are killed, and the machine
+ * ends as soon as the host has closed the connection, so that the status is not lost.
  */
 #include "tools/guest_init/guest_init.h"
 
@@ -30,6 +32,7 @@ enum {
 	LAST_WORDS_MS = 200,   /* for a terminal to pass on what was written before the end */
 	LAST_WORDS = 1 << 20,  /* bytes that a pipe can have of them */
 	GOODBYE_MS = 5000,     /* for the host to take the exit status */
+	TAKEN_MS = 10 * 1000,  /* for a connection that takes the place of one that was lost */
 	CLOCK_FAR_S = 2,
 	END_OF_FILE = 4, /* Ctrl-D */
 	STATUS_NOT_FOUND = 127,
@@ -43,12 +46,14 @@ enum slot {
 	SLOT_OUT,
 	SLOT_ERR,
 	SLOT_END,
+	SLOT_TAKER,
 	SLOTS
 };
 
 struct session {
 	struct frames *frames;
-	bool is_lost; /* the connection */
+	bool is_lost;	       /* the connection */
+	uint64_t let_go_at_ms; /* it may be replaced until then; 0: it is there, or nobody waits */
 	bool is_tty;
 	bool is_main;
 	struct guest_command command;
@@ -72,14 +77,33 @@ static void close_one(int *fd)
 	*fd = -1;
 }
 
-static void lose(struct session *session)
+static uint64_t now_ms(void)
 {
-	session->is_lost = true;
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* From now on the command has neither input nor a reader. */
+static void let_go(struct session *session)
+{
+	session->let_go_at_ms = 0;
 	close_one(&session->command.in);
 	if (session->is_tty) {
 		close_one(&session->command.out);
 		/* The last descriptor of a terminal hangs its session up. */
 		kill(-session->command.pid, SIGHUP);
+	}
+}
+
+static void lose(struct session *session)
+{
+	session->is_lost = true;
+	if (session->is_main) {
+		session->let_go_at_ms = now_ms() + TAKEN_MS;
+	} else {
+		let_go(session);
 	}
 }
 
@@ -175,7 +199,8 @@ static void drain(struct session *session, int *fd, enum frame_kind kind)
 
 static bool may_drain(const struct session *session)
 {
-	return session->is_lost || frames_have_room(session->frames, DATA_MAX);
+	return session->is_lost ? session->let_go_at_ms == 0
+				: frames_have_room(session->frames, DATA_MAX);
 }
 
 /* --- frames of the host --- */
@@ -244,6 +269,29 @@ static void exchange(struct session *session, bool is_readable)
 	obey_all(session);
 }
 
+/* What the old connection still had to say or to hear is that of the machine's twin. */
+static void take_over(struct session *session)
+{
+	int fd = guest_receive_fd(session->shared->takers[0]);
+	size_t have = session->in_end - session->in_start;
+	bool has_input = session->command.in >= 0 && !session->input_ends;
+
+	if (fd < 0) {
+		return;
+	}
+	close_one(&session->frames->fd);
+	memset(session->frames, 0, sizeof(*session->frames));
+	session->frames->fd = fd;
+	session->is_lost = false;
+	session->let_go_at_ms = 0;
+	session->owed = 0;
+	(void)!frames_put(session->frames, FRAME_DONE, NULL, 0);
+	if (has_input) {
+		(void)!frames_put_number(session->frames, FRAME_CREDIT,
+					 (uint32_t)(sizeof(session->in) - have));
+	}
+}
+
 /* --- the loop --- */
 
 static void fill_slots(const struct session *session, struct pollfd slots[SLOTS])
@@ -260,6 +308,8 @@ static void fill_slots(const struct session *session, struct pollfd slots[SLOTS]
 	slots[SLOT_ERR] =
 		(struct pollfd){.fd = drains ? session->command.err : -1, .events = POLLIN};
 	slots[SLOT_END] = (struct pollfd){.fd = session->end_fd, .events = POLLIN};
+	slots[SLOT_TAKER] = (struct pollfd){
+		.fd = session->is_main ? session->shared->takers[0] : -1, .events = POLLIN};
 }
 
 static void note_end(struct session *session)
@@ -283,7 +333,22 @@ static bool is_over(const struct session *session)
 {
 	bool has_output = session->command.out >= 0 || session->command.err >= 0;
 
-	return session->end_fd < 0 && (!has_output || session->last_words == 0);
+	return session->let_go_at_ms == 0 && session->end_fd < 0 &&
+	       (!has_output || session->last_words == 0);
+}
+
+/* How long nothing may happen; -1: for ever. */
+static int patience(const struct session *session)
+{
+	uint64_t now = now_ms();
+
+	if (session->let_go_at_ms != 0) {
+		return session->let_go_at_ms > now ? (int)(session->let_go_at_ms - now) : 0;
+	}
+	if (session->end_fd >= 0 || !may_drain(session)) {
+		return -1;
+	}
+	return session->is_tty || session->is_main ? LAST_WORDS_MS : 0;
 }
 
 /* Until the command has ended and its output was read. */
@@ -294,12 +359,13 @@ static void relay(struct session *session)
 	obey_all(session); /* what came with the first frame */
 	while (!is_over(session)) {
 		grant(session);
-		bool may_be_last = session->end_fd < 0 && may_drain(session);
-
 		fill_slots(session, slots);
-		int patience_ms = session->is_tty || session->is_main ? LAST_WORDS_MS : 0;
-		int ready = poll(slots, SLOTS, may_be_last ? patience_ms : -1);
+		int ready = poll(slots, SLOTS, patience(session));
 
+		if (ready == 0 && session->let_go_at_ms != 0) {
+			let_go(session);
+			continue;
+		}
 		if (ready == 0) {
 			/* What still has its streams open is nobody's command. */
 			break;
@@ -319,6 +385,9 @@ static void relay(struct session *session)
 		}
 		if (slots[SLOT_END].revents != 0) {
 			note_end(session);
+		}
+		if (slots[SLOT_TAKER].revents != 0) {
+			take_over(session);
 		}
 	}
 }
@@ -387,11 +456,34 @@ static void set_up_machine(const struct run_request *request)
 	}
 }
 
+/* Says that there is no main command. */
+static void refuse(struct session *session)
+{
+	static const char none[4 + 34] = "\x01\0\0\0The machine's command does not run";
+
+	frames_put(session->frames, FRAME_FAILED, none, sizeof(none));
+	say_goodbye(session->frames);
+}
+
+/* The connection becomes that of the process that serves the main command. */
+static void hand_over(struct session *session, const struct run_request *request)
+{
+	set_up_machine(request);
+	if (session->shared->main_pid == 0 ||
+	    !guest_send_fd(session->shared->takers[1], session->frames->fd)) {
+		refuse(session);
+	}
+}
+
 static void run(struct session *session, const struct frame *frame)
 {
 	static struct run_request request;
 
 	if (!run_request_read(frame->data, frame->len, &request)) {
+		return;
+	}
+	if ((request.flags & RUN_TAKE) != 0) {
+		hand_over(session, &request);
 		return;
 	}
 	session->is_tty = (request.flags & RUN_TTY) != 0;
@@ -424,16 +516,15 @@ static void run(struct session *session, const struct frame *frame)
 /* A signal for the main command, of who has no connection to it. */
 static void pass_signal(struct session *session, const struct frame *frame)
 {
-	static const char none[4 + 34] = "\x01\0\0\0The machine's command does not run";
 	pid_t pid = session->shared->main_pid;
 	uint32_t number;
 
 	if (frame_number(frame, &number) && pid > 0 && send_signal(pid, (int)number) == 0) {
 		frames_put(session->frames, FRAME_DONE, NULL, 0);
+		say_goodbye(session->frames);
 	} else {
-		frames_put(session->frames, FRAME_FAILED, none, sizeof(none));
+		refuse(session);
 	}
-	say_goodbye(session->frames);
 }
 
 void guest_serve(int fd, struct guest_shared *shared)

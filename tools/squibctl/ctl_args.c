@@ -4,8 +4,10 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "tools/squibctl/ctl_clone.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/flags.h"
@@ -274,8 +276,40 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 	return check_name(args->name, err) < 0 ? -1 : check_devices(args, err);
 }
 
+/* Of a machine that has a name: its children are such machines, which squibctl gives all else. */
+static int check_fork_of_name(const struct ctl_args *args, struct error *err)
+{
+	bool has_paths = args->keep != NULL || args->image != NULL || args->vsock != NULL ||
+			 args->drives.count > 0 || args->pmems.count > 0 || args->copy ||
+			 args->ends_with_parent || args->paused;
+	unsigned long count = 1;
+
+	if (has_paths) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "With fork NAME go --count, --name, --net and --rm alone; for the "
+				 "others say fork -m NAME DIRECTORY");
+	}
+	if (args->count != NULL) {
+		count = args->count[strspn(args->count, "0123456789")] == '\0'
+				? strtoul(args->count, NULL, 10)
+				: 0;
+	}
+	return count > 0 && count <= CLONES_MAX
+		       ? check_overrides("net", "ID=DEV", &args->nets, err)
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "--count is a number from 1 to %d for a machine that has a name",
+				   CLONES_MAX);
+}
+
 static int check_fork(const struct ctl_args *args, struct error *err)
 {
+	if (args->is_of_name) {
+		return check_fork_of_name(args, err);
+	}
+	if (args->run.remove) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "--rm goes with fork NAME, not with fork DIRECTORY");
+	}
 	if (args->keep != NULL && args->image != NULL) {
 		return error_set(err, ERR_BAD_REQUEST, "--keep and --image exclude each other");
 	}
@@ -377,6 +411,10 @@ static int check_machine(const struct ctl_args *args, const bool given[CTL_OPTIO
 	const char *name = args->command->name;
 
 	if (check_socket(args, given, err) < 0) {
+		return -1;
+	}
+	if (strcmp(name, "restore") == 0 &&
+	    check_overrides("net", "ID=DEV", &args->nets, err) < 0) {
 		return -1;
 	}
 	if (strcmp(name, "exec") == 0 && args->program[0] == NULL) {
@@ -544,6 +582,10 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 			return -1;
 		}
 	}
+	/* As no name has a slash, a directory is one by that. */
+	args->is_of_name = args->command != NULL && strcmp(args->command->name, "fork") == 0 &&
+			   args->socket == NULL && args->machine == NULL && count > 0 &&
+			   strchr(args->operands[0], '/') == NULL;
 	if (!args->wants_help && !args->wants_version && check(args, count, given, err) < 0) {
 		return -1;
 	}

@@ -85,6 +85,7 @@ struct ctl_args {
 	bool state_only;
 	bool stay_paused;
 	/* fork */
+	bool is_of_name;   /* the operand is a machine's name, not a directory */
 	const char *count; /* NULL: 1 */
 	const char *name;
 	const char *keep;

@@ -132,11 +132,14 @@ static void offer_kind(const struct cursor *cursor, const char *kind)
 	if (cursor->waits == NULL && strcmp(cursor->command->name, "cp") == 0) {
 		offer_machines(cursor, ":");
 	}
-	if (strcmp(kind, "MACHINE") == 0 || (strcmp(kind, "NAME") == 0 && cursor->waits == NULL)) {
+	bool is_name = strcmp(kind, "NAME") == 0 || strncmp(kind, "NAME|", 5) == 0;
+
+	if (strcmp(kind, "MACHINE") == 0 || (is_name && cursor->waits == NULL)) {
 		offer_machines(cursor, "");
-	} else if (strcmp(kind, "PATH") == 0 && cursor->waits == NULL) {
+	}
+	if (strcmp(kind, "PATH") == 0 && cursor->waits == NULL) {
 		offer_paths(cursor);
-	} else if (strcmp(kind, "DIRECTORY") == 0) {
+	} else if (strcmp(kind, "DIRECTORY") == 0 || strcmp(kind, "NAME|DIRECTORY") == 0) {
 		fputs(":directories\n", cursor->out);
 	} else if (strncmp(kind, "JSON", 4) == 0 && cursor->word[0] == '@') {
 		fputs(":files\n", cursor->out);

@@ -51,6 +51,8 @@ pid_t ctl_helper_fork(const struct machine *machine, const char *name)
 	if (pid != 0) {
 		return pid;
 	}
+	/* What is typed on somebody's terminal is not for it. */
+	setsid();
 	int fd = path != NULL
 			 ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600)
 			 : -1;

@@ -30,8 +30,10 @@
 #include "tools/guest_init/frames.h"
 #include "tools/squibctl/ctl_deadline.h"
 #include "tools/squibctl/ctl_events.h"
+#include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_net.h"
 #include "tools/squibctl/ctl_process.h"
+#include "tools/squibctl/ctl_run.h"
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_tool.h"
 #include "tools/squibctl/ctl_volume.h"
@@ -43,12 +45,14 @@ enum {
 	LOG_MAX = 8 << 20,  /* bytes of one of its two files */
 	RETRY_MS = 20,	    /* between tries to connect */
 	END_MS = 10 * 1000, /* for a guest whose command has ended */
+	LOAD_S = 60,	    /* for squib to load a snapshot */
 	CONSOLE_TAIL = 4096,
 	STATUS_EXEC = 127,
 };
 
 struct keeper {
 	struct machine *machine;
+	const struct keeper_plan *plan;
 	pid_t pid;  /* of squib */
 	int end_fd; /* readable when squib has ended */
 	pid_t virtiofsds[VOLUMES_MAX + 1];
@@ -140,7 +144,7 @@ static void accept_client(struct keeper *keeper)
 
 /* --- squib --- */
 
-static _Noreturn void be_squib(const struct machine *machine)
+static _Noreturn void be_squib(const struct machine *machine, bool boots)
 {
 	static char path[PATH_MAX];
 	AUTO_FREE char *config = ctl_machine_path(machine, "vm.json");
@@ -156,8 +160,8 @@ static _Noreturn void be_squib(const struct machine *machine)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	if (in >= 0 && out >= 0 && dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(out, 2) >= 0) {
-		execlp(program, program, "--id", machine->name, "--api-sock", socket,
-		       "--config-file", config, "--level", "Error", (char *)NULL);
+		execlp(program, program, "--id", machine->name, "--api-sock", socket, "--level",
+		       "Error", boots ? "--config-file" : NULL, config, (char *)NULL);
 		dprintf(STDERR_FILENO, "Cannot execute %s: %s\n", program, strerror(errno));
 	}
 	_exit(STATUS_EXEC);
@@ -165,13 +169,17 @@ static _Noreturn void be_squib(const struct machine *machine)
 
 static int start_squib(struct keeper *keeper, struct error *err)
 {
-	keeper->pid = fork();
-	if (keeper->pid == 0) {
-		be_squib(keeper->machine);
+	bool is_there = keeper->plan->way == KEEPER_TAKES;
+
+	keeper->pid = is_there ? ctl_machine_process(keeper->machine, "squib") : fork();
+	if (keeper->pid == 0 && !is_there) {
+		be_squib(keeper->machine, keeper->plan->way == KEEPER_BOOTS);
 	}
 	keeper->end_fd = keeper->pid > 0 ? pidfd_open(keeper->pid, 0) : -1;
 	if (keeper->end_fd < 0) {
-		return error_sys(err, "Cannot start squib");
+		return is_there ? error_set(err, ERR_HOST, "The machine %s was killed",
+					    keeper->machine->name)
+				: error_sys(err, "Cannot start squib");
 	}
 	ctl_machine_set_process(keeper->machine, "squib", keeper->pid);
 	ctl_machine_set_process(keeper->machine, "keeper", getpid());
@@ -250,8 +258,10 @@ static void end_squib(struct keeper *keeper, int patience_ms)
 	int status = 0;
 
 	if (is_stuck) {
-		kill(keeper->pid, SIGKILL);
+		(void)pidfd_send_signal(keeper->end_fd, SIGKILL, NULL, 0);
+		poll(&end, 1, -1);
 	}
+	/* A child of a fork is another process's, and how it has ended is not known. */
 	while (waitpid(keeper->pid, &status, 0) < 0 && errno == EINTR) {
 	}
 	if (is_stuck) {
@@ -398,6 +408,9 @@ static bool take_guest(struct keeper *keeper, const struct frame *frame)
 		}
 		break;
 	case FRAME_DONE:
+		if (keeper->is_begun) {
+			return true;
+		}
 		keeper->is_begun = true;
 		json_object_set_new(keeper->machine->record, "started", json_true());
 		(void)!ctl_machine_save(keeper->machine, &ignored);
@@ -539,6 +552,51 @@ static bool connect_guest(struct keeper *keeper)
 	}
 }
 
+/* One request to squib whose answer must be a success. */
+static int ask_squib(int fd, const char *path, const char *body, struct error *err)
+{
+	struct ctl_reply reply = {0};
+
+	if (ctl_http_exchange(fd, "PUT", path, body, &reply, err) < 0) {
+		return -1;
+	}
+	json_t *json = json_loads(reply.body != NULL ? reply.body : "", 0, NULL);
+	const char *fault = json_string_value(json_object_get(json, "fault_message"));
+
+	if (reply.status >= CTL_STATUS_FAULT) {
+		(void)error_set(err, ERR_HOST, "%s", fault != NULL ? fault : "squib refused it");
+	}
+	json_decref(json);
+	free(reply.body);
+	return err->kind == ERR_NONE ? 0 : -1;
+}
+
+/* false: there is no machine, and why is noted. */
+static bool load_snapshot(struct keeper *keeper)
+{
+	AUTO_FREE char *path = ctl_machine_path(keeper->machine, "api.sock");
+	json_t *limit = ctl_run_serial();
+	AUTO_FREE char *serial = limit != NULL ? json_dumps(limit, JSON_COMPACT) : NULL;
+	struct pollfd end = {.fd = keeper->end_fd, .events = POLLIN};
+	struct error err = {0};
+	AUTO_FD fd = -1;
+
+	json_decref(limit);
+	while (path != NULL && serial != NULL &&
+	       ctl_http_connect_for(path, LOAD_S, &fd, &err) < 0) {
+		error_clear(&err);
+		if (is_late(keeper) || poll(&end, 1, RETRY_MS) != 0) {
+			return false;
+		}
+	}
+	if (ask_squib(fd, "/serial", serial, &err) < 0 ||
+	    ask_squib(fd, "/snapshot/load", keeper->plan->load, &err) < 0) {
+		note_fault(keeper, err.msg);
+		return false;
+	}
+	return true;
+}
+
 static bool copy_volumes(struct keeper *keeper)
 {
 	struct error err = {0};
@@ -606,44 +664,96 @@ static void record_end(struct keeper *keeper, bool removes)
 	}
 }
 
-static void keep(struct keeper *keeper, const struct run_request *request, bool removes)
+/* squib, and what it needs, is there. false: why not is noted. */
+static bool prepare(struct keeper *keeper)
+{
+	enum keeper_way way = keeper->plan->way;
+	struct error err = {0};
+
+	/* One that is there ends with us, whatever else fails. */
+	if ((way == KEEPER_TAKES && start_squib(keeper, &err) < 0) ||
+	    (way == KEEPER_BOOTS &&
+	     ctl_volumes_share(keeper->machine, keeper->virtiofsds, &err) < 0) ||
+	    (way != KEEPER_TAKES && ctl_net_start(keeper->machine, &keeper->passt, &err) < 0) ||
+	    listen_clients(keeper, &err) < 0 ||
+	    (way != KEEPER_TAKES && start_squib(keeper, &err) < 0)) {
+		note_fault(keeper, err.msg);
+		return false;
+	}
+	return way != KEEPER_LOADS || load_snapshot(keeper);
+}
+
+/* Until the command has ended, or the connection; false: there was none. */
+static bool converse(struct keeper *keeper)
 {
 	struct error err = {0};
-	int patience_ms = 0;
+
+	if (session_put_request(keeper->guest, keeper->plan->request, &err) < 0) {
+		note_fault(keeper, err.msg);
+		return false;
+	}
+	if (!connect_guest(keeper) ||
+	    (keeper->plan->way == KEEPER_BOOTS && !copy_volumes(keeper))) {
+		return false;
+	}
+	relay(keeper);
+	fd_close(&keeper->guest->fd);
+	return true;
+}
+
+/*
+ * Whether to connect once more: when the guest learns that it is a clone all its connections end,
+ * even the one that has come already.
+ */
+static bool comes_again(struct keeper *keeper)
+{
+	struct pollfd end = {.fd = keeper->end_fd, .events = POLLIN};
+
+	if (keeper->plan->way == KEEPER_BOOTS || keeper->has_last ||
+	    deadline_left(keeper->boot_deadline) == 0 || poll(&end, 1, RETRY_MS) != 0) {
+		return false;
+	}
+	memset(keeper->guest, 0, sizeof(*keeper->guest));
+	keeper->guest->fd = -1;
+	keeper->credit = 0;
+	return true;
+}
+
+static void keep(struct keeper *keeper)
+{
+	bool was_there = false;
 
 	expect_command(keeper);
-	if (session_put_request(keeper->guest, request, &err) < 0 ||
-	    ctl_volumes_share(keeper->machine, keeper->virtiofsds, &err) < 0 ||
-	    ctl_net_start(keeper->machine, &keeper->passt, &err) < 0 ||
-	    listen_clients(keeper, &err) < 0 || start_squib(keeper, &err) < 0) {
-		note_fault(keeper, err.msg);
-	} else if (connect_guest(keeper) && copy_volumes(keeper)) {
+	if (prepare(keeper)) {
 		open_log(keeper);
-		relay(keeper);
-		fd_close(&keeper->guest->fd);
-		patience_ms = keeper->is_stopped ? 0 : END_MS;
+		do {
+			was_there = converse(keeper);
+		} while (was_there && comes_again(keeper));
 	}
+	int patience_ms = was_there && !keeper->is_stopped ? END_MS : 0;
+
 	if (keeper->pid > 0) {
 		end_squib(keeper, patience_ms);
 	}
 	end_helpers(keeper);
-	record_end(keeper, removes);
+	record_end(keeper, keeper->plan->removes);
 	say_last(keeper);
 }
 
-static _Noreturn void be_keeper(struct machine *machine, const struct run_request *request,
-				bool removes, int client_fd)
+static _Noreturn void be_keeper(struct machine *machine, const struct keeper_plan *plan,
+				int client_fd)
 {
 	static struct frames client;
 	static struct frames guest;
 	struct keeper keeper = {
 		.machine = machine,
+		.plan = plan,
 		.end_fd = -1,
 		.log = -1,
 		.client = &client,
 		.guest = &guest,
 		.listener = -1,
-		.credit = STDIN_WINDOW,
+		.credit = plan->way == KEEPER_BOOTS ? STDIN_WINDOW : 0,
 	};
 	int null = open("/dev/null", O_RDWR);
 	struct error ignored = {0};
@@ -659,12 +769,12 @@ static _Noreturn void be_keeper(struct machine *machine, const struct run_reques
 	client.fd = client_fd;
 	guest.fd = -1;
 	(void)!chdir("/");
-	keep(&keeper, request, removes);
+	keep(&keeper);
 	_exit(0);
 }
 
-int keeper_start(struct machine *machine, const struct run_request *request, bool removes,
-		 int *client, struct error *err)
+int keeper_start(struct machine *machine, const struct keeper_plan *plan, int *client,
+		 struct error *err)
 {
 	int ends[2];
 
@@ -675,7 +785,7 @@ int keeper_start(struct machine *machine, const struct run_request *request, boo
 
 	if (pid == 0) {
 		close(ends[0]);
-		be_keeper(machine, request, removes, ends[1]);
+		be_keeper(machine, plan, ends[1]);
 	}
 	close(ends[1]);
 	*client = ends[0];

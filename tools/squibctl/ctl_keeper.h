@@ -9,14 +9,28 @@
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 
+/* Where a machine's squib comes from. */
+enum keeper_way {
+	KEEPER_BOOTS, /* it is started with the machine's vm.json, and runs the command */
+	KEEPER_LOADS, /* it is started, and loads a snapshot: the command runs in that */
+	KEEPER_TAKES, /* it is the record's, a fork: the command runs, and so does passt */
+};
+
+struct keeper_plan {
+	enum keeper_way way;
+	const char *load;		   /* the body of PUT /snapshot/load */
+	const struct run_request *request; /* with RUN_TAKE unless the machine boots */
+	bool removes;			   /* the machine at its end */
+};
+
 /*
- * Makes the process, which starts squib with the machine's vm.json, runs the command in the guest,
- * writes its output to the machine's log and its exit status to the record, and with `removes`
- * removes the machine at its end. It has no terminal and outlives its parent. *client is a stream
- * of frames for session_run, as if it were the guest; the caller closes it, at any time.
+ * Makes the process, which has the machine's squib run the command in the guest, or takes one over
+ * that runs, and writes its output to the machine's log and its exit status to the record. It has
+ * no terminal and outlives its parent. *client is a stream of frames for session_run, as if it were
+ * the guest; the caller closes it, at any time.
  */
-MUST_CHECK int keeper_start(struct machine *machine, const struct run_request *request,
-			    bool removes, int *client, struct error *err);
+MUST_CHECK int keeper_start(struct machine *machine, const struct keeper_plan *plan, int *client,
+			    struct error *err);
 
 /*
  * Where another one may take the place of a client that has gone: a socket of frames, which begins

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tools/squibctl/ctl_build.h"
+#include "tools/squibctl/ctl_clone.h"
 #include "tools/squibctl/ctl_copy.h"
 #include "tools/squibctl/ctl_events.h"
 #include "tools/squibctl/ctl_images.h"
@@ -500,7 +501,8 @@ static const struct task tasks[] = {
 bool ctl_machines_has(const struct ctl_args *args)
 {
 	return args->command->output == CTL_PRINT_MACHINE ||
-	       (strcmp(args->command->name, "stop") == 0 && args->operands[0] != NULL);
+	       (strcmp(args->command->name, "stop") == 0 && args->operands[0] != NULL) ||
+	       args->is_of_name;
 }
 
 /* What the command is to one machine. Returns the exit status of the process. */
@@ -537,6 +539,15 @@ int ctl_machines_run(const struct ctl_args *args)
 	}
 	if (strcmp(name, "build") == 0) {
 		return ctl_build(args);
+	}
+	if (strcmp(name, "fork") == 0) {
+		return ctl_clone_fork(args);
+	}
+	if (strcmp(name, "save") == 0) {
+		return ctl_clone_save(args);
+	}
+	if (strcmp(name, "restore") == 0) {
+		return ctl_clone_restore(args);
 	}
 	if (strcmp(name, "pull") == 0) {
 		return ctl_pull(args);

@@ -34,7 +34,7 @@ enum {
 	STATUS_EXEC = 127,
 };
 
-static bool is_user(const struct machine *machine)
+bool ctl_net_is_user(const struct machine *machine)
 {
 	const char *net = ctl_machine_text(machine, "net");
 
@@ -165,7 +165,7 @@ json_t *ctl_net_config(const struct ctl_args *args, const struct machine *machin
 	AUTO_FREE char *socket = ctl_helper_file(machine, CTL_NET_HELPER, "sock");
 	const char *kind = kind_of(args);
 
-	if (is_user(machine)) {
+	if (ctl_net_is_user(machine)) {
 		return json_pack("[{s:s, s:i, s:{s:s, s:s}}]", "iface_id", "eth0", "mtu", MTU,
 				 "backend", "type", "stream", "socket", socket);
 	}
@@ -178,9 +178,9 @@ json_t *ctl_net_config(const struct ctl_args *args, const struct machine *machin
 
 const char *ctl_net_boot_args(const struct machine *machine)
 {
-	return is_user(machine) ? " squib.net=" GUEST_ADDRESS "/" GUEST_PREFIX "," GATEWAY
-				  "," NAME_SERVER
-				: "";
+	return ctl_net_is_user(machine) ? " squib.net=" GUEST_ADDRESS "/" GUEST_PREFIX "," GATEWAY
+					  "," NAME_SERVER
+					: "";
 }
 
 /* --- passt --- */
@@ -222,7 +222,7 @@ static _Noreturn void be_passt(const struct machine *machine)
 int ctl_net_start(const struct machine *machine, pid_t *pid, struct error *err)
 {
 	*pid = 0;
-	if (!is_user(machine)) {
+	if (!ctl_net_is_user(machine)) {
 		return 0;
 	}
 	*pid = ctl_helper_fork(machine, CTL_NET_HELPER);

@@ -16,6 +16,9 @@
 /* The file's name of passt's socket and log. */
 #define CTL_NET_HELPER "net"
 
+/* Whether the machine has the host's network. */
+bool ctl_net_is_user(const struct machine *machine);
+
 /* Checks --net and --publish. */
 MUST_CHECK int ctl_net_check(const struct ctl_args *args, struct error *err);
 

@@ -221,21 +221,19 @@ char *ctl_run_kernel(const struct ctl_args *args, struct error *err)
 	return NULL;
 }
 
-/* A sparse ext4 of its own that takes what the guest writes. */
-static int make_disk(const struct ctl_args *args, struct machine *machine, struct error *err)
+json_t *ctl_run_serial(void)
+{
+	return json_pack("{s:{s:i, s:i}}", "rate_limiter", "size", CONSOLE_BYTES, "refill_time",
+			 HOUR_MS);
+}
+
+int ctl_run_new_disk(struct machine *machine, int *disk, struct error *err)
 {
 	AUTO_FREE char *home = ctl_home("XDG_DATA_HOME", ".local/share");
 	AUTO_FREE char *dir = home != NULL ? ctl_text("%s/disks", home) : NULL;
 	AUTO_FREE char *path = dir != NULL ? ctl_text("%s/%s.ext4", dir, machine->name) : NULL;
-	const char *const argv[] = {"mke2fs", "-q", "-F", "-t", "ext4", path, NULL};
-	const struct ctl_tool tool = {
-		.what = "making the disk", .package = "e2fsprogs", .argv = argv};
-	uint64_t mib;
 
-	if (args->run.disk == NULL) {
-		return 0;
-	}
-	if (path == NULL || !ctl_run_mib(args->run.disk, &mib)) {
+	if (path == NULL) {
 		return error_set(err, ERR_HOST, "There is no memory for a path");
 	}
 	if (ctl_make_dir(dir, err) < 0) {
@@ -253,11 +251,29 @@ static int make_disk(const struct ctl_args *args, struct machine *machine, struc
 		return error_sys(err, "Cannot make the disk %s", path);
 	}
 	json_object_set_new(machine->record, "disk", json_string(path));
-	if (ctl_machine_save(machine, err) < 0) {
+	*disk = fd_take(&fd);
+	return ctl_machine_save(machine, err);
+}
+
+/* A sparse ext4 of its own that takes what the guest writes. */
+static int make_disk(const struct ctl_args *args, struct machine *machine, struct error *err)
+{
+	const char *argv[] = {"mke2fs", "-q", "-F", "-t", "ext4", NULL, NULL};
+	const struct ctl_tool tool = {
+		.what = "making the disk", .package = "e2fsprogs", .argv = argv};
+	AUTO_FD fd = -1;
+	uint64_t mib;
+
+	if (args->run.disk == NULL) {
+		return 0;
+	}
+	if (!ctl_run_mib(args->run.disk, &mib) || ctl_run_new_disk(machine, &fd, err) < 0) {
 		return -1;
 	}
+	argv[ARRAY_COUNT(argv) - 2] = ctl_machine_text(machine, "disk");
 	if (ftruncate(fd, (off_t)(mib * MIB)) < 0) {
-		return error_sys(err, "Cannot make the disk %s so long", path);
+		return error_sys(err, "Cannot make the disk %s so long",
+				 ctl_machine_text(machine, "disk"));
 	}
 	return ctl_tool_run(&tool, err);
 }
@@ -284,16 +300,15 @@ static int write_config(const struct ctl_args *args, const struct machine *machi
 	if (disk != NULL) {
 		json_array_append_new(drives, drive("disk", disk, false));
 	}
-	json_t *config =
-		json_pack("{s:{s:s, s:s, s:s}, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:i, s:s}, s:{}, "
-			  "s:{s:{s:i, s:i}}}",
-			  "boot-source", "kernel_image_path", kernel, "initrd_path", initrd,
-			  "boot_args", line, "drives", drives, "network-interfaces",
-			  ctl_net_config(args, machine), "filesystems", ctl_volumes_config(machine),
-			  "machine-config", "vcpu_count", ctl_machine_number(machine, "cpus"),
-			  "mem_size_mib", ctl_machine_number(machine, "memory_mib"), "vsock",
-			  "guest_cid", GUEST_CID, "uds_path", vsock, "entropy", "serial",
-			  "rate_limiter", "size", CONSOLE_BYTES, "refill_time", HOUR_MS);
+	json_t *config = json_pack(
+		"{s:{s:s, s:s, s:s}, s:o, s:o, s:o, s:{s:I, s:I, s:b}, s:{s:i, s:s}, "
+		"s:{}, s:o}",
+		"boot-source", "kernel_image_path", kernel, "initrd_path", initrd, "boot_args",
+		line, "drives", drives, "network-interfaces", ctl_net_config(args, machine),
+		"filesystems", ctl_volumes_config(machine), "machine-config", "vcpu_count",
+		ctl_machine_number(machine, "cpus"), "mem_size_mib",
+		ctl_machine_number(machine, "memory_mib"), "forkable", args->run.forkable, "vsock",
+		"guest_cid", GUEST_CID, "uds_path", vsock, "entropy", "serial", ctl_run_serial());
 	AUTO_FREE char *text = config != NULL ? json_dumps(config, JSON_INDENT(2)) : NULL;
 
 	json_decref(config);
@@ -328,7 +343,14 @@ static int check(const struct ctl_args *args, struct wants *wants, struct error 
 		return -1;
 	}
 	wants->volumes = ctl_volumes_read(&args->run.volumes, err);
-	return wants->volumes != NULL ? 0 : -1;
+	if (wants->volumes == NULL) {
+		return -1;
+	}
+	return args->run.forkable && ctl_volumes_are_shared(wants->volumes)
+		       ? error_set(err, ERR_BAD_REQUEST,
+				   "A machine with a volume that is shared can't be forked: leave "
+				   "out --volume, and copy by squibctl cp, or --forkable")
+		       : 0;
 }
 
 static int make_record(const struct ctl_args *args, const struct wants *wants,
@@ -350,6 +372,7 @@ static int make_record(const struct ctl_args *args, const struct wants *wants,
 	json_object_set_new(machine->record, "cpus", json_integer((json_int_t)wants->cpus));
 	json_object_set_new(machine->record, "memory_mib", json_integer((json_int_t)wants->mib));
 	json_object_set_new(machine->record, "boot_timeout", json_integer(wants->boot_s));
+	json_object_set_new(machine->record, "forkable", json_boolean(args->run.forkable));
 	return json_array_size(json_object_get(process, "Args")) > 0
 		       ? 0
 		       : error_set(err, ERR_BAD_REQUEST,
@@ -386,7 +409,10 @@ static int start(const struct ctl_args *args, struct machine *machine, struct er
 	ctl_volumes_request(machine, &request);
 	request.host = machine->name;
 	request.clock_s = (uint64_t)time(NULL);
-	if (keeper_start(machine, &request, args->run.remove, &client, err) < 0) {
+	const struct keeper_plan plan = {
+		.way = KEEPER_BOOTS, .request = &request, .removes = args->run.remove};
+
+	if (keeper_start(machine, &plan, &client, err) < 0) {
 		return -1;
 	}
 	frames.fd = client;

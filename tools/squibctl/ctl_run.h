@@ -36,6 +36,12 @@ char *ctl_run_kernel(const struct ctl_args *args, struct error *err);
  * WorkingDir. */
 json_t *ctl_run_process(const struct ctl_args *args, const struct ctl_image *image);
 
+/* What PUT /serial is told of machines: how much their consoles may write. A new object. */
+json_t *ctl_run_serial(void);
+
+/* A new, empty file for the machine's disk, which its record names from then on, for writing. */
+MUST_CHECK int ctl_run_new_disk(struct machine *machine, int *disk, struct error *err);
+
 /* The kernel's command line. */
 extern const char ctl_run_boot_args[];
 

@@ -20,6 +20,7 @@ struct ctl_run_args {
 	bool tty;
 	bool detach;
 	bool remove;
+	bool forkable;
 	bool follow;
 	bool all;
 	bool json;

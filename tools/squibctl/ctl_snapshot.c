@@ -84,10 +84,12 @@ static enum ctl_exit request_slowly(int fd, const char *path, const char *body,
 	return code;
 }
 
-static enum ctl_exit set_state(int fd, const char *body)
+enum ctl_exit ctl_set_running(int fd, bool runs)
 {
 	struct ctl_reply reply = {0};
-	enum ctl_exit code = ctl_request(fd, "PATCH", "/vm", body, &reply);
+	enum ctl_exit code =
+		ctl_request(fd, "PATCH", "/vm",
+			    runs ? "{\"state\":\"Resumed\"}" : "{\"state\":\"Paused\"}", &reply);
 
 	free(reply.body);
 	return code;
@@ -95,7 +97,7 @@ static enum ctl_exit set_state(int fd, const char *body)
 
 /* --- Saving --- */
 
-static enum ctl_exit find_running(int fd, bool *is_running)
+enum ctl_exit ctl_find_running(int fd, bool *is_running)
 {
 	struct ctl_reply reply = {0};
 	enum ctl_exit code = ctl_request(fd, "GET", "/", NULL, &reply);
@@ -136,16 +138,24 @@ static enum ctl_exit request_save(int fd, const char *const files[2], const char
 			    : ctl_fail(CTL_EXIT_USAGE, "The names of the files are no UTF-8", NULL);
 }
 
+enum ctl_exit ctl_save(int fd, const char *state, const char *memory)
+{
+	const char *const files[] = {state, memory};
+	const struct wait wait = {"saving", memory, time(NULL) - 1};
+
+	return request_save(fd, files, "Full", NULL, &wait);
+}
+
 static enum ctl_exit save(int fd, const struct ctl_args *args)
 {
 	/* Files have the time of the kernel's last tick. */
 	const struct wait wait = {"saving", args->operands[1], time(NULL) - 1};
 	bool was_running = false;
-	enum ctl_exit code = find_running(fd, &was_running);
+	enum ctl_exit code = ctl_find_running(fd, &was_running);
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
 
 	if (code == CTL_EXIT_OK && was_running) {
-		code = set_state(fd, "{\"state\":\"Paused\"}");
+		code = ctl_set_running(fd, false);
 	}
 	if (code != CTL_EXIT_OK) {
 		return code;
@@ -155,7 +165,7 @@ static enum ctl_exit save(int fd, const struct ctl_args *args)
 	uint64_t end = clock_host.now_ns(CLOCK_MONOTONIC);
 
 	if (resumes && code != CTL_EXIT_NO_CONNECTION) {
-		enum ctl_exit resumed = set_state(fd, "{\"state\":\"Resumed\"}");
+		enum ctl_exit resumed = ctl_set_running(fd, true);
 
 		code = code != CTL_EXIT_OK ? code : resumed;
 	}

@@ -15,6 +15,15 @@
 /* Runs `snapshot` or `load` over a connection to squib, and prints what came of it. */
 enum ctl_exit ctl_snapshot_run(int fd, const struct ctl_args *args);
 
+/* Whether the microVM runs, and is not paused. */
+enum ctl_exit ctl_find_running(int fd, bool *is_running);
+
+/* Pauses or resumes it. */
+enum ctl_exit ctl_set_running(int fd, bool runs);
+
+/* A Full snapshot of one that is paused, drawing progress. */
+enum ctl_exit ctl_save(int fd, const char *state, const char *memory);
+
 /* A live snapshot to two memfds that can be sealed; returns when they are complete. */
 enum ctl_exit ctl_hand_on(int fd, const struct ctl_fds *fds);
 

@@ -138,6 +138,20 @@ static bool is_shared(const json_t *volume)
 	return json_is_true(json_object_get(volume, "shared"));
 }
 
+bool ctl_volumes_are_shared(const json_t *volumes)
+{
+	const json_t *volume;
+	size_t i;
+
+	json_array_foreach(volumes, i, volume)
+	{
+		if (is_shared(volume)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 json_t *ctl_volumes_config(const struct machine *machine)
 {
 	json_t *list = json_array();

@@ -22,6 +22,9 @@ enum {
 /* Reads HOST:GUEST[:ro] of each; a new array, or NULL with an error. */
 json_t *ctl_volumes_read(const struct ctl_words *words, struct error *err);
 
+/* Whether one of such an array is served by a virtiofsd: then the machine has but one life. */
+bool ctl_volumes_are_shared(const json_t *volumes);
+
 /* For squib's configuration file: "filesystems", a new array. */
 json_t *ctl_volumes_config(const struct machine *machine);
 

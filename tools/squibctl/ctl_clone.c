@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Machines made of others.
+ *
+ * Theory of operation. A clone is a machine as any: a name, a directory, a record, and a keeper,
+ * which takes the command of its guest over. Of the record it has what the command and the guest
+ * are; its sockets, its passt and its disk are its own. A disk is copied while the machine that it
+ * is of stands still, by reference where the file system can do that, and else without its holes.
+ * All that can fail without squib is done before squib is asked, and what was made goes if it
+ * refuses.
+ */
+#include "tools/squibctl/ctl_clone.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/squibctl/ctl_copy_file.h"
+#include "tools/squibctl/ctl_events.h"
+#include "tools/squibctl/ctl_helper.h"
+#include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_keeper.h"
+#include "tools/squibctl/ctl_machine.h"
+#include "tools/squibctl/ctl_net.h"
+#include "tools/squibctl/ctl_overrides.h"
+#include "tools/squibctl/ctl_process.h"
+#include "tools/squibctl/ctl_request.h"
+#include "tools/squibctl/ctl_run.h"
+#include "tools/squibctl/ctl_session.h"
+#include "tools/squibctl/ctl_snapshot.h"
+#include "tools/squibctl/ctl_tool.h"
+#include "tools/squibctl/ctl_volume.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+
+enum {
+	RECORD_MAX = 1 << 20,
+};
+
+/* Files of a directory that save makes. The record is the last one: what lacks it is incomplete. */
+static const char saved_record[] = "machine.json";
+static const char saved_disk[] = "disk";
+
+/* What a machine's guest and its command are, of a record. */
+static const char *const kept[] = {
+	"image",       "image_disk", "process",	   "net",	   "tty",      "interactive",
+	"stop_signal", "cpus",	     "memory_mib", "boot_timeout", "forkable",
+};
+
+/* --- a clone --- */
+
+struct clone {
+	struct machine machine;
+	pid_t passt;	      /* 0: none */
+	unsigned long number; /* for a % of --net; 0: none */
+};
+
+/* Its directory and its record. */
+static int make(const char *name, const json_t *record, struct clone *clone, struct error *err)
+{
+	if (ctl_machine_create(name, &clone->machine, err) < 0) {
+		return -1;
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(kept); i++) {
+		json_object_set(clone->machine.record, kept[i], json_object_get(record, kept[i]));
+	}
+	if (ctl_machine_save(&clone->machine, err) == 0) {
+		return 0;
+	}
+	ctl_machine_remove(&clone->machine);
+	return -1;
+}
+
+/* A disk like that at `path`; NULL: none. */
+static int copy_disk(const char *path, struct clone *clone, struct error *err)
+{
+	AUTO_FD to = -1;
+
+	if (path == NULL) {
+		return 0;
+	}
+	return ctl_run_new_disk(&clone->machine, &to, err) < 0 ? -1 : ctl_copy_file(path, to, err);
+}
+
+static void unmake(struct clone *clone)
+{
+	if (clone->machine.record != NULL) {
+		ctl_machine_remove(&clone->machine);
+	}
+	if (clone->passt > 0) {
+		process_end(clone->passt, process_born(clone->passt));
+	}
+	ctl_machine_close(&clone->machine);
+}
+
+/* Puts what it has for itself alone into a child of PUT /fork, or a body of PUT /snapshot/load. */
+static json_t * override(const struct ctl_args *args, const struct clone *clone, json_t *body)
+{
+	const struct machine *machine = &clone->machine;
+	AUTO_FREE char *vsock = ctl_machine_path(machine, "vsock");
+	AUTO_FREE char *socket = ctl_helper_file(machine, CTL_NET_HELPER, "sock");
+	const char *disk = ctl_machine_text(machine, "disk");
+	const char *image = ctl_machine_text(machine, "image_disk");
+	json_t *drives = json_pack("[{s:s, s:s}]", "drive_id", "image", "path_on_host", image);
+	json_t *nets = ctl_overrides(&args->nets, "iface_id", "host_dev_name", clone->number);
+
+	if (disk != NULL) {
+		json_array_append_new(
+			drives, json_pack("{s:s, s:s}", "drive_id", "disk", "path_on_host", disk));
+	}
+	if (ctl_net_is_user(machine)) {
+		json_array_append_new(nets,
+				      json_pack("{s:s, s:{s:s, s:s}}", "iface_id", "eth0",
+						"backend", "type", "stream", "socket", socket));
+	}
+	json_object_set_new(body, "drive_overrides", drives);
+	json_object_set_new(body, "network_overrides", nets);
+	json_object_set_new(body, "vsock_override", json_pack("{s:s}", "uds_path", vsock));
+	return body;
+}
+
+/* Has its keeper take the command over; prints its name when it has. */
+static int begin(const struct ctl_args *args, struct clone *clone, enum keeper_way way,
+		 const char *load, struct error *err)
+{
+	static struct frames frames;
+	static struct run_request request;
+	const struct session_options options = {.only_starts = true, .may_detach = true};
+	const json_t *process = json_object_get(clone->machine.record, "process");
+	const struct keeper_plan plan = {
+		.way = way, .load = load, .request = &request, .removes = args->run.remove};
+	AUTO_FD client = -1;
+
+	if (session_request(process, &options, &request, err) < 0) {
+		return -1;
+	}
+	request.flags = RUN_TAKE;
+	request.host = clone->machine.name;
+	request.clock_s = (uint64_t)time(NULL);
+	if (keeper_start(&clone->machine, &plan, &client, err) < 0) {
+		return -1;
+	}
+	memset(&frames, 0, sizeof(frames));
+	frames.fd = client;
+	int status = session_run(&frames, &options, err);
+
+	if (status == 0) {
+		puts(clone->machine.name);
+	}
+	return status;
+}
+
+/* What a clone can't have of the machine that it is made of. */
+static int check_parts(const struct ctl_args *args, const struct machine *machine,
+		       struct error *err)
+{
+	const char *net = ctl_machine_text(machine, "net");
+	bool has_tap = net != NULL && strncmp(net, "tap=", strlen("tap=")) == 0;
+
+	if (has_tap && args->nets.count == 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "%s is on a TAP, which is one machine's alone: name another one "
+				 "by --net eth0=DEV",
+				 machine->name);
+	}
+	if (!has_tap && args->nets.count > 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "--net eth0=DEV is for machines on TAPs: %s has %s", machine->name,
+				 net != NULL && strcmp(net, "user") == 0 ? "the host's network"
+									 : "no network");
+	}
+	if (json_array_size(json_object_get(machine->record, "publish")) > 0) {
+		fprintf(stderr, "squibctl: The ports that %s publishes stay its own\n",
+			machine->name);
+	}
+	return 0;
+}
+
+/* --- a machine that stands still --- */
+
+struct pause {
+	int fd; /* of its API; the caller's */
+	bool was_running;
+};
+
+static enum ctl_exit stand_still(struct pause *pause)
+{
+	enum ctl_exit code = ctl_find_running(pause->fd, &pause->was_running);
+
+	return code == CTL_EXIT_OK && pause->was_running ? ctl_set_running(pause->fd, false) : code;
+}
+
+/* Lets it go on, whatever `code` says of what was done meanwhile. */
+static enum ctl_exit go_on(const struct pause *pause, enum ctl_exit code)
+{
+	enum ctl_exit resumed = pause->was_running ? ctl_set_running(pause->fd, true) : CTL_EXIT_OK;
+
+	return code != CTL_EXIT_OK ? code : resumed;
+}
+
+static int open_running(const char *name, struct machine *machine, int *fd, struct error *err)
+{
+	if (ctl_machine_open(name, machine, err) < 0 || ctl_machine_check_runs(machine, err) < 0) {
+		return -1;
+	}
+	AUTO_FREE char *path = ctl_machine_path(machine, "api.sock");
+
+	return path != NULL ? ctl_http_connect(path, fd, err)
+			    : error_set(err, ERR_HOST, "There is no memory for a path");
+}
+
+/* --- forks --- */
+
+struct job {
+	const struct ctl_args *args;
+	struct machine parent;
+	struct clone clones[CLONES_MAX];
+	unsigned long count; /* that are wanted */
+	unsigned long made;
+};
+
+/* NAME-1 and so on, but numbers that are taken. */
+static int make_children(struct job *job, struct error *err)
+{
+	const char *prefix = job->args->name != NULL ? job->args->name : job->parent.name;
+	unsigned long number = 0;
+
+	while (job->made < job->count) {
+		struct clone *clone = &job->clones[job->made];
+		AUTO_FREE char *name = ctl_text("%s-%lu", prefix, ++number);
+
+		if (name != NULL && make(name, job->parent.record, clone, err) == 0) {
+			clone->number = number;
+			job->made++;
+		} else if (err->kind == ERR_BAD_STATE) {
+			ctl_machine_close(&clone->machine);
+			error_clear(err);
+		} else {
+			ctl_machine_close(&clone->machine);
+			return -1;
+		}
+	}
+	for (unsigned long i = 0; i < job->made; i++) {
+		if (ctl_net_start(&job->clones[i].machine, &job->clones[i].passt, err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int copy_disks(struct job *job, struct error *err)
+{
+	const char *disk = ctl_machine_text(&job->parent, "disk");
+
+	for (unsigned long i = 0; i < job->made; i++) {
+		if (copy_disk(disk, &job->clones[i], err) < 0) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static json_t *child_body(const struct ctl_args *args, const struct clone *clone)
+{
+	AUTO_FREE char *socket = ctl_machine_path(&clone->machine, "api.sock");
+	AUTO_FREE char *console = ctl_machine_path(&clone->machine, "console");
+	json_t *body = ctl_run_serial();
+
+	json_object_set(body, "serial_rate_limiter", json_object_get(body, "rate_limiter"));
+	json_object_del(body, "rate_limiter");
+	json_object_set_new(body, "id", json_string(clone->machine.name));
+	json_object_set_new(body, "api_sock", json_string(socket));
+	json_object_set_new(body, "serial_out_path", json_string(console));
+	json_object_set_new(body, "log_path", json_string(console));
+	return override(args, clone, body);
+}
+
+/* Their squibs, of one instant. */
+static enum ctl_exit fork_squibs(struct job *job, int fd)
+{
+	json_t *list = json_array();
+	struct ctl_reply reply = {0};
+	const json_t *child;
+	size_t i;
+
+	for (unsigned long n = 0; n < job->made; n++) {
+		json_array_append_new(list, child_body(job->args, &job->clones[n]));
+	}
+	json_t *body = json_pack("{s:o}", "children", list);
+	AUTO_FREE char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+
+	json_decref(body);
+	if (text == NULL) {
+		return ctl_fail(CTL_EXIT_USAGE, "A name is no UTF-8", NULL);
+	}
+	enum ctl_exit code = ctl_request(fd, "PUT", "/fork", text, &reply);
+	json_t *answer = json_loads(reply.body != NULL ? reply.body : "", 0, NULL);
+
+	json_array_foreach(json_object_get(answer, "children"), i, child)
+	{
+		if (i < job->made) {
+			ctl_machine_set_process(
+				&job->clones[i].machine, "squib",
+				(pid_t)json_integer_value(json_object_get(child, "pid")));
+		}
+	}
+	json_decref(answer);
+	free(reply.body);
+	return code;
+}
+
+/* The disks' and the memory's instant is the same: the parent stands still where it has one. */
+static enum ctl_exit fork_at_once(struct job *job, int fd, struct error *err)
+{
+	struct pause pause = {.fd = fd};
+	bool has_disk = ctl_machine_text(&job->parent, "disk") != NULL;
+	enum ctl_exit code = has_disk ? stand_still(&pause) : CTL_EXIT_OK;
+
+	if (code != CTL_EXIT_OK) {
+		return code;
+	}
+	code = copy_disks(job, err) < 0 ? CTL_EXIT_REFUSED : fork_squibs(job, fd);
+	return go_on(&pause, code);
+}
+
+static int begin_children(struct job *job)
+{
+	int result = CTL_EXIT_OK;
+
+	for (unsigned long i = 0; i < job->made; i++) {
+		struct error err = {0};
+
+		/* Who its squib is, before anything may fail. */
+		if (ctl_machine_save(&job->clones[i].machine, &err) < 0 ||
+		    begin(job->args, &job->clones[i], KEEPER_TAKES, NULL, &err) != 0) {
+			result = ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+		}
+		ctl_machine_close(&job->clones[i].machine);
+	}
+	return result;
+}
+
+static int check_fork(const struct job *job, struct error *err)
+{
+	return json_is_true(json_object_get(job->parent.record, "forkable"))
+		       ? check_parts(job->args, &job->parent, err)
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "%s can't be forked: a machine that is to be runs with "
+				   "--forkable",
+				   job->parent.name);
+}
+
+int ctl_clone_fork(const struct ctl_args *args)
+{
+	static struct job job;
+	struct error err = {0};
+	AUTO_FD fd = -1;
+	int result = CTL_EXIT_REFUSED;
+
+	job.args = args;
+	job.count = args->count != NULL ? strtoul(args->count, NULL, 10) : 1;
+	if (open_running(args->operands[0], &job.parent, &fd, &err) == 0 &&
+	    check_fork(&job, &err) == 0 && make_children(&job, &err) == 0) {
+		result = (int)fork_at_once(&job, fd, &err);
+	}
+	if (result == CTL_EXIT_OK) {
+		ctl_event(&job.parent, "forked", CTL_NO_STATUS);
+		result = begin_children(&job);
+	} else {
+		for (unsigned long i = 0; i < job.made; i++) {
+			unmake(&job.clones[i]);
+		}
+	}
+	ctl_machine_close(&job.parent);
+	return err.kind != ERR_NONE ? (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL) : result;
+}
+
+/* --- saving --- */
+
+static int save_disk(const struct machine *machine, const char *dir, struct error *err)
+{
+	const char *disk = ctl_machine_text(machine, "disk");
+	AUTO_FREE char *path = ctl_text("%s/%s", dir, saved_disk);
+	AUTO_FD to = disk != NULL && path != NULL
+			     ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)
+			     : -1;
+
+	if (disk == NULL) {
+		return 0;
+	}
+	return to >= 0 ? ctl_copy_file(disk, to, err) : error_sys(err, "Cannot make %s", path);
+}
+
+static int save_record(const struct machine *machine, const char *dir, struct error *err)
+{
+	AUTO_FREE char *path = ctl_text("%s/%s", dir, saved_record);
+	AUTO_FREE char *text = json_dumps(machine->record, JSON_INDENT(2));
+
+	return path != NULL && text != NULL
+		       ? ctl_write_file(path, text, strlen(text), err)
+		       : error_set(err, ERR_HOST, "There is no memory for a record");
+}
+
+/* Memory, state and disk of one instant. */
+static enum ctl_exit save_parts(const struct machine *machine, const char *dir, int fd,
+				struct error *err)
+{
+	struct pause pause = {.fd = fd};
+	AUTO_FREE char *state = ctl_text("%s/state", dir);
+	AUTO_FREE char *memory = ctl_text("%s/memory", dir);
+	enum ctl_exit code = stand_still(&pause);
+
+	if (code != CTL_EXIT_OK) {
+		return code;
+	}
+	code = ctl_save(fd, state, memory);
+	if (code == CTL_EXIT_OK && save_disk(machine, dir, err) < 0) {
+		code = CTL_EXIT_REFUSED;
+	}
+	return go_on(&pause, code);
+}
+
+static int make_saved(const char *path, char **dir, struct error *err)
+{
+	if (mkdir(path, 0700) < 0) {
+		return error_sys(err, "Cannot make the directory %s", path);
+	}
+	*dir = realpath(path, NULL);
+	return *dir != NULL ? 0 : error_sys(err, "Cannot find %s", path);
+}
+
+static int check_save(const struct machine *machine, struct error *err)
+{
+	return !ctl_volumes_are_shared(json_object_get(machine->record, "volumes"))
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "%s has a volume that is shared, which can't be saved: run it "
+				   "without --volume, and copy by squibctl cp",
+				   machine->name);
+}
+
+int ctl_clone_save(const struct ctl_args *args)
+{
+	struct machine machine = {0};
+	struct error err = {0};
+	AUTO_FREE char *dir = NULL;
+	AUTO_FD fd = -1;
+	enum ctl_exit code = CTL_EXIT_REFUSED;
+
+	if (open_running(args->operands[0], &machine, &fd, &err) == 0 &&
+	    check_save(&machine, &err) == 0 && make_saved(args->operands[1], &dir, &err) == 0) {
+		code = save_parts(&machine, dir, fd, &err);
+		if (code == CTL_EXIT_OK && save_record(&machine, dir, &err) < 0) {
+			code = CTL_EXIT_REFUSED;
+		}
+		if (code == CTL_EXIT_OK) {
+			ctl_event(&machine, "saved", CTL_NO_STATUS);
+		} else {
+			ctl_remove_tree(dir);
+		}
+	}
+	ctl_machine_close(&machine);
+	return err.kind != ERR_NONE ? (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL) : (int)code;
+}
+
+/* --- restoring --- */
+
+/* The record of what was saved, as a machine without a name of its own. */
+static int open_saved(const char *dir, struct machine *saved, struct error *err)
+{
+	AUTO_FREE char *path = NULL;
+	AUTO_FREE char *text = NULL;
+	size_t len;
+
+	saved->dir = realpath(dir, NULL);
+	if (saved->dir == NULL) {
+		return error_sys(err, "Cannot find %s", dir);
+	}
+	path = ctl_machine_path(saved, saved_record);
+	if (path == NULL || read_file(path, "What was saved", RECORD_MAX, &text, &len, err) < 0) {
+		return error_wrap(err, "%s is no machine that squibctl save has saved", dir);
+	}
+	saved->record = json_loadb(text, len, 0, NULL);
+	const char *name = ctl_machine_text(saved, "name");
+
+	if (name == NULL || ctl_machine_text(saved, "image_disk") == NULL) {
+		return error_set(err, ERR_CORRUPT, "%s is damaged: save the machine again", path);
+	}
+	saved->name = strdup(name);
+	return saved->name != NULL ? 0 : error_set(err, ERR_HOST, "There is no memory");
+}
+
+/* Where the image is, or is in this user's cache, by its digest. */
+static int find_image(const struct machine *saved, struct error *err)
+{
+	const char *disk = ctl_machine_text(saved, "image_disk");
+	const char *at = strstr(disk, "/images/");
+	AUTO_FREE char *home = ctl_home("XDG_CACHE_HOME", ".cache");
+	AUTO_FREE char *own = at != NULL && home != NULL ? ctl_text("%s%s", home, at) : NULL;
+
+	if (access(disk, R_OK) == 0) {
+		return 0;
+	}
+	if (own != NULL && access(own, R_OK) == 0) {
+		json_object_set_new(saved->record, "image_disk", json_string(own));
+		return 0;
+	}
+	return error_set(err, ERR_BAD_REQUEST, "The image of %s is gone, %s: squibctl pull %s",
+			 saved->name, disk, ctl_machine_text(saved, "image"));
+}
+
+static char *load_body(const struct ctl_args *args, const struct machine *saved,
+		       const struct clone *clone)
+{
+	AUTO_FREE char *state = ctl_machine_path(saved, "state");
+	AUTO_FREE char *memory = ctl_machine_path(saved, "memory");
+	json_t *body = json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", state, "mem_backend",
+				 "backend_type", "File", "backend_path", memory, "resume_vm", 1);
+	char *text = body != NULL ? json_dumps(override(args, clone, body), JSON_COMPACT) : NULL;
+
+	json_decref(body);
+	return text;
+}
+
+static int restore_disk(const struct machine *saved, struct clone *clone, struct error *err)
+{
+	AUTO_FREE char *disk = ctl_machine_path(saved, saved_disk);
+	bool has_disk = ctl_machine_text(saved, "disk") != NULL;
+
+	return copy_disk(has_disk ? disk : NULL, clone, err);
+}
+
+int ctl_clone_restore(const struct ctl_args *args)
+{
+	struct machine saved = {0};
+	struct clone clone = {0};
+	struct error err = {0};
+	AUTO_FREE char *load = NULL;
+	int status = -1;
+
+	if (open_saved(args->operands[0], &saved, &err) == 0 &&
+	    check_parts(args, &saved, &err) == 0 && find_image(&saved, &err) == 0 &&
+	    make(args->name, saved.record, &clone, &err) == 0) {
+		if (restore_disk(&saved, &clone, &err) < 0) {
+			ctl_machine_remove(&clone.machine);
+		} else {
+			load = load_body(args, &saved, &clone);
+			status = begin(args, &clone, KEEPER_LOADS, load, &err);
+		}
+	}
+	ctl_machine_close(&saved);
+	ctl_machine_close(&clone.machine);
+	return status == 0 ? CTL_EXIT_OK : (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+}
