@@ -82,18 +82,17 @@ static void remove_socket(const char *path)
 }
 
 /*
- * 0 to 2 are the hypervisor, loopback and the host, 2^32-1 is any [linux vm_sockets.h]. (The driver
- * takes the low half of the device's CID.)
+ * 0 to 2 are the hypervisor, loopback and the host, 2^32-1 is any [linux vm_sockets.h]. They are
+ * taken all the same [compat]: firecracker-containerd gives every guest 0. Both ways of connecting
+ * work, but not what the guest does by its own number.
  */
-static int check_cid(uint32_t cid, struct error *err)
+static void warn_of_reserved_cid(uint32_t cid)
 {
 	if (cid <= VMADDR_CID_HOST || cid == VMADDR_CID_ANY) {
-		return error_set(err, ERR_BAD_REQUEST,
-				 "The guest_cid %u is reserved: give the guest one from 3 to "
-				 "4294967294",
-				 cid);
+		log_warn("The guest_cid %u is reserved, and programs in the guest may mistake it; "
+			 "3 to 4294967294 are not",
+			 cid);
 	}
-	return 0;
 }
 
 /* The guest's connections go to sockets that are named <uds_path>_<port>. */
@@ -121,9 +120,6 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	struct vsock_config *vsock = request->body;
 	struct vsock_socket added = {.listener = -1};
 
-	if (check_cid(vsock->guest_cid, err) < 0) {
-		return -1;
-	}
 	/* The old file is only in the way of the new one where it is the same. */
 	if (old_path != NULL && is_same_file(old_path, vsock->uds_path)) {
 		remove_socket(old_path);
@@ -137,6 +133,7 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	if (old_path != NULL && !is_same_file(old_path, vsock->uds_path)) {
 		remove_socket(old_path);
 	}
+	warn_of_reserved_cid(vsock->guest_cid);
 	warn_of_long_path(vsock->uds_path);
 	clear(config);
 	added.config = *vsock;
