@@ -16,12 +16,26 @@ Test(ctl_stats, counters_are_those_of_all_devices)
 			  "squib_net_rx_queue_event_total 3\n"
 			  "squib_net_tx_queue_event_total 4\n"
 			  "squib_block_write_bytes_total 18446744073709551615\n"
+			  "squib_block_read_total 5\n"
+			  "squib_block_read_seconds_total 9.5\n"
+			  "squib_block_write_total 2\n"
+			  "squib_block_flush_total 1\n"
+			  "squib_block_remaining_reqs_total 20\n"
+			  "squib_net_tx_packets_total 6\n"
+			  "squib_net_tx_remaining_reqs_total 3\n"
 			  "squib_vcpu_exit_io_in_total",
 			  &stats);
 	cr_expect_eq(stats.net_received, 12);
 	cr_expect_eq(stats.net_queue_events, 7);
 	cr_expect_eq(stats.block_written, UINT64_MAX);
 	cr_expect_eq(stats.exit_io_in, 0);
+	cr_expect_eq(ctl_stats_depth(stats.block_waiting, stats.block_requests), 2.5);
+	cr_expect_eq(ctl_stats_depth(stats.net_waiting, stats.net_requests), 0.5);
+}
+
+Test(ctl_stats, a_queue_of_which_nothing_was_taken_has_no_depth)
+{
+	cr_expect_eq(ctl_stats_depth(0, 0), 0);
 }
 
 Test(ctl_stats, a_process_is_read_behind_its_name)

@@ -57,6 +57,12 @@ static const struct {
 	{"squib_net_rx_queue_event_total", offsetof(struct ctl_stats, net_queue_events)},
 	{"squib_net_tx_queue_event_total", offsetof(struct ctl_stats, net_queue_events)},
 	{"squib_block_queue_event_total", offsetof(struct ctl_stats, block_queue_events)},
+	{"squib_net_tx_packets_total", offsetof(struct ctl_stats, net_requests)},
+	{"squib_net_tx_remaining_reqs_total", offsetof(struct ctl_stats, net_waiting)},
+	{"squib_block_read_total", offsetof(struct ctl_stats, block_requests)},
+	{"squib_block_write_total", offsetof(struct ctl_stats, block_requests)},
+	{"squib_block_flush_total", offsetof(struct ctl_stats, block_requests)},
+	{"squib_block_remaining_reqs_total", offsetof(struct ctl_stats, block_waiting)},
 };
 
 static uint64_t *member(struct ctl_stats *stats, size_t offset)
@@ -79,6 +85,11 @@ void ctl_stats_metrics(const char *text, struct ctl_stats *stats)
 		text += strcspn(text, "\n");
 		text += *text == '\n' ? 1 : 0;
 	}
+}
+
+double ctl_stats_depth(uint64_t waiting, uint64_t requests)
+{
+	return requests > 0 ? (double)waiting / (double)requests : 0;
 }
 
 /* Of "Name:   123 kB" lines. */
@@ -232,17 +243,21 @@ static void print_rates(const char *name, const struct ctl_stats *s)
 	char block[BYTES_LEN];
 
 	if (name == NULL) {
-		printf("%-20s %6s %8s %8s %7s %7s %7s %7s %7s %7s %7s %8s %8s\n", "NAME", "CPU%",
-		       "OWN", "SHARED", "FAULT/s", "IN/s", "OUT/s", "MMIOR/s", "MMIOW/s", "NETQ/s",
-		       "BLKQ/s", "NET/s", "DISK/s");
+		printf("%-20s %6s %8s %8s %7s %7s %7s %7s %7s %7s %6s %7s %6s %8s %8s\n", "NAME",
+		       "CPU%", "OWN", "SHARED", "FAULT/s", "IN/s", "OUT/s", "MMIOR/s", "MMIOW/s",
+		       "NETQ/s", "NETD", "BLKQ/s", "BLKD", "NET/s", "DISK/s");
 		return;
 	}
-	printf("%-20s %6.1f %8s %8s %7llu %7llu %7llu %7llu %7llu %7llu %7llu %8s %8s\n", name,
-	       (double)s->cpu_us * 100 / US_PER_S, bytes(s->own_bytes, own),
+	printf("%-20s %6.1f %8s %8s %7llu %7llu %7llu %7llu %7llu %7llu %6.1f %7llu %6.1f %8s "
+	       "%8s\n",
+	       name, (double)s->cpu_us * 100 / US_PER_S, bytes(s->own_bytes, own),
 	       bytes(s->shared_bytes, shared), (unsigned long long)s->faults,
 	       (unsigned long long)s->exit_io_in, (unsigned long long)s->exit_io_out,
 	       (unsigned long long)s->exit_mmio_read, (unsigned long long)s->exit_mmio_write,
-	       (unsigned long long)s->net_queue_events, (unsigned long long)s->block_queue_events,
+	       (unsigned long long)s->net_queue_events,
+	       ctl_stats_depth(s->net_waiting, s->net_requests),
+	       (unsigned long long)s->block_queue_events,
+	       ctl_stats_depth(s->block_waiting, s->block_requests),
 	       bytes(s->net_received + s->net_sent, net),
 	       bytes(s->block_read + s->block_written, block));
 }
@@ -252,7 +267,7 @@ static json_t *describe(const char *name, const struct ctl_stats *s)
 {
 	return json_pack(
 		"{s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:{s:I, "
-		"s:I}}",
+		"s:I}, s:{s:f, s:f}}",
 		"name", name, "cpu", (double)s->cpu_us / US_PER_S, "own_bytes",
 		(json_int_t)s->own_bytes, "shared_bytes", (json_int_t)s->shared_bytes, "faults",
 		(json_int_t)s->faults, "net_received", (json_int_t)s->net_received, "net_sent",
@@ -260,7 +275,9 @@ static json_t *describe(const char *name, const struct ctl_stats *s)
 		(json_int_t)s->block_written, "exits", "io_in", (json_int_t)s->exit_io_in, "io_out",
 		(json_int_t)s->exit_io_out, "mmio_read", (json_int_t)s->exit_mmio_read,
 		"mmio_write", (json_int_t)s->exit_mmio_write, "queue_events", "net",
-		(json_int_t)s->net_queue_events, "block", (json_int_t)s->block_queue_events);
+		(json_int_t)s->net_queue_events, "block", (json_int_t)s->block_queue_events,
+		"queue_depths", "net", ctl_stats_depth(s->net_waiting, s->net_requests), "block",
+		ctl_stats_depth(s->block_waiting, s->block_requests));
 }
 
 /* --- all machines --- */
