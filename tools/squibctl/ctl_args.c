@@ -281,7 +281,7 @@ static int check_fork_of_name(const struct ctl_args *args, struct error *err)
 {
 	bool has_paths = args->keep != NULL || args->image != NULL || args->vsock != NULL ||
 			 args->drives.count > 0 || args->pmems.count > 0 || args->copy ||
-			 args->ends_with_parent || args->paused;
+			 args->ends_with_parent || args->paused || args->landlock;
 	unsigned long count = 1;
 
 	if (has_paths) {
