@@ -60,6 +60,7 @@ check_fn check_huge_pages;
 check_fn check_cgroups;
 check_fn check_squib;
 check_fn check_kernel;
+check_fn check_virtiofsd;
 check_fn check_program; /* `what`, of `package` */
 
 #endif

@@ -25,7 +25,7 @@ static const struct check checks[] = {
 	{"/dev/net/tun", "network interfaces", false, check_tun, NULL},
 	{"passt", "networks of users who are not root", false, check_program, "passt"},
 	{"io_uring", "drives with the engine Async", false, check_uring, NULL},
-	{"virtiofsd", "directories of this host in guests", false, check_program, "virtiofsd"},
+	{"virtiofsd", "directories of this host in guests", false, check_virtiofsd, "virtiofsd"},
 	{"qemu-storage-daemon", "disks that another process serves", false, check_program,
 	 "qemu-system-common"},
 	{"message interrupts", "a PCI bus (--enable-pci)", false, check_kvm_messages, NULL},

@@ -7,8 +7,10 @@
 
 /* What is found elsewhere. Borrowed. */
 struct doctor_plan {
-	const char *squib;  /* the program: a path, or a name in PATH */
-	const char *kernel; /* what squibctl run would boot; NULL: there is none */
+	const char *squib;	  /* the program: a path, or a name in PATH */
+	const char *kernel;	  /* what squibctl run would boot; NULL: there is none */
+	const char *virtiofsd;	  /* what it would share directories by; NULL: there is none */
+	bool has_user_namespaces; /* which that needs for users who are not root */
 };
 
 /*

@@ -103,6 +103,23 @@ void check_program(struct finding *finding)
 	cure_by_package(finding->check->package, finding);
 }
 
+void check_virtiofsd(struct finding *finding)
+{
+	if (finding->plan->virtiofsd == NULL) {
+		finding_set(finding, DOCTOR_MISSING, "none is found");
+		cure_by_package("virtiofsd # of Debian 12: qemu-system-common", finding);
+	} else if (!finding->plan->has_user_namespaces) {
+		finding_set(finding, DOCTOR_MISSING,
+			    "%.500s, but this user can have no user namespaces",
+			    finding->plan->virtiofsd);
+		finding_cure(finding, "sudo sysctl user.max_user_namespaces=10000; where there is "
+				      "kernel.unprivileged_userns_clone or "
+				      "kernel.apparmor_restrict_unprivileged_userns, see those");
+	} else {
+		finding_set(finding, DOCTOR_OK, "%.500s", finding->plan->virtiofsd);
+	}
+}
+
 void check_squib(struct finding *finding)
 {
 	char path[PATH_MAX];

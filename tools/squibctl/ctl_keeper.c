@@ -255,6 +255,7 @@ static void end_squib(struct keeper *keeper, int patience_ms)
 	struct pollfd end = {.fd = keeper->end_fd, .events = POLLIN};
 	bool is_stuck = poll(&end, 1, patience_ms) <= 0;
 	char text[ERROR_MSG_LEN];
+	struct error err = {0};
 	int status = 0;
 
 	if (is_stuck) {
@@ -275,6 +276,10 @@ static void end_squib(struct keeper *keeper, int patience_ms)
 			 "The machine %s was killed: its squib ended by signal %d (%s)",
 			 keeper->machine->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
 		note_fault(keeper, text);
+	}
+	if (!keeper->is_begun && !keeper->has_last &&
+	    ctl_volumes_have_failed(keeper->machine, keeper->virtiofsds, &err)) {
+		note_fault(keeper, err.msg);
 	}
 	note_console(keeper);
 }

@@ -3,45 +3,59 @@
  * Directories of the host that a machine has.
  *
  * Theory of operation. A virtiofsd sees its directory alone: it makes its own namespaces and
- * filters its own system calls. "ro" is a mount's, made in a namespace of its own before that
- * program is there, since a guest that mounts read-only only promises so. Debian's program needs
- * root for that; for other users, or where it is missing, the directory is copied.
+ * filters its own system calls. It needs root for that, so an ordinary user's is in a user
+ * namespace, where he is root: files are his, and the guest's root is him. "ro" is a mount's, made
+ * in a mount namespace before that program is there, since a guest that mounts read-only only
+ * promises so. Where the program is missing, or the host forbids such namespaces, the directory is
+ * copied.
  */
 #include "tools/squibctl/ctl_volume.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tools/squibctl/ctl_copy.h"
 #include "tools/squibctl/ctl_helper.h"
 #include "tools/squibctl/ctl_tool.h"
+#include "tools/squibctl/ctl_user_ns.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/unix_listen.h"
 
 enum {
 	STATUS_EXEC = 127,
+	END_MS = 1000, /* for a virtiofsd to end once it has failed */
 };
 
 /* --- what was asked for --- */
 
-static const char *find_virtiofsd(void)
+const char *ctl_volumes_program(void)
 {
 	static const char *const paths[] = {"/usr/libexec/virtiofsd", "/usr/lib/virtiofsd",
 					    "/usr/lib/qemu/virtiofsd"};
 
-	for (size_t i = 0; geteuid() == 0 && i < ARRAY_COUNT(paths); i++) {
+	for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
 		if (access(paths[i], X_OK) == 0) {
 			return paths[i];
 		}
 	}
 	return NULL;
+}
+
+static bool can_share(void)
+{
+	return ctl_volumes_program() != NULL && (geteuid() == 0 || ctl_user_ns_is_allowed());
 }
 
 static json_t *read_one(const char *word, unsigned number, struct error *err)
@@ -76,12 +90,12 @@ static json_t *read_one(const char *word, unsigned number, struct error *err)
 				"The volume %s is no directory: squibctl cp copies a file", host);
 		return NULL;
 	}
-	bool is_shared = find_virtiofsd() != NULL;
+	bool is_shared = can_share();
 
 	if (!is_shared) {
 		fprintf(stderr,
 			"squibctl: %s is copied into the machine: sharing it needs virtiofsd, and "
-			"root\n",
+			"root or user namespaces\n",
 			host);
 	}
 	AUTO_FREE char *tag = ctl_text("volume%u", number);
@@ -194,31 +208,73 @@ static int fail(const struct machine *machine, const json_t *volume, const char 
 	return ctl_helper_fail(machine, text_of(volume, "tag"), what != NULL ? what : verb, err);
 }
 
+/* Flags that a user namespace can't take off a mount. */
+static unsigned long locked_flags(const char *path)
+{
+	static const struct {
+		unsigned long has;
+		unsigned long flag;
+	} flags[] = {
+		{ST_NOSUID, MS_NOSUID},	    {ST_NODEV, MS_NODEV},
+		{ST_NOEXEC, MS_NOEXEC},	    {ST_NOATIME, MS_NOATIME},
+		{ST_RELATIME, MS_RELATIME}, {ST_NODIRATIME, MS_NODIRATIME},
+	};
+	struct statvfs st;
+	unsigned long locked = 0;
+
+	for (size_t i = 0; statvfs(path, &st) == 0 && i < ARRAY_COUNT(flags); i++) {
+		locked |= (st.f_flag & flags[i].has) != 0 ? flags[i].flag : 0;
+	}
+	return locked;
+}
+
 /* Nobody who has this directory open by another way sees the mount. */
 static int make_read_only(const char *host)
 {
+	unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | locked_flags(host);
+
 	return unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 			       mount(host, host, NULL, MS_BIND, NULL) < 0 ||
-			       mount(NULL, host, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0
+			       mount(NULL, host, NULL, flags, NULL) < 0
 		       ? -1
 		       : 0;
 }
 
-static _Noreturn void be_virtiofsd(const struct machine *machine, const json_t *volume)
+/* It gets a socket that listens: to make one it would need /var/run, which is root's. */
+static _Noreturn void be_virtiofsd(const json_t *volume, int listener)
 {
-	const char *program = find_virtiofsd();
+	const char *program = ctl_volumes_program();
 	const char *host = text_of(volume, "host");
-	AUTO_FREE char *socket = ctl_helper_file(machine, text_of(volume, "tag"), "sock");
-	AUTO_FREE char *at = ctl_text("--socket-path=%s", socket);
+	AUTO_FREE char *at = ctl_text("--fd=%d", listener);
 	AUTO_FREE char *source = ctl_text("source=%s", host);
 
-	if (json_is_true(json_object_get(volume, "read_only")) && make_read_only(host) < 0) {
+	fcntl(listener, F_SETFD, 0);
+	fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) & ~O_NONBLOCK);
+	if (geteuid() != 0 && ctl_user_ns_enter() < 0) {
+		dprintf(STDERR_FILENO, "making a user namespace: %s", strerror(errno));
+	} else if (json_is_true(json_object_get(volume, "read_only")) && make_read_only(host) < 0) {
 		dprintf(STDERR_FILENO, "making it read-only: %s", strerror(errno));
 	} else if (program != NULL && at != NULL && source != NULL) {
 		execl(program, program, "-f", at, "-o", source, "-o", "cache=auto", (char *)NULL);
 		dprintf(STDERR_FILENO, "%s: %s", program, strerror(errno));
 	}
 	_exit(STATUS_EXEC);
+}
+
+static int share(const struct machine *machine, const json_t *volume, pid_t *pid, struct error *err)
+{
+	AUTO_FREE char *socket = ctl_helper_file(machine, text_of(volume, "tag"), "sock");
+	AUTO_FD listener = -1;
+
+	if (socket == NULL || unix_listen(socket, true, &listener) != UNIX_LISTENS) {
+		return error_sys(err, "Cannot make a socket for the volume %s",
+				 text_of(volume, "host"));
+	}
+	*pid = ctl_helper_fork(machine, text_of(volume, "tag"));
+	if (*pid == 0) {
+		be_virtiofsd(volume, listener);
+	}
+	return *pid > 0 ? 0 : error_sys(err, "Cannot make a process");
 }
 
 int ctl_volumes_share(const struct machine *machine, pid_t pids[VOLUMES_MAX + 1], struct error *err)
@@ -229,27 +285,46 @@ int ctl_volumes_share(const struct machine *machine, pid_t pids[VOLUMES_MAX + 1]
 
 	json_array_foreach(volumes_of(machine), i, volume)
 	{
-		if (!is_shared(volume) || count == VOLUMES_MAX) {
-			continue;
-		}
-		pid_t pid = ctl_helper_fork(machine, text_of(volume, "tag"));
-
-		if (pid == 0) {
-			be_virtiofsd(machine, volume);
-		}
-		if (pid < 0) {
-			return error_sys(err, "Cannot make a process");
-		}
-		pids[count++] = pid;
-		pids[count] = 0;
-		AUTO_FREE char *what = ctl_text("share the volume %s", text_of(volume, "host"));
-
-		if (ctl_helper_await(machine, text_of(volume, "tag"), pid,
-				     what != NULL ? what : "share a volume", err) < 0) {
-			return -1;
+		if (is_shared(volume) && count < VOLUMES_MAX) {
+			if (share(machine, volume, &pids[count], err) < 0) {
+				return -1;
+			}
+			pids[++count] = 0;
 		}
 	}
 	return 0;
+}
+
+/* Where a connection has ended a process may be about to. */
+static bool has_failed(pid_t pid)
+{
+	AUTO_FD fd = pidfd_open(pid, 0);
+	struct pollfd slot = {.fd = fd, .events = POLLIN};
+	siginfo_t end = {0};
+
+	(void)!poll(&slot, 1, END_MS);
+	return waitid(P_PID, (id_t)pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       end.si_pid == pid && (end.si_code != CLD_EXITED || end.si_status != 0);
+}
+
+bool ctl_volumes_have_failed(const struct machine *machine, const pid_t pids[VOLUMES_MAX + 1],
+			     struct error *err)
+{
+	const json_t *volume;
+	unsigned count = 0;
+	size_t i;
+
+	json_array_foreach(volumes_of(machine), i, volume)
+	{
+		if (!is_shared(volume) || count == VOLUMES_MAX || pids[count] == 0) {
+			continue;
+		}
+		if (has_failed(pids[count++])) {
+			(void)fail(machine, volume, "share", err);
+			return true;
+		}
+	}
+	return false;
 }
 
 /* --- copying --- */

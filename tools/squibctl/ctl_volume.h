@@ -19,6 +19,9 @@ enum {
 	VOLUMES_MAX = 8
 };
 
+/* The path of the virtiofsd that shares them; NULL: there is none. */
+const char *ctl_volumes_program(void);
+
 /* Reads HOST:GUEST[:ro] of each; a new array, or NULL with an error. */
 json_t *ctl_volumes_read(const struct ctl_words *words, struct error *err);
 
@@ -32,11 +35,15 @@ json_t *ctl_volumes_config(const struct machine *machine);
 void ctl_volumes_request(const struct machine *machine, struct run_request *request);
 
 /*
- * Starts a virtiofsd for each volume that is shared, and waits until it listens. They end with the
+ * Starts a virtiofsd for each volume that is shared; its socket is there then. They end with the
  * machine, whose connection to them ends then. Stores their pids, 0 behind the last one.
  */
 MUST_CHECK int ctl_volumes_share(const struct machine *machine, pid_t pids[VOLUMES_MAX + 1],
 				 struct error *err);
+
+/* Whether one of them has ended by a fault, with the error that says which. */
+bool ctl_volumes_have_failed(const struct machine *machine, const pid_t pids[VOLUMES_MAX + 1],
+			     struct error *err);
 
 /* Copies the others into the machine, which runs. */
 MUST_CHECK int ctl_volumes_copy(const struct machine *machine, struct error *err);

@@ -25,6 +25,8 @@
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_snapshot.h"
 #include "tools/squibctl/ctl_target.h"
+#include "tools/squibctl/ctl_user_ns.h"
+#include "tools/squibctl/ctl_volume.h"
 #include "vmm/base/fd.h"
 #include "vmm/version.h"
 
@@ -108,7 +110,12 @@ static enum ctl_exit look_at_host(const struct ctl_args *args)
 	char path[PATH_MAX];
 	struct error ignored = {0};
 	AUTO_FREE char *kernel = ctl_run_kernel(args, &ignored);
-	const struct doctor_plan plan = {.squib = process_own_squib(path), .kernel = kernel};
+	const struct doctor_plan plan = {
+		.squib = process_own_squib(path),
+		.kernel = kernel,
+		.virtiofsd = ctl_volumes_program(),
+		.has_user_namespaces = geteuid() == 0 || ctl_user_ns_is_allowed(),
+	};
 
 	return doctor(&plan, args->run.json) == 0 ? CTL_EXIT_OK : CTL_EXIT_REFUSED;
 }
