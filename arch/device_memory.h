@@ -32,4 +32,10 @@ static inline bool device_memory_place(const struct gmem_range *ram, size_t coun
 	return base <= end && len <= end - base;
 }
 
+/*
+ * A guest that reads a memory slot as device registers finds what this process has just written to
+ * it, and KVM has slots that the guest can only read.
+ */
+bool arch_shows_registers(int vm_fd);
+
 #endif

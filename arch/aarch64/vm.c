@@ -118,6 +118,16 @@ unsigned long arch_vm_type(int kvm)
 	return min_u64(bits_max, LAYOUT_IPA_BITS);
 }
 
+/*
+ * Reads of device memory bypass the caches that we write to, unless the processor has FEAT_S2FWB,
+ * of which KVM does not tell.
+ */
+bool arch_shows_registers(int vm_fd)
+{
+	(void)vm_fd;
+	return false;
+}
+
 unsigned arch_address_bits(int kvm)
 {
 	unsigned long bits = arch_vm_type(kvm);

@@ -150,6 +150,12 @@ unsigned long arch_vm_type(int kvm)
 	return 0; /* KVM_X86_DEFAULT_VM */
 }
 
+/* Whatever a guest maps a page as, its accesses and ours are coherent. */
+bool arch_shows_registers(int vm_fd)
+{
+	return kvm_check_extension(vm_fd, KVM_CAP_READONLY_MEM) != 0;
+}
+
 /*
  * KVM on hardware is one of two modules. A third kind, found on some rented machines, answers all
  * ioctls but interprets the guest's instructions, and far from all of them. Without a /sys (a

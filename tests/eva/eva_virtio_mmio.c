@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A driver that reads and writes any register by up to 8 bytes, of a device with three queues and
- * any configuration, which may break or leave, amid any saved states. virtio.c, which the registers
- * are mapped to, is included; the queues' rings are not: what they say, eva_virtq.c takes apart.
+ * any configuration, which may break or leave, amid any saved states, with a page or without.
+ * virtio.c, which the registers are mapped to, is included; the queues' rings are not: what they
+ * say, eva_virtq.c takes apart.
  *
  * Options: -eva-precision 2 -eva-domains cvalue -eva-split-return full
  */
@@ -13,6 +14,7 @@
 #include "devices/virtio/core/mmio.c"
 
 static struct virtio_mmio mmio;
+static uint8_t page[VIRTIO_MMIO_LEN];
 
 static void renew(void)
 {
@@ -58,6 +60,9 @@ void main(void)
 		return;
 	}
 	virtio_mmio_init(&mmio, &dev, &irq);
+	if (any_bool()) {
+		virtio_mmio_show(&mmio, page);
+	}
 	while (any_bool()) {
 		use();
 	}

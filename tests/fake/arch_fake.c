@@ -75,6 +75,14 @@ unsigned arch_address_bits(int kvm)
 	return arch_fake_address_bits;
 }
 
+bool arch_fake_shows_registers = true;
+
+bool arch_shows_registers(int vm_fd)
+{
+	(void)vm_fd;
+	return arch_fake_shows_registers;
+}
+
 const struct platform_dev *arch_platform_slots(size_t *count)
 {
 	static const struct platform_dev slots[] = {

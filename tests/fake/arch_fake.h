@@ -4,6 +4,7 @@
 #ifndef TESTS_FAKE_ARCH_FAKE_H
 #define TESTS_FAKE_ARCH_FAKE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "arch/pci.h"
@@ -25,6 +26,9 @@ void arch_fake_fail(const char *function);
  * sets it. 0 at first.
  */
 uint64_t *arch_fake_number(unsigned index);
+
+/* What arch_shows_registers answers. */
+extern bool arch_fake_shows_registers;
 
 /* What arch_address_bits answers: 48 at first. */
 extern unsigned arch_fake_address_bits;

@@ -117,7 +117,9 @@ void vdriver_plug(struct vdriver *driver, struct virtio_dev *dev)
 {
 	const struct irq_line irq = {.fire = count_interrupt, .arg = driver};
 
+	memset(driver->page, 0, sizeof(driver->page));
 	virtio_mmio_init(&driver->mmio, dev, &irq);
+	virtio_mmio_show(&driver->mmio, driver->page);
 	driver->dev = dev;
 }
 
@@ -166,8 +168,22 @@ void vdriver_write_config(struct vdriver *driver, uint64_t offset, const void *b
 	virtio_mmio_bus_ops.write(&driver->mmio, REG_CONFIG + offset, buf, len);
 }
 
+/* What a guest reads in the page is what it would be answered. */
+static void check_page(struct vdriver *driver)
+{
+	for (uint64_t reg = 0; reg < REG_CONFIG + VIRTIO_CONFIG_MAX; reg += 4) {
+		uint32_t answer = vdriver_read(driver, reg);
+
+		if (load_le32(driver->page + reg) != answer) {
+			fail("register %#x is %#x, and %#x in the page", (unsigned)reg, answer,
+			     load_le32(driver->page + reg));
+		}
+	}
+}
+
 uint8_t vdriver_status(struct vdriver *driver)
 {
+	check_page(driver);
 	return (uint8_t)vdriver_read(driver, REG_STATUS);
 }
 

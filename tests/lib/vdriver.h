@@ -74,10 +74,11 @@ struct vdriver {
 	struct evloop loop;
 	struct clock clock; /* clock_host's unless a test changes it */
 	struct dev_env env;
-	struct virtio_dev *dev;	 /* set by vdriver_plug */
-	struct virtio_mmio mmio; /* its transport */
-	uint64_t features;	 /* negotiated */
-	uint16_t queue_size;	 /* VDRIVER_QUEUE_SIZE unless a test asks for less */
+	struct virtio_dev *dev;			   /* set by vdriver_plug */
+	struct virtio_mmio mmio;		   /* its transport */
+	_Alignas(8) uint8_t page[VIRTIO_MMIO_LEN]; /* its registers; vdriver_status compares */
+	uint64_t features;			   /* negotiated */
+	uint16_t queue_size; /* VDRIVER_QUEUE_SIZE unless a test asks for less */
 	struct vdriver_queue queues[VIRTIO_QUEUES_MAX];
 	gpa_t free_at; /* the memory from here on is free */
 	_Atomic unsigned interrupts;
@@ -88,7 +89,6 @@ void vdriver_init_shared(struct vdriver *driver); /* with memory that others can
 void vdriver_destroy(struct vdriver *driver);
 struct dev_env *vdriver_env(struct vdriver *driver);
 void vdriver_plug(struct vdriver *driver, struct virtio_dev *dev); /* as its transport */
-
 /* Memory of the guest for a test's own use, aligned to 4 KiB. */
 gpa_t vdriver_alloc(struct vdriver *driver, uint64_t len);
 
@@ -137,7 +137,7 @@ void vdriver_wait_used(struct vdriver *driver, unsigned queue); /* for one that 
  */
 bool vdriver_used(struct vdriver *driver, unsigned queue, struct vring_used *used);
 
-/* Copies from (to) segment `segment` of a chain. */
+/* From a segment of a chain. */
 void vdriver_get(struct vdriver *driver, unsigned queue, unsigned chain, unsigned segment,
 		 void *buf, size_t len);
 

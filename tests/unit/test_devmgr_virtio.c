@@ -178,6 +178,12 @@ Test(devmgr_virtio, each_device_has_its_place_in_the_known_order)
 			cr_expect_eq(event->datamatch, queue);
 			cr_expect_eq(event->fd, devmgr.slots[i]->dev->queues[queue].kick.fd);
 		}
+		/* Nobody is told of an acknowledgment of used buffers alone. */
+		const struct kvm_ioeventfd *ack = &ioeventfds[at++];
+
+		cr_expect(ack->addr == base + 0x64 && ack->datamatch == 1 && ack->len == 4);
+		cr_expect_eq(ack->fd, vm.registers.acks);
+		cr_expect_eq(load_le32(vm.registers.pages + i * VIRTIO_MMIO_LEN), 0x74726976);
 	}
 	cr_expect_eq(at, ioeventfd_count);
 	cr_expect_str_eq(cmdline.kernel,

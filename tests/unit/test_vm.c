@@ -85,11 +85,35 @@ Test(vm, all_memory_is_set_before_anything_joins_an_io_bus)
 	cr_assert(last_slot < kvm_fake_first(KVM_CREATE_VCPU));
 	cr_assert(kvm_fake_last(KVM_CREATE_IRQCHIP) < kvm_fake_first(KVM_CREATE_VCPU));
 	cr_assert(kvm_fake_count(KVM_CREATE_VCPU) == 2);
-	cr_assert(slot_count == 2);
+	cr_assert(slot_count == 3);
 	cr_assert(slots[0].slot == 0 && slots[0].guest_phys_addr == 0);
 	cr_assert(slots[0].memory_size == 64 * MIB && slots[1].memory_size == 64 * MIB);
 	cr_assert(slots[1].slot == 1 && slots[1].guest_phys_addr == 4 * GIB);
+	cr_assert(slots[2].guest_phys_addr == 0xd0000000, "the registers of virtio-mmio");
+	cr_assert(slots[2].memory_size == ARCH_FAKE_VIRTIO_SLOTS * UINT64_C(0x1000));
+	cr_assert(slots[2].flags == KVM_MEM_READONLY);
 	cr_assert(timeline.at_ns[TIMELINE_VM] > 0 && timeline.at_ns[TIMELINE_VCPUS] > 0);
+	end(&vm);
+}
+
+Test(vm, registers_are_no_memory_where_the_host_can_not_show_them_or_there_is_a_bus)
+{
+	static struct vm vm;
+	struct vm_params params = {
+		.machine = {.vcpu_count = 1, .has_pci = true},
+		.mem = new_ram(MIB),
+		.timeline = &timeline,
+	};
+	struct error err = {0};
+
+	kvm_fake_script(KVM_SET_USER_MEMORY_REGION, see_slot);
+	cr_assert(vm_init(&vm, &params, &err) == 0, "%s", err.msg);
+	cr_expect(slot_count == 1 && !vm.registers.is_made);
+	vm_destroy(&vm);
+	arch_fake_shows_registers = false;
+	params.machine.has_pci = false;
+	cr_assert(vm_init(&vm, &params, &err) == 0, "%s", err.msg);
+	cr_expect(slot_count == 2 && registers_page(&vm.registers, 0xd0001000) == NULL);
 	end(&vm);
 }
 

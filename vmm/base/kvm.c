@@ -133,18 +133,36 @@ int kvm_create_vm(int kvm, unsigned long type, int *vm, struct error *err)
 	}
 }
 
-int kvm_set_memory(int vm, unsigned slot, const struct gmem_slot *region, bool is_logged,
-		   struct error *err)
+static int set_memory(int vm, unsigned slot, const struct gmem_slot *region, uint32_t flags,
+		      struct error *err)
 {
 	struct kvm_userspace_memory_region memory = {
 		.slot = slot,
-		.flags = is_logged ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+		.flags = flags,
 		.guest_phys_addr = region->base.v,
 		.memory_size = region->len,
 		.userspace_addr = region->hva,
 	};
 
 	return kvm_call(vm, KVM_SET_USER_MEMORY_REGION, &memory, "KVM_SET_USER_MEMORY_REGION", err);
+}
+
+int kvm_set_memory(int vm, unsigned slot, const struct gmem_slot *region, bool is_logged,
+		   struct error *err)
+{
+	return set_memory(vm, slot, region, is_logged ? KVM_MEM_LOG_DIRTY_PAGES : 0, err);
+}
+
+int kvm_set_read_only_memory(int vm, unsigned slot, struct gmem_range range, void *memory,
+			     struct error *err)
+{
+	const struct gmem_slot region = {
+		.base = range.base,
+		.len = range.len,
+		.hva = (uintptr_t)memory,
+	};
+
+	return set_memory(vm, slot, &region, KVM_MEM_READONLY, err);
 }
 
 int kvm_get_dirty_log(int vm, unsigned slot, uint64_t *bitmap, struct error *err)

@@ -55,6 +55,10 @@ MUST_CHECK int kvm_create_vm(int kvm, unsigned long type, int *vm, struct error 
 MUST_CHECK int kvm_set_memory(int vm, unsigned slot, const struct gmem_slot *region, bool is_logged,
 			      struct error *err);
 
+/* The same for memory of ours that the guest can only read: its writes exit (KVM_MEM_READONLY). */
+MUST_CHECK int kvm_set_read_only_memory(int vm, unsigned slot, struct gmem_range range,
+					void *memory, struct error *err);
+
 /*
  * KVM_GET_DIRTY_LOG [4.8]: the pages of a slot that the guest has written to since the last call, a
  * bit per page of the host, in as many words of 64 bits as that needs.

@@ -450,6 +450,8 @@ static int connect_mmio(const struct devmgr *devmgr, struct virtio_slot *slot, s
 {
 	const struct bus_range range = {slot->place.base, slot->place.len, &virtio_mmio_bus_ops,
 					&slot->mmio};
+	const struct registers *registers = &devmgr->vm->registers;
+	uint8_t *page = registers_page(registers, slot->place.base);
 
 	if (gsi_line_init(&slot->line, devmgr->vm->vm_fd, (uint32_t)slot->place.gsi, err) < 0) {
 		return -1;
@@ -457,8 +459,14 @@ static int connect_mmio(const struct devmgr *devmgr, struct virtio_slot *slot, s
 	const struct irq_line irq = gsi_irq_line(&slot->line);
 
 	virtio_mmio_init(&slot->mmio, slot->dev, &irq);
-	return listen_to_all(devmgr, slot, err) < 0 ? -1
-						    : bus_attach(&devmgr->vm->mmio, &range, err);
+	if (page != NULL) {
+		virtio_mmio_show(&slot->mmio, page);
+	}
+	if (listen_to_all(devmgr, slot, err) < 0 ||
+	    registers_take_acks(registers, slot->place.base, err) < 0) {
+		return -1;
+	}
+	return bus_attach(&devmgr->vm->mmio, &range, err);
 }
 
 /* Gives the device in a slot its interrupt and its notifications, and on MMIO its registers. */

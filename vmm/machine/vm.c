@@ -26,7 +26,9 @@
 
 enum {
 	PAUSE_TIMEOUT_S = 30,
-	PMEM_SLOTS = 256, /* KVM's number of the first file's slot, far behind those of the RAM */
+	/* KVM's numbers of slots, far behind those of the RAM. */
+	REGISTERS_SLOT = 255,
+	PMEM_SLOTS = 256, /* of the first file */
 };
 
 /* KVM on x86 takes a slot that no guest can reach. */
@@ -78,7 +80,8 @@ static int set_memory(struct vm *vm, struct error *err)
 			return -1;
 		}
 	}
-	return 0;
+	return vm->machine.has_pci ? 0
+				   : registers_init(&vm->registers, vm->vm_fd, REGISTERS_SLOT, err);
 }
 
 static int init_sync(struct vm *vm, struct error *err)
@@ -169,6 +172,7 @@ void vm_destroy(struct vm *vm)
 	}
 	arch_vm_destroy(&vm->arch);
 	fd_close(&vm->vm_fd);
+	registers_destroy(&vm->registers);
 	fd_close(&vm->kvm_fd);
 	fd_close(&vm->keeper_fd); /* the last to have the VM */
 	fd_close(&vm->end_event);
@@ -325,5 +329,5 @@ int vm_hide_from_forks(const struct vm *vm, struct error *err)
 			return error_sys(err, "Cannot hide a vCPU from a fork");
 		}
 	}
-	return 0;
+	return registers_hide_from_forks(&vm->registers, err);
 }

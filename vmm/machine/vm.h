@@ -14,6 +14,7 @@
 #include "vmm/base/gmem.h"
 #include "vmm/base/metrics.h"
 #include "vmm/machine/bus.h"
+#include "vmm/machine/registers.h"
 #include "vmm/confine/confine.h"
 #include "vmm/machine/timeline.h"
 #include "vmm/machine/vcpu.h"
@@ -48,6 +49,7 @@ struct vm {
 	unsigned address_bits; /* of guest-physical addresses, at most */
 	bool is_tracked;       /* KVM and gmem note which pages are written to */
 	struct arch_vm arch;
+	struct registers registers; /* of virtio-mmio; not made with a PCI bus */
 	struct bus mmio;
 	struct bus pio;
 	struct vcpu vcpus[ARCH_VCPUS_MAX];

@@ -9,6 +9,15 @@
  *
  * The interrupt status is set before the line fires, and the driver acknowledges what it has read
  * before it looks at the rings: an event is thus seen by the handler that runs, or fires again.
+ *
+ * Where the machine has a page for it, a guest reads the registers there, without an exit, and only
+ * its writes come by the bus. The page is written anew after each of these, and when the device
+ * itself changes what it shows. The interrupt status lives in the page. Words are stored whole, and
+ * the configuration before its generation, so that a driver that reads it meanwhile sees another
+ * generation afterwards, or at the latest is interrupted for the change and reads once more.
+ *
+ * KVM may take acknowledgments of used buffers alone. Then that bit stays set from the first
+ * interrupt to the reset: a driver that looks at its queues in vain goes on.
  */
 #include "devices/virtio/core/mmio.h"
 
@@ -35,7 +44,7 @@ enum {
 	REG_QUEUE_READY = 0x44,
 	REG_QUEUE_NOTIFY = VIRTIO_MMIO_QUEUE_NOTIFY,
 	REG_INTERRUPT_STATUS = 0x60,
-	REG_INTERRUPT_ACK = 0x64,
+	REG_INTERRUPT_ACK = VIRTIO_MMIO_INTERRUPT_ACK,
 	REG_STATUS = 0x70,
 	REG_QUEUE_DESC = 0x80, /* low, high; the same for the two below */
 	REG_QUEUE_AVAIL = 0x90,
@@ -49,7 +58,7 @@ enum {
 };
 
 enum {
-	INT_USED = 1, /* bits of the interrupt status */
+	INT_USED = VIRTIO_MMIO_ACK_USED, /* bits of the interrupt status */
 	INT_CONFIG = 2,
 	MAGIC = 0x74726976, /* "virt" */
 	VERSION = 2,
@@ -62,8 +71,7 @@ static void interrupt(void *arg, enum virtio_cause cause, unsigned queue)
 	struct virtio_mmio *mmio = arg;
 
 	(void)queue;
-	atomic_fetch_or(&mmio->interrupt_status,
-			cause == VIRTIO_CAUSE_USED ? INT_USED : INT_CONFIG);
+	atomic_fetch_or(mmio->interrupt_status, cause == VIRTIO_CAUSE_USED ? INT_USED : INT_CONFIG);
 	irq_line_fire(&mmio->irq);
 }
 
@@ -77,28 +85,8 @@ static int call_fd(void *arg, unsigned queue)
 
 	(void)queue;
 	atomic_store(&mmio->is_shared, true);
+	atomic_fetch_or(mmio->interrupt_status, INT_USED);
 	return mmio->irq.eventfd(mmio->irq.arg);
-}
-
-static void reset_registers(void *arg)
-{
-	struct virtio_mmio *mmio = arg;
-
-	mmio->device_features_select = 0;
-	mmio->driver_features_select = 0;
-	mmio->queue_select = 0;
-	atomic_store(&mmio->interrupt_status, 0);
-}
-
-void virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_dev *dev, const struct irq_line *irq)
-{
-	*mmio = (struct virtio_mmio){.dev = dev, .irq = *irq};
-	dev->transport = (struct virtio_transport){
-		.interrupt = interrupt,
-		.call_fd = irq->eventfd != NULL ? call_fd : NULL,
-		.reset = reset_registers,
-		.arg = mmio,
-	};
 }
 
 static uint32_t read_register(const struct virtio_mmio *mmio, uint64_t reg)
@@ -133,6 +121,65 @@ static uint32_t read_register(const struct virtio_mmio *mmio, uint64_t reg)
 	default:
 		return 0;
 	}
+}
+
+static void store_word(uint8_t *at, uint32_t value)
+{
+	__atomic_store_n((uint32_t *)(void *)at, value, __ATOMIC_RELEASE);
+}
+
+/* Under the lock: what a driver finds in the page is what it would be answered. */
+static void show(void *arg)
+{
+	const struct virtio_mmio *mmio = arg;
+
+	if (mmio->page == NULL) {
+		return;
+	}
+	for (uint32_t at = 0; at < VIRTIO_CONFIG_MAX; at += WORD) {
+		uint8_t word[WORD] = {0};
+
+		virtio_read_config(mmio->dev, at, word, WORD);
+		store_word(mmio->page + REG_CONFIG + at, load_le32(word));
+	}
+	for (uint32_t reg = 0; reg < REG_CONFIG; reg += WORD) {
+		if (reg != REG_INTERRUPT_STATUS) {
+			store_word(mmio->page + reg, read_register(mmio, reg));
+		}
+	}
+}
+
+static void reset_registers(void *arg)
+{
+	struct virtio_mmio *mmio = arg;
+
+	mmio->device_features_select = 0;
+	mmio->driver_features_select = 0;
+	mmio->queue_select = 0;
+	atomic_store(mmio->interrupt_status, atomic_load(&mmio->is_shared) ? INT_USED : 0);
+	show(mmio);
+}
+
+void virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_dev *dev, const struct irq_line *irq)
+{
+	*mmio = (struct virtio_mmio){.dev = dev, .irq = *irq};
+	mmio->interrupt_status = &mmio->own_status;
+	dev->transport = (struct virtio_transport){
+		.interrupt = interrupt,
+		.call_fd = irq->eventfd != NULL ? call_fd : NULL,
+		.changed = show,
+		.reset = reset_registers,
+		.arg = mmio,
+	};
+}
+
+void virtio_mmio_show(struct virtio_mmio *mmio, uint8_t *page)
+{
+	virtio_lock(mmio->dev);
+	mmio->page = page;
+	mmio->interrupt_status = (_Atomic uint32_t *)(void *)(page + REG_INTERRUPT_STATUS);
+	show(mmio);
+	virtio_unlock(mmio->dev);
 }
 
 static void write_queue(struct virtq_config *config, uint64_t reg, uint32_t value)
@@ -208,8 +255,7 @@ static void bus_read(void *device, uint64_t offset, uint8_t *data, uint32_t len)
 		return;
 	}
 	if (offset == REG_INTERRUPT_STATUS) {
-		store_le32(data, atomic_load(&mmio->interrupt_status) |
-					 (atomic_load(&mmio->is_shared) ? INT_USED : 0));
+		store_le32(data, atomic_load(mmio->interrupt_status));
 		return;
 	}
 	virtio_lock_driver(dev);
@@ -234,6 +280,14 @@ static void notify(struct virtio_dev *dev, const uint8_t *data, uint32_t len)
 	}
 }
 
+static void acknowledge(struct virtio_mmio *mmio, uint32_t events)
+{
+	if (atomic_load(&mmio->is_shared)) {
+		events &= ~(uint32_t)INT_USED;
+	}
+	atomic_fetch_and(mmio->interrupt_status, ~events);
+}
+
 static void bus_write(void *device, uint64_t offset, const uint8_t *data, uint32_t len)
 {
 	struct virtio_mmio *mmio = device;
@@ -247,7 +301,7 @@ static void bus_write(void *device, uint64_t offset, const uint8_t *data, uint32
 		return;
 	}
 	if (offset == REG_INTERRUPT_ACK) {
-		atomic_fetch_and(&mmio->interrupt_status, ~load_le32(data));
+		acknowledge(mmio, load_le32(data));
 		return;
 	}
 	virtio_lock_driver(dev);
@@ -256,6 +310,7 @@ static void bus_write(void *device, uint64_t offset, const uint8_t *data, uint32
 	} else {
 		write_register(mmio, offset, load_le32(data));
 	}
+	show(mmio);
 	virtio_unlock_driver(dev);
 }
 
@@ -288,7 +343,7 @@ void virtio_mmio_save(struct virtio_mmio *mmio, struct virtio_mmio_state *state)
 		.device_features_select = mmio->device_features_select,
 		.driver_features_select = mmio->driver_features_select,
 		.queue_select = mmio->queue_select,
-		.interrupt_status = atomic_load(&mmio->interrupt_status),
+		.interrupt_status = atomic_load(mmio->interrupt_status),
 	};
 	virtio_unlock_driver(mmio->dev);
 }
@@ -306,9 +361,10 @@ int virtio_mmio_load(struct virtio_mmio *mmio, const struct virtio_mmio_state *s
 	mmio->device_features_select = state->device_features_select;
 	mmio->driver_features_select = state->driver_features_select;
 	mmio->queue_select = state->queue_select;
+	show(mmio);
 	virtio_unlock_driver(mmio->dev);
 	/* Beside a change of the configuration that virtio_load has found. */
-	atomic_fetch_or(&mmio->interrupt_status, state->interrupt_status);
+	atomic_fetch_or(mmio->interrupt_status, state->interrupt_status);
 	if (state->interrupt_status != 0) {
 		irq_line_fire(&mmio->irq);
 	}

@@ -17,6 +17,8 @@
 enum {
 	VIRTIO_MMIO_LEN = 0x1000,	 /* bytes of one window */
 	VIRTIO_MMIO_QUEUE_NOTIFY = 0x50, /* where KVM's ioeventfds listen, 4 bytes wide */
+	VIRTIO_MMIO_INTERRUPT_ACK = 0x64,
+	VIRTIO_MMIO_ACK_USED = 1, /* what a driver writes there for used buffers */
 };
 
 /* The transport of one device. */
@@ -26,13 +28,23 @@ struct virtio_mmio {
 	struct irq_line irq;
 	/* under the device's lock */
 	uint32_t device_features_select, driver_features_select, queue_select;
+	/* immutable once a driver can reach it */
+	uint8_t *page;			    /* where the guest reads the registers; NULL: nowhere */
+	_Atomic uint32_t *interrupt_status; /* [virtio-1.2 §4.2.2], in `page` if there is one */
 	/* shared */
-	_Atomic uint32_t interrupt_status; /* [virtio-1.2 §4.2.2] */
-	_Atomic bool is_shared;		   /* another process fires the line */
+	_Atomic uint32_t own_status; /* without a page */
+	_Atomic bool is_shared;	     /* another process fires the line */
 };
 
 /* Becomes the transport of *dev, before a driver can reach it. Both stay where they are. */
 void virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_dev *dev, const struct irq_line *irq);
+
+/*
+ * From now on the registers are also in `page`, VIRTIO_MMIO_LEN bytes of zeroes, which a guest
+ * reads in place of the window and can't write to. Before a driver can reach it; the page outlives
+ * *mmio.
+ */
+void virtio_mmio_show(struct virtio_mmio *mmio, uint8_t *page);
 
 /*
  * Read and write of one device's window, modern layout (version 2) [virtio-1.2 §4.2]. The `device`

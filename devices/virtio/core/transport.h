@@ -17,6 +17,11 @@ struct virtio_transport {
 	 * process; it stays the transport's. NULL: an interrupt is more than that. Any thread.
 	 */
 	int (*call_fd)(void *arg, unsigned queue);
+	/*
+	 * What a driver can read of the device has changed without a driver's doing. NULL: the
+	 * transport reads it when its driver does. Under the lock.
+	 */
+	void (*changed)(void *arg);
 	/* The device was reset: the transport's own state goes back as well. Under the lock. */
 	void (*reset)(void *arg);
 	void *arg;

@@ -240,9 +240,17 @@ void virtio_publish(struct virtio_dev *dev, unsigned index)
 	}
 }
 
+void virtio_changed(const struct virtio_dev *dev)
+{
+	if (dev->transport.changed != NULL) {
+		dev->transport.changed(dev->transport.arg);
+	}
+}
+
 void virtio_config_changed(struct virtio_dev *dev)
 {
 	dev->config_generation++;
+	virtio_changed(dev);
 	/* Also before DRIVER_OK, as the driver may have read the old configuration by then. */
 	if ((dev->status & VIRTIO_STATUS_DRIVER) != 0) {
 		virtio_interrupt(dev, VIRTIO_CAUSE_CONFIG, 0);
@@ -261,6 +269,7 @@ void virtio_need_reset(struct virtio_dev *dev)
 {
 	stop_queues(dev);
 	dev->status |= VIRTIO_STATUS_NEEDS_RESET;
+	virtio_changed(dev);
 	if ((dev->status & VIRTIO_STATUS_DRIVER_OK) != 0) {
 		virtio_interrupt(dev, VIRTIO_CAUSE_CONFIG, 0);
 	}

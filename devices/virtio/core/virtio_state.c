@@ -425,6 +425,7 @@ static int load(struct virtio_dev *dev, const struct virtio_state *state, struct
 	if (has_own(dev) && load_own(dev, state->own, err) < 0) {
 		return -1;
 	}
+	virtio_changed(dev);
 	if (has_changed) {
 		virtio_config_changed(dev);
 	}
