@@ -3,6 +3,7 @@
  * bytes. */
 #include "tests/fake/arch_fake.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -230,6 +231,8 @@ const char *boot_protocol_name(enum boot_protocol protocol)
 	return "the fake boot protocol";
 }
 
+_Atomic bool arch_fake_has_loaded;
+
 int arch_load_kernel(struct gmem *mem, int fd, uint64_t len, struct boot_info *boot,
 		     struct error *err)
 {
@@ -238,7 +241,10 @@ int arch_load_kernel(struct gmem *mem, int fd, uint64_t len, struct boot_info *b
 	}
 	boot->entry = GPA(MIB);
 	boot->kernel_end = GPA(MIB + len);
-	return gmem_load_file(mem, boot->entry, fd, 0, len, err);
+	int result = gmem_load_file(mem, boot->entry, fd, 0, len, err);
+
+	atomic_store(&arch_fake_has_loaded, true);
+	return result;
 }
 
 int arch_initrd_place(struct boot_info *boot, uint64_t len, struct error *err)

@@ -30,6 +30,9 @@ uint64_t *arch_fake_number(unsigned index);
 /* What arch_shows_registers answers. */
 extern bool arch_fake_shows_registers;
 
+/* A kernel was loaded. */
+extern _Atomic bool arch_fake_has_loaded;
+
 /* What arch_address_bits answers: 48 at first. */
 extern unsigned arch_fake_address_bits;
 

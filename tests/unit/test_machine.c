@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -136,6 +137,27 @@ Test(machine, builds_all_of_a_machine, .init = setup, .timeout = 10)
 	expect_clean(fds, tasks, "success");
 	machine_destroy(&machine);
 	expect_clean(fds, tasks, "destroyed twice");
+}
+
+/* KVM makes the VM when the kernel is there; in turn neither would come to an end. */
+static int make_vm_when_loaded(int fd, unsigned long request, void *arg)
+{
+	(void)fd;
+	(void)request;
+	(void)arg;
+	while (!atomic_load(&arch_fake_has_loaded)) {
+		usleep(1000);
+	}
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+Test(machine, loads_the_kernel_while_kvm_makes_the_vm, .init = setup, .timeout = 60)
+{
+	struct error err = {0};
+
+	kvm_fake_script(KVM_CREATE_VM, make_vm_when_loaded);
+	cr_assert(machine_init(&machine, &plan, &err) == 0, "%s", err.msg);
+	machine_destroy(&machine);
 }
 
 Test(machine, takes_the_default_command_line, .init = setup, .timeout = 10)

@@ -18,6 +18,7 @@ struct build {
 	const struct machine_plan *plan; /* NULL at the machine's end, when steps are only undone */
 	struct cmdline cmdline;
 	struct boot_info boot;
+	struct loader loader;
 };
 
 /* --- Memory and VM --- */
@@ -156,7 +157,7 @@ static void destroy_vm(void *arg)
 	vm_destroy(&((struct build *)arg)->machine->vm);
 }
 
-/* The threads find their way to a CPU and park while this one loads the kernel. */
+/* The threads find their way to a CPU and park while the kernel is loaded. */
 static int start_vcpus(void *arg, struct error *err)
 {
 	return vm_start(&((struct build *)arg)->machine->vm, err);
@@ -169,26 +170,35 @@ static void stop_vcpus(void *arg)
 
 /* --- Kernel --- */
 
-static int load_kernel(void *arg, struct error *err)
+static int start_loader(void *arg, struct error *err)
 {
 	struct build *build = arg;
-	const struct boot_source *source = &build->plan->boot;
-	struct gmem *mem = build->machine->mem;
-	struct boot_info *boot = &build->boot;
+	const struct machine_plan *plan = build->plan;
 
-	if (build->plan->source != NULL) {
-		return 0; /* it is in the memory that is loaded */
+	build->loader = (struct loader){
+		.source = &plan->boot,
+		.mem = build->machine->mem,
+		.boot = &build->boot,
+	};
+	/* A machine that is loaded has its kernel in its memory. */
+	return plan->source == NULL ? loader_start(&build->loader, err) : 0;
+}
+
+static void cancel_loader(void *arg)
+{
+	loader_cancel(&((struct build *)arg)->loader);
+}
+
+static int await_kernel(void *arg, struct error *err)
+{
+	struct build *build = arg;
+
+	if (loader_finish(&build->loader, err) < 0) {
+		return -1;
 	}
-	if (arch_load_kernel(mem, source->kernel_fd, source->kernel_len, boot, err) < 0) {
-		return error_wrap(err, "Cannot load the kernel %s", source->kernel_path);
+	if (build->plan->source == NULL) {
+		timeline_set(build->plan->timeline, TIMELINE_KERNEL);
 	}
-	if (source->initrd_fd >= 0 && (arch_initrd_place(boot, source->initrd_len, err) < 0 ||
-				       gmem_load_file(mem, boot->initrd, source->initrd_fd, 0,
-						      source->initrd_len, err) < 0)) {
-		return error_wrap(err, "Cannot load the initrd %s", source->initrd_path);
-	}
-	log_debug("Kernel loaded using %s", boot_protocol_name(boot->protocol));
-	timeline_set(build->plan->timeline, TIMELINE_KERNEL);
 	return 0;
 }
 
@@ -284,9 +294,10 @@ static int set_state(void *arg, struct error *err)
 }
 
 static const struct step steps[] = {
-	{make_memory, free_memory},	   {make_vm, destroy_vm},
-	{start_vcpus, stop_vcpus},	   {load_kernel, NULL},
-	{attach_devices, destroy_devices}, {set_state, NULL},
+	{make_memory, free_memory}, {start_loader, cancel_loader},
+	{make_vm, destroy_vm},	    {start_vcpus, stop_vcpus},
+	{await_kernel, NULL},	    {attach_devices, destroy_devices},
+	{set_state, NULL},
 };
 
 /* --- A machine's life --- */

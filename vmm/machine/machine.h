@@ -12,21 +12,11 @@
 #include "vmm/base/gmem.h"
 #include "vmm/machine/console.h"
 #include "vmm/machine/devmgr.h"
+#include "vmm/machine/loader.h"
 #include "vmm/machine/machine_state.h"
 #include "vmm/machine/mender.h"
 #include "vmm/machine/timeline.h"
 #include "vmm/machine/vm.h"
-
-/* What a machine boots. The files are open; strings are for the kernel and for messages. */
-struct boot_source {
-	const char *kernel_path;
-	int kernel_fd;
-	uint64_t kernel_len;
-	const char *initrd_path;
-	int initrd_fd; /* -1: none */
-	uint64_t initrd_len;
-	const char *boot_args; /* NULL: the architecture's own */
-};
 
 /* What a machine is loaded from, in place of booting. All pointers are borrowed. */
 struct machine_source {
