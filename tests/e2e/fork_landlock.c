@@ -9,6 +9,7 @@
 #include "tests/e2e/forks.h"
 #include "tests/e2e/guest_test.h"
 #include "tests/lib/squib.h"
+#include "tests/lib/testbed.h"
 
 #define CHILD(name, more)                                                                          \
 	"{\"id\": \"" name "\", \"api_sock\": \"" name ".sock\", \"ends_with_parent\": true" more  \
@@ -51,34 +52,14 @@ static bool patch(struct squib *squib, const char *child, unsigned status, const
 	return squib_child(squib, child, status, "PATCH", "/drives/d", body);
 }
 
-/* How many filters hold the main thread of a process in. */
-static unsigned filters_of(const char *pid_file)
-{
-	char line[128];
-	unsigned count = 0;
-	FILE *file = fopen(pid_file, "re");
-
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-		if (sscanf(line, "Seccomp_filters: %u", &count) == 1) {
-			break;
-		}
-	}
-	if (file != NULL) {
-		fclose(file);
-	}
-	return count;
-}
-
 /* Besides those of a child that forks: `vmm`, and `no_pci` for a machine without a bus. */
 static bool has_narrow_filter(struct squib *squib, long confined, long free)
 {
-	char paths[2][64];
+	long more = proc_status_field((pid_t)confined, "Seccomp_filters");
+	long fewer = proc_status_field((pid_t)free, "Seccomp_filters");
 
-	snprintf(paths[0], sizeof(paths[0]), "/proc/%ld/status", confined);
-	snprintf(paths[1], sizeof(paths[1]), "/proc/%ld/status", free);
-	return filters_of(paths[0]) > filters_of(paths[1]) ||
-	       squib_fail(squib, "a child is under %u filters beside %u", filters_of(paths[0]),
-			  filters_of(paths[1]));
+	return more > fewer ||
+	       squib_fail(squib, "a child is under %ld filters beside %ld", more, fewer);
 }
 
 static bool is_confined(struct squib *squib, const char *child)
