@@ -614,7 +614,7 @@ static void fill_holes(const struct gmem_pmem *pmem, struct region *region)
 static uint64_t end_of_run(struct gmem_pmem *pmem, const struct region *region, uint64_t at,
 			   uint64_t end, bool is_there, unsigned *probes)
 {
-	char byte;
+	char byte = 0;
 
 	while (at < end && *probes < PROBES_MAX &&
 	       (move(pmem, hva_of(pmem, region->base + at), &byte, 1) == 0) == is_there) {
