@@ -131,7 +131,7 @@ static const struct command {
 	 "ADDRESS NAME [idle]: a connection to \"echo\", until somebody ends it"},
 	{"offload", 2, cmd_offload, "INTERFACE on|off: segmentation and checksums by the device"},
 	{"pairs", 2, cmd_pairs, "INTERFACE N: so many queue pairs"},
-	{"queues", 1, cmd_queues, "INTERFACE: the packets of each queue, as \"rx 0 12\""},
+	{"queues", 1, cmd_queues, "INTERFACE: the notifications of each queue, as \"tx 0 12\""},
 	{"eat", 2, cmd_eat, "MIB SECONDS: holds memory that long"},
 	{"io", 3, cmd_io,
 	 "read|write|zero|flush DEVICE ok|EIO [OFFSET_KIB KIB BLOCK_KIB]: each must end so"},

@@ -65,15 +65,15 @@ int cmd_pairs(int argc, char **argv)
 	return close(fd);
 }
 
-/* Names of the driver's statistics are fixed fields, and have changed with its versions. */
+/* Names of the statistics have changed with the driver's versions; younger ones have no packets. */
 static void tell_queue(const char *name, uint64_t value)
 {
 	char direction[3];
 	unsigned queue;
 	int end = 0;
 
-	if (sscanf(name, "%2[rtx]_queue_%u_packets%n", direction, &queue, &end) < 2 || end == 0) {
-		(void)sscanf(name, "%2[rtx]%u_packets%n", direction, &queue, &end);
+	if (sscanf(name, "%2[rtx]_queue_%u_kicks%n", direction, &queue, &end) < 2 || end == 0) {
+		(void)sscanf(name, "%2[rtx]%u_kicks%n", direction, &queue, &end);
 	}
 	if (end > 0 && name[end] == '\0') {
 		printf("%s %u %llu\n", direction, queue, (unsigned long long)value);
