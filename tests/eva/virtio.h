@@ -12,104 +12,11 @@
 #include "tests/eva/eva.h"
 #include "tests/eva/log.h"
 #include "tests/eva/printf.h"
+#include "tests/eva/virtq.h"
 
 #include "devices/virtio/core/virtio.c"
 
 #include "devices/virtio/core/virtio_leave.c"
-
-/* --- In place of virtq.c --- */
-
-int virtq_start(struct virtq *vq, const struct virtq_config *config, struct gmem *mem,
-		uint64_t features, struct error *err)
-{
-	(void)mem;
-	keep(features + config->desc.v + config->avail.v + config->used.v);
-	if (any_bool()) {
-		return error_set(err, ERR_GUEST, "");
-	}
-	vq->size = config->size;
-	return 0;
-}
-
-void virtq_stop(struct virtq *vq)
-{
-	vq->size = 0;
-}
-
-enum virtq_result virtq_pop(struct virtq *vq, struct virtq_chain *chain)
-{
-	(void)vq;
-	chain->head = (uint16_t)any_u32();
-	return any_between(VIRTQ_EMPTY, VIRTQ_BROKEN);
-}
-
-uint16_t virtq_held(const struct virtq *vq)
-{
-	(void)vq;
-	return (uint16_t)any_u32();
-}
-
-void virtq_rewind(struct virtq *vq, uint16_t count)
-{
-	(void)vq;
-	keep(count);
-}
-
-void virtq_push(struct virtq *vq, uint16_t head, uint32_t written)
-{
-	(void)vq;
-	keep(head + written);
-}
-
-bool virtq_publish(struct virtq *vq)
-{
-	(void)vq;
-	return any_bool();
-}
-
-bool virtq_arm_kick(struct virtq *vq)
-{
-	(void)vq;
-	return any_bool();
-}
-
-void virtq_disarm_kick(struct virtq *vq)
-{
-	(void)vq;
-}
-
-/* --- In place of the host --- */
-
-int eventfd(unsigned count, int flags)
-{
-	keep(count + (unsigned)flags);
-	return (int)any_between(0, 1000);
-}
-
-int eventfd_write(int fd, eventfd_t value)
-{
-	keep((uint64_t)fd + value);
-	return 0;
-}
-
-void fd_close(int *fd)
-{
-	*fd = -1;
-}
-
-int ev_add(struct evloop *loop, struct ev_source *source, uint32_t mask, struct error *err)
-{
-	(void)loop;
-	(void)source;
-	(void)mask;
-	return any_bool() ? 0 : error_sys(err, "");
-}
-
-void ev_del(struct evloop *loop, struct ev_source *source)
-{
-	(void)loop;
-	(void)source;
-}
 
 static uint64_t now_ns(clockid_t clock)
 {
