@@ -26,4 +26,11 @@ int error_wrap(struct error *err, const char *fmt, ...)
 	return -1;
 }
 
+int error_append(struct error *err, const char *fmt, ...)
+{
+	(void)err;
+	(void)fmt;
+	return -1;
+}
+
 #endif

@@ -66,6 +66,20 @@ Test(error, wrap_prefixes_and_keeps_the_rest)
 	cr_assert(err.kind == ERR_HOST && err.sys == EPERM);
 }
 
+Test(error, append_puts_what_has_room_behind_the_rest)
+{
+	struct error err = {0};
+
+	error_set(&err, ERR_GUEST, "inner");
+	cr_assert(error_append(&err, " at %d", 7) == -1);
+	cr_assert_str_eq(err.msg, "inner at 7");
+	error_append(&err, "%s", long_text());
+	cr_assert(strlen(err.msg) == ERROR_MSG_LEN - 1);
+	error_append(&err, "more");
+	cr_assert(strlen(err.msg) == ERROR_MSG_LEN - 1);
+	cr_assert(err.kind == ERR_GUEST);
+}
+
 Test(error, wrap_stays_within_the_buffer)
 {
 	struct error err = {0};

@@ -61,6 +61,18 @@ int error_wrap(struct error *err, const char *fmt, ...)
 	return -1;
 }
 
+int error_append(struct error *err, const char *fmt, ...)
+{
+	size_t used = strlen(err->msg);
+	va_list args;
+
+	assert(err->kind != ERR_NONE);
+	va_start(args, fmt);
+	vsnprintf(err->msg + used, sizeof(err->msg) - used, fmt, args);
+	va_end(args);
+	return -1;
+}
+
 void error_clear(struct error *err)
 {
 	*err = (struct error){0};

@@ -42,6 +42,9 @@ COLD PRINTF(2, 3) int error_sys(struct error *err, const char *fmt, ...);
 /* Puts "<prefix>: " before the message of an error already set; returns -1. */
 COLD PRINTF(2, 3) int error_wrap(struct error *err, const char *fmt, ...);
 
+/* Puts more behind the message of an error already set, as much as has room; returns -1. */
+COLD PRINTF(2, 3) int error_append(struct error *err, const char *fmt, ...);
+
 /* Makes the object usable again after an error that was handled. */
 void error_clear(struct error *err);
 

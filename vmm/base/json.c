@@ -26,12 +26,18 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/json_syntax.h"
+#include "vmm/base/text.h"
 
 /* --- Steps through the text --- */
 
 static bool is_space(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
 }
 
 static size_t skip_space(const struct json_doc *doc, size_t at)
@@ -79,7 +85,7 @@ struct json_token json_token_next(const char *text, size_t len, size_t at)
 	if (c == '"') {
 		token.kind = JSON_TOKEN_STRING;
 		token.end = skip_string(&doc, token.start);
-	} else if (c == '-' || (c >= '0' && c <= '9')) {
+	} else if (c == '-' || is_digit(c)) {
 		token.kind = JSON_TOKEN_NUMBER;
 		token.end = skip_scalar(&doc, token.start);
 	} else {
@@ -129,7 +135,7 @@ struct json_value json_doc_root(const struct json_doc *doc)
 static struct json_member member_at(const struct json_value *object, void *iter, size_t at)
 {
 	const struct json_doc *doc = object->doc;
-	struct json_member member = {.iter = iter};
+	struct json_member member = {.value.doc = doc, .iter = iter};
 
 	if (iter == NULL) {
 		return member;
@@ -143,7 +149,6 @@ static struct json_member member_at(const struct json_value *object, void *iter,
 
 	size_t colon = skip_space(doc, member.key_end);
 
-	member.value.doc = doc;
 	member.value.json = json_object_iter_value(iter);
 	member.value.start = skip_space(doc, colon < doc->len ? colon + 1 : doc->len);
 	return member;
@@ -179,22 +184,28 @@ enum {
 	U64_DIGITS = 20,
 };
 
-/* Copies the number at `at`; false: it has a fraction or exponent, or too many digits. */
-static bool copy_integer(const char *text, size_t len, size_t at, char number[NUMBER_LEN])
+/*
+ * Copies the integer at `at` and returns the offset after it. 0: it has a fraction or exponent, or
+ * too many digits.
+ */
+static size_t copy_integer(const char *text, size_t len, size_t at, char number[NUMBER_LEN])
 {
-	size_t end = at + (at < len && text[at] == '-' ? 1 : 0);
-	size_t first = end;
+	size_t count = 0;
 
-	while (end < len && text[end] >= '0' && text[end] <= '9') {
-		end++;
+	if (at < len && text[at] == '-') {
+		number[count++] = text[at++];
 	}
-	if (end == first || end - at >= NUMBER_LEN ||
-	    (end < len && (text[end] == '.' || text[end] == 'e' || text[end] == 'E'))) {
-		return false;
+	size_t sign = count;
+
+	while (count < NUMBER_LEN - 1 && at < len && is_digit(text[at])) {
+		number[count++] = text[at++];
 	}
-	memcpy(number, text + at, end - at);
-	number[end - at] = '\0';
-	return true;
+	number[count] = '\0';
+	if (count == sign || (at < len && (is_digit(text[at]) || text[at] == '.' ||
+					   text[at] == 'e' || text[at] == 'E'))) {
+		return 0;
+	}
+	return at;
 }
 
 static bool parse_u64(const char *number, uint64_t *value)
@@ -223,7 +234,7 @@ bool json_value_u64(const struct json_value *value, uint64_t *number)
 	char text[NUMBER_LEN];
 
 	return json_is_number(value->json) &&
-	       copy_integer(value->doc->text, value->doc->len, value->start, text) &&
+	       copy_integer(value->doc->text, value->doc->len, value->start, text) != 0 &&
 	       parse_u64(text, number);
 }
 
@@ -231,7 +242,7 @@ double json_value_real(const struct json_value *value)
 {
 	char text[NUMBER_LEN];
 
-	return copy_integer(value->doc->text, value->doc->len, value->start, text)
+	return copy_integer(value->doc->text, value->doc->len, value->start, text) != 0
 		       ? strtod(text, NULL)
 		       : json_real_value(value->json);
 }
@@ -257,13 +268,15 @@ static json_t *load_large(const struct json_doc *doc, size_t flags, json_error_t
 	}
 	memcpy(copy, doc->text, doc->len);
 	while ((token = json_token_next(doc->text, doc->len, token.end)).kind != JSON_TOKEN_NONE) {
-		if (token.kind != JSON_TOKEN_NUMBER ||
-		    !copy_integer(doc->text, doc->len, token.start, text)) {
+		size_t end = token.kind == JSON_TOKEN_NUMBER
+				     ? copy_integer(doc->text, doc->len, token.start, text)
+				     : 0;
+
+		if (end == 0) {
 			continue;
 		}
 
 		bool is_u64 = parse_u64(text, &value);
-		size_t digits = strlen(text);
 
 		if (is_too_large(text) && (is_u64 || isfinite(strtod(text, NULL)))) {
 			size_t len =
@@ -271,8 +284,9 @@ static json_t *load_large(const struct json_doc *doc, size_t flags, json_error_t
 						 (int64_t)mirror(value));
 
 			/* What follows the digits, and may be no end of a number, stays. */
-			memset(copy + token.start, ' ', digits);
-			memcpy(copy + token.start, text, len);
+			for (size_t i = 0, at = token.start; at < end; i++, at++) {
+				copy[at] = i < len ? text[i] : ' ';
+			}
 		}
 	}
 	return json_loadb(copy, doc->len, flags, cause);
@@ -280,33 +294,36 @@ static json_t *load_large(const struct json_doc *doc, size_t flags, json_error_t
 
 char *json_to_text(const json_t *json)
 {
-	AUTO_FREE char *dump = json_dumps(json, JSON_COMPACT);
+	char *dump = json_dumps(json, JSON_COMPACT);
 	size_t len = dump != NULL ? strlen(dump) : 0;
-	struct json_token token = {0};
 	size_t signs = 0;
 
 	for (size_t i = 0; i < len; i++) {
 		signs += dump[i] == '-';
 	}
-	char *text = dump != NULL ? malloc(len + signs * U64_DIGITS + 1) : NULL;
-	size_t used = 0;
+	if (signs == 0) {
+		return dump;
+	}
+	size_t room = len + signs * U64_DIGITS + 1;
+	char *buf = malloc(room);
+	struct json_token token = {0};
 	char number[NUMBER_LEN];
+	struct text text;
 
-	for (size_t from = 0; text != NULL && from < len; from = token.end) {
-		token = json_token_next(dump, len, from);
+	if (buf != NULL) {
+		text_init(&text, buf, room);
+	}
+	while (buf != NULL &&
+	       (token = json_token_next(dump, len, token.end)).kind != JSON_TOKEN_NONE) {
 		if (token.kind == JSON_TOKEN_NUMBER && dump[token.start] == '-' &&
-		    copy_integer(dump, len, token.start, number)) {
-			used += (size_t)sprintf(text + used, "%" PRIu64,
-						mirror((uint64_t)strtoll(number, NULL, 10)));
+		    copy_integer(dump, len, token.start, number) != 0) {
+			text_add(&text, "%" PRIu64, mirror((uint64_t)strtoll(number, NULL, 10)));
 		} else {
-			memcpy(text + used, dump + token.start, token.end - token.start);
-			used += token.end - token.start;
+			text_add(&text, "%.*s", (int)(token.end - token.start), dump + token.start);
 		}
 	}
-	if (text != NULL) {
-		text[used] = '\0';
-	}
-	return text;
+	free(dump);
+	return buf;
 }
 
 /* --- Errors --- */
@@ -317,10 +334,7 @@ int json_fault(struct error *err, const struct json_doc *doc)
 	bool has_stop = len > 0 && doc->fault[len - 1] == '.';
 
 	error_wrap(err, "%.*s", (int)len - has_stop, doc->fault);
-	if (has_stop) {
-		strncat(err->msg, ".", sizeof(err->msg) - 1 - strlen(err->msg));
-	}
-	return -1;
+	return error_append(err, "%s", has_stop ? "." : "");
 }
 
 int json_error_at(struct error *err, const struct json_doc *doc, size_t offset)
@@ -336,12 +350,7 @@ int json_error_at(struct error *err, const struct json_doc *doc, size_t offset)
 			column++;
 		}
 	}
-
-	size_t used = strlen(err->msg);
-
-	(void)!snprintf(err->msg + used, sizeof(err->msg) - used, " at line %zu column %zu", line,
-			column);
-	return -1;
+	return error_append(err, " at line %zu column %zu", line, column);
 }
 
 int json_error_after_space(struct error *err, const struct json_doc *doc, size_t offset)
@@ -385,15 +394,16 @@ int json_error_after_member(struct error *err, const struct json_value *object, 
 	return json_error_after_space(err, object->doc, json_value_end(&member.value));
 }
 
-const char *json_quote(const char *text, size_t text_len, char *buf, size_t len)
+/* Of the text from offset `at` to `end`. */
+static const char *quote(const char *text, size_t at, size_t end, char *buf, size_t len)
 {
 	/* Room for the longest escape or UTF-8 sequence and the NUL, so that none is cut apart. */
 	const size_t reserve = 8;
 	size_t used = 0;
 
-	for (size_t i = 0; i < text_len; i++) {
-		unsigned char c = (unsigned char)text[i];
-		bool is_continuation = (c & 0xc0) == 0x80;
+	for (; at < end; at++) {
+		unsigned char c = (unsigned char)text[at];
+		bool is_continuation = c >= 0x80 && c <= 0xbf;
 		char hex[8];
 
 		if (used + (is_continuation ? 2 : reserve) > len) {
@@ -410,6 +420,11 @@ const char *json_quote(const char *text, size_t text_len, char *buf, size_t len)
 	}
 	buf[used] = '\0';
 	return buf;
+}
+
+const char *json_quote(const char *text, size_t text_len, char *buf, size_t len)
+{
+	return quote(text, 0, text_len, buf, len);
 }
 
 /* --- Loading --- */
@@ -456,7 +471,7 @@ static void set_duplicate_error(const struct json_doc *doc, size_t end, struct e
 	       (doc->text[start - 1] != '"' || (start > 1 && doc->text[start - 2] == '\\'))) {
 		start--;
 	}
-	json_quote(doc->text + start, end > 0 ? end - 1 - start : 0, shown, sizeof(shown));
+	quote(doc->text, start, end > 0 ? end - 1 : 0, shown, sizeof(shown));
 	error_set(err, ERR_BAD_REQUEST, "duplicate field `%s`", shown);
 }
 
