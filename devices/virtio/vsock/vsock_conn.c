@@ -196,7 +196,8 @@ static void flush_ring(struct vsock_conn *conn)
 }
 
 /* Puts the payload from `offset` on at the ring's end, where the caller knows of room. */
-static int keep(struct vsock_conn *conn, const struct vsock_io *io, uint32_t offset, uint32_t len)
+static int put_in_ring(struct vsock_conn *conn, const struct vsock_io *io, uint32_t offset,
+		       uint32_t len)
 {
 	uint32_t at = (conn->tx_count + offset) & (conn->ring_len - 1);
 	uint32_t first = (uint32_t)min_u64(len, conn->ring_len - at);
@@ -244,7 +245,7 @@ static void take_payload(struct vsock_conn *conn, uint32_t len, struct vsock_io 
 	/* Not past bytes that wait already. */
 	bool is_sent = ring_used(conn) > 0 || send_payload(conn, io, len, &sent) == 0;
 
-	if (!is_sent || (sent < len && keep(conn, io, sent, len - sent) < 0)) {
+	if (!is_sent || (sent < len && put_in_ring(conn, io, sent, len - sent) < 0)) {
 		metric_add(&conn->metrics->tx_write_fails, 1);
 		vsock_conn_kill(conn);
 		return;
