@@ -60,14 +60,14 @@ enum net_frames_result net_frames_first(struct net_frames *frames, const uint8_t
 		if (held - NET_FRAMES_PREFIX < frame_len) {
 			return NET_FRAMES_PART;
 		}
-		if (frame_len < NET_FRAMES_MIN) {
-			return NET_FRAMES_RUNT;
-		}
-		frames->first_len = frame_len;
-		memset(header, 0, NET_HEADER_LEN);
+		frames->first_len = NET_FRAMES_PREFIX + frame_len;
 	}
+	if (frames->first_len < NET_FRAMES_PREFIX + NET_FRAMES_MIN) {
+		return NET_FRAMES_RUNT;
+	}
+	memset(header, 0, NET_HEADER_LEN);
 	*frame = header;
-	*len = NET_HEADER_LEN + frames->first_len;
+	*len = NET_FRAMES_HEAD + frames->first_len;
 	return NET_FRAMES_WHOLE;
 }
 
@@ -75,12 +75,9 @@ void net_frames_drop(struct net_frames *frames)
 {
 	uint32_t len = frames->first_len;
 
-	if (len == 0) {
-		assert(frames->end - frames->begin >= NET_FRAMES_PREFIX);
-		len = load_be32(frames->bytes + frames->begin);
-	}
+	assert(len > 0);
 	frames->first_len = 0;
-	take(frames, NET_FRAMES_PREFIX + len);
+	take(frames, len);
 }
 
 size_t net_frames_room(struct net_frames *frames, uint8_t **room)

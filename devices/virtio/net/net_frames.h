@@ -24,7 +24,7 @@ enum {
 struct net_frames {
 	uint32_t begin; /* of the first frame's length; NET_FRAMES_HEAD at the least */
 	uint32_t end;
-	uint32_t first_len; /* of a first frame that was found whole; 0: it was not */
+	uint32_t first_len; /* with its prefix, of a first frame that is there; 0: unknown */
 	uint8_t bytes[NET_FRAMES_HEAD + NET_FRAMES_CAP];
 };
 
