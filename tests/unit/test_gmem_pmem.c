@@ -251,6 +251,21 @@ Test(gmem_pmem, a_file_that_is_cut_is_an_error_and_then_zeroes)
 	cr_expect(!gmem_pmem_is_whole(mem, index) && !gmem_pmem_is_torn(mem));
 }
 
+Test(gmem_pmem, a_file_that_is_cut_and_longer_again_is_looked_at_once, .timeout = 20)
+{
+	static const char page[4096] = "data";
+	AUTO_FD fd = sparse(2 * MIB);
+
+	cr_assert(pwrite(fd, page, sizeof(page), 0) == sizeof(page));
+	add(fcntl(fd, F_DUPFD, 0), false);
+	cr_assert(ftruncate(fd, sizeof(page)) == 0);
+	gmem_pmem_mend(mem);
+	/* No hole is in what the guest has of it. */
+	cr_assert(ftruncate(fd, 2 * MIB) == 0);
+	cr_expect(!gmem_pmem_is_torn(mem));
+	(void)gmem_pmem_watch(mem);
+}
+
 Test(gmem_pmem, holes_that_the_disk_has_room_for_are_no_fault)
 {
 	AUTO_FD fd = sparse(2 * MIB);
