@@ -188,6 +188,46 @@ Test(virtio_mmio, a_reset_leaves_no_interrupt_behind)
 	cr_expect(vdriver_read(&driver, 0x60) == 0);
 }
 
+enum {
+	THEIR_EVENTFD = 77
+};
+
+static int eventfd_of(void *arg)
+{
+	cr_expect_eq(arg, &driver);
+	return THEIR_EVENTFD;
+}
+
+static void ignore(void *arg)
+{
+	(void)arg;
+}
+
+Test(virtio_mmio, an_interrupt_that_another_process_has_is_always_there)
+{
+	const struct irq_line line = {.fire = ignore, .eventfd = eventfd_of, .arg = &driver};
+
+	virtio_mmio_init(&driver.mmio, &dev, &line);
+	go_to(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+	cr_expect_eq(vdriver_read(&driver, 0x60), 0, "nobody has it yet");
+	cr_assert_eq(dev.transport.call_fd(dev.transport.arg, 0), THEIR_EVENTFD);
+	for (unsigned i = 0; i < 2; i++) {
+		cr_expect_eq(vdriver_read(&driver, 0x60), 1, "look %u", i);
+		vdriver_write(&driver, 0x64, 3);
+	}
+	virtio_lock(&dev);
+	virtio_config_changed(&dev);
+	virtio_unlock(&dev);
+	cr_expect_eq(vdriver_read(&driver, 0x60), 3);
+	vdriver_write(&driver, 0x64, 3);
+	cr_expect_eq(vdriver_read(&driver, 0x60), 1);
+}
+
+Test(virtio_mmio, a_line_that_nobody_else_can_fire_is_not_handed_over)
+{
+	cr_expect_null(dev.transport.call_fd);
+}
+
 Test(virtio_mmio, features_are_refused_by_not_keeping_the_bit)
 {
 	static const struct {
