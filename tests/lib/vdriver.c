@@ -11,6 +11,7 @@
 
 #include "devices/virtio/core/mmio.h"
 #include "devices/virtio/core/virtio_internal.h"
+#include "tests/lib/vdriver_pci.h"
 #include "vmm/base/bytes.h"
 
 enum {
@@ -140,6 +141,9 @@ uint32_t vdriver_read(struct vdriver *driver, uint64_t reg)
 {
 	uint8_t data[4] = {0};
 
+	if (driver->pci != NULL) {
+		return vdriver_pci_read(driver->pci, reg);
+	}
 	virtio_mmio_bus_ops.read(&driver->mmio, reg, data, sizeof(data));
 	return load_le32(data);
 }
@@ -148,6 +152,10 @@ void vdriver_write(struct vdriver *driver, uint64_t reg, uint32_t value)
 {
 	uint8_t data[4];
 
+	if (driver->pci != NULL) {
+		vdriver_pci_write(driver->pci, reg, value);
+		return;
+	}
 	store_le32(data, value);
 	virtio_mmio_bus_ops.write(&driver->mmio, reg, data, sizeof(data));
 }
@@ -159,13 +167,23 @@ void vdriver_read_config(struct vdriver *driver, uint64_t offset, void *buf, uin
 
 	memset(buf, 0, len);
 	for (uint32_t i = 0; i < len; i++) {
-		virtio_mmio_bus_ops.read(&driver->mmio, REG_CONFIG + offset + i, bytes + i, 1);
+		if (driver->pci != NULL) {
+			virtio_pci_bar_ops.read(driver->pci, VDRIVER_PCI_CONFIG + offset + i,
+						bytes + i, 1);
+		} else {
+			virtio_mmio_bus_ops.read(&driver->mmio, REG_CONFIG + offset + i, bytes + i,
+						 1);
+		}
 	}
 }
 
 void vdriver_write_config(struct vdriver *driver, uint64_t offset, const void *buf, uint32_t len)
 {
-	virtio_mmio_bus_ops.write(&driver->mmio, REG_CONFIG + offset, buf, len);
+	if (driver->pci != NULL) {
+		virtio_pci_bar_ops.write(driver->pci, VDRIVER_PCI_CONFIG + offset, buf, len);
+	} else {
+		virtio_mmio_bus_ops.write(&driver->mmio, REG_CONFIG + offset, buf, len);
+	}
 }
 
 /* What a guest reads in the page is what it would be answered. */
@@ -242,7 +260,7 @@ static void make_queue(struct vdriver *driver, unsigned index)
 
 bool vdriver_begin(struct vdriver *driver, struct virtio_dev *dev, uint64_t features)
 {
-	if (dev->transport.arg != &driver->mmio) {
+	if (driver->pci == NULL && dev->transport.arg != &driver->mmio) {
 		vdriver_plug(driver, dev);
 	}
 	vdriver_stop(driver);

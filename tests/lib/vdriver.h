@@ -15,10 +15,8 @@
  *	vdriver_used(&driver, 0, &used);                // used.id == chain, used.len
  *	vdriver_get(&driver, 0, chain, 1, data, 4096);  // what the device wrote
  *	cr_assert(vdriver_interrupts(&driver) == 1);
- *
  *	vdriver_stop(&driver);                          // reset
- *	x_free(x);
- *	vdriver_destroy(&driver);
+ *	vdriver_destroy(&driver);                       // behind x_free
  * What can't be (a full queue, memory that is used up) aborts with a message.
  */
 #ifndef TESTS_LIB_VDRIVER_H
@@ -33,6 +31,8 @@
 #include "devices/virtio/core/virtio.h"
 #include "tests/lib/vring.h"
 #include "vmm/base/evloop.h"
+
+struct virtio_pci;
 
 /* Memory: two regions that touch at 16 MiB, a hole where devices would be, and one more. */
 #define VDRIVER_MEM_LEN (UINT64_C(32) << 20)
@@ -77,8 +77,9 @@ struct vdriver {
 	struct virtio_dev *dev;			   /* set by vdriver_plug */
 	struct virtio_mmio mmio;		   /* its transport */
 	_Alignas(8) uint8_t page[VIRTIO_MMIO_LEN]; /* its registers; vdriver_status compares */
-	uint64_t features;			   /* negotiated */
-	uint16_t queue_size; /* VDRIVER_QUEUE_SIZE unless a test asks for less */
+	struct virtio_pci *pci; /* the one in its place (vdriver_pci.h); NULL: none */
+	uint64_t features;	/* negotiated */
+	uint16_t queue_size;	/* VDRIVER_QUEUE_SIZE unless a test asks for less */
 	struct vdriver_queue queues[VIRTIO_QUEUES_MAX];
 	gpa_t free_at; /* the memory from here on is free */
 	_Atomic unsigned interrupts;
@@ -89,8 +90,8 @@ void vdriver_init_shared(struct vdriver *driver); /* with memory that others can
 void vdriver_destroy(struct vdriver *driver);
 struct dev_env *vdriver_env(struct vdriver *driver);
 void vdriver_plug(struct vdriver *driver, struct virtio_dev *dev); /* as its transport */
-/* Memory of the guest for a test's own use, aligned to 4 KiB. */
-gpa_t vdriver_alloc(struct vdriver *driver, uint64_t len);
+
+gpa_t vdriver_alloc(struct vdriver *driver, uint64_t len); /* for a test, aligned to 4 KiB */
 
 /* --- registers --- */
 uint32_t vdriver_read(struct vdriver *driver, uint64_t reg);
@@ -116,7 +117,7 @@ void vdriver_set_queue(struct vdriver *driver, unsigned index); /* writes its re
 /* Shows the device a chain of `count` segments, without a notification; returns its head. */
 unsigned vdriver_add(struct vdriver *driver, unsigned queue, const struct vbuf *bufs, size_t count);
 
-/* Notifies as a driver does if the device wants it; vdriver_notify, whether it does or not. */
+/* As a driver does if the device wants it; vdriver_notify, whether it does or not. */
 void vdriver_kick(struct vdriver *driver, unsigned queue);
 void vdriver_notify(struct vdriver *driver, unsigned queue);	  /* as KVM's ioeventfd */
 void vdriver_notify_exit(struct vdriver *driver, unsigned queue); /* by the register */
