@@ -207,11 +207,14 @@ fuzz_isa = $(or $(call fuzz_arch,$(1)),fake)
 FUZZ_INCLUDE_fake := tests/fake
 FUZZ_INCLUDE_x86_64 := arch/x86_64
 FUZZ_INCLUDE_aarch64 := arch/aarch64 -Ibuild/aarch64/uapi
-FUZZ_DEVICES_SRC := $(DEVICE_SRC) $(API_SRC) $(VMM_SRC) $(FILTER_SRC) tests/fake/arch_fake.c $(UNIT_LIB_SRC)
+# What fuzzers share: played devices and disks.
+FUZZ_LIB_SRC := $(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c))
+FUZZ_BED_SRC := $(filter tests/fuzz/bed%,$(FUZZ_LIB_SRC))
+FUZZ_DEVICES_SRC := $(filter-out $(FUZZ_BED_SRC),$(FUZZ_LIB_SRC)) $(DEVICE_SRC) $(API_SRC) $(VMM_SRC) $(FILTER_SRC) tests/fake/arch_fake.c $(UNIT_LIB_SRC)
 # A scripted KVM where state is loaded into one.
 fuzz_base_src = $(if $(filter state_%,$(1)),$(FAKE_KVM) $(filter-out vmm/base/kvm_sys.c,$(FUZZ_BASE_SRC)),$(FUZZ_BASE_SRC))
 fuzz_main = tests/fuzz/fuzz_$(if $(filter state_%,$(1)),state,$(1)).c
-fuzz_src = $(call fuzz_main,$(1)) $(if $(filter virtio_mmio virtio_pci,$(1)),tests/fuzz/copier.c) \
+fuzz_src = $(call fuzz_main,$(1)) $(if $(filter devices virtio_state,$(1)),$(FUZZ_BED_SRC)) \
 	$(if $(filter template_%,$(1)),$(HELPER_UNIT_SRC)) $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
 	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC), \
 	$(if $(filter guest_%,$(1)),$(addprefix tools/guest_init/,frames.c run_request.c user.c tar.c tar_unpack.c),$(FUZZ_DEVICES_SRC))))

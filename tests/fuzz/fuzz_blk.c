@@ -5,23 +5,14 @@
  * where the drive is read-only, and the base of an overlay; the event loop must come to rest, and
  * nothing may be left in flight.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "devices/virtio/blk/blk.h"
 #include "devices/virtio/blk/blk_overlay.h"
+#include "tests/fuzz/disk.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/vdriver.h"
 #include "vmm/base/bytes.h"
 
 enum {
-	SECTORS = 64,
-	FILE_LEN = SECTORS * 512,
-	PATTERN = 0x3c,
 	STEPS_MAX = 400
 };
 
@@ -65,56 +56,6 @@ struct drive {
 	struct blk *blk;
 };
 
-static struct blk_file make_file(bool is_in_memory)
-{
-	struct blk_file file = {
-		.fd = memfd_create("disk", MFD_CLOEXEC),
-		.sectors = SECTORS,
-		.id = "12345678901234567890",
-		.is_in_memory = is_in_memory,
-	};
-	uint8_t data[FILE_LEN];
-
-	memset(data, PATTERN, sizeof(data));
-	require(pwrite(file.fd, data, sizeof(data), 0) == FILE_LEN);
-	return file;
-}
-
-/* An overlay of that, and the base becomes the one of the check: nothing is written to it. */
-static struct blk_file make_overlay(struct blk_file *base, bool is_read_only)
-{
-	struct blk_file file = {.fd = -1};
-	struct overlay_head head = {.cluster_shift = OVERLAY_CLUSTER_SHIFT_MIN};
-	struct error err = {0};
-	char base_path[32], path[32];
-	int fd = memfd_create("overlay", MFD_CLOEXEC);
-
-	(void)snprintf(base_path, sizeof(base_path), "/proc/self/fd/%d", base->fd);
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	require(overlay_format(fd, base->fd, FILE_LEN, &head, &err) == 0);
-	const struct blk_overlay_paths paths = {path, base_path, is_read_only, false};
-
-	require(blk_file_open_overlay(&paths, &file, &err) == 0);
-	file.is_in_memory = base->is_in_memory;
-	close(fd);
-	return file;
-}
-
-static void check_file(const struct blk_file *file, bool is_read_only)
-{
-	uint8_t data[FILE_LEN];
-	struct stat st;
-
-	require(fstat(file->fd, &st) == 0 && st.st_size == FILE_LEN);
-	if (!is_read_only) {
-		return;
-	}
-	require(pread(file->fd, data, sizeof(data), 0) == FILE_LEN);
-	for (size_t i = 0; i < sizeof(data); i++) {
-		require(data[i] == PATTERN);
-	}
-}
-
 static void build(struct drive *drive, unsigned settings)
 {
 	static char id[] = "disk";
@@ -135,12 +76,12 @@ static void build(struct drive *drive, unsigned settings)
 		.has_rate_limiter = (settings & SET_LIMITED) != 0,
 		.rate_limiter = limits,
 	};
-	drive->files[0] = make_file(true);
-	drive->files[1] = make_file(false);
+	drive->files[0] = disk_make(true);
+	drive->files[1] = disk_make(false);
 	drive->is_overlay = (settings & SET_OVERLAY) != 0;
 	for (unsigned i = 0; i < 2 && drive->is_overlay; i++) {
 		drive->bases[i] = drive->files[i];
-		drive->files[i] = make_overlay(&drive->bases[i], drive->config.is_read_only);
+		drive->files[i] = disk_make_overlay(&drive->bases[i], drive->config.is_read_only);
 	}
 	require(blk_new(vdriver_env(&drive->driver), &drive->config, &drive->files[0], &drive->blk,
 			&err) == 0);
@@ -155,10 +96,10 @@ static void destroy(struct drive *drive)
 	for (unsigned i = 0; i < 2; i++) {
 		if (drive->is_overlay) {
 			require(drive->files[i].overlay->copy_count == 0);
-			check_file(&drive->bases[i], true);
+			disk_check(&drive->bases[i], true);
 			blk_file_close(&drive->bases[i]);
 		} else {
-			check_file(&drive->files[i], drive->config.is_read_only);
+			disk_check(&drive->files[i], drive->config.is_read_only);
 		}
 		blk_file_close(&drive->files[i]);
 	}

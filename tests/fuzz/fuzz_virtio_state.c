@@ -6,34 +6,10 @@
  * fault and leaves a device that can be freed; what is loaded can run, be saved, loaded again, and
  * reset; a good file always can.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "devices/virtio/balloon/balloon.h"
-#include "devices/virtio/blk/blk.h"
 #include "devices/virtio/classes.h"
 #include "devices/virtio/core/virtio_state.h"
-#include "devices/virtio/net/net_tap.h"
-#include "devices/virtio/rng.h"
-#include "devices/virtio/vsock/vsock.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/lib/vdriver.h"
-#include "vmm/base/bytes.h"
+#include "tests/fuzz/bed.h"
 #include "vmm/base/crc64.h"
-
-enum kind {
-	KIND_RNG,
-	KIND_BLK,
-	KIND_NET,
-	KIND_BALLOON,
-	KIND_VSOCK,
-	KIND_NET_PAIRS,
-	KINDS
-};
 
 enum {
 	FILE_LEN = 8192,
@@ -41,157 +17,12 @@ enum {
 	CRC_LEN = 8,
 	RUNS = 64,
 	IS_WHOLE = 0x80, /* in the first byte: the sections follow */
-	SECTORS = 64,
+	QUEUE_SIZE = 16,
+	SETTINGS = BED_LIMITED | BED_BLK_TWO_QUEUES,
+	HAS_PAIRS = 0x40, /* networks have several queue pairs */
 };
 
 static const struct codec_file head = {.magic = 1, .format = 1, .writer = "f"};
-
-/* The host's side, which outlives the devices of an input. */
-struct host {
-	char path[64];
-	int listener;
-	int tap[2];
-	struct blk_file file;
-};
-
-static struct host host;
-
-static uint32_t probe_offloads(int fd)
-{
-	(void)fd;
-	return UINT32_MAX;
-}
-
-static int set_offloads(int fd, uint32_t offloads, struct error *err)
-{
-	(void)fd;
-	(void)err;
-	require(offloads == 0 || (offloads & NET_OFFLOAD_CSUM) != 0);
-	return 0;
-}
-
-static void remove_host(void)
-{
-	unlink(host.path);
-	*strrchr(host.path, '/') = '\0';
-	rmdir(host.path);
-}
-
-static void make_host(void)
-{
-	char dir[] = "/tmp/fuzz_state.XXXXXX";
-	struct error err = {0};
-
-	be_quiet();
-	require(mkdtemp(dir) != NULL);
-	snprintf(host.path, sizeof(host.path), "%s/v", dir);
-	require(vsock_listen(host.path, &host.listener, &err) == 0);
-	atexit(remove_host);
-	require(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, host.tap) ==
-		0);
-	host.file = (struct blk_file){
-		.fd = memfd_create("disk", MFD_CLOEXEC), .sectors = SECTORS, .id = "1"};
-	require(ftruncate(host.file.fd, SECTORS * 512L) == 0);
-}
-
-static const struct limiter_config limits = {
-	.bandwidth = {.size = 4096, .one_time_burst = 100, .refill_time_ms = 1000},
-	.has_bandwidth = true,
-	.ops = {.size = 16, .refill_time_ms = 1000},
-	.has_ops = true,
-};
-
-static struct virtio_dev *make_rng(const struct dev_env *env)
-{
-	const struct rng_config config = {.rate_limiter = limits, .has_rate_limiter = true};
-	struct error err = {0};
-	struct rng *rng = NULL;
-
-	require(rng_new(env, &config, &rng, &err) == 0);
-	return rng_virtio(rng);
-}
-
-static struct virtio_dev *make_blk(const struct dev_env *env)
-{
-	static char id[] = "disk";
-	const struct blk_config config = {
-		.drive_id = id,
-		.num_queues = 2,
-		.cache_type = BLK_CACHE_UNSAFE,
-		.rate_limiter = limits,
-		.has_rate_limiter = true,
-	};
-	struct error err = {0};
-	struct blk *blk = NULL;
-
-	require(blk_new(env, &config, &host.file, &blk, &err) == 0);
-	return blk_virtio(blk);
-}
-
-static struct virtio_dev *make_net_on(const struct dev_env *env, unsigned queues)
-{
-	static const struct net_tap_ops ops = {probe_offloads, set_offloads};
-	static char id[] = "eth0";
-	static char mac[] = "02:00:00:00:00:01";
-	const struct net_tap tap = {.count = queues, .fd = {host.tap[0], host.tap[1]}, .ops = &ops};
-	const struct net_config config = {
-		.iface_id = id,
-		.guest_mac = mac,
-		.mtu = 1500,
-		.rx_rate_limiter = limits,
-		.has_rx_rate_limiter = true,
-		.tx_rate_limiter = limits,
-		.has_tx_rate_limiter = true,
-	};
-	struct error err = {0};
-	struct net *net = NULL;
-
-	require(net_new(env, &config, &tap, &net, &err) == 0);
-	return net_virtio(net);
-}
-
-static struct virtio_dev *make_net(const struct dev_env *env)
-{
-	return make_net_on(env, 1);
-}
-
-static struct virtio_dev *make_net_pairs(const struct dev_env *env)
-{
-	return make_net_on(env, 2);
-}
-
-static struct virtio_dev *make_balloon(const struct dev_env *env)
-{
-	const struct balloon_config config = {3, true, 1, true, true};
-	struct error err = {0};
-	struct balloon *balloon = NULL;
-
-	require(balloon_new(env, &config, &balloon, &err) == 0);
-	return balloon_virtio(balloon);
-}
-
-static struct virtio_dev *make_vsock(const struct dev_env *env)
-{
-	const struct vsock_config config = {.guest_cid = 3, .uds_path = host.path};
-	struct error err = {0};
-	struct vsock *vsock = NULL;
-
-	require(vsock_new(env, &config, host.listener, &vsock, &err) == 0);
-	return vsock_virtio(vsock);
-}
-
-static struct virtio_dev *make(struct vdriver *driver, enum kind kind)
-{
-	static struct virtio_dev *(*const makers[KINDS])(const struct dev_env *env) = {
-		[KIND_RNG] = make_rng,	   [KIND_BLK] = make_blk,
-		[KIND_NET] = make_net,	   [KIND_BALLOON] = make_balloon,
-		[KIND_VSOCK] = make_vsock, [KIND_NET_PAIRS] = make_net_pairs,
-	};
-	struct virtio_dev *dev = makers[kind](vdriver_env(driver));
-
-	vdriver_plug(driver, dev);
-	return dev;
-}
 
 /* --- files --- */
 
@@ -244,8 +75,8 @@ static size_t make_file(struct vdriver *driver, uint8_t features, uint8_t file[F
 			  ((features & 4) != 0 ? ~UINT64_C(0) : 0);
 	struct virtio_dev *dev = driver->dev;
 
-	driver->queue_size = 16;
-	require(vdriver_start(driver, dev, wanted));
+	driver->queue_size = QUEUE_SIZE;
+	require(vdriver_start(driver, dev, wanted | 2)); /* memory devices want that */
 	for (unsigned i = 0; i < dev->queue_count; i++) {
 		vdriver_add(driver, i, bufs + i % 2, 1);
 		vdriver_add(driver, i, bufs, 2);
@@ -289,54 +120,45 @@ static void run(struct vdriver *driver)
 	}
 }
 
-static void try(struct vdriver *driver, enum kind kind, bool is_good, uint8_t file[FILE_LEN],
-		size_t len)
+static void try(struct bed *bed, bool is_good, uint8_t file[FILE_LEN], size_t len)
 {
-	struct virtio_dev *dev = make(driver, kind);
+	struct vdriver *driver = &bed->driver;
 	struct error err = {0};
 
+	bed_remake(bed);
 	if (load(driver, file, len, &err) < 0) {
 		require(!is_good);
 		require_fault(&err);
-		virtio_free(dev);
 		return;
 	}
 	run(driver);
 	len = save(driver, file);
-	virtio_free(dev);
-	dev = make(driver, kind);
+	bed_remake(bed);
 	require(load(driver, file, len, &err) == 0);
 	run(driver);
 	vdriver_stop(driver);
 	evloop_freeze(&driver->loop);
-	virtio_free(dev);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct vdriver driver;
+	static struct bed bed;
 	static uint8_t file[FILE_LEN];
 	struct input input = {data, size};
-
-	if (host.listener == 0) {
-		make_host();
-	}
 	uint8_t mode = (uint8_t)input_number(&input, 1);
-	enum kind kind = (mode & 0x7f) % KINDS;
 
-	vdriver_init(&driver);
-	struct virtio_dev *dev = make(&driver, kind);
-	size_t len = make_file(&driver, (uint8_t)input_number(&input, 1), file);
+	bed_open(&bed, (mode & 0x3f) % BED_SAVED_KINDS,
+		 SETTINGS | ((mode & HAS_PAIRS) != 0 ? BED_NET_PAIRS : 0), false);
+	size_t len = make_file(&bed.driver, (uint8_t)input_number(&input, 1), file);
 
 	bool is_good = (mode & IS_WHOLE) == 0 && input.size < 3; /* no change */
 
-	virtio_free(dev);
 	if ((mode & IS_WHOLE) != 0) {
 		len = replace(&input, file);
 	} else {
 		change(&input, file, len);
 	}
-	try(&driver, kind, is_good, file, len);
-	vdriver_destroy(&driver);
+	try(&bed, is_good, file, len);
+	bed_close(&bed);
 	return 0;
 }
