@@ -208,13 +208,13 @@ FUZZ_INCLUDE_fake := tests/fake
 FUZZ_INCLUDE_x86_64 := arch/x86_64
 FUZZ_INCLUDE_aarch64 := arch/aarch64 -Ibuild/aarch64/uapi
 # What fuzzers share: played devices and disks.
-FUZZ_LIB_SRC := $(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c))
+FUZZ_LIB_SRC := $(filter-out tests/fuzz/fuzz_% tests/fuzz/http_reader.c,$(wildcard tests/fuzz/*.c))
 FUZZ_BED_SRC := $(filter tests/fuzz/bed%,$(FUZZ_LIB_SRC))
 FUZZ_DEVICES_SRC := $(filter-out $(FUZZ_BED_SRC),$(FUZZ_LIB_SRC)) $(DEVICE_SRC) $(API_SRC) $(VMM_SRC) $(FILTER_SRC) tests/fake/arch_fake.c $(UNIT_LIB_SRC)
 # A scripted KVM where state is loaded into one.
 fuzz_base_src = $(if $(filter state_%,$(1)),$(FAKE_KVM) $(filter-out vmm/base/kvm_sys.c,$(FUZZ_BASE_SRC)),$(FUZZ_BASE_SRC))
 fuzz_main = tests/fuzz/fuzz_$(if $(filter state_%,$(1)),state,$(1)).c
-fuzz_src = $(call fuzz_main,$(1)) $(if $(filter devices virtio_state,$(1)),$(FUZZ_BED_SRC)) \
+fuzz_src = $(call fuzz_main,$(1)) $(if $(filter devices virtio_state,$(1)),$(FUZZ_BED_SRC)) $(if $(filter http,$(1)),tests/fuzz/http_reader.c) \
 	$(if $(filter template_%,$(1)),$(HELPER_UNIT_SRC)) $(call fuzz_base_src,$(1)) $(or $(FUZZ_ARCH_SRC_$(call fuzz_arch,$(1))), \
 	$(if $(filter policy filter_file,$(1)),$(FUZZ_SECCOMP_SRC), \
 	$(if $(filter guest_%,$(1)),$(addprefix tools/guest_init/,frames.c run_request.c user.c tar.c tar_unpack.c),$(FUZZ_DEVICES_SRC))))
@@ -232,7 +232,7 @@ $(foreach isa,fake x86_64 aarch64,$(eval $(call fuzz_rules,$(isa))))
 define fuzz_link
 $(FUZZ_B)/$(1): $(call fuzz_objects,$(1)) $(if $(call fuzz_arch,$(1)),,$(FILTER_DATA))
 	@echo "  FUZZLD  $$@"
-	@clang $$(FUZZ_FLAGS) -fsanitize=fuzzer -o $$@ $$^ -ljansson -l:liburing.a -lsodium $(if $(filter aarch64,$(call fuzz_arch,$(1))),-l:libfdt.so.1)
+	@clang $$(FUZZ_FLAGS) -fsanitize=fuzzer -o $$@ $$^ -ljansson -l:liburing.a -lsodium $(if $(filter http,$(1)),-l:libhttp_parser.so.2.9) $(if $(filter aarch64,$(call fuzz_arch,$(1))),-l:libfdt.so.1)
 endef
 $(foreach fuzzer,$(FUZZERS),$(eval $(call fuzz_link,$(fuzzer))))
 -include $(shell find $(FUZZ_B)/obj -name '*.d' 2>/dev/null)
