@@ -14,7 +14,7 @@
 #include "tests/lib/vdriver_pci.h"
 
 enum {
-	BED_KINDS = 12,
+	BED_KINDS = 13,
 	BED_SAVED_KINDS = 10, /* the first ones: snapshots have them */
 	BED_SEGMENTS_MAX = 3,
 	BED_HEAD_MAX = 64,

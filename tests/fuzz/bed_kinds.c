@@ -14,6 +14,7 @@
 #include "devices/virtio/mem/mem.h"
 #include "devices/virtio/mem/mem_req.h"
 #include "devices/virtio/net/net_tap.h"
+#include "devices/virtio/net/vhost_net.h"
 #include "devices/virtio/pmem/pmem.h"
 #include "devices/virtio/rng.h"
 #include "devices/virtio/vsock/vsock.h"
@@ -167,6 +168,20 @@ static void ask_blk(struct input *input, struct bed_request *request)
 	(void)add(request, 1, true);
 }
 
+static void act_blk(struct bed *bed, struct input *input)
+{
+	uint8_t what = (uint8_t)input_number(input, 1);
+	const struct limiter_config ops = {.ops = {.size = what % 8, .refill_time_ms = 10},
+					   .has_ops = true};
+	struct error err = {0};
+
+	if (what % 2 == 0) {
+		require(blk_set_limits(bed->own, &ops, &err) == 0);
+	} else if (bed->base.fd < 0) {
+		require(blk_set_file(bed->own, &bed->file, &err) == 0);
+	}
+}
+
 /* --- networks --- */
 
 enum {
@@ -282,8 +297,13 @@ static void act_net(struct bed *bed, struct input *input)
 	static uint8_t bytes[FRAME_BYTES + NET_HEADER_BYTES];
 	uint8_t what = (uint8_t)input_number(input, 1);
 	uint32_t len = (uint32_t)input_number(input, 2) % FRAME_BYTES + 1;
+	const struct limiter_config ops = {.ops = {.size = len % 8, .refill_time_ms = 10},
+					   .has_ops = true};
+	struct error err = {0};
 
-	if (what % 4 == 0) {
+	if (what % 8 == 1) {
+		require(net_set_limits(bed->own, &ops, &ops, &err) == 0);
+	} else if (what % 4 == 0) {
 		while (recv(bed->host, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
 		}
 	} else if (what == 0xff) {
@@ -576,6 +596,17 @@ static void make_fs(struct bed *bed)
 	bed->own = vhost_user_of(bed->dev);
 }
 
+static void make_vhost_net(struct bed *bed)
+{
+	struct net_config config = net_config(bed);
+	struct vhost_link link = {.fd = -1};
+	struct error err = {0};
+
+	config.backend = (struct net_backend){NET_BACKEND_VHOST_USER, (char *)path()};
+	require(vhost_net_new(&bed->driver.env, &config, &link, &bed->dev, &err) == 0);
+	bed->own = vhost_user_of(bed->dev);
+}
+
 static void ask_remote(struct input *input, struct bed_request *request)
 {
 	request->queue = (unsigned)input_number(input, 1) % 2;
@@ -616,16 +647,18 @@ static void act_backend(struct bed *bed, struct input *input)
 
 const struct bed_kind bed_kinds[BED_KINDS] = {
 	{"entropy", false, NULL, NULL, make_rng, ask_rng, NULL},
-	{"block", false, open_blk, close_blk, make_blk, ask_blk, NULL},
+	{"block", false, open_blk, close_blk, make_blk, ask_blk, act_blk},
 	{"network on a TAP", false, open_tap, NULL, make_tap, ask_net, act_net},
 	{"balloon", false, NULL, NULL, make_balloon, ask_balloon, act_balloon},
 	{"sockets", false, open_vsock, remove_path, make_vsock, ask_vsock, act_vsock},
-	{"block, Async", false, open_blk, close_blk, make_blk_async, ask_blk, NULL},
-	{"block, overlay", false, open_overlay, close_blk, make_blk_async, ask_blk, NULL},
+	{"block, Async", false, open_blk, close_blk, make_blk_async, ask_blk, act_blk},
+	{"block, overlay", false, open_overlay, close_blk, make_blk_async, ask_blk, act_blk},
 	{"network on a stream", false, NULL, NULL, make_stream, ask_net, act_net},
 	{"persistent memory", false, open_pmem, NULL, make_pmem, ask_pmem, act_pmem},
 	{"memory", false, open_mem, NULL, make_mem, ask_mem, act_mem},
 	{"vhost-user block", true, open_backend, remove_path, make_vhost_blk, ask_remote,
 	 act_backend},
 	{"file system", true, open_backend, remove_path, make_fs, ask_remote, act_backend},
+	{"vhost-user network", true, open_backend, remove_path, make_vhost_net, ask_remote,
+	 act_backend},
 };

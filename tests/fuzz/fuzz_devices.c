@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 
 #include "devices/virtio/core/virtio_internal.h"
+#include "devices/virtio/core/virtio_leave.h"
 #include "devices/virtio/core/virtio_state.h"
 #include "tests/fuzz/bed.h"
 
@@ -31,6 +32,9 @@ enum action {
 	ACT_OFFER,
 	ACT_AVAIL_IDX,
 	ACT_MEMORY,
+	ACT_CONFIG,
+	ACT_LEAVE, /* the device is to be taken out, or stays after all */
+	ACT_POWER, /* of a PCI slot is lost */
 	ACTIONS
 };
 
@@ -50,6 +54,8 @@ struct guest {
 	struct bed bed;
 	uint16_t next_desc[VIRTIO_QUEUES_MAX];
 	uint16_t answered[VIRTIO_QUEUES_MAX]; /* as far as they are counted */
+	int idle;			      /* eventfd */
+	bool is_leaving;
 };
 
 static unsigned long totals[BED_KINDS][2];
@@ -246,6 +252,44 @@ static void spoil_memory(struct bed *bed, struct input *input)
 	(void)!gmem_write(bed->driver.mem, at, &value, sizeof(value));
 }
 
+static void write_config(struct bed *bed, struct input *input)
+{
+	uint64_t offset = input_number(input, 1) % VIRTIO_CONFIG_MAX;
+	uint32_t len = 1U << input_number(input, 1) % 4;
+	uint64_t value = input_number(input, len);
+
+	vdriver_write_config(&bed->driver, offset, &value, len);
+	vdriver_read_config(&bed->driver, offset, &value, len);
+}
+
+static void stay(struct guest *guest)
+{
+	if (guest->is_leaving) {
+		guest->is_leaving = false;
+		virtio_stay(guest->bed.dev);
+	}
+}
+
+static void leave_or_stay(struct guest *guest)
+{
+	if (guest->is_leaving) {
+		stay(guest);
+		return;
+	}
+	guest->is_leaving = true;
+	if (virtio_leave(guest->bed.dev, guest->idle)) {
+		require(!virtio_is_busy(guest->bed.dev));
+	}
+}
+
+static void lose_power(struct bed *bed)
+{
+	if (bed->is_on_pci) {
+		virtio_pci_reset(&bed->pci);
+		vdriver_enable_pci(&bed->pci);
+	}
+}
+
 /* --- a program --- */
 
 static void pause_machine(struct bed *bed)
@@ -285,6 +329,7 @@ static void play(struct guest *guest, enum action action, unsigned *queue, struc
 		pause_machine(bed);
 		break;
 	case ACT_RENEW:
+		stay(guest);
 		renew(bed);
 		break;
 	case ACT_REGISTER:
@@ -299,8 +344,17 @@ static void play(struct guest *guest, enum action action, unsigned *queue, struc
 		spoil_ring(guest, action, queue, input);
 		break;
 	case ACT_MEMORY:
-	case ACTIONS:
 		spoil_memory(bed, input);
+		break;
+	case ACT_CONFIG:
+		write_config(bed, input);
+		break;
+	case ACT_LEAVE:
+		leave_or_stay(guest);
+		break;
+	case ACT_POWER:
+	case ACTIONS:
+		lose_power(bed);
 		break;
 	}
 }
@@ -332,6 +386,7 @@ static void stop(struct guest *guest)
 {
 	struct bed *bed = &guest->bed;
 
+	stay(guest);
 	vdriver_stop(&bed->driver);
 	for (unsigned i = 0; i < bed->dev->queue_count; i++) {
 		require(queue_of(guest, i)->size == 0);
@@ -355,6 +410,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned kind = (unsigned)input_number(&input, 1) % BED_KINDS;
 	uint8_t settings = (uint8_t)input_number(&input, 1);
 
+	if (guest.idle == 0) {
+		guest.idle = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	}
 	bed_open(&guest.bed, kind, settings, (input_number(&input, 1) & 1) != 0);
 	start(&guest, UINT64_MAX, 0);
 	for (unsigned i = 0; i < STEPS_MAX && input.size > 0; i++) {

@@ -111,16 +111,10 @@ static void write_space(struct virtio_pci *pci, uint64_t offset, uint16_t value)
 	virtio_pci_config_ops.write(pci, offset, data, sizeof(data));
 }
 
-void vdriver_plug_pci(struct vdriver *driver, struct virtio_dev *dev, struct virtio_pci *pci)
+void vdriver_enable_pci(struct virtio_pci *pci)
 {
-	const struct virtio_pci_place place = {.base = UINT64_C(0x4000000000)};
-	const struct msi_port port = {ignore_route, count_message, driver};
-
-	virtio_pci_init(pci, dev, &place, &port);
-	driver->pci = pci;
-	driver->dev = dev;
 	write_space(pci, COMMAND, COMMAND_MEMORY_AND_MASTER);
-	for (uint32_t i = 0; i < virtio_pci_vectors(dev); i++) {
+	for (uint32_t i = 0; i < virtio_pci_vectors(pci->dev); i++) {
 		uint64_t entry = TABLE + (uint64_t)i * ENTRY_LEN;
 
 		write_window(pci, entry, (uint32_t)MESSAGE_ADDRESS, 4);
@@ -129,6 +123,17 @@ void vdriver_plug_pci(struct vdriver *driver, struct virtio_dev *dev, struct vir
 		write_window(pci, entry + 12, 0, 4);
 	}
 	write_space(pci, pci->msix_cap + CAP_CONTROL, MSIX_CONTROL_ENABLE);
+}
+
+void vdriver_plug_pci(struct vdriver *driver, struct virtio_dev *dev, struct virtio_pci *pci)
+{
+	const struct virtio_pci_place place = {.base = UINT64_C(0x4000000000)};
+	const struct msi_port port = {ignore_route, count_message, driver};
+
+	virtio_pci_init(pci, dev, &place, &port);
+	driver->pci = pci;
+	driver->dev = dev;
+	vdriver_enable_pci(pci);
 }
 
 void vdriver_unplug_pci(struct vdriver *driver)

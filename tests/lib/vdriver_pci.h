@@ -14,6 +14,9 @@
 /* Makes *pci the device's transport. It stays where it is until vdriver_unplug_pci. */
 void vdriver_plug_pci(struct vdriver *driver, struct virtio_dev *dev, struct virtio_pci *pci);
 
+/* What a machine's firmware and a driver do before all else; a loss of power has undone it. */
+void vdriver_enable_pci(struct virtio_pci *pci);
+
 /* After the device was freed, or before. Also of a driver that has none. */
 void vdriver_unplug_pci(struct vdriver *driver);
 
