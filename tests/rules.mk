@@ -253,6 +253,11 @@ coverage: ## count what units and fuzzers (of FUZZ_SECONDS each) reach; LINES_OF
 	@$(MAKE) --no-print-directory FUZZ_COVERAGE=1 $(FUZZERS:%=build/fuzz-coverage/%)
 	@tests/coverage $(FUZZ_SECONDS) $(if $(LINES_OF),-l $(LINES_OF)) $(FUZZERS)
 
+.PHONY: fuzz-coverage
+fuzz-coverage: ## count what each fuzzer reaches, and list the branches that none does (FUZZ_SECONDS=0: by the corpora alone)
+	@$(MAKE) --no-print-directory FUZZ_COVERAGE=1 $(FUZZERS:%=build/fuzz-coverage/%)
+	@tests/fuzz/coverage $(FUZZ_SECONDS) $(if $(T),$(filter $(T),$(FUZZERS)),$(FUZZERS))
+
 safety: coverage ## write the table of docs/memory-safety.md: for each file what is proven, fuzzed, tested
 	@tools/check/safety --write
 
