@@ -291,7 +291,7 @@ static void ask_net(struct input *input, struct bed_request *request)
 	(void)add(request, (value >> 1) % FRAME_BYTES, false);
 }
 
-/* Sends a frame, as the kind of port has it, or takes what the guest has sent. */
+/* Sends a frame, as the kind of port has it, takes what the guest has sent, or hangs up. */
 static void act_net(struct bed *bed, struct input *input)
 {
 	static uint8_t bytes[FRAME_BYTES + NET_HEADER_BYTES];
@@ -306,7 +306,7 @@ static void act_net(struct bed *bed, struct input *input)
 	} else if (what % 4 == 0) {
 		while (recv(bed->host, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
 		}
-	} else if (what == 0xff) {
+	} else if (what % 16 == 15) {
 		fd_close(&bed->host);
 	} else if (bed->listener < 0) { /* a stream has it */
 		const uint8_t prefix[] = {0, 0, (uint8_t)(len >> 8), (uint8_t)len};
@@ -506,7 +506,11 @@ static void ask_pmem(struct input *input, struct bed_request *request)
 static void act_pmem(struct bed *bed, struct input *input)
 {
 	uint32_t len = (uint32_t)input_number(input, 2);
+	const struct limiter_config ops = {.ops = {.size = len % 8, .refill_time_ms = 10},
+					   .has_ops = true};
+	struct error err = {0};
 
+	require(pmem_set_limits(bed->own, &ops, &err) == 0);
 	require(ftruncate(bed->host, len) == 0);
 	if (gmem_pmem_is_torn(bed->driver.mem)) {
 		gmem_pmem_mend(bed->driver.mem);
