@@ -205,9 +205,11 @@ static int set_offloads(int fd, uint32_t offloads, struct error *err)
 
 static void open_pair(struct bed *bed, int type)
 {
+	const int small = 1; /* the least that there is: it is full after some frames */
 	int pair[2];
 
 	require(socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+	require(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
 	fd_close(&bed->host);
 	bed->listener = pair[0];
 	bed->host = pair[1];
@@ -521,7 +523,7 @@ static void act_pmem(struct bed *bed, struct input *input)
 
 #define MEM_BASE (UINT64_C(8) << 30)
 enum {
-	MEM_MIB = 64
+	MEM_MIB = 16
 };
 
 static const struct mem_config mem_config = {MEM_MIB, 2, MEM_MIB};
@@ -550,8 +552,8 @@ static void ask_mem(struct input *input, struct bed_request *request)
 
 	segment->head_len = MEM_REQ_LEN;
 	store_le16(segment->head, (uint16_t)(input_number(input, 1) % 5));
-	store_le64(segment->head + 8, MEM_BASE + input_number(input, 1) % 34 * 2 * MIB);
-	store_le16(segment->head + 16, (uint16_t)(input_number(input, 1) % 34));
+	store_le64(segment->head + 8, MEM_BASE + input_number(input, 1) % 10 * 2 * MIB);
+	store_le16(segment->head + 16, (uint16_t)(input_number(input, 1) % 10));
 	(void)add(request, MEM_RESP_LEN, true);
 }
 
