@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory device, from its driver's side. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "devices/virtio/mem/mem.h"
 #include "devices/virtio/mem/mem_req.h"
@@ -482,4 +484,41 @@ Test(mem, what_the_host_refuses_leaves_nothing_plugged)
 	cr_expect_eq(config_of(CONFIG_PLUGGED), plugged);
 	EXPECT(MEM_UNPLUG_ALL, 0, 0, MEM_ACK);
 	cr_expect_eq(config_of(CONFIG_PLUGGED), 0);
+}
+
+/* Bytes of memory that this process may write to, as RLIMIT_DATA counts them. */
+static uint64_t data_len(void)
+{
+	FILE *status = fopen("/proc/self/status", "r");
+	char line[128];
+	unsigned long kib = 0;
+
+	cr_assert(status != NULL);
+	while (kib == 0 && fgets(line, sizeof(line), status) != NULL) {
+		(void)sscanf(line, "VmData: %lu", &kib);
+	}
+	fclose(status);
+	cr_assert(kib > 0);
+	return kib * KIB;
+}
+
+/* Pieces of a request are of 32 MiB: some are plugged before the host refuses one. */
+Test(mem, a_plug_that_the_host_refuses_half_way_is_undone)
+{
+	struct rlimit old;
+
+	make(&usual);
+	request(TOTAL_MIB);
+	EXPECT(MEM_PLUG, 200, 1, MEM_ACK);
+	cr_assert_eq(getrlimit(RLIMIT_DATA, &old), 0);
+	const struct rlimit tight = {data_len() + 80 * MIB, old.rlim_max};
+
+	cr_assert_eq(setrlimit(RLIMIT_DATA, &tight), 0);
+	EXPECT(MEM_PLUG, 0, 100, MEM_BUSY);
+	cr_assert_eq(setrlimit(RLIMIT_DATA, &old), 0);
+	cr_expect_eq(config_of(CONFIG_PLUGGED), BLOCK, "what was there before");
+	cr_expect(!is_ram(0) && !is_ram(16) && is_ram(200));
+	/* The driver tries again later. */
+	EXPECT(MEM_PLUG, 0, 100, MEM_ACK);
+	cr_expect_eq(config_of(CONFIG_PLUGGED), 101 * BLOCK);
 }
