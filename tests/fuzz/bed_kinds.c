@@ -277,8 +277,8 @@ static void ask_net(struct input *input, struct bed_request *request)
 
 		request->queue = 4; /* the control queue of two pairs */
 		command->head_len = 4;
-		store_le32(command->head,
-			   value & 3 | (value >> 2 & 1) << 8 | (value >> 3 & 7) << 16);
+		command->head[0] = (value & 1) == 0 ? 4 : value >> 1 & 7; /* class: MQ, mostly */
+		command->head[2] = value >> 4 & 7;			  /* pairs */
 		(void)add(request, 1, true);
 		return;
 	}
