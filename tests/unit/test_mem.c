@@ -462,6 +462,7 @@ Test(mem, what_a_ring_lies_in_stays)
 	EXPECT(MEM_UNPLUG, 2, 1, MEM_ACK);
 	virtq_stop(&vq);
 	EXPECT(MEM_UNPLUG_ALL, 0, 0, MEM_ACK);
+	cr_expect_eq(metric_get(&metrics->unplug_discard_fails), 0);
 }
 
 /* The host allows a limited number of mappings: a plug that finds no more is undone. */
