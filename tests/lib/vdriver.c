@@ -201,7 +201,9 @@ static void check_page(struct vdriver *driver)
 
 uint8_t vdriver_status(struct vdriver *driver)
 {
-	check_page(driver);
+	if (driver->pci == NULL) {
+		check_page(driver);
+	}
 	return (uint8_t)vdriver_read(driver, REG_STATUS);
 }
 

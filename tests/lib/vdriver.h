@@ -90,7 +90,6 @@ void vdriver_init_shared(struct vdriver *driver); /* with memory that others can
 void vdriver_destroy(struct vdriver *driver);
 struct dev_env *vdriver_env(struct vdriver *driver);
 void vdriver_plug(struct vdriver *driver, struct virtio_dev *dev); /* as its transport */
-
 gpa_t vdriver_alloc(struct vdriver *driver, uint64_t len); /* for a test, aligned to 4 KiB */
 
 /* --- registers --- */
