@@ -4,6 +4,7 @@
 
 #include "devices/virtio/balloon/balloon.h"
 #include "devices/virtio/blk/blk.h"
+#include "devices/virtio/fs/fs.h"
 #include "devices/virtio/mem/mem.h"
 #include "devices/virtio/net/net.h"
 #include "devices/virtio/pmem/pmem.h"
@@ -12,7 +13,8 @@
 #include "vmm/base/bytes.h"
 
 static const struct virtio_class *const classes[] = {
-	&net_class, &blk_class, &rng_class, &balloon_class, &vsock_class, &mem_class, &pmem_class,
+	&net_class,   &blk_class, &rng_class,  &balloon_class,
+	&vsock_class, &mem_class, &pmem_class, &fs_class,
 };
 
 const struct virtio_class *virtio_class_of(uint32_t type)

@@ -64,6 +64,14 @@ static void try(struct runner *runner, const struct device_test *test, const cha
 		const char *flag)
 {
 	bool is_payload = strncmp(test->name, "payload", strlen("payload")) == 0;
+	bool is_rust = strncmp(test->name, "virtiofsd", strlen("virtiofsd")) == 0;
+
+	if (is_rust && getenv("VIRTIOFSD") == NULL) {
+		if (runner->part == NULL || strstr(name, runner->part) != NULL) {
+			runner_skip(runner, name, "tools/dev/host_virtiofsd was not run");
+		}
+		return;
+	}
 
 	runner_run(runner, &(struct runner_test){
 				   .name = name,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tests/devices/machine.h"
+#include "tests/devices/saved.h"
 
 enum {
 	DISK_MIB = 16
@@ -50,14 +51,13 @@ static bool put_drive(struct squib *squib)
 			 "\"Writeback\", \"socket\": \"back.sock\", \"num_queues\": 2}");
 }
 
-/* [compat] Firecracker's sentence. */
-static bool is_not_saved(struct squib *squib)
+/* The snapshot is refused by this sentence, and the machine goes on. */
+static bool is_not_saved(struct squib *squib, const char *why)
 {
 	return squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") &&
 	       squib_api(squib, 400, "PUT", "/snapshot/create",
 			 "{\"snapshot_path\": \"state\", \"mem_file_path\": \"memory\"}") &&
-	       (strstr(squib->answer, "Devices without snapshot support are present: "
-				      "vhost-user-block(id: vdb)") != NULL ||
+	       (strstr(squib->answer, why) != NULL ||
 		squib_fail(squib, "the snapshot is refused by: %s", squib->answer)) &&
 	       squib_patch(squib, "/vm", "{\"state\": \"Resumed\"}");
 }
@@ -73,7 +73,10 @@ static bool run_daemon(struct squib *squib)
 	    (daemon = start_daemon(squib)) < 0 || !put_drive(squib) ||
 	    !squib_api_start(squib, 204) || !squib_expect(squib, "ok: cache write back", NULL) ||
 	    !squib_expect(squib, "ok: loaded", NULL) || !machine_meet(squib, "back-end to end") ||
-	    !is_not_saved(squib) || !end_daemon(daemon) ||
+	    /* [compat] Firecracker's sentence. */
+	    !is_not_saved(squib, "Devices without snapshot support are present: "
+				 "vhost-user-block(id: vdb)") ||
+	    !end_daemon(daemon) ||
 	    !squib_expect(squib, "has lost its back-end back.sock, and looks for it", NULL) ||
 	    (daemon = start_daemon(squib)) < 0 || !machine_go_on(squib) ||
 	    !squib_expect(squib, "has its back-end back.sock again", NULL) ||
@@ -97,13 +100,14 @@ enum {
 	KILLS = 4
 };
 
-static pid_t start_backend(struct squib *squib)
+/* `what` it serves: a disk, or a count. */
+static pid_t start_backend(struct squib *squib, const char *what)
 {
 	char path[PATH_LEN];
 
 	squib_path(squib, "back.sock", path);
 	unlink(path);
-	pid_t backend = machine_spawn(squib, "backend back.sock vdb");
+	pid_t backend = machine_spawn(squib, "backend back.sock %s", what);
 
 	return machine_wait_socket(squib, "back.sock", "the back-end") ? backend : -1;
 }
@@ -116,7 +120,7 @@ static bool kill_often(struct squib *squib, pid_t *backend)
 		if (!end_daemon(*backend) ||
 		    !squib_expect(squib, "has lost its back-end back.sock, and looks for it",
 				  NULL) ||
-		    (*backend = start_backend(squib)) < 0 ||
+		    (*backend = start_backend(squib, "vdb")) < 0 ||
 		    !squib_expect(squib, "has its back-end back.sock again", NULL)) {
 			return false;
 		}
@@ -143,7 +147,7 @@ static bool run_kills(struct squib *squib)
 		.vcpus = 2, .mem_mib = 128, .script = "/tests/replay.sh", .root = machine_root()};
 	pid_t backend = -1;
 	bool ok = machine_configure(squib, &guest) && machine_make_disk(squib, "vdb", DISK_MIB) &&
-		  (backend = start_backend(squib)) > 0 && put_drive(squib) &&
+		  (backend = start_backend(squib, "vdb")) > 0 && put_drive(squib) &&
 		  squib_api_start(squib, 204) && machine_meet(squib, "load") &&
 		  machine_go_on(squib) && kill_often(squib, &backend) &&
 		  machine_meet(squib, "loaded") &&
@@ -204,7 +208,10 @@ static bool share(struct squib *squib, pid_t *rootfs, pid_t *shared)
 	       squib_write(squib, "shared/answer", "") && machine_go_on(squib) &&
 	       squib_expect(squib, "ok: shared", NULL) &&
 	       squib_expect(squib, "ok: unbound and bound", NULL) &&
-	       machine_meet(squib, "back-end to end") && end_daemon(*shared) &&
+	       machine_meet(squib, "back-end to end") &&
+	       is_not_saved(squib, "present: virtio-fs(id: rootfs),virtio-fs(id: shared). The "
+				   "back-end must hand out its state") &&
+	       end_daemon(*shared) &&
 	       squib_expect(squib, "has lost its back-end shared.sock", NULL) &&
 	       machine_go_on(squib) && squib_expect(squib, "ok: the root goes on", NULL) &&
 	       squib_expect(squib, "fs: done", NULL) && squib_ends(squib, 0);
@@ -227,9 +234,95 @@ static bool run_fs(struct squib *squib)
 	return machine_run(squib, "/bin/rm -rf rootfs shared") && ok;
 }
 
+/* --- virtiofsd in Rust, which hands out its state --- */
+
+static pid_t start_rust(struct squib *squib)
+{
+	char path[PATH_LEN];
+
+	squib_path(squib, "shared.sock", path);
+	unlink(path);
+	squib_path(squib, "shared", path);
+	pid_t daemon = machine_spawn(squib,
+				     "%.300s --socket-path=shared.sock --shared-dir=%.200s "
+				     "--sandbox=chroot --migration-verify-handles",
+				     env("VIRTIOFSD"), path);
+
+	return machine_wait_socket(squib, "shared.sock", "virtiofsd") ? daemon : -1;
+}
+
+/* The saved machine goes on for a while, then the loaded one does the same again. */
+static bool save_files(struct squib *squib, pid_t *daemon)
+{
+	return machine_meet(squib, "saved") && saved_save(squib, "Full") && saved_resume(squib) &&
+	       machine_go_on(squib) && machine_meet(squib, "loaded") && saved_save(squib, "Full") &&
+	       squib_replace(squib, NULL) && machine_reap(squib, *daemon, "virtiofsd") &&
+	       (*daemon = start_rust(squib)) > 0 && saved_load(squib, SAVED_RESUMES) &&
+	       machine_go_on(squib) && squib_expect(squib, "fs: done", NULL) &&
+	       squib_ends(squib, 0);
+}
+
+static bool run_rust(struct squib *squib)
+{
+	const struct guest guest = {
+		.vcpus = 2, .mem_mib = 128, .script = "/tests/fs_saved.sh", .root = machine_root()};
+	pid_t daemon = -1;
+	bool ok = machine_run(squib, "/bin/mkdir shared") && machine_configure(squib, &guest) &&
+		  (daemon = start_rust(squib)) > 0 && put_fs(squib, "shared") &&
+		  squib_api_start(squib, 204) && save_files(squib, &daemon) &&
+		  machine_run(squib, "pattern check shared/folder/moved 0 65536 5");
+
+	squib_stop(squib);
+	if (daemon > 0) {
+		(void)end_daemon(daemon);
+	}
+	return machine_run(squib, "/bin/rm -rf shared") && ok;
+}
+
+/* --- What a back-end has of a device, saved and loaded --- */
+
+/* What is refused leaves the machine as it was. */
+static bool has_full_alone(struct squib *squib)
+{
+	return squib_api(squib, 400, "PUT", "/snapshot/create",
+			 "{\"snapshot_type\": \"Diff\", \"snapshot_path\": \"state\", "
+			 "\"mem_file_path\": \"memory\"}") &&
+	       (strstr(squib->answer, "only a full snapshot has all") != NULL ||
+		squib_fail(squib, "a Diff is refused by: %s", squib->answer));
+}
+
+/* From one back-end to the next, amid requests; the saved machine goes on as well. */
+static bool renew_count(struct squib *squib, pid_t *backend)
+{
+	return saved_save(squib, "Full") && has_full_alone(squib) && saved_resume(squib) &&
+	       squib_type(squib, "a") && squib_expect(squib, "remote: on", NULL) &&
+	       saved_save(squib, "Full") && saved_save(squib, "Full") &&
+	       squib_replace(squib, NULL) && machine_reap(squib, *backend, "backend") &&
+	       (*backend = start_backend(squib, "count")) > 0 && saved_load(squib, SAVED_RESUMES) &&
+	       squib_type(squib, "b") && squib_expect(squib, "remote: on", NULL);
+}
+
+static bool run_count(struct squib *squib)
+{
+	const struct guest guest = {.vcpus = 1, .mem_mib = 64, .payload = "remote"};
+	pid_t backend = -1;
+	bool ok = machine_configure(squib, &guest) &&
+		  (backend = start_backend(squib, "count")) > 0 &&
+		  squib_put(squib, "/filesystems/count",
+			    "{\"tag\": \"count\", \"socket\": \"back.sock\"}") &&
+		  squib_api_start(squib, 204) && squib_expect(squib, "remote: begun", NULL) &&
+		  renew_count(squib, &backend) && renew_count(squib, &backend) &&
+		  squib_type(squib, "q") && squib_expect(squib, "remote: done", NULL) &&
+		  squib_ends(squib, 0);
+
+	return ok && machine_reap(squib, backend, "backend");
+}
+
 const struct device_test vhost_tests[] = {
 	{"vhost: a disk of qemu-storage-daemon, which ends and comes again", run_daemon, 300},
 	{"vhost: a disk whose process is killed amid I/O loses nothing", run_kills, 300},
 	{"vhost: file systems of virtiofsd, one to boot from", run_fs, 300},
+	{"virtiofsd: open files go with a snapshot", run_rust, 300},
+	{"payload remote: what a back-end has goes with a snapshot", run_count, 60},
 	{0},
 };

@@ -41,7 +41,11 @@ static void read(struct vhost_msg *msg)
 	if (vhost_reply_u64(msg, VHOST_GET_FEATURES, &value, &err) == 0) {
 		keep(value);
 	}
-	keep(vhost_reply_base(msg, any_u32(), &err));
+	uint16_t base;
+
+	if (vhost_reply_base(msg, any_u32(), &base, &err) == 0) {
+		keep(base);
+	}
 	if (vhost_reply_config(msg, config, VHOST_CONFIG_MAX, &err) == 0) {
 		keep(config[VHOST_CONFIG_MAX - 1]);
 	}

@@ -32,13 +32,15 @@ static void ask_config(struct vhost_link *link, const struct vhost_wants *wants)
 	struct vhost_msg msg;
 
 	vhost_msg_config(&msg, wants->config_len);
-	if (vhost_link_ask(link, &msg, &err) == 0 && vhost_link_read(link, &err) > 0) {
+	if (vhost_link_ask(link, &msg, -1, &err) == 0 && vhost_link_read(link, &err) > 0) {
 		(void)!vhost_link_take_config(link, wants, &err);
 	}
 	/* A stop of a ring, whose answer is in the rest or not there. */
 	error_clear(&err);
 	if (link->awaited == VHOST_NONE) {
-		(void)!vhost_link_stop(link, 0, vhost_deadline_ms(), &err);
+		uint16_t base;
+
+		(void)!vhost_link_stop(link, 0, vhost_deadline_ms(), &base, &err);
 	}
 }
 

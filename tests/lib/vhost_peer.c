@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ enum {
 	FLAG_REPLY = 5, /* version 1, and a reply */
 	FLAG_PLAIN = 1,
 	DESC_NEXT = 1,
+	STATE_BY_OURS = 1 << 8, /* by the pipe that came */
+	CHUNK = 65536,
 };
 
 static void fail(const char *what)
@@ -44,6 +47,9 @@ void vhost_peer_init(struct vhost_peer *peer)
 	peer->pattern = 0x5a;
 	peer->fd = -1;
 	peer->inflight = -1;
+	peer->pipe = -1;
+	peer->state_answer = STATE_BY_OURS;
+	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < VHOST_PEER_QUEUES; i++) {
 		peer->queues[i].kick = peer->queues[i].call = -1;
 	}
@@ -71,8 +77,73 @@ static void *at(struct vhost_peer *peer, uint64_t address, bool is_gpa)
 	abort();
 }
 
+/* --- Its state --- */
+
+static void end_moving(struct vhost_peer *peer)
+{
+	if (peer->is_moving) {
+		pthread_join(peer->mover, NULL);
+		peer->is_moving = false;
+	}
+	if (peer->pipe >= 0) {
+		close(peer->pipe);
+		peer->pipe = -1;
+	}
+}
+
+static void *write_state(void *arg)
+{
+	static const uint8_t more[CHUNK];
+	struct vhost_peer *peer = arg;
+	size_t done = 0;
+	ssize_t put = 1;
+
+	while (done < peer->state_len && put > 0) {
+		put = write(peer->pipe, peer->state + done, peer->state_len - done);
+		done += put > 0 ? (size_t)put : 0;
+	}
+	while (peer->is_state_endless && put > 0) {
+		put = write(peer->pipe, more, sizeof(more));
+	}
+	close(peer->pipe);
+	peer->pipe = -1;
+	return NULL;
+}
+
+static void *read_state(void *arg)
+{
+	struct vhost_peer *peer = arg;
+	ssize_t got = 1;
+
+	peer->state_len = 0;
+	while (got > 0) {
+		peer->state = realloc(peer->state, peer->state_len + CHUNK);
+		got = read(peer->pipe, peer->state + peer->state_len, CHUNK);
+		peer->state_len += got > 0 ? (size_t)got : 0;
+	}
+	return NULL;
+}
+
+static void move_state(struct vhost_peer *peer, const uint8_t *payload, int fd)
+{
+	bool is_load = load_le32(payload) == VHOST_LOAD;
+
+	end_moving(peer);
+	peer->pipe = fd;
+	if (peer->fd < 0) {
+		end_moving(peer);
+	} else if (!peer->is_state_stuck) {
+		peer->is_moving = true;
+		if (pthread_create(&peer->mover, NULL, is_load ? read_state : write_state, peer) !=
+		    0) {
+			fail("vhost_peer: a thread for its state");
+		}
+	}
+}
+
 static void forget(struct vhost_peer *peer)
 {
+	end_moving(peer);
 	for (size_t i = 0; i < peer->region_count; i++) {
 		munmap(peer->regions[i].at, peer->regions[i].len);
 	}
@@ -343,6 +414,14 @@ static void handle(struct vhost_peer *peer, const uint8_t *bytes, const int *fds
 		take_fd(&peer->inflight, fds);
 		note_inflight(peer, payload);
 		break;
+	case VHOST_SET_DEVICE_STATE_FD:
+		reply_u64(peer, request, peer->state_answer);
+		move_state(peer, payload, fds[0]);
+		break;
+	case VHOST_CHECK_DEVICE_STATE:
+		end_moving(peer);
+		reply_u64(peer, request, peer->check_answer);
+		break;
 	case VHOST_NONE:
 	case VHOST_SET_OWNER:
 		break;
@@ -478,6 +557,7 @@ void vhost_peer_stop(struct vhost_peer *peer)
 	close(peer->wake[0]);
 	close(peer->wake[1]);
 	unlink(peer->path);
+	free(peer->state);
 }
 
 void vhost_peer_say(struct vhost_peer *peer, const void *bytes, size_t len)

@@ -69,6 +69,12 @@ struct vhost_peer {
 	uint8_t config[VHOST_PEER_CONFIG];
 	uint8_t pattern;
 	_Atomic bool is_lazy; /* takes chains, and does not answer them */
+	/* What it has of the device, to hand out; and as it was given. Heap block, its own. */
+	uint8_t *state;
+	size_t state_len;
+	_Atomic bool is_state_endless;
+	_Atomic bool is_state_stuck; /* it neither writes, reads nor closes the pipe */
+	_Atomic uint64_t state_answer, check_answer;
 	/* where it misbehaves */
 	_Atomic enum vhost_peer_fault fault;
 	_Atomic enum vhost_request fault_at;
@@ -92,6 +98,9 @@ struct vhost_peer {
 	size_t said_len;
 	_Atomic int fd; /* the connection; -1: none */
 	int inflight;
+	int pipe;	/* of its state; -1: none */
+	bool is_moving; /* the thread below is there */
+	pthread_t mover;
 	struct vhost_peer_queue queues[VHOST_PEER_QUEUES];
 	struct vhost_peer_region regions[VHOST_REGIONS_MAX];
 	size_t region_count;

@@ -113,6 +113,7 @@ static const struct pin {
 	{NULL, "mmap", 2, 2, {PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC}},
 	{NULL, "mmap", 3, 3, {MAP_SHARED | MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED}},
 	{"api", "mmap", 3, 1, {MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED}},
+	{"vmm", "pipe2", 1, 3, {0, 2048 /* O_NONBLOCK */, 16384 /* O_DIRECT */}},
 	{"vmm", "memfd_create", 1, 3, {0, 2 /* MFD_ALLOW_SEALING */, 4 /* MFD_HUGETLB */}},
 	{NULL, "tgkill", 0, 3, {1, 2, 4194304}},
 	{"vmm", "tgkill", 2, 5, {SIGKILL, SIGSTOP, SIGUSR1, SIGHUP, SIGSEGV}},

@@ -117,13 +117,15 @@ Test(vhost_user_msg, a_number_is_taken_from_the_reply_to_its_request_alone)
 Test(vhost_user_msg, a_stopped_ring_is_the_one_that_was_asked_for)
 {
 	static const uint8_t ring[8] = {2, 0, 0, 0, 7, 0, 0, 0};
+	uint16_t base;
 
 	reply(VHOST_GET_VRING_BASE, 5, ring, 8);
-	cr_expect_eq(vhost_reply_base(&msg, 2, &err), 0);
-	cr_expect_eq(vhost_reply_base(&msg, 1, &err), -1);
+	cr_expect_eq(vhost_reply_base(&msg, 2, &base, &err), 0);
+	cr_expect_eq(base, 7);
+	cr_expect_eq(vhost_reply_base(&msg, 1, &base, &err), -1);
 	cr_expect_str_eq(err.msg, "The back-end has stopped the ring 2, not 1");
 	reply(VHOST_GET_VRING_BASE, 5, ring, 4);
-	cr_expect_eq(vhost_reply_base(&msg, 2, &err), -1);
+	cr_expect_eq(vhost_reply_base(&msg, 2, &base, &err), -1);
 }
 
 Test(vhost_user_msg, a_configuration_is_all_that_was_asked_for_and_no_more)

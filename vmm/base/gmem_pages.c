@@ -7,7 +7,8 @@
  * tables tell the two apart [linux Documentation/admin-guide/mm/pagemap.rst], swapped pages
  * included, without touching a page. A jail has no /proc to read them from. There mincore(2) tells
  * of anonymous memory which pages were ever touched, unless the host swaps; of a file, and where it
- * swaps, the bytes are compared. The answer is the same, and the price is a read of the memory.
+ * swaps, the bytes are compared. The answer is the same, and the price is a read of the memory. Of
+ * memory that other processes share, a memfd, all that is no hole is own.
  */
 #include "vmm/base/gmem_pages.h"
 
@@ -100,6 +101,31 @@ static int look_by_mincore(const struct look *look, uint64_t first, uint64_t cou
 	return 0;
 }
 
+/* What is there of a memfd, which is the memory itself: looking at bytes would fill its holes. */
+static int look_for_data(const struct look *look, uint64_t first, uint64_t count, struct error *err)
+{
+	const struct gmem_region *region = look->region;
+	off_t begin = (off_t)region->offset;
+	off_t at = begin + (off_t)(first * GMEM_DIRTY_PAGE);
+	off_t end = at + (off_t)(count * GMEM_DIRTY_PAGE);
+
+	while (at < end) {
+		off_t data = lseek(region->fd, at, SEEK_DATA);
+		off_t hole = data < 0 ? data : lseek(region->fd, data, SEEK_HOLE);
+
+		if (data < 0 && errno == ENXIO) {
+			break; /* a hole up to the end of the file */
+		}
+		if (hole < 0) {
+			return error_sys(err, "Cannot find out which memory is in use");
+		}
+		for (at = data; at < end && at < hole; at += GMEM_DIRTY_PAGE) {
+			enter(look, (uint64_t)(at - begin) / GMEM_DIRTY_PAGE);
+		}
+	}
+	return 0;
+}
+
 /* Reads what the file behind the region has for pages from `page` on, `left` of them or fewer. */
 static int read_behind(const struct gmem_region *region, uint64_t page, uint64_t left,
 		       uint8_t behind[COMPARED_LEN], struct error *err)
@@ -161,8 +187,10 @@ static look_fn choose(const struct look *look)
 	bool is_huge = backing == GMEM_HUGE_2M;
 	look_fn by_bytes = look->region->is_paged || is_huge ? enter_all : compare;
 
-	/* All pages of a memfd are a file's. */
-	if (backing == GMEM_MEMFD || sysconf(_SC_PAGESIZE) != GMEM_DIRTY_PAGE) {
+	if (backing == GMEM_MEMFD) {
+		return look_for_data;
+	}
+	if (sysconf(_SC_PAGESIZE) != GMEM_DIRTY_PAGE) {
 		return by_bytes;
 	}
 	if (look->pagemap >= 0) {

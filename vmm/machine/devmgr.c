@@ -697,21 +697,28 @@ int devmgr_unplug(struct devmgr *devmgr, struct virtio_dev *dev, struct error *e
 int devmgr_check_saved(const struct devmgr *devmgr, struct error *err)
 {
 	char names[ERROR_MSG_LEN / 2] = "";
+	const char *hint = "";
 	struct text text;
 
 	text_init(&text, names, sizeof(names));
 	for (size_t i = 0; i < ARRAY_COUNT(devmgr->slots); i++) {
-		const struct virtio_dev *dev =
-			devmgr->slots[i] != NULL ? devmgr->slots[i]->dev : NULL;
+		struct virtio_dev *dev = devmgr->slots[i] != NULL ? devmgr->slots[i]->dev : NULL;
 
-		if (dev != NULL && dev->class->unsaved != NULL) {
-			text_add(&text, "%s%s(id: %s)", text.len > 0 ? "," : "",
-				 dev->class->unsaved, dev->id);
+		if (dev == NULL || dev->class->unsaved == NULL ||
+		    (dev->class->is_saved != NULL && dev->class->is_saved(dev))) {
+			continue;
+		}
+		text_add(&text, "%s%s(id: %s)", text.len > 0 ? "," : "", dev->class->unsaved,
+			 dev->id);
+		if (dev->class->is_saved != NULL) {
+			hint = ". The back-end must hand out its state "
+			       "(VHOST_USER_PROTOCOL_F_DEVICE_STATE), as virtiofsd 1.14 does";
 		}
 	}
 	return text.len == 0 ? 0
 			     : error_set(err, ERR_NOT_SUPPORTED,
-					 "Devices without snapshot support are present: %s", names);
+					 "Devices without snapshot support are present: %s%s",
+					 names, hint);
 }
 
 void devmgr_quiesce(const struct devmgr *devmgr)

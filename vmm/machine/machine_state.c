@@ -206,6 +206,9 @@ void machine_state_codec(struct codec *codec, struct machine_state *state, virti
 
 void machine_state_destroy(struct machine_state *state)
 {
+	for (uint32_t i = 0; state->slots != NULL && i < state->slot_count; i++) {
+		virtio_state_destroy(&state->slots[i].virtio);
+	}
 	free(state->config);
 	free(state->vm);
 	free(state->vcpus);
@@ -241,9 +244,14 @@ static int save_slots(const struct devmgr *devmgr, struct machine_state *state, 
 	for (size_t i = 0; i < ARRAY_COUNT(devmgr->slots); i++) {
 		struct virtio_slot *slot = devmgr->slots[i];
 		struct slot_state *saved = &state->slots[state->slot_count];
+		struct virtio_remote_state remote = {0};
 
 		if (slot == NULL) {
 			continue;
+		}
+		if (virtio_save_remote(slot->dev, &remote, err) < 0) {
+			free(remote.bytes);
+			return -1;
 		}
 		saved->base = slot->place.base;
 		saved->gsi = (uint32_t)slot->place.gsi;
@@ -254,6 +262,7 @@ static int save_slots(const struct devmgr *devmgr, struct machine_state *state, 
 			virtio_mmio_save(&slot->mmio, &saved->mmio);
 		}
 		virtio_save(slot->dev, &saved->virtio);
+		saved->virtio.remote = remote;
 		state->slot_count++;
 	}
 	return 0;

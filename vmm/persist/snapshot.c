@@ -18,6 +18,17 @@
 #include "vmm/persist/memory_file.h"
 #include "vmm/persist/state_file.h"
 
+/* What other processes write is in no log, and what they have written may be anywhere. */
+static int check_changed(const struct machine *machine, struct error *err)
+{
+	return gmem_slot(machine->mem, 0).is_shared
+		       ? error_set(err, ERR_NOT_SUPPORTED,
+				   "Which pages have changed is not known of a machine with "
+				   "vhost-user devices, whose back-ends write to its memory: only "
+				   "a full snapshot has all")
+		       : 0;
+}
+
 /* Fills in which pages changed. What was taken is there after a failure, too. */
 static int take_changed(const struct machine *machine, struct page_sets *changed, struct error *err)
 {
@@ -44,6 +55,9 @@ static void put_back(const struct machine *machine, const struct page_sets *chan
 int snapshot_find_changed(const struct machine *machine, struct page_sets *changed,
 			  struct error *err)
 {
+	if (check_changed(machine, err) < 0) {
+		return -1;
+	}
 	int result = take_changed(machine, changed, err);
 
 	put_back(machine, changed);
@@ -127,6 +141,9 @@ int snapshot_save(const struct machine *machine, const char *config,
 	struct machine_state state = {0};
 	int result = check_files(machine, files, err);
 
+	if (result == 0 && files->is_diff) {
+		result = check_changed(machine, err);
+	}
 	if (result == 0) {
 		result = machine_save(machine, config, &state, err);
 		if (result < 0) {

@@ -73,7 +73,7 @@ static bool is_shared(const struct vm_config *config)
 	return config->filesystem_count > 0;
 }
 
-static int check_shared(const struct vm_config *config, struct error *err)
+int actions_check_shared(const struct vm_config *config, struct error *err)
 {
 	if (!is_shared(config)) {
 		return 0;
@@ -147,7 +147,7 @@ static int start(struct microvm *microvm, struct request *request, struct error 
 		return error_set(err, ERR_BAD_REQUEST,
 				 "Cannot start microvm without kernel configuration.");
 	}
-	if (check_shared(&microvm->config, err) < 0) {
+	if (actions_check_shared(&microvm->config, err) < 0) {
 		return -1;
 	}
 	return controller_start(&microvm->controller, &plan, err);

@@ -283,21 +283,30 @@ static int fill(void *arg, struct gmem *mem, struct error *err)
 	return memory->working_set != NULL ? replay(mem, memory->working_set, err) : 0;
 }
 
-/* Pages of 2 MiB can't be those of a file, so the file's data are copied into them. */
-static int choose_source(const struct microvm *microvm, struct memory *memory,
-			 struct machine_source *source, struct error *err)
+/*
+ * Pages of 2 MiB can't be those of a file, nor can memory that other processes share and write to,
+ * so the file's data are copied into them.
+ */
+static int choose_source(const struct microvm *microvm, const struct machine_plan *plan,
+			 struct memory *memory, struct machine_source *source, struct error *err)
 {
+	bool is_shared = plan->backing == GMEM_MEMFD;
+
 	source->memory_fd = -1;
 	source->fill = fill;
 	source->arg = memory;
 	if (memory->is_paged) {
-		return check_pager(microvm, memory->path, err);
+		return is_shared ? error_set(err, ERR_NOT_SUPPORTED,
+					     "Failed to load guest memory: A machine with "
+					     "vhost-user devices can't have it from a page fault "
+					     "handler, as their back-ends would not wait for it")
+				 : check_pager(microvm, memory->path, err);
 	}
 	if (open_memory(source->state, memory->path, memory->sent, &memory->fd, err) < 0) {
 		return error_wrap(err, "Failed to load guest memory: Error creating guest memory "
 				       "from file");
 	}
-	memory->is_copied = microvm->config.machine.huge_pages == HUGE_PAGES_2M;
+	memory->is_copied = is_shared || plan->backing == GMEM_HUGE_2M;
 	if (!memory->is_copied) {
 		source->memory_fd = memory->fd;
 	}
@@ -322,7 +331,11 @@ static int load_machine(struct microvm *microvm, const struct machine_state *sta
 		.clock = {.clock_realtime = body->clock_realtime},
 	};
 	struct start_plan plan = actions_plan(microvm);
-	int result = choose_source(microvm, &memory, &source, err);
+	int result = actions_check_shared(&microvm->config, err);
+
+	if (result == 0) {
+		result = choose_source(microvm, &plan.machine, &memory, &source, err);
+	}
 
 	plan.machine.source = &source;
 	plan.is_paused = !body->resume_vm;

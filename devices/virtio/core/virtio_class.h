@@ -55,6 +55,8 @@ struct virtio_class {
 	size_t feature_count;
 	const struct virtio_class_state *state; /* NULL: nothing of its own is saved */
 	const char *unsaved; /* its name in the refusal of a snapshot; NULL: it can be saved */
+	/* Of a class with such a name: this device can be saved all the same. NULL: none can. */
+	bool (*is_saved)(struct virtio_dev *dev);
 	/* The guest wrote dev->config, already bounded by its length; NULL: config is read-only. */
 	void (*config_write)(struct virtio_dev *dev, size_t offset, const uint8_t *data,
 			     size_t len);

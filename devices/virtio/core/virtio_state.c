@@ -18,6 +18,7 @@
 #include "devices/virtio/core/virtio_state.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "devices/virtio/core/virtio_internal.h"
@@ -26,6 +27,10 @@
 
 static const struct codec_section section = {
 	.tag = CODEC_TAG('V', 'D', 'E', 'V'), .version = 1, .name = "virtio"};
+
+/* Absent where no other process has anything. */
+static const struct codec_section remote_section = {
+	.tag = CODEC_TAG('V', 'R', 'E', 'M'), .version = 1, .is_optional = true, .name = "remote"};
 
 static const struct virtio_feature common_features[] = {
 	{28, "VIRTIO_F_INDIRECT_DESC"},	  {29, "VIRTIO_F_EVENT_IDX"},	{32, "VIRTIO_F_VERSION_1"},
@@ -85,6 +90,25 @@ static void code_own(struct codec *codec, const struct virtio_class_state *class
 	}
 }
 
+static void code_remote(struct codec *codec, struct virtio_remote_state *remote)
+{
+	if ((codec->mode != CODEC_LOAD && remote->bytes == NULL) ||
+	    !codec_section_begin(codec, &remote_section)) {
+		return;
+	}
+	codec_count(codec, "len", &remote->len, VIRTIO_REMOTE_MAX);
+	if (codec->mode == CODEC_LOAD && codec->err.kind == ERR_NONE) {
+		remote->bytes = calloc(1, remote->len + 1);
+		if (remote->bytes == NULL) {
+			(void)error_sys(&codec->err, "Cannot allocate the state of a back-end");
+		}
+	}
+	if (codec->err.kind == ERR_NONE) {
+		codec_bytes(codec, "bytes", remote->bytes, remote->len);
+	}
+	codec_section_end(codec);
+}
+
 void virtio_state_codec(struct codec *codec, struct virtio_state *state, virtio_class_fn find)
 {
 	if (!codec_section_begin(codec, &section)) {
@@ -94,15 +118,25 @@ void virtio_state_codec(struct codec *codec, struct virtio_state *state, virtio_
 	codec_section_end(codec);
 	const struct virtio_class *class = find(state->type);
 
-	if (class == NULL || class->state == NULL || class->state->section == NULL ||
-	    !codec_section_begin(codec, class->state->section)) {
+	if (class == NULL || class->state == NULL) {
 		return;
 	}
-	code_own(codec, class->state, state->own);
-	if (class->state->codec_queues != NULL) {
-		class->state->codec_queues(codec, state->queue_count, state->own);
+	if (class->state->section != NULL && codec_section_begin(codec, class->state->section)) {
+		code_own(codec, class->state, state->own);
+		if (class->state->codec_queues != NULL) {
+			class->state->codec_queues(codec, state->queue_count, state->own);
+		}
+		codec_section_end(codec);
 	}
-	codec_section_end(codec);
+	if (class->state->save_remote != NULL) {
+		code_remote(codec, &state->remote);
+	}
+}
+
+void virtio_state_destroy(struct virtio_state *state)
+{
+	free(state->remote.bytes);
+	state->remote = (struct virtio_remote_state){0};
 }
 
 /* --- Saving --- */
@@ -137,6 +171,24 @@ static void save_own(struct virtio_dev *dev, void *own)
 	} else {
 		class->save(dev, own);
 	}
+}
+
+static bool has_remote(const struct virtio_dev *dev)
+{
+	return dev->class->state != NULL && dev->class->state->save_remote != NULL &&
+	       virtio_works(dev);
+}
+
+int virtio_save_remote(struct virtio_dev *dev, struct virtio_remote_state *remote,
+		       struct error *err)
+{
+	virtio_lock_driver(dev);
+	int result = has_remote(dev) ? dev->class->state->save_remote(dev, remote, err) : 0;
+
+	virtio_unlock_driver(dev);
+	return result < 0 ? error_wrap(err, "The %s device %s can't be saved", dev->class->name,
+				       dev->id)
+			  : 0;
 }
 
 void virtio_save(struct virtio_dev *dev, struct virtio_state *state)
@@ -422,7 +474,8 @@ static int load(struct virtio_dev *dev, const struct virtio_state *state, struct
 		return -1;
 	}
 	dev->is_active = state->is_active;
-	if (has_own(dev) && load_own(dev, state->own, err) < 0) {
+	if ((has_own(dev) && load_own(dev, state->own, err) < 0) ||
+	    (has_remote(dev) && dev->class->state->load_remote(dev, &state->remote, err) < 0)) {
 		return -1;
 	}
 	virtio_changed(dev);

@@ -20,6 +20,7 @@
 enum {
 	VIRTIO_STATE_WORDS = 64, /* room for the state of any class */
 	VIRTIO_STATE_ID_LEN = 64,
+	VIRTIO_REMOTE_MAX = 8 << 20, /* bytes of what another process has */
 };
 
 /*
@@ -30,6 +31,12 @@ struct virtio_queue_state {
 	struct virtq_config config; /* what the driver wrote */
 	bool is_started;
 	uint16_t next; /* entry of the available and the used ring; 0 unless it is started */
+};
+
+/* What another process, which serves the queues, has of a device. */
+struct virtio_remote_state {
+	uint8_t *bytes; /* heap block; NULL: none */
+	uint32_t len;	/* VIRTIO_REMOTE_MAX at most */
 };
 
 struct virtio_state {
@@ -45,6 +52,7 @@ struct virtio_state {
 	uint32_t queue_count;
 	struct virtio_queue_state queues[VIRTIO_QUEUES_MAX];
 	uint64_t own[VIRTIO_STATE_WORDS]; /* the class's struct */
+	struct virtio_remote_state remote;
 };
 
 /* What a field of the configuration is when its device is loaded. */
@@ -83,6 +91,16 @@ struct virtio_class_state {
 	 * is not active, or broken.
 	 */
 	int (*load)(struct virtio_dev *dev, const void *own, struct error *err);
+	/*
+	 * Of a device whose queues another process serves; NULL: none does. Saving has it stop them
+	 * until the class's resume, and sets the queues' indexes to where they stand; *remote is
+	 * zeroed before. Loading is as `load`, behind it, of a device that works. Both may wait for
+	 * the process, for a time that the class bounds.
+	 */
+	int (*save_remote)(struct virtio_dev *dev, struct virtio_remote_state *remote,
+			   struct error *err);
+	int (*load_remote)(struct virtio_dev *dev, const struct virtio_remote_state *remote,
+			   struct error *err);
 };
 
 /* In a class's file: its struct has room. */
@@ -102,6 +120,17 @@ void virtio_state_codec(struct codec *codec, struct virtio_state *state, virtio_
 /* Of a device that is quiet (virtio_quiesce). Changes nothing: the machine may go on. VMM thread.
  */
 void virtio_save(struct virtio_dev *dev, struct virtio_state *state);
+
+/*
+ * What another process has of such a device; a zeroed *remote stays as it is where there is none.
+ * To be called before virtio_save, which knows nothing of it: the caller puts it into the state,
+ * or frees its bytes, after a failure too. VMM thread.
+ */
+MUST_CHECK int virtio_save_remote(struct virtio_dev *dev, struct virtio_remote_state *remote,
+				  struct error *err);
+
+/* Frees what loading or the caller put into a state; a zeroed one is fine. */
+void virtio_state_destroy(struct virtio_state *state);
 
 /*
  * Into a device that was just made and attached, before any vCPU runs, and after the interrupt

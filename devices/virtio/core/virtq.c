@@ -237,6 +237,14 @@ int virtq_restore(struct virtq *vq, const struct virtq_state *state, struct gmem
 	return 0;
 }
 
+void virtq_seek(struct virtq *vq, uint16_t index)
+{
+	assert(vq->size != 0);
+	vq->next_avail = index;
+	vq->next_used = index;
+	vq->published = index;
+}
+
 /* --- Taking chains --- */
 
 /*

@@ -88,6 +88,9 @@ void virtq_save(const struct virtq *vq, struct virtq_state *state);
 MUST_CHECK int virtq_restore(struct virtq *vq, const struct virtq_state *state, struct gmem *mem,
 			     struct error *err);
 
+/* Both indexes of a started queue of another process, where that one has stopped it. */
+void virtq_seek(struct virtq *vq, uint16_t index);
+
 /* Takes the next chain. A queue that is stopped is empty. */
 MUST_CHECK enum virtq_result virtq_pop(struct virtq *vq, struct virtq_chain *chain);
 

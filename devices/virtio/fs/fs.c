@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The file system device. The back-end speaks FUSE with the guest; its state, such as open files,
- * is gone when it goes, so that no other one can go on for it.
+ * is gone when it goes, so that no other one can go on for it, but for one that a snapshot gives
+ * that state to.
  */
 #include "devices/virtio/fs/fs.h"
 
@@ -43,14 +44,28 @@ static void destroy(struct virtio_dev *dev)
 	free(fs);
 }
 
+static const struct virtio_config_field fields[] = {
+	{"tag", 0, FS_TAG_MAX, VIRTIO_CONFIG_SAME},
+	{"num_request_queues", CONFIG_QUEUES, sizeof(uint32_t), VIRTIO_CONFIG_SAME},
+};
+
+static const struct virtio_class_state class_state = {
+	VIRTIO_CONFIG_FIELDS(fields),
+	.save_remote = vhost_user_save,
+	.load_remote = vhost_user_load,
+};
+
 const struct virtio_class fs_class = {
 	.type = VIRTIO_TYPE_FS,
 	.name = "file system",
 	.metrics = &fs_metric_group,
+	.state = &class_state,
 	.unsaved = "virtio-fs",
+	.is_saved = vhost_user_is_saved,
 	.activate = vhost_user_activate,
 	.queue_ready = vhost_user_queue_ready,
 	.reset = vhost_user_reset,
+	.resume = vhost_user_resume,
 	.destroy = destroy,
 };
 

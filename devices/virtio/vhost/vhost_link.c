@@ -28,7 +28,8 @@
 
 /* Those of the protocol that we make use of. */
 #define OUR_PROTOCOL                                                                               \
-	(VHOST_PROTOCOL_F_MQ | VHOST_PROTOCOL_F_CONFIG | VHOST_PROTOCOL_F_INFLIGHT_SHMFD)
+	(VHOST_PROTOCOL_F_MQ | VHOST_PROTOCOL_F_CONFIG | VHOST_PROTOCOL_F_INFLIGHT_SHMFD |         \
+	 VHOST_PROTOCOL_F_DEVICE_STATE)
 
 enum {
 	INFLIGHT_MAX = 1 << 20 /* bytes; 16 queues of 256 entries of 16 bytes are 64 KiB */
@@ -85,10 +86,10 @@ int vhost_link_send(const struct vhost_link *link, const struct vhost_msg *msg, 
 				   name);
 }
 
-int vhost_link_ask(struct vhost_link *link, const struct vhost_msg *msg, struct error *err)
+int vhost_link_ask(struct vhost_link *link, const struct vhost_msg *msg, int fd, struct error *err)
 {
 	assert(link->awaited == VHOST_NONE);
-	if (vhost_link_send(link, msg, NULL, 0, err) < 0) {
+	if (vhost_link_send(link, msg, &fd, fd >= 0, err) < 0) {
 		return -1;
 	}
 	link->awaited = (enum vhost_request)load_le32(msg->bytes);
@@ -188,7 +189,8 @@ int vhost_link_wait(struct vhost_link *link, uint64_t deadline_ms, struct error 
 	}
 }
 
-int vhost_link_stop(struct vhost_link *link, unsigned ring, uint64_t deadline_ms, struct error *err)
+int vhost_link_stop(struct vhost_link *link, unsigned ring, uint64_t deadline_ms, uint16_t *base,
+		    struct error *err)
 {
 	struct pollfd source = {.fd = link->fd};
 	struct vhost_msg *msg = &link->reply;
@@ -205,7 +207,7 @@ int vhost_link_stop(struct vhost_link *link, unsigned ring, uint64_t deadline_ms
 	link->awaited = VHOST_GET_VRING_BASE;
 	return vhost_link_wait(link, deadline_ms, err) < 0
 		       ? -1
-		       : vhost_reply_base(&link->reply, ring, err);
+		       : vhost_reply_base(&link->reply, ring, base, err);
 }
 
 /* --- The handshake --- */
@@ -254,7 +256,7 @@ static int ask(struct vhost_link *link, const struct vhost_wants *wants, struct 
 	case VHOST_STEP_READY:
 		return 0;
 	}
-	return vhost_link_ask(link, &msg, err);
+	return vhost_link_ask(link, &msg, -1, err);
 }
 
 int vhost_link_greet(struct vhost_link *link, const struct vhost_wants *wants, struct error *err)

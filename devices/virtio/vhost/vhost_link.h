@@ -62,8 +62,8 @@ void vhost_link_close(struct vhost_link *link); /* one that is not connected is 
 MUST_CHECK int vhost_link_send(const struct vhost_link *link, const struct vhost_msg *msg,
 			       const int *fds, size_t count, struct error *err);
 
-/* Sends a message that is answered. No other answer is due. */
-MUST_CHECK int vhost_link_ask(struct vhost_link *link, const struct vhost_msg *msg,
+/* Sends a message that is answered, with a descriptor (-1: none). No other answer is due. */
+MUST_CHECK int vhost_link_ask(struct vhost_link *link, const struct vhost_msg *msg, int fd,
 			      struct error *err);
 
 /*
@@ -78,11 +78,11 @@ MUST_CHECK int vhost_link_wait(struct vhost_link *link, uint64_t deadline_ms, st
 uint64_t vhost_deadline_ms(void); /* of now and VHOST_PATIENCE_MS */
 
 /*
- * Has the back-end stop a ring, and waits for that until the deadline. By write() and read() alone,
- * for vCPU threads. No answer is due before.
+ * Has the back-end stop a ring, and waits for that until the deadline; *base is the next entry that
+ * it would have taken. By write() and read() alone, for vCPU threads. No answer is due before.
  */
 MUST_CHECK int vhost_link_stop(struct vhost_link *link, unsigned ring, uint64_t deadline_ms,
-			       struct error *err);
+			       uint16_t *base, struct error *err);
 
 /* Begins the handshake of a link that was just connected. */
 MUST_CHECK int vhost_link_greet(struct vhost_link *link, const struct vhost_wants *wants,

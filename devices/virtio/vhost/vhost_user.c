@@ -29,6 +29,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -37,6 +38,7 @@
 #include <unistd.h>
 
 #include "devices/virtio/core/virtio_remote.h"
+#include "devices/virtio/vhost/vhost_state.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -229,13 +231,14 @@ static void set_link(struct vhost_user *vu, bool is_up)
 /* The connection is of no use any more. VMM thread. */
 static void drop(struct vhost_user *vu, const struct error *err)
 {
-	bool was_running = vu->state == VHOST_RUNNING;
+	bool was_running = vu->state == VHOST_RUNNING || vu->is_held;
 	bool had_begun = vu->state != VHOST_GREETING;
 
 	end_config(vu, err);
 	ev_del(vu->dev.loop, &vu->socket);
 	vhost_link_close(&vu->link);
 	vu->is_lost = false;
+	vu->is_held = false;
 	vu->state = VHOST_DOWN;
 	if (had_begun) {
 		metric_add(&vu->metrics.disconnect_count, 1);
@@ -262,7 +265,7 @@ static void run(struct vhost_user *vu)
 	struct error err = {0};
 	uint64_t begin_us = now_us(vu);
 
-	if (vu->state != VHOST_IDLE || !virtio_works(&vu->dev)) {
+	if (vu->state != VHOST_IDLE || vu->is_held || !virtio_works(&vu->dev)) {
 		return;
 	}
 	if (send_all(vu, &err) < 0) {
@@ -296,6 +299,11 @@ static int check_features(const struct vhost_user *vu, struct error *err)
 	return 0;
 }
 
+static bool hands_state(const struct vhost_user *vu)
+{
+	return (vu->link.protocol & VHOST_PROTOCOL_F_DEVICE_STATE) != 0;
+}
+
 static void greeted(struct vhost_user *vu)
 {
 	struct error err = {0};
@@ -306,6 +314,7 @@ static void greeted(struct vhost_user *vu)
 	}
 	ev_timer_set(&vu->timer, 0, 0);
 	vu->state = VHOST_IDLE;
+	vu->has_state = hands_state(vu);
 	metric_add(&vu->metrics.reconnect_count, 1);
 	log_guest_info("The %s device %s has its back-end %s again", vu->dev.class->name,
 		       vu->dev.id, vu->path);
@@ -463,8 +472,8 @@ void vhost_user_queue_ready(struct virtio_dev *dev, unsigned index)
 	(void)index;
 }
 
-/* Without the lock; the link is ours. */
-static int stop_queues(struct vhost_user *vu, struct error *err)
+/* Without the lock; the link is ours. `bases` are the entries that the back-end would take next. */
+static int stop_queues(struct vhost_user *vu, uint16_t bases[VIRTIO_QUEUES_MAX], struct error *err)
 {
 	uint64_t deadline_ms = vhost_deadline_ms();
 
@@ -477,7 +486,8 @@ static int stop_queues(struct vhost_user *vu, struct error *err)
 		virtio_unlock(&vu->dev);
 	}
 	for (unsigned i = 0; i < vu->dev.queue_count; i++) {
-		if (is_used(vu, i) && vhost_link_stop(&vu->link, i, deadline_ms, err) < 0) {
+		if (is_used(vu, i) &&
+		    vhost_link_stop(&vu->link, i, deadline_ms, &bases[i], err) < 0) {
 			return -1;
 		}
 	}
@@ -488,10 +498,11 @@ static int stop_queues(struct vhost_user *vu, struct error *err)
 static void stop(struct vhost_user *vu)
 {
 	struct error err = {0};
+	uint16_t bases[VIRTIO_QUEUES_MAX];
 
 	vu->is_stopping = true;
 	virtio_unlock(&vu->dev);
-	int result = stop_queues(vu, &err);
+	int result = stop_queues(vu, bases, &err);
 
 	virtio_lock(&vu->dev);
 	vu->is_stopping = false;
@@ -518,7 +529,134 @@ void vhost_user_reset(struct virtio_dev *dev)
 	}
 	memset(vu->bases, 0, sizeof(vu->bases));
 	vu->is_fresh = true;
+	vu->is_held = false;
 	ev_wake_signal(&vu->wake);
+}
+
+/* --- Saving and loading --- */
+
+bool vhost_user_is_saved(struct virtio_dev *dev)
+{
+	const struct vhost_user *vu = vhost_user_of(dev);
+
+	virtio_lock(dev);
+	bool result = vu->has_state;
+
+	virtio_unlock(dev);
+	return result;
+}
+
+/* All that the back-end has taken is answered; what it has in hand would be lost. */
+static bool is_answered(const struct vhost_user *vu)
+{
+	bool result = true;
+
+	for (unsigned i = 0; i < vu->dev.queue_count; i++) {
+		if (is_used(vu, i)) {
+			result &= ring_index(vu, vu->dev.queues[i].vq.used_gpa) == vu->bases[i];
+		}
+	}
+	return result;
+}
+
+/* A back-end with several threads may answer what it has taken after it has stopped its queues. */
+static int await_answers(const struct vhost_user *vu, struct error *err)
+{
+	uint64_t end_us = now_us(vu) + PATIENCE_NS / NS_PER_US;
+
+	while (!is_answered(vu)) {
+		struct pollfd source = {.fd = vu->link.fd};
+
+		if (poll(&source, 1, 1) != 0 || now_us(vu) >= end_us) {
+			return error_set(err, ERR_HOST,
+					 "The back-end %s has not answered all that it has taken "
+					 "within %d ms: try again",
+					 vu->path, VHOST_PATIENCE_MS);
+		}
+	}
+	return 0;
+}
+
+/*
+ * Has the back-end stop its queues, unless it did at a save before. The driver's lock is held, and
+ * with it no vCPU resets the device, so that the lock of the device need not be given up.
+ */
+static int hold(struct vhost_user *vu, struct error *err)
+{
+	if (vu->is_held) {
+		return 0;
+	}
+	run(vu); /* of a driver that has just started it */
+	if (vu->state != VHOST_RUNNING || vu->link.awaited != VHOST_NONE) {
+		return error_set(err, ERR_BAD_STATE,
+				 "The back-end %s is not connected, or is being asked: try again",
+				 vu->path);
+	}
+	if (stop_queues(vu, vu->bases, err) < 0) {
+		drop(vu, err);
+		return -1;
+	}
+	vu->state = VHOST_IDLE;
+	if (await_answers(vu, err) < 0) {
+		run(vu);
+		return -1;
+	}
+	for (unsigned i = 0; i < vu->dev.queue_count; i++) {
+		if (is_used(vu, i)) {
+			virtq_seek(&vu->dev.queues[i].vq, vu->bases[i]);
+		}
+	}
+	vu->is_held = true;
+	return 0;
+}
+
+int vhost_user_save(struct virtio_dev *dev, struct virtio_remote_state *remote, struct error *err)
+{
+	struct vhost_user *vu = vhost_user_of(dev);
+
+	if (hold(vu, err) < 0) {
+		return -1;
+	}
+	if (vhost_state_save(&vu->link, remote, vhost_deadline_ms(), err) == 0) {
+		return 0;
+	}
+	if (vu->link.awaited != VHOST_NONE) {
+		drop(vu, err);
+	}
+	return -1;
+}
+
+int vhost_user_load(struct virtio_dev *dev, const struct virtio_remote_state *remote,
+		    struct error *err)
+{
+	struct vhost_user *vu = vhost_user_of(dev);
+
+	if (!hands_state(vu)) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "The back-end %s takes no state (VHOST_USER_PROTOCOL_F_DEVICE_"
+				 "STATE), so that it can't go on where another one was saved",
+				 vu->path);
+	}
+	if (vhost_state_load(&vu->link, remote, vhost_deadline_ms(), err) < 0) {
+		return -1;
+	}
+	for (unsigned i = 0; i < dev->queue_count; i++) {
+		vu->bases[i] = dev->queues[i].vq.next_avail;
+		/* An answer of which the guest may not have heard when it was saved. */
+		if (is_used(vu, i)) {
+			virtio_interrupt(dev, VIRTIO_CAUSE_USED, i);
+		}
+	}
+	vu->is_held = true;
+	return 0;
+}
+
+void vhost_user_resume(struct virtio_dev *dev)
+{
+	struct vhost_user *vu = vhost_user_of(dev);
+
+	vu->is_held = false;
+	run(vu);
 }
 
 /* --- The configuration --- */
@@ -542,7 +680,7 @@ int vhost_user_ask_config(struct vhost_user *vu, struct error *err)
 	} else {
 		(void)!eventfd_read(vu->told, &old);
 		vu->began_us = now_us(vu);
-		result = vhost_link_ask(&vu->link, &msg, err);
+		result = vhost_link_ask(&vu->link, &msg, -1, err);
 		ev_timer_set(&vu->timer, PATIENCE_NS, 0);
 	}
 	if (result < 0) {
@@ -675,6 +813,7 @@ int vhost_user_init(struct vhost_user *vu, const struct dev_env *env,
 		return -1;
 	}
 	metric_set(&vu->metrics.init_time_us, vu->link.open_us);
+	vu->has_state = hands_state(vu);
 	vu->state = VHOST_IDLE;
 	return 0;
 }

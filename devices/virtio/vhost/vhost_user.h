@@ -12,6 +12,7 @@
 
 #include "devices/device.h"
 #include "devices/virtio/core/virtio.h"
+#include "devices/virtio/core/virtio_state.h"
 #include "devices/virtio/vhost/vhost_link.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
@@ -68,7 +69,9 @@ struct vhost_user {
 	bool is_stopping;
 	bool is_lost; /* the VMM thread has to drop the link */
 	bool is_ending;
-	bool is_fresh; /* no queue was handed over since the driver started the device */
+	bool is_fresh;	/* no queue was handed over since the driver started the device */
+	bool has_state; /* the last back-end hands out what it has of the device, and takes it */
+	bool is_held;	/* saved or loaded: queues are handed over once the machine goes on */
 	uint16_t bases[VIRTIO_QUEUES_MAX]; /* the entry that a back-end begins with */
 	uint64_t began_us;		   /* of the request for the configuration under way */
 	struct error config_error;	   /* how it has ended; ERR_NONE: by an answer */
@@ -120,5 +123,16 @@ MUST_CHECK int vhost_user_config_result(struct vhost_user *vu, struct error *err
 int vhost_user_activate(struct virtio_dev *dev, struct error *err);
 void vhost_user_queue_ready(struct virtio_dev *dev, unsigned index);
 void vhost_user_reset(struct virtio_dev *dev);
+
+/*
+ * The same of kinds whose back-ends' state is saved (struct virtio_class_state). A save waits for
+ * the back-end for VHOST_PATIENCE_MS three times at most: for its queues, for what it has in hand,
+ * for its state. A load waits once. A back-end that breaks off loses its connection.
+ */
+bool vhost_user_is_saved(struct virtio_dev *dev);
+int vhost_user_save(struct virtio_dev *dev, struct virtio_remote_state *remote, struct error *err);
+int vhost_user_load(struct virtio_dev *dev, const struct virtio_remote_state *remote,
+		    struct error *err);
+void vhost_user_resume(struct virtio_dev *dev);
 
 #endif

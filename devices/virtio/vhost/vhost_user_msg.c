@@ -27,6 +27,7 @@ enum {
 	CONFIG_HEAD = 12,  /* offset, length and flags */
 	INFLIGHT_LEN = 24, /* with the padding of the struct that peers send as it is */
 	INFLIGHT_PACKED = 20,
+	STATE_LEN = 8, /* direction and phase */
 };
 
 static const struct {
@@ -50,6 +51,8 @@ static const struct {
 	{VHOST_GET_CONFIG, "GET_CONFIG"},
 	{VHOST_GET_INFLIGHT_FD, "GET_INFLIGHT_FD"},
 	{VHOST_SET_INFLIGHT_FD, "SET_INFLIGHT_FD"},
+	{VHOST_SET_DEVICE_STATE_FD, "SET_DEVICE_STATE_FD"},
+	{VHOST_CHECK_DEVICE_STATE, "CHECK_DEVICE_STATE"},
 };
 
 const char *vhost_request_name(enum vhost_request request)
@@ -138,6 +141,12 @@ void vhost_msg_inflight(struct vhost_msg *msg, enum vhost_request request,
 	store_le16(payload + 18, inflight->queue_size);
 }
 
+void vhost_msg_state(struct vhost_msg *msg, enum vhost_direction direction)
+{
+	/* Behind the direction is the phase: 0, the device is stopped. */
+	store_le32(begin(msg, VHOST_SET_DEVICE_STATE_FD, STATE_LEN), direction);
+}
+
 /* --- Reading --- */
 
 size_t vhost_msg_wanted(const struct vhost_msg *msg)
@@ -195,7 +204,7 @@ int vhost_reply_u64(const struct vhost_msg *msg, enum vhost_request request, uin
 	return 0;
 }
 
-int vhost_reply_base(const struct vhost_msg *msg, uint32_t ring, struct error *err)
+int vhost_reply_base(const struct vhost_msg *msg, uint32_t ring, uint16_t *base, struct error *err)
 {
 	size_t len = 0;
 	const uint8_t *payload = payload_of(msg, VHOST_GET_VRING_BASE, &len, err);
@@ -206,10 +215,12 @@ int vhost_reply_base(const struct vhost_msg *msg, uint32_t ring, struct error *e
 	if (len != RING_LEN) {
 		return wrong_len(VHOST_GET_VRING_BASE, len, RING_LEN, err);
 	}
-	return load_le32(payload) == ring
-		       ? 0
-		       : error_set(err, ERR_HOST, "The back-end has stopped the ring %u, not %u",
-				   load_le32(payload), ring);
+	if (load_le32(payload) != ring) {
+		return error_set(err, ERR_HOST, "The back-end has stopped the ring %u, not %u",
+				 load_le32(payload), ring);
+	}
+	*base = (uint16_t)load_le32(payload + 4);
+	return 0;
 }
 
 int vhost_reply_config(const struct vhost_msg *msg, uint8_t *config, size_t len, struct error *err)

@@ -13,7 +13,7 @@
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 
-/* Requests of a front-end; those with GET are answered. */
+/* Requests of a front-end; those with GET or DEVICE_STATE are answered. */
 enum vhost_request {
 	VHOST_NONE = 0,
 	VHOST_GET_FEATURES = 1,
@@ -33,6 +33,8 @@ enum vhost_request {
 	VHOST_GET_CONFIG = 24,
 	VHOST_GET_INFLIGHT_FD = 31,
 	VHOST_SET_INFLIGHT_FD = 32,
+	VHOST_SET_DEVICE_STATE_FD = 42,
+	VHOST_CHECK_DEVICE_STATE = 43,
 };
 
 /* A feature bit beside the device's, which is no driver's business. */
@@ -42,6 +44,7 @@ enum vhost_request {
 #define VHOST_PROTOCOL_F_MQ (UINT64_C(1) << 0)
 #define VHOST_PROTOCOL_F_CONFIG (UINT64_C(1) << 9)
 #define VHOST_PROTOCOL_F_INFLIGHT_SHMFD (UINT64_C(1) << 12)
+#define VHOST_PROTOCOL_F_DEVICE_STATE (UINT64_C(1) << 19)
 
 enum {
 	VHOST_HEADER_LEN = 12,
@@ -98,6 +101,15 @@ struct vhost_inflight {
 void vhost_msg_inflight(struct vhost_msg *msg, enum vhost_request request,
 			const struct vhost_inflight *inflight);
 
+/* Who writes the state of a back-end, and who reads it. */
+enum vhost_direction {
+	VHOST_SAVE = 0, /* the back-end writes */
+	VHOST_LOAD = 1, /* the back-end reads */
+};
+
+/* SET_DEVICE_STATE_FD, with which the back-end's end of a pipe goes; all queues are stopped. */
+void vhost_msg_state(struct vhost_msg *msg, enum vhost_direction direction);
+
 /* --- Reading --- */
 
 /*
@@ -112,7 +124,8 @@ size_t vhost_msg_wanted(const struct vhost_msg *msg);
  */
 MUST_CHECK int vhost_reply_u64(const struct vhost_msg *msg, enum vhost_request request,
 			       uint64_t *value, struct error *err);
-MUST_CHECK int vhost_reply_base(const struct vhost_msg *msg, uint32_t ring, struct error *err);
+MUST_CHECK int vhost_reply_base(const struct vhost_msg *msg, uint32_t ring, uint16_t *base,
+				struct error *err);
 MUST_CHECK int vhost_reply_config(const struct vhost_msg *msg, uint8_t *config, size_t len,
 				  struct error *err);
 MUST_CHECK int vhost_reply_inflight(const struct vhost_msg *msg, struct vhost_inflight *inflight,

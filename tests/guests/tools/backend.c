@@ -8,6 +8,10 @@
  * memory that the front-end hands from one back-end to the next: a mark for each chain that is
  * taken, and around each answer what says whether it was given [QEMU docs/interop/vhost-user.rst,
  * "Inflight I/O tracking"].
+ *
+ * With "count" in place of a disk it is a device of any kind that answers each request with its
+ * number, the next of a count that it hands out and takes as its state [ibid., "Migrating back-end
+ * state"].
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,10 +45,14 @@ enum {
 	GET_CONFIG = 24,
 	GET_INFLIGHT_FD = 31,
 	SET_INFLIGHT_FD = 32,
+	SET_DEVICE_STATE_FD = 42,
+	CHECK_DEVICE_STATE = 43,
 
 	PROTOCOL_MQ = 1 << 0,
 	PROTOCOL_CONFIG = 1 << 9,
 	PROTOCOL_INFLIGHT = 1 << 12,
+	PROTOCOL_DEVICE_STATE = 1 << 19,
+	STATE_BY_OURS = 1 << 8, /* by the descriptor that came */
 
 	QUEUES = 4,
 	ENTRIES = 256, /* of a queue at most */
@@ -109,8 +117,10 @@ struct __attribute__((packed)) message {
 };
 
 static struct {
-	int fd; /* to the front-end */
-	int disk;
+	int fd;	  /* to the front-end */
+	int disk; /* -1: it counts */
+	uint32_t count;
+	int state; /* the pipe to read it from; -1: none */
 	uint64_t sectors;
 	struct {
 		uint64_t gpa, len, hva;
@@ -169,6 +179,11 @@ static uint32_t perform(const struct queue *queue, uint16_t head)
 	off_t offset = (off_t)header->sector * 512;
 	ssize_t done = 0;
 
+	if (self.disk < 0) {
+		self.count++;
+		memcpy(status, &self.count, sizeof(self.count));
+		return sizeof(self.count);
+	}
 	switch (header->type) {
 	case VIRTIO_BLK_T_IN:
 		done = preadv(self.disk, iov + 1, (int)count - 2, offset);
@@ -316,6 +331,7 @@ static void answer_get(struct message *message)
 		break;
 	case GET_PROTOCOL_FEATURES:
 		message->u64 = PROTOCOL_MQ | PROTOCOL_CONFIG | PROTOCOL_INFLIGHT;
+		message->u64 |= self.disk < 0 ? PROTOCOL_DEVICE_STATE : 0;
 		reply(message, sizeof(message->u64));
 		break;
 	case GET_QUEUE_NUM:
@@ -368,6 +384,40 @@ static void set_queue(struct message *message, int fd)
 	}
 }
 
+/* The pipe has room for the count, so that it is written at once, and read when it is asked for. */
+static void move_state(struct message *message, int fd)
+{
+	bool is_load = message->words[0] != 0;
+
+	if (!is_load && !write_all(fd, &self.count, sizeof(self.count))) {
+		die("the state");
+	}
+	if (is_load) {
+		self.state = fd;
+	} else {
+		close(fd);
+	}
+	message->u64 = STATE_BY_OURS;
+	reply(message, sizeof(message->u64));
+}
+
+static void check_state(struct message *message)
+{
+	char more;
+
+	message->u64 = 0;
+	if (self.state >= 0) {
+		bool is_whole = read_all(self.state, &self.count, sizeof(self.count)) &&
+				read(self.state, &more, 1) == 0;
+
+		message->u64 = is_whole ? 0 : 1;
+		close(self.state);
+		self.state = -1;
+	}
+	printf("backend: %u answered\n", self.count);
+	reply(message, sizeof(message->u64));
+}
+
 static void handle(struct message *message, const int *fds)
 {
 	switch (message->request) {
@@ -391,6 +441,12 @@ static void handle(struct message *message, const int *fds)
 	case SET_VRING_ENABLE:
 	case GET_VRING_BASE:
 		set_queue(message, fds[0]);
+		break;
+	case SET_DEVICE_STATE_FD:
+		move_state(message, fds[0]);
+		break;
+	case CHECK_DEVICE_STATE:
+		check_state(message);
 		break;
 	default:
 		break;
@@ -454,8 +510,9 @@ int cmd_backend(int argc, char **argv)
 	(void)argc;
 	memcpy(address.sun_path, argv[1], strnlen(argv[1], sizeof(address.sun_path) - 1));
 	unlink(argv[1]);
-	self.disk = open(argv[2], O_RDWR);
-	if (self.disk < 0) {
+	self.state = -1;
+	self.disk = strcmp(argv[2], "count") == 0 ? -1 : open(argv[2], O_RDWR);
+	if (self.disk < 0 && strcmp(argv[2], "count") != 0) {
 		die(argv[2]);
 	}
 	if (bind(listener, (void *)&address, sizeof(address)) < 0 || listen(listener, 1) < 0) {

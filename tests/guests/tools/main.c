@@ -136,7 +136,8 @@ static const struct command {
 	{"io", 3, cmd_io,
 	 "read|write|zero|flush DEVICE ok|EIO [OFFSET_KIB KIB BLOCK_KIB]: each must end so"},
 	{"answer", 1, cmd_answer, "ADDRESS: sends each that connects a random number, forever"},
-	{"backend", 2, cmd_backend, "SOCKET FILE: a disk by vhost-user, until the monitor ends"},
+	{"backend", 2, cmd_backend,
+	 "SOCKET FILE|count: a disk, or a count, by vhost-user, until the monitor ends"},
 	{"shout", 2, cmd_shout, "ADDRESS COUNT: sends datagrams that nobody answers"},
 };
 
