@@ -245,7 +245,7 @@ static pid_t start_rust(struct squib *squib)
 	squib_path(squib, "shared", path);
 	pid_t daemon = machine_spawn(squib,
 				     "%.300s --socket-path=shared.sock --shared-dir=%.200s "
-				     "--sandbox=chroot --migration-verify-handles",
+				     "--sandbox=chroot",
 				     env("VIRTIOFSD"), path);
 
 	return machine_wait_socket(squib, "shared.sock", "virtiofsd") ? daemon : -1;
