@@ -208,6 +208,7 @@ Test(virtio_mmio, an_interrupt_that_another_process_has_is_always_there)
 	const struct irq_line line = {.fire = ignore, .eventfd = eventfd_of, .arg = &driver};
 
 	virtio_mmio_init(&driver.mmio, &dev, &line);
+	virtio_mmio_show(&driver.mmio, driver.page);
 	go_to(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
 	cr_expect_eq(vdriver_read(&driver, 0x60), 0, "nobody has it yet");
 	cr_assert_eq(dev.transport.call_fd(dev.transport.arg, 0), THEIR_EVENTFD);
