@@ -176,7 +176,7 @@ int main(int argc, char **argv)
 	}
 	while (wait_for_one(jobs)) {
 	}
-	fprintf(stderr, "Under ThreadSanitizer: %u passed, %u skipped, %u failed\n",
-		counts[PASSED], counts[SKIPPED], counts[FAILED]);
+	fprintf(stderr, "Under ThreadSanitizer: %u passed, %u skipped, %u failed\n", counts[PASSED],
+		counts[SKIPPED], counts[FAILED]);
 	return counts[FAILED] == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

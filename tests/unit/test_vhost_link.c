@@ -51,7 +51,7 @@ Test(vhost_link, no_byte_is_read_behind_a_reply)
 	reply(bytes, VHOST_GET_FEATURES, 0x1234);
 	reply(bytes + U64_LEN, VHOST_GET_FEATURES, 0x5678);
 	vhost_msg_plain(&msg, VHOST_GET_FEATURES);
-	cr_assert_eq(vhost_link_ask(&ours, &msg, &err), 0, "%s", err.msg);
+	cr_assert_eq(vhost_link_ask(&ours, &msg, -1, &err), 0, "%s", err.msg);
 	cr_assert_eq(write(peer, bytes, sizeof(bytes)), sizeof(bytes));
 	cr_assert_eq(vhost_link_read(&ours, &err), 1, "%s", err.msg);
 	cr_expect_eq(ours.reply.len, U64_LEN);
@@ -63,12 +63,14 @@ Test(vhost_link, no_byte_is_read_behind_a_reply)
 Test(vhost_link, a_ring_is_stopped_by_its_own_answer)
 {
 	uint8_t bytes[U64_LEN];
+	uint16_t base;
 
 	reply(bytes, VHOST_GET_VRING_BASE, 3 | UINT64_C(7) << 32);
 	cr_assert_eq(write(peer, bytes, sizeof(bytes)), sizeof(bytes));
-	cr_expect_eq(vhost_link_stop(&ours, 3, vhost_deadline_ms(), &err), 0, "%s", err.msg);
+	cr_expect_eq(vhost_link_stop(&ours, 3, vhost_deadline_ms(), &base, &err), 0, "%s", err.msg);
+	cr_expect_eq(base, 7);
 	cr_expect_eq(ours.awaited, VHOST_NONE);
 	/* The next one is that of ring 3 again, where ring 2 is stopped. */
 	cr_assert_eq(write(peer, bytes, sizeof(bytes)), sizeof(bytes));
-	cr_expect_eq(vhost_link_stop(&ours, 2, vhost_deadline_ms(), &err), -1);
+	cr_expect_eq(vhost_link_stop(&ours, 2, vhost_deadline_ms(), &base, &err), -1);
 }
