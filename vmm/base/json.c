@@ -285,7 +285,10 @@ static json_t *load_large(const struct json_doc *doc, size_t flags, json_error_t
 
 			/* What follows the digits, and may be no end of a number, stays. */
 			for (size_t i = 0, at = token.start; at < end; i++, at++) {
-				copy[at] = i < len ? text[i] : ' ';
+				copy[at] = ' ';
+				if (i < len) {
+					copy[at] = text[i];
+				}
 			}
 		}
 	}
