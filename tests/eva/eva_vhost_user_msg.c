@@ -28,6 +28,7 @@ static void make(struct vhost_msg *msg)
 		vhost_msg_memory(msg, regions, count);
 	}
 	vhost_msg_config(msg, VHOST_CONFIG_MAX);
+	vhost_msg_state(msg, any_bool() ? VHOST_SAVE : VHOST_LOAD);
 }
 
 static void read(struct vhost_msg *msg)

@@ -76,6 +76,7 @@ static void use_queue(uint16_t size)
 	if (vq.published == vq.next_used) {
 		virtq_save(&vq, &state);
 	}
+	virtq_seek(&vq, (uint16_t)any_u32());
 	virtq_stop(&vq);
 }
 
