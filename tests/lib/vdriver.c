@@ -176,6 +176,10 @@ void vdriver_read_config(struct vdriver *driver, uint64_t offset, void *buf, uin
 						 1);
 		}
 	}
+	if (driver->pci == NULL && memcmp(driver->page + REG_CONFIG + offset, buf, len) != 0) {
+		fail("the configuration at %#llx is another one in the page",
+		     (unsigned long long)offset);
+	}
 }
 
 void vdriver_write_config(struct vdriver *driver, uint64_t offset, const void *buf, uint32_t len)

@@ -113,4 +113,11 @@ struct virtio_class {
  */
 uint64_t virtio_look(struct virtio_dev *dev);
 
+/*
+ * What a driver can read, dev->config mostly, is not what it was, as the driver has asked for: the
+ * transport shows it, and interrupts nobody. For all else there is virtio_config_changed. Under the
+ * lock.
+ */
+void virtio_changed(const struct virtio_dev *dev);
+
 #endif

@@ -37,9 +37,6 @@ enum {
 
 /* --- Under the lock --- */
 
-/* Tells the transport that status, configuration or queues are not what they were. */
-void virtio_changed(const struct virtio_dev *dev);
-
 /*
  * The driver writes the status: 0 brings the device back to where virtio_init left it, the last bit
  * starts its queues and the device, or asks for a reset.

@@ -262,6 +262,7 @@ static void step(struct mem *mem)
 			job->done += piece.count;
 		}
 		note_plugged(mem);
+		virtio_changed(&mem->dev);
 	}
 	if (!job->is_open || job->done < job->units.count) {
 		return;
