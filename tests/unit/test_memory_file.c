@@ -12,10 +12,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/fake/kvm_fake.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem_pages.h"
 #include "vmm/persist/memory_file.h"
@@ -375,4 +377,44 @@ Test(memory_file, without_proc_own_pages_are_the_same)
 		cr_skip_test("/proc can't be hidden from here");
 	}
 	assert_own_pages();
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* The kernel goes through all pages up to the hole that it is asked for. */
+Test(memory_file, own_pages_of_shared_memory_are_looked_at_once)
+{
+	const struct gmem_range range = {GPA(0), 128 * MIB};
+	uint64_t one_ns = UINT64_MAX, all_ns = UINT64_MAX;
+	struct gmem *mem = NULL;
+	struct error err = {0};
+
+	cr_assert_eq(gmem_new(&range, 1, GMEM_MEMFD, &mem, &err), 0, "%s", err.msg);
+	uint64_t *bits = calloc(gmem_bitmap_words(mem, 0), sizeof(*bits));
+
+	for (uint64_t gpa = 0; gpa < range.len; gpa += PAGE) {
+		const uint8_t byte = 1;
+
+		cr_assert_eq(gmem_write(mem, GPA(gpa), &byte, 1), 0);
+	}
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t begin_ns = cpu_ns();
+
+		cr_assert_eq(lseek(gmem_slot(mem, 0).fd, 0, SEEK_HOLE), (off_t)range.len);
+		one_ns = min_u64(one_ns, cpu_ns() - begin_ns);
+		begin_ns = cpu_ns();
+		cr_assert_eq(gmem_own_pages(mem, 0, bits, &err), 0, "%s", err.msg);
+		all_ns = min_u64(all_ns, cpu_ns() - begin_ns);
+	}
+	cr_expect_eq(bits[gmem_bitmap_words(mem, 0) - 1], UINT64_MAX);
+	cr_expect_lt(all_ns, 30 * one_ns, "%llu ns, and one look takes %llu",
+		     (unsigned long long)all_ns, (unsigned long long)one_ns);
+	free(bits);
+	gmem_free(mem);
 }

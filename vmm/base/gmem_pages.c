@@ -56,7 +56,7 @@ static void enter(const struct look *look, uint64_t page)
 	set_bit(look->bitmap, page);
 }
 
-/* Looks at `count` pages, CHUNK_PAGES at most, from `first` on. */
+/* Looks at `count` pages from `first` on: CHUNK_PAGES at most, but for look_for_data. */
 typedef int (*look_fn)(const struct look *look, uint64_t first, uint64_t count, struct error *err);
 
 static int look_in_pagemap(const struct look *look, uint64_t first, uint64_t count,
@@ -215,6 +215,8 @@ static int open_pagemap(void)
 static int look_at_all(const struct look *look, look_fn fn, struct error *err)
 {
 	uint64_t pages = look->region->len / GMEM_DIRTY_PAGE;
+	/* Looking for a hole goes through all that is before it: once, not from each chunk on. */
+	uint64_t chunk = fn == look_for_data ? pages : CHUNK_PAGES;
 	uint64_t run_end = 0;
 	bool is_ram = true;
 
@@ -222,7 +224,7 @@ static int look_at_all(const struct look *look, look_fn fn, struct error *err)
 		if (done == run_end) {
 			run_end = gmem_ram_run(look->mem, look->index, done, &is_ram);
 		}
-		uint64_t count = is_ram ? min_u64(run_end - done, CHUNK_PAGES) : run_end - done;
+		uint64_t count = is_ram ? min_u64(run_end - done, chunk) : run_end - done;
 
 		if (is_ram && fn(look, done, count, err) < 0) {
 			return -1;
