@@ -3,6 +3,7 @@
 #include "tests/lib/vhost_peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -124,6 +126,52 @@ static void *read_state(void *arg)
 	return NULL;
 }
 
+/* The first thread of this process waits in read(2). */
+static bool is_reading(void)
+{
+	char path[64];
+	long call = -1;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", (int)getpid());
+	FILE *file = fopen(path, "re");
+
+	if (file == NULL || fscanf(file, "%ld", &call) != 1) {
+		call = -1;
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return call == SYS_read;
+}
+
+/* Until a reader that was told of a byte finds none, or for as long as it is told to. */
+static void *steal_state(void *arg)
+{
+	struct vhost_peer *peer = arg;
+	char path[64];
+	char byte = 0;
+	bool is_caught = false;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", peer->pipe);
+	int both = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	for (unsigned turn = 0; peer->is_state_stolen; turn++) {
+		if (is_caught) {
+			usleep(1000);
+			continue;
+		}
+		(void)!write(both, &byte, 1);
+		for (volatile unsigned i = 0; i < turn * 37 % 20000; i++) {
+		}
+		if (read(both, &byte, 1) == 1) {
+			usleep(100);
+			is_caught = is_reading();
+		}
+	}
+	close(both);
+	return NULL;
+}
+
 static void move_state(struct vhost_peer *peer, const uint8_t *payload, int fd)
 {
 	bool is_load = load_le32(payload) == VHOST_LOAD;
@@ -134,8 +182,12 @@ static void move_state(struct vhost_peer *peer, const uint8_t *payload, int fd)
 		end_moving(peer);
 	} else if (!peer->is_state_stuck) {
 		peer->is_moving = true;
-		if (pthread_create(&peer->mover, NULL, is_load ? read_state : write_state, peer) !=
-		    0) {
+		void *(*fn)(void *) = is_load ? read_state : write_state;
+
+		if (peer->is_state_stolen) {
+			fn = steal_state;
+		}
+		if (pthread_create(&peer->mover, NULL, fn, peer) != 0) {
 			fail("vhost_peer: a thread for its state");
 		}
 	}

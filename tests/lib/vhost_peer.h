@@ -73,7 +73,8 @@ struct vhost_peer {
 	uint8_t *state;
 	size_t state_len;
 	_Atomic bool is_state_endless;
-	_Atomic bool is_state_stuck; /* it neither writes, reads nor closes the pipe */
+	_Atomic bool is_state_stuck;  /* it neither writes, reads nor closes the pipe */
+	_Atomic bool is_state_stolen; /* it takes what it has written away before it is read */
 	_Atomic uint64_t state_answer, check_answer;
 	/* where it misbehaves */
 	_Atomic enum vhost_peer_fault fault;

@@ -212,7 +212,7 @@ static const struct misbehaviour {
 	enum vhost_request fault_at;
 	enum vhost_peer_fault fault;
 	uint64_t state_answer, check_answer;
-	bool is_endless, is_stuck;
+	bool is_endless, is_stuck, is_stolen;
 	const char *on_save, *on_load;
 	bool is_the_end; /* of the connection */
 } misbehaviours[] = {
@@ -227,6 +227,10 @@ static const struct misbehaviour {
 	 .is_stuck = true,
 	 .on_save = "has not written all of its state in time",
 	 .on_load = "has not read all of its state in time",
+	 .is_the_end = true},
+	{.state_answer = 0x100,
+	 .is_stolen = true,
+	 .on_save = "has not written all of its state in time",
 	 .is_the_end = true},
 	{VHOST_SET_DEVICE_STATE_FD, PEER_IS_SILENT, .on_save = "not answered SET_DEVICE_STATE_FD",
 	 .on_load = "not answered SET_DEVICE_STATE_FD", .is_the_end = true},
@@ -251,6 +255,7 @@ static void misbehave(const struct misbehaviour *how)
 	vhost_peer.check_answer = how->check_answer;
 	vhost_peer.is_state_endless = how->is_endless;
 	vhost_peer.is_state_stuck = how->is_stuck;
+	vhost_peer.is_state_stolen = how->is_stolen;
 }
 
 static const struct misbehaviour works = {.state_answer = 0x100};

@@ -6,7 +6,9 @@
  * writes closes its end when all is written; a question at the end, CHECK_DEVICE_STATE, tells
  * whether the back-end has made sense of it. Nothing here waits but poll(2), with what is left of
  * one deadline, so that a back-end that writes for ever, or never, or does not read, costs that
- * time and VIRTIO_REMOTE_MAX bytes at most.
+ * time and VIRTIO_REMOTE_MAX bytes at most. It can open the other end of the pipe as well
+ * [proc(5)], and take away what it has written after poll has told of it: our end never waits by
+ * itself.
  *
  * A back-end may answer with a descriptor of its own to be used in place of ours. No such one is
  * known, and it is refused: descriptors of back-ends are never taken.
@@ -15,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,9 @@ static int begin(struct vhost_link *link, enum vhost_direction direction, int *o
 	}
 	*ours = ends[direction == VHOST_SAVE ? 0 : 1];
 	theirs = ends[direction == VHOST_SAVE ? 1 : 0];
+	if (fcntl(*ours, F_SETFL, O_NONBLOCK) < 0) {
+		return error_sys(err, "Cannot prepare a pipe for the state of a back-end");
+	}
 	vhost_msg_state(&msg, direction);
 	if (ask(link, &msg, theirs, deadline_ms, &answer, err) < 0) {
 		return -1;
@@ -101,7 +105,7 @@ static int wait_for(int fd, short events, uint64_t deadline_ms, struct error *er
 	do {
 		uint64_t now_ms = clock_host.now_ns(CLOCK_MONOTONIC) / NS_PER_MS;
 
-		ready = poll(&source, 1, now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0);
+		ready = now_ms < deadline_ms ? poll(&source, 1, (int)(deadline_ms - now_ms)) : 0;
 	} while (ready < 0 && errno == EINTR);
 	return ready > 0 ? 0
 			 : error_set(err, ERR_HOST, "The back-end has not %s its state in time",
@@ -120,6 +124,9 @@ static int receive(int fd, struct virtio_remote_state *state, uint64_t deadline_
 		}
 		ssize_t got = read(fd, state->bytes + len, VIRTIO_REMOTE_MAX + 1 - len);
 
+		if (got < 0 && errno == EAGAIN) {
+			continue;
+		}
 		if (got < 0) {
 			return error_sys(err, "Cannot read the state of the back-end");
 		}
@@ -133,7 +140,6 @@ static int receive(int fd, struct virtio_remote_state *state, uint64_t deadline_
 			 VIRTIO_REMOTE_MAX);
 }
 
-/* A pipe that can be written to takes PIPE_BUF bytes without waiting [pipe(7)]. */
 static int hand_over(int fd, const struct virtio_remote_state *state, uint64_t deadline_ms,
 		     struct error *err)
 {
@@ -141,8 +147,11 @@ static int hand_over(int fd, const struct virtio_remote_state *state, uint64_t d
 		if (wait_for(fd, POLLOUT, deadline_ms, err) < 0) {
 			return -1;
 		}
-		ssize_t put = write(fd, state->bytes + done, min_u64(state->len - done, PIPE_BUF));
+		ssize_t put = write(fd, state->bytes + done, state->len - done);
 
+		if (put < 0 && errno == EAGAIN) {
+			continue;
+		}
 		if (put < 0) {
 			return error_sys(err, "The back-end does not read all of its state");
 		}
