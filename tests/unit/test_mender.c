@@ -2,10 +2,12 @@
 /* Tests of vmm/machine/mender.c: a vCPU that is not given a page, and the VMM thread that mends. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/fake/kvm_fake.h"
@@ -21,7 +23,8 @@ static struct evloop loop;
 static struct mender mender;
 static struct gmem *mem;
 static int file;
-static _Atomic bool is_missing; /* whatever is mended */
+static _Atomic bool is_missing;	 /* whatever is mended */
+static _Atomic bool is_unlooked; /* by KVM: no page is */
 static _Atomic unsigned faults;
 static _Atomic unsigned runs; /* that met no missing page */
 
@@ -36,7 +39,7 @@ static int touch(int fd, unsigned long request, void *arg)
 		errno = EINTR;
 		return -1;
 	}
-	if (is_missing || gmem_pmem_is_torn(mem)) {
+	if (is_missing || (!is_unlooked && gmem_pmem_is_torn(mem))) {
 		faults++;
 		errno = EFAULT;
 		return -1;
@@ -203,6 +206,28 @@ Test(mender, what_is_written_where_nothing_is_goes_nowhere)
 	runs = 0;
 	serve_until(has_stored);
 	cr_expect(!has_ended());
+	cr_expect(strstr(captured(log), "Invalid MMIO write @ 0x8000400000:0x8") != NULL, "%s",
+		  captured(log));
+}
+
+/* A guest has such accesses for nothing, and each look fills holes of its files. */
+Test(mender, an_access_where_nothing_is_has_no_file_looked_at)
+{
+	int log = capture_log(LOG_WARN);
+	struct stat st;
+
+	serve_until(goes_on);
+	is_unlooked = true;
+	kvm_fake_script(KVM_RUN, interpret);
+	runs = 0;
+	serve_until(goes_on);
+	cr_assert(fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * MIB) == 0);
+	store.offset = 4 * MIB;
+	store.parts = 1;
+	runs = 0;
+	serve_until(has_stored);
+	cr_expect(fstat(file, &st) == 0 && st.st_blocks == 0, "%lld blocks",
+		  (long long)st.st_blocks);
 	cr_expect(strstr(captured(log), "Invalid MMIO write @ 0x8000400000:0x8") != NULL, "%s",
 		  captured(log));
 }

@@ -13,7 +13,7 @@ static void mend(void *arg)
 	struct mender *mender = arg;
 
 	if (gmem_pmem_mend(mender->vm->mem)) {
-		ev_wake_signal(&mender->wake);
+		(void)mender_ask(mender);
 	}
 }
 
@@ -51,13 +51,10 @@ static bool repeat_all(struct gmem *mem, const struct vcpu *vcpu)
 	return is_done;
 }
 
-/*
- * Does what vCPUs have missed. What is missing still while there was something to mend is tried
- * again; else nothing will bring it.
- */
-static void serve_missed(struct mender *mender, bool has_mended)
+/* Does what vCPUs have missed, as far as pages are there: the vCPUs of which some is left. */
+static uint32_t serve_missed(struct vm *vm)
 {
-	struct vm *vm = mender->vm;
+	uint32_t left = 0;
 
 	for (unsigned i = 0; i < vm->machine.vcpu_count; i++) {
 		struct vcpu *vcpu = &vm->vcpus[i];
@@ -67,23 +64,45 @@ static void serve_missed(struct mender *mender, bool has_mended)
 		}
 		if (repeat_all(vm->mem, vcpu)) {
 			atomic_store(&vcpu->missed_state, VCPU_MISSED_DONE);
-		} else if (has_mended) {
-			ev_wake_signal(&mender->wake);
 		} else {
-			atomic_store(&vcpu->missed_state, VCPU_MISSED_FAILED);
+			left |= UINT32_C(1) << i;
+		}
+	}
+	return left;
+}
+
+static void fail_missed(struct vm *vm, uint32_t vcpus)
+{
+	for (unsigned i = 0; i < vm->machine.vcpu_count; i++) {
+		if ((vcpus >> i & 1) != 0) {
+			atomic_store(&vm->vcpus[i].missed_state, VCPU_MISSED_FAILED);
 		}
 	}
 }
 
+/*
+ * Most of what a guest misses is where nothing is, for which no file is looked at: that takes time,
+ * and room on a disk. What is missing still while there was something to mend is tried again. Else
+ * nothing will bring what was missing before the look.
+ */
 static void on_wake(struct ev_wake *wake)
 {
 	struct mender *mender = container_of(wake, struct mender, wake);
+	bool is_asked = atomic_exchange(&mender->is_asked, false);
+	uint32_t left = serve_missed(mender->vm);
+
+	if (!is_asked && left == 0) {
+		return;
+	}
 	bool has_mended = gmem_pmem_is_torn(mender->vm->mem) && mend_parked(mender);
 
+	left &= serve_missed(mender->vm);
 	if (!has_mended) {
 		atomic_fetch_add(&mender->looks, 1);
+		fail_missed(mender->vm, left);
+	} else if (left != 0) {
+		ev_wake_signal(&mender->wake);
 	}
-	serve_missed(mender, has_mended);
 }
 
 static void on_timer(struct ev_timer *timer)
@@ -132,6 +151,12 @@ unsigned mender_ask(struct mender *mender)
 {
 	unsigned looks = atomic_load(&mender->looks);
 
+	atomic_store(&mender->is_asked, true);
 	ev_wake_signal(&mender->wake);
 	return looks;
+}
+
+void mender_serve(struct mender *mender)
+{
+	ev_wake_signal(&mender->wake);
 }

@@ -17,6 +17,7 @@ struct mender {
 	struct ev_wake wake;
 	struct ev_timer timer; /* for pages that KVM does not tell of */
 	struct vm *vm;
+	_Atomic bool is_asked;	/* for a look */
 	_Atomic unsigned looks; /* that found nothing to mend */
 };
 
@@ -33,5 +34,8 @@ void mender_watch(struct mender *mender);
  * nothing so far. One that finds something parks all vCPUs. On a vCPU's thread.
  */
 unsigned mender_ask(struct mender *mender);
+
+/* Of a vCPU that has missed accesses: has them done, and their pages mended. On its thread. */
+void mender_serve(struct mender *mender);
 
 #endif

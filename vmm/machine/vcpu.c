@@ -371,7 +371,7 @@ static bool settle_missed(struct vcpu *vcpu)
 	switch ((enum vcpu_missed)atomic_load(&vcpu->missed_state)) {
 	case VCPU_MISSED_OWN:
 		atomic_store(&vcpu->missed_state, VCPU_MISSED_ASKED);
-		(void)mender_ask(vcpu->vm->mender);
+		mender_serve(vcpu->vm->mender);
 		break;
 	case VCPU_MISSED_ASKED:
 		usleep(1000);
