@@ -198,6 +198,28 @@ Test(mender, what_is_written_to_a_missing_page_by_interpretation_is_not_lost)
 	cr_expect(strstr(captured(log), "Invalid MMIO") == NULL, "%s", captured(log));
 }
 
+/* Whoever goes on from a save or a fork knows nothing of it. */
+Test(mender, what_was_written_to_a_missing_page_is_there_once_the_machine_is_paused)
+{
+	int log = capture_log(LOG_WARN);
+	struct error err = {0};
+	char got[17] = "";
+
+	interpret_store(MIB + 4096, 2);
+	while (atomic_load(&vm.vcpus[0].missed_state) != VCPU_MISSED_ASKED) {
+		usleep(100);
+	}
+	cr_assert(vm_pause(&vm, &err) == 0, "%s", err.msg);
+	mender_settle(&mender);
+	cr_expect(gmem_read(mem, GPA(512 * GIB + MIB + 4096), got, 16) == 0);
+	cr_expect_str_eq(got, "aaaaaaaabbbbbbbb");
+	runs = 0;
+	vm_resume(&vm);
+	serve_until(has_stored);
+	cr_expect(!has_ended());
+	cr_expect(strstr(captured(log), "Invalid MMIO") == NULL, "%s", captured(log));
+}
+
 Test(mender, what_is_written_where_nothing_is_goes_nowhere)
 {
 	int log = capture_log(LOG_WARN);

@@ -335,6 +335,7 @@ int machine_pause(struct machine *machine, struct error *err)
 		vm_resume(&machine->vm);
 		return -1;
 	}
+	mender_settle(&machine->mender);
 	evloop_freeze(machine->devmgr.loop);
 	devmgr_quiesce(&machine->devmgr);
 	console_pause(&machine->console);

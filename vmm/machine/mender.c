@@ -8,6 +8,10 @@
 #include "vmm/base/log.h"
 #include "vmm/machine/vm.h"
 
+enum {
+	LOOKS_MAX = 16 /* of a pause: pages that are missing after these stay so */
+};
+
 static void mend(void *arg)
 {
 	struct mender *mender = arg;
@@ -85,9 +89,8 @@ static void fail_missed(struct vm *vm, uint32_t vcpus)
  * and room on a disk. What is missing still while there was something to mend is tried again. Else
  * nothing will bring what was missing before the look.
  */
-static void on_wake(struct ev_wake *wake)
+static void look(struct mender *mender)
 {
-	struct mender *mender = container_of(wake, struct mender, wake);
 	bool is_asked = atomic_exchange(&mender->is_asked, false);
 	uint32_t left = serve_missed(mender->vm);
 
@@ -103,6 +106,11 @@ static void on_wake(struct ev_wake *wake)
 	} else if (left != 0) {
 		ev_wake_signal(&mender->wake);
 	}
+}
+
+static void on_wake(struct ev_wake *wake)
+{
+	look(container_of(wake, struct mender, wake));
 }
 
 static void on_timer(struct ev_timer *timer)
@@ -159,4 +167,24 @@ unsigned mender_ask(struct mender *mender)
 void mender_serve(struct mender *mender)
 {
 	ev_wake_signal(&mender->wake);
+}
+
+void mender_settle(struct mender *mender)
+{
+	struct vm *vm = mender->vm;
+
+	for (unsigned i = 0; vm != NULL && i < vm->machine.vcpu_count; i++) {
+		struct vcpu *vcpu = &vm->vcpus[i];
+		int own = VCPU_MISSED_OWN;
+
+		if (vcpu->missed_count > 0) {
+			(void)atomic_compare_exchange_strong(&vcpu->missed_state, &own,
+							     VCPU_MISSED_ASKED);
+		}
+		for (unsigned looks = 0;
+		     looks < LOOKS_MAX && atomic_load(&vcpu->missed_state) == VCPU_MISSED_ASKED;
+		     looks++) {
+			look(mender);
+		}
+	}
 }

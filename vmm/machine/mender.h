@@ -38,4 +38,10 @@ unsigned mender_ask(struct mender *mender);
 /* Of a vCPU that has missed accesses: has them done, and their pages mended. On its thread. */
 void mender_serve(struct mender *mender);
 
+/*
+ * Of a machine that pauses, with all vCPUs parked: does at once what they have missed, as nobody
+ * else would know of it who goes on from there. A zeroed one is fine. VMM thread.
+ */
+void mender_settle(struct mender *mender);
+
 #endif
