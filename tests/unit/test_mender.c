@@ -149,9 +149,9 @@ Test(mender, a_vcpu_that_is_not_told_of_a_cut_goes_on)
 
 /* As a KVM that interprets its guest: an access to a missing page is one to no memory. */
 static struct {
-	uint64_t offset; /* in the file */
-	unsigned parts;	 /* exits of one instruction, of 8 bytes each */
-	unsigned done;
+	uint64_t offset;	/* in the file; set before `parts` */
+	_Atomic unsigned parts; /* exits of one instruction, of 8 bytes each */
+	_Atomic unsigned done;
 } store;
 
 static int interpret(int fd, unsigned long request, void *arg)
@@ -181,7 +181,8 @@ static void interpret_store(uint64_t offset, unsigned parts)
 
 static bool has_stored(void)
 {
-	return store.done == store.parts && vm.vcpus[0].missed_count == 0 && goes_on();
+	return store.done == store.parts &&
+	       atomic_load(&vm.vcpus[0].missed_state) == VCPU_MISSED_OWN && goes_on();
 }
 
 Test(mender, what_is_written_to_a_missing_page_by_interpretation_is_not_lost)
