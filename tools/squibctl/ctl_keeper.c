@@ -85,6 +85,7 @@ static void note_last(struct keeper *keeper, enum frame_kind kind, uint32_t stat
 	keeper->status = status;
 	len = len < sizeof(keeper->text) ? len : sizeof(keeper->text) - 1;
 	memcpy(keeper->text, text, len);
+	session_clean(keeper->text, len, '\0');
 	keeper->text[len] = '\0';
 }
 
@@ -659,7 +660,10 @@ static void record_end(struct keeper *keeper, bool removes)
 			    json_integer((json_int_t)keeper->status));
 	json_object_set_new(keeper->machine->record, "ended", json_integer(time(NULL)));
 	if (keeper->last_kind == FRAME_FAILED) {
-		json_object_set_new(keeper->machine->record, "fault", json_string(keeper->text));
+		json_t *fault = json_string(keeper->text);
+
+		json_object_set_new(keeper->machine->record, "fault",
+				    fault != NULL ? fault : json_string("Its reason is no UTF-8"));
 	}
 	(void)!ctl_machine_save(keeper->machine, &err);
 	ctl_event(keeper->machine, "ended", (int)keeper->status);
