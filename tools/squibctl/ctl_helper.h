@@ -15,7 +15,9 @@
 /* The path of NAME.SUFFIX; on the heap. */
 char *ctl_helper_file(const struct machine *machine, const char *name, const char *suffix);
 
-/* As fork(2). The child's output is the log, its signals are as they were at first. */
+/*
+ * As fork(2). The child has no input, its output is the log, its signals are as they were at first.
+ */
 pid_t ctl_helper_fork(const struct machine *machine, const char *name);
 
 /* Waits until the program listens. An error, made of `what` and its log, if it ends or takes long.

@@ -197,9 +197,13 @@ static _Noreturn void be_passt(const struct machine *machine)
 	};
 	const json_t *publish = json_object_get(machine->record, "publish");
 	const json_t *words;
+	struct error ignored = {0};
+	int none = -1;
 	size_t count = 0;
 	size_t i;
 
+	/* It lives as long as the machine, not as whoever made that. */
+	(void)!fd_close_all_but(&none, 1, &ignored);
 	while (argv[count] != NULL) {
 		count++;
 	}
