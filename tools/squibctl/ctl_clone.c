@@ -7,12 +7,14 @@
  * are; its sockets, its passt and its disk are its own. A disk is copied while the machine that it
  * is of stands still, by reference where the file system can do that, and else without its holes.
  * All that can fail without squib is done before squib is asked, and what was made goes if it
- * refuses.
+ * refuses. Who wants to end us by a signal waits until that machine goes on. Children are recorded
+ * and get their keepers before one of them is waited for: their commands wait some seconds only.
  */
 #include "tools/squibctl/ctl_clone.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +58,7 @@ static const char *const kept[] = {
 
 struct clone {
 	struct machine machine;
+	int client;	      /* its keeper, for session_run */
 	pid_t passt;	      /* 0: none */
 	unsigned long number; /* for a % of --net; 0: none */
 };
@@ -90,6 +93,8 @@ static int copy_disk(const char *path, struct clone *clone, struct error *err)
 static void unmake(struct clone *clone)
 {
 	if (clone->machine.record != NULL) {
+		/* An answer may be lost whose request was obeyed. */
+		ctl_machine_end_squib(&clone->machine);
 		ctl_machine_remove(&clone->machine);
 	}
 	if (clone->passt > 0) {
@@ -124,33 +129,42 @@ static json_t * override(const struct ctl_args *args, const struct clone *clone,
 	return body;
 }
 
-/* Has its keeper take the command over; prints its name when it has. */
+static const struct session_options begins = {.only_starts = true, .may_detach = true};
+
+/* Has its keeper take the command over. */
 static int begin(const struct ctl_args *args, struct clone *clone, enum keeper_way way,
 		 const char *load, struct error *err)
 {
-	static struct frames frames;
 	static struct run_request request;
-	const struct session_options options = {.only_starts = true, .may_detach = true};
 	const json_t *process = json_object_get(clone->machine.record, "process");
 	const struct keeper_plan plan = {
 		.way = way, .load = load, .request = &request, .removes = args->run.remove};
-	AUTO_FD client = -1;
 
-	if (session_request(process, &options, &request, err) < 0) {
+	clone->client = -1;
+	if (session_request(process, &begins, &request, err) < 0) {
 		return -1;
 	}
 	request.flags = RUN_TAKE;
 	request.host = clone->machine.name;
 	request.clock_s = (uint64_t)time(NULL);
-	if (keeper_start(&clone->machine, &plan, &client, err) < 0) {
-		return -1;
-	}
-	memset(&frames, 0, sizeof(frames));
-	frames.fd = client;
-	int status = session_run(&frames, &options, err);
+	return keeper_start(&clone->machine, &plan, &clone->client, err);
+}
 
+/* Prints its name when its keeper has. */
+static int await(struct clone *clone, struct error *err)
+{
+	static struct frames frames;
+
+	memset(&frames, 0, sizeof(frames));
+	frames.fd = clone->client;
+	int status = session_run(&frames, &begins, err);
+
+	fd_close(&clone->client);
 	if (status == 0) {
 		puts(clone->machine.name);
+	} else if (err->kind == ERR_NONE) {
+		(void)error_set(err, ERR_BAD_STATE, "The command of %s has ended: squibctl wait %s",
+				clone->machine.name, clone->machine.name);
 	}
 	return status;
 }
@@ -181,7 +195,27 @@ static int check_parts(const struct ctl_args *args, const struct machine *machin
 	return 0;
 }
 
+static int worse(int a, int b)
+{
+	return a != CTL_EXIT_OK ? a : b;
+}
+
 /* --- a machine that stands still --- */
+
+/* Nobody would let it go on after us. Copies of disks look whether one waits. Returns the mask. */
+static sigset_t hold_signals(void)
+{
+	sigset_t mask;
+	sigset_t held = ctl_copy_signals();
+
+	sigprocmask(SIG_BLOCK, &held, &mask);
+	return mask;
+}
+
+static void release_signals(const sigset_t *mask)
+{
+	sigprocmask(SIG_SETMASK, mask, NULL);
+}
 
 struct pause {
 	int fd; /* of its API; the caller's */
@@ -222,6 +256,7 @@ struct job {
 	struct clone clones[CLONES_MAX];
 	unsigned long count; /* that are wanted */
 	unsigned long made;
+	bool has_forked; /* their squibs are there */
 };
 
 /* NAME-1 and so on, but numbers that are taken. */
@@ -246,8 +281,17 @@ static int make_children(struct job *job, struct error *err)
 		}
 	}
 	for (unsigned long i = 0; i < job->made; i++) {
-		if (ctl_net_start(&job->clones[i].machine, &job->clones[i].passt, err) < 0) {
+		struct clone *clone = &job->clones[i];
+
+		if (ctl_net_start(&clone->machine, &clone->passt, err) < 0) {
 			return -1;
+		}
+		if (clone->passt > 0) {
+			/* For whoever removes it, if we should be killed. */
+			ctl_machine_set_process(&clone->machine, "passt", clone->passt);
+			if (ctl_machine_save(&clone->machine, err) < 0) {
+				return -1;
+			}
 		}
 	}
 	return 0;
@@ -325,19 +369,39 @@ static enum ctl_exit fork_at_once(struct job *job, int fd, struct error *err)
 		return code;
 	}
 	code = copy_disks(job, err) < 0 ? CTL_EXIT_REFUSED : fork_squibs(job, fd);
+	job->has_forked = code == CTL_EXIT_OK;
 	return go_on(&pause, code);
 }
 
+/* Who their squibs are, before anything may fail, and then their keepers. */
 static int begin_children(struct job *job)
+{
+	int result = CTL_EXIT_OK;
+	struct error err = {0};
+
+	for (unsigned long i = 0; i < job->made; i++) {
+		if (ctl_machine_save(&job->clones[i].machine, &err) < 0) {
+			result = ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+			error_clear(&err);
+		}
+	}
+	for (unsigned long i = 0; i < job->made; i++) {
+		if (begin(job->args, &job->clones[i], KEEPER_TAKES, NULL, &err) < 0) {
+			result = ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+			error_clear(&err);
+		}
+	}
+	return result;
+}
+
+static int await_children(struct job *job)
 {
 	int result = CTL_EXIT_OK;
 
 	for (unsigned long i = 0; i < job->made; i++) {
 		struct error err = {0};
 
-		/* Who its squib is, before anything may fail. */
-		if (ctl_machine_save(&job->clones[i].machine, &err) < 0 ||
-		    begin(job->args, &job->clones[i], KEEPER_TAKES, NULL, &err) != 0) {
+		if (job->clones[i].client >= 0 && await(&job->clones[i], &err) != 0) {
 			result = ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 		}
 		ctl_machine_close(&job->clones[i].machine);
@@ -361,6 +425,7 @@ int ctl_clone_fork(const struct ctl_args *args)
 	struct error err = {0};
 	AUTO_FD fd = -1;
 	int result = CTL_EXIT_REFUSED;
+	sigset_t mask = hold_signals();
 
 	job.args = args;
 	job.count = args->count != NULL ? strtoul(args->count, NULL, 10) : 1;
@@ -368,13 +433,16 @@ int ctl_clone_fork(const struct ctl_args *args)
 	    check_fork(&job, &err) == 0 && make_children(&job, &err) == 0) {
 		result = (int)fork_at_once(&job, fd, &err);
 	}
-	if (result == CTL_EXIT_OK) {
+	if (job.has_forked) {
 		ctl_event(&job.parent, "forked", CTL_NO_STATUS);
-		result = begin_children(&job);
-	} else {
-		for (unsigned long i = 0; i < job.made; i++) {
-			unmake(&job.clones[i]);
-		}
+		result = worse(result, begin_children(&job));
+	}
+	for (unsigned long i = 0; !job.has_forked && i < job.made; i++) {
+		unmake(&job.clones[i]);
+	}
+	release_signals(&mask);
+	if (job.has_forked) {
+		result = worse(result, await_children(&job));
 	}
 	ctl_machine_close(&job.parent);
 	return err.kind != ERR_NONE ? (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL) : result;
@@ -406,9 +474,9 @@ static int save_record(const struct machine *machine, const char *dir, struct er
 		       : error_set(err, ERR_HOST, "There is no memory for a record");
 }
 
-/* Memory, state and disk of one instant. */
+/* Memory, state and disk of one instant, and the record. */
 static enum ctl_exit save_parts(const struct machine *machine, const char *dir, int fd,
-				struct error *err)
+				bool *is_saved, struct error *err)
 {
 	struct pause pause = {.fd = fd};
 	AUTO_FREE char *state = ctl_text("%s/state", dir);
@@ -419,9 +487,11 @@ static enum ctl_exit save_parts(const struct machine *machine, const char *dir, 
 		return code;
 	}
 	code = ctl_save(fd, state, memory);
-	if (code == CTL_EXIT_OK && save_disk(machine, dir, err) < 0) {
+	if (code == CTL_EXIT_OK &&
+	    (save_disk(machine, dir, err) < 0 || save_record(machine, dir, err) < 0)) {
 		code = CTL_EXIT_REFUSED;
 	}
+	*is_saved = code == CTL_EXIT_OK;
 	return go_on(&pause, code);
 }
 
@@ -451,19 +521,19 @@ int ctl_clone_save(const struct ctl_args *args)
 	AUTO_FREE char *dir = NULL;
 	AUTO_FD fd = -1;
 	enum ctl_exit code = CTL_EXIT_REFUSED;
+	bool is_saved = false;
+	sigset_t mask = hold_signals();
 
 	if (open_running(args->operands[0], &machine, &fd, &err) == 0 &&
 	    check_save(&machine, &err) == 0 && make_saved(args->operands[1], &dir, &err) == 0) {
-		code = save_parts(&machine, dir, fd, &err);
-		if (code == CTL_EXIT_OK && save_record(&machine, dir, &err) < 0) {
-			code = CTL_EXIT_REFUSED;
-		}
-		if (code == CTL_EXIT_OK) {
+		code = save_parts(&machine, dir, fd, &is_saved, &err);
+		if (is_saved) {
 			ctl_event(&machine, "saved", CTL_NO_STATUS);
 		} else {
 			ctl_remove_tree(dir);
 		}
 	}
+	release_signals(&mask);
 	ctl_machine_close(&machine);
 	return err.kind != ERR_NONE ? (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL) : (int)code;
 }
@@ -550,7 +620,9 @@ int ctl_clone_restore(const struct ctl_args *args)
 			ctl_machine_remove(&clone.machine);
 		} else {
 			load = load_body(args, &saved, &clone);
-			status = begin(args, &clone, KEEPER_LOADS, load, &err);
+			status = begin(args, &clone, KEEPER_LOADS, load, &err) < 0
+					 ? -1
+					 : await(&clone, &err);
 		}
 	}
 	ctl_machine_close(&saved);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -32,10 +33,41 @@ static int write_all(int fd, const uint8_t *bytes, size_t len, off_t at)
 	return 0;
 }
 
+sigset_t ctl_copy_signals(void)
+{
+	static const int ends[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
+		struct sigaction action;
+
+		/* One that is blocked waits even where it is ignored. */
+		if (sigaction(ends[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
+			sigaddset(&set, ends[i]);
+		}
+	}
+	return set;
+}
+
+/* Whether one of those waits until it is let through. */
+static bool is_interrupted(void)
+{
+	sigset_t ends = ctl_copy_signals();
+	sigset_t waiting;
+
+	return sigpending(&waiting) == 0 && sigandset(&waiting, &waiting, &ends) == 0 &&
+	       !sigisemptyset(&waiting);
+}
+
 /* A piece without holes. */
 static int copy_piece(int from, int to, off_t at, off_t end, uint8_t *bytes)
 {
 	while (at < end) {
+		if (is_interrupted()) {
+			errno = EINTR;
+			return -1;
+		}
 		ssize_t got = pread(from, bytes, min_u64((uint64_t)(end - at), STEP), at);
 
 		if (got == 0 || (got < 0 && errno != EINTR) ||

@@ -623,6 +623,9 @@ static void end_helpers(const struct keeper *keeper)
 	if (keeper->passt > 0) {
 		kill(keeper->passt, SIGTERM);
 	}
+	if (keeper->plan->way == KEEPER_TAKES) {
+		ctl_machine_end(keeper->machine, "passt");
+	}
 	for (unsigned i = 0; keeper->virtiofsds[i] > 0; i++) {
 		kill(keeper->virtiofsds[i], SIGTERM);
 	}
@@ -766,6 +769,7 @@ static _Noreturn void be_keeper(struct machine *machine, const struct keeper_pla
 	};
 	int null = open("/dev/null", O_RDWR);
 	struct error ignored = {0};
+	sigset_t none;
 
 	for (int i = 0; i <= STDERR_FILENO; i++) {
 		dup2(null, i);
@@ -773,6 +777,8 @@ static _Noreturn void be_keeper(struct machine *machine, const struct keeper_pla
 	/* A lock of whoever started us would be held as long as the machine lives. */
 	(void)!fd_close_all_but(&client_fd, 1, &ignored);
 	setsid();
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	client.fd = client_fd;

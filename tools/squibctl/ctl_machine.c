@@ -380,23 +380,40 @@ static pid_t listener(const struct machine *machine, const char *file)
 		       : 0;
 }
 
-void ctl_machine_kill(const struct machine *machine)
+void ctl_machine_end(const struct machine *machine, const char *key)
+{
+	pid_t pid;
+	uint64_t born = born_of(machine, key, &pid);
+
+	process_end(pid, born);
+}
+
+void ctl_machine_end_squib(const struct machine *machine)
 {
 	pid_t squib;
+	uint64_t born = born_of(machine, "squib", &squib);
+
+	if (squib == 0) {
+		squib = listener(machine, "api.sock");
+		born = process_born(squib);
+	}
+	process_end(squib, born);
+}
+
+void ctl_machine_kill(const struct machine *machine)
+{
 	pid_t keeper;
-	uint64_t squib_born = born_of(machine, "squib", &squib);
 	uint64_t keeper_born = born_of(machine, "keeper", &keeper);
 
 	if (machine->record == NULL) {
-		squib = listener(machine, "api.sock");
-		squib_born = process_born(squib);
 		keeper = listener(machine, KEEPER_SOCKET);
 		keeper_born = process_born(keeper);
 	}
 	AUTO_FD fd = process_open(keeper, keeper_born);
 	struct pollfd end = {.fd = fd, .events = POLLIN};
 
-	process_end(squib, squib_born);
+	ctl_machine_end_squib(machine);
+	ctl_machine_end(machine, "passt");
 	if (fd >= 0) {
 		(void)!poll(&end, 1, KEEPER_MS);
 	}

@@ -71,12 +71,18 @@ char *ctl_machine_beside(const struct machine *machine, const char *file);
 const char *ctl_machine_text(const struct machine *machine, const char *key);
 json_int_t ctl_machine_number(const struct machine *machine, const char *key);
 
-/* A process of the record, "squib" or "keeper". */
+/* A process of the record: "squib", "keeper", or "passt", of a fork. */
 void ctl_machine_set_process(const struct machine *machine, const char *key, pid_t pid);
 pid_t ctl_machine_process(const struct machine *machine, const char *key); /* 0: it has ended */
 
 /* Waits up to so many milliseconds (-1: for ever) for the end of a process. false: it lives. */
 bool ctl_machine_wait(const struct machine *machine, const char *key, int ms);
+
+/* Kills that process. */
+void ctl_machine_end(const struct machine *machine, const char *key);
+
+/* Kills squib, also one that is not in the record yet: it listens in the machine's directory. */
+void ctl_machine_end_squib(const struct machine *machine);
 
 /*
  * Kills squib, and waits up to some seconds until the keeper has written what it knows. Where the
