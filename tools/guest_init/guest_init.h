@@ -23,6 +23,7 @@
 /* What all processes of init share. */
 struct guest_shared {
 	_Atomic(pid_t) main_pid; /* of the machine's main command; 0: it does not run */
+	_Atomic bool has_main;	 /* it has begun: also when it has ended, its status waits */
 	/* Connections that take the main command over: who serves it reads the first one. */
 	int takers[2];
 };

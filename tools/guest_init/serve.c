@@ -469,7 +469,7 @@ static void refuse(struct session *session)
 static void hand_over(struct session *session, const struct run_request *request)
 {
 	set_up_machine(request);
-	if (session->shared->main_pid == 0 ||
+	if (!session->shared->has_main ||
 	    !guest_send_fd(session->shared->takers[1], session->frames->fd)) {
 		refuse(session);
 	}
@@ -500,6 +500,7 @@ static void run(struct session *session, const struct frame *frame)
 		session->end_fd = pidfd_open(session->command.pid, 0);
 		if (session->is_main) {
 			session->shared->main_pid = session->command.pid;
+			session->shared->has_main = true;
 		}
 		frames_put(session->frames, FRAME_DONE, NULL, 0);
 		relay(session);
