@@ -92,6 +92,13 @@ static json_t *read_one(const char *word, unsigned number, struct error *err)
 	}
 	bool is_shared = can_share();
 
+	if (is_shared && strpbrk(path, ",\\") != NULL) {
+		(void)error_set(err, ERR_BAD_REQUEST,
+				"The volume %s has a comma or backslash in its path, which "
+				"virtiofsd would take for an end of it: give it another name",
+				path);
+		return NULL;
+	}
 	if (!is_shared) {
 		fprintf(stderr,
 			"squibctl: %s is copied into the machine: sharing it needs virtiofsd, and "
