@@ -21,7 +21,6 @@
 #include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -215,34 +214,17 @@ static int fail(const struct machine *machine, const json_t *volume, const char 
 	return ctl_helper_fail(machine, text_of(volume, "tag"), what != NULL ? what : verb, err);
 }
 
-/* Flags that a user namespace can't take off a mount. */
-static unsigned long locked_flags(const char *path)
-{
-	static const struct {
-		unsigned long has;
-		unsigned long flag;
-	} flags[] = {
-		{ST_NOSUID, MS_NOSUID},	    {ST_NODEV, MS_NODEV},
-		{ST_NOEXEC, MS_NOEXEC},	    {ST_NOATIME, MS_NOATIME},
-		{ST_RELATIME, MS_RELATIME}, {ST_NODIRATIME, MS_NODIRATIME},
-	};
-	struct statvfs st;
-	unsigned long locked = 0;
-
-	for (size_t i = 0; statvfs(path, &st) == 0 && i < ARRAY_COUNT(flags); i++) {
-		locked |= (st.f_flag & flags[i].has) != 0 ? flags[i].flag : 0;
-	}
-	return locked;
-}
-
-/* Nobody who has this directory open by another way sees the mount. */
+/*
+ * With what is mounted below it, which a user namespace does not let go of. Nobody who has this
+ * directory open by another way sees the mount.
+ */
 static int make_read_only(const char *host)
 {
-	unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | locked_flags(host);
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
 
 	return unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-			       mount(host, host, NULL, MS_BIND, NULL) < 0 ||
-			       mount(NULL, host, NULL, flags, NULL) < 0
+			       mount(host, host, NULL, MS_BIND | MS_REC, NULL) < 0 ||
+			       mount_setattr(AT_FDCWD, host, AT_RECURSIVE, &attr, sizeof(attr)) < 0
 		       ? -1
 		       : 0;
 }
