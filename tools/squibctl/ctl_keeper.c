@@ -668,6 +668,9 @@ static void record_end(struct keeper *keeper, bool removes)
 		json_object_set_new(keeper->machine->record, "fault",
 				    fault != NULL ? fault : json_string("Its reason is no UTF-8"));
 	}
+	if (ctl_machine_is_gone(keeper->machine)) {
+		return;
+	}
 	(void)!ctl_machine_save(keeper->machine, &err);
 	ctl_event(keeper->machine, "ended", (int)keeper->status);
 	if (removes) {

@@ -32,6 +32,7 @@ enum {
 	RECORD_MAX = 1 << 20,
 	TRIES = 16,
 	RANDOM_LEN = 4,
+	INSTANCE_LEN = 8,
 	CONNECT_S = 1,
 	KEEPER_MS = 10 * 1000, /* for the keeper to write what it knows */
 };
@@ -109,6 +110,21 @@ static int check_name(const char *name, struct error *err)
 
 /* --- a machine --- */
 
+/* Tells it from others that have its name before and after it. */
+static void set_instance(const struct machine *machine)
+{
+	unsigned char bytes[INSTANCE_LEN];
+	char text[2 * INSTANCE_LEN + 1] = "";
+
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) {
+		return;
+	}
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+	}
+	json_object_set_new(machine->record, "instance", json_string(text));
+}
+
 /* The record that a machine begins with, in the directory `draft`. */
 static int write_first(const struct machine *machine, const char *draft, struct error *err)
 {
@@ -118,6 +134,7 @@ static int write_first(const struct machine *machine, const char *draft, struct 
 	draft_machine.dir = dir;
 	json_object_set_new(machine->record, "name", json_string(machine->name));
 	json_object_set_new(machine->record, "created", json_integer(time(NULL)));
+	set_instance(machine);
 	/* Until the keeper writes its own. */
 	ctl_machine_set_process(machine, "keeper", getpid());
 	return dir != NULL ? ctl_machine_save(&draft_machine, err)
@@ -254,8 +271,23 @@ void ctl_machine_close(struct machine *machine)
 	*machine = (struct machine){0};
 }
 
+bool ctl_machine_is_gone(const struct machine *machine)
+{
+	AUTO_FREE char *path = ctl_machine_path(machine, record_file);
+	json_t *record = path != NULL && is_ours_alone(machine->dir) ? load_record(path) : NULL;
+	const char *there = json_string_value(json_object_get(record, "instance"));
+	const char *own = ctl_machine_text(machine, "instance");
+	bool is_gone = there != NULL && own != NULL && strcmp(there, own) != 0;
+
+	json_decref(record);
+	return is_gone;
+}
+
 void ctl_machine_remove(struct machine *machine)
 {
+	if (ctl_machine_is_gone(machine)) {
+		return;
+	}
 	const char *disk = ctl_machine_text(machine, "disk");
 	AUTO_FREE char *name = ctl_text(".%s-%d", machine->name, getpid());
 	AUTO_FREE char *gone = name != NULL ? ctl_machine_beside(machine, name) : NULL;

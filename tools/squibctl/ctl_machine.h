@@ -43,7 +43,10 @@ MUST_CHECK int ctl_machine_open(const char *name, struct machine *machine, struc
 /* Frees what is in memory; also after a failure. */
 void ctl_machine_close(struct machine *machine);
 
-/* Removes its directory, and the disk that it had for itself. */
+/* Whether another one has its name by now: somebody has removed it. */
+bool ctl_machine_is_gone(const struct machine *machine);
+
+/* Removes its directory, and the disk that it had for itself; nothing of one that is gone. */
 void ctl_machine_remove(struct machine *machine);
 
 /* Writes the record. By one process: who creates the machine, then its keeper. */
