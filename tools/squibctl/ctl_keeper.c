@@ -552,7 +552,11 @@ static bool connect_guest(struct keeper *keeper)
 			return true;
 		}
 		error_clear(&err);
-		if (!hear_client(keeper) || is_late(keeper) || poll(&end, 1, RETRY_MS) != 0) {
+		/* One that has begun may have left for ever. */
+		bool has_left = keeper->is_begun && deadline_left(keeper->boot_deadline) == 0;
+
+		if (has_left || !hear_client(keeper) || is_late(keeper) ||
+		    poll(&end, 1, RETRY_MS) != 0) {
 			return false;
 		}
 	}
