@@ -128,8 +128,11 @@ static bool put_interface(struct squib *squib, unsigned number, unsigned pairs)
 			 number, squib->pid % 100000, number, pairs);
 }
 
-/* Forks a machine with two interfaces, the first with two queue pairs, to the TAPs `names`. */
-static bool fork_networks(struct squib *squib, unsigned status, const char *const names[2])
+/*
+ * Forks a machine with three interfaces, the first with two queue pairs, to the TAPs `names`. Those
+ * of one pair each are compared by kcmp.
+ */
+static bool fork_networks(struct squib *squib, unsigned status, const char *const names[3])
 {
 	if (!fork_configure(squib, ", \"forkable\": true")) {
 		return false;
@@ -137,18 +140,20 @@ static bool fork_networks(struct squib *squib, unsigned status, const char *cons
 	int pid = squib->pid % 100000;
 
 	return put_interface(squib, 0, 2) && put_interface(squib, 1, 1) &&
-	       squib_api_start(squib, 204) && squib_expect(squib, "round: 2", NULL) &&
+	       put_interface(squib, 2, 1) && squib_api_start(squib, 204) &&
+	       squib_expect(squib, "round: 2", NULL) &&
 	       squib_api(squib, status, "PUT", "/fork",
 			 "{\"children\": [{\"id\": \"a\", \"api_sock\": \"a.sock\", "
 			 "\"ends_with_parent\": true, \"network_overrides\": [{\"iface_id\": "
 			 "\"eth0\", \"host_dev_name\": \"sq%d%s\"}, {\"iface_id\": \"eth1\", "
+			 "\"host_dev_name\": \"sq%d%s\"}, {\"iface_id\": \"eth2\", "
 			 "\"host_dev_name\": \"sq%d%s\"}]}]}",
-			 pid, names[0], pid, names[1]);
+			 pid, names[0], pid, names[1], pid, names[2]);
 }
 
 bool fork_networks_test(struct squib *squib)
 {
-	static const char *const names[] = {"a0", "a1"};
+	static const char *const names[] = {"a0", "a1", "a2"};
 
 	return fork_networks(squib, 200, names) && squib_child(squib, "a", 200, "GET", "/", NULL);
 }
@@ -156,7 +161,8 @@ bool fork_networks_test(struct squib *squib)
 /* Whatever is wrong with a child's TAP, the child says it, under its filter. */
 bool fork_no_tap_test(struct squib *squib)
 {
-	static const char *const names[] = {"e1", "a1"}; /* the first is there, with one queue */
+	static const char *const names[] = {"e1", "a1",
+					    "a2"}; /* the first is there, with one queue */
 
 	return fork_networks(squib, 400, names) &&
 	       (strstr(squib->answer, "It is no TAP with several queues (multi_queue).") != NULL ||
