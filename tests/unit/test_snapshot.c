@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of /snapshot/create and /snapshot/load: whole microVMs on the scripted KVM. */
 #include <criterion/criterion.h>
+#include <sys/resource.h>
+#include <signal.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdio.h>
@@ -545,6 +547,47 @@ Test(snapshot, memory_that_is_in_use_is_overwritten_by_memory_alone)
 	cr_assert(truncate("m", 4096) == 0);
 	expect_refusal("PUT /snapshot/create", "{\"snapshot_path\":\"s2\",\"mem_file_path\":\"n\"}",
 		       "was cut to 4096 bytes");
+}
+
+Test(snapshot, the_disks_of_a_machine_are_not_overwritten_by_its_snapshot)
+{
+	make_machine();
+	cr_assert(link("disk", "same") == 0);
+	expect_refusal("PUT /snapshot/create",
+		       "{\"snapshot_path\":\"disk\",\"mem_file_path\":\"m\"}",
+		       "disk is a file of this machine's drive d");
+	expect_refusal("PUT /snapshot/create",
+		       "{\"snapshot_path\":\"s\",\"mem_file_path\":\"same\"}",
+		       "same is a file of this machine's drive d");
+	expect_refusal(
+		"PUT /snapshot/create",
+		"{\"snapshot_type\":\"Live\",\"snapshot_path\":\"s\",\"mem_file_path\":\"disk\"}",
+		"disk is a file of this machine's drive d");
+	cr_expect(access("s", F_OK) != 0 && access("m", F_OK) != 0);
+}
+
+static off_t length_of(const char *name)
+{
+	struct stat st;
+
+	cr_assert(stat(name, &st) == 0);
+	return st.st_size;
+}
+
+/* Whatever ends a save in the middle, what is there is not taken for a snapshot. */
+Test(snapshot, memory_that_is_half_overwritten_has_no_state)
+{
+	const struct rlimit limit = {4096, 4096};
+
+	make_machine();
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	expect_refusal("PUT /snapshot/create",
+		       "{\"snapshot_path\":\"s\",\"mem_file_path\":\"no/m\"}", "No such file");
+	cr_expect(length_of("s") > 0);
+	signal(SIGXFSZ, SIG_IGN);
+	cr_assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	expect_refusal("PUT /snapshot/create", create, "File too large");
+	cr_expect(length_of("s") == 0);
 }
 
 /* --- overrides --- */

@@ -12,9 +12,11 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem_pages.h"
+#include "vmm/persist/durable.h"
 #include "vmm/persist/memory_file.h"
 #include "vmm/persist/state_file.h"
 
@@ -96,11 +98,36 @@ static int check_files(const struct machine *machine, const struct snapshot_file
 	return snapshot_check_path(machine, files->state, err);
 }
 
+/*
+ * A state that is there already goes with the memory that is about to be overwritten: whatever ends
+ * this process meanwhile, the two of them must not be taken for a snapshot.
+ */
+static int spoil_state(const struct snapshot_files *files, struct error *err)
+{
+	AUTO_FD there = open(files->state, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	AUTO_FD memory = -1;
+	AUTO_FD state = -1;
+
+	if (there < 0) {
+		return 0;
+	}
+	if (durable_open(files->memory, memory_file_cannot_make, &memory, err) < 0 ||
+	    durable_open(files->state, state_file_cannot_make, &state, err) < 0) {
+		return -1;
+	}
+	return ftruncate(state, 0) == 0 && fsync(state) == 0
+		       ? 0
+		       : error_sys(err, "Cannot empty %s", files->state);
+}
+
 static int write_memory(const struct machine *machine, const struct snapshot_files *files,
 			const struct page_sets *changed, struct error *err)
 {
 	if (files->memory == NULL) {
 		return 0;
+	}
+	if (spoil_state(files, err) < 0) {
+		return -1;
 	}
 	if ((files->is_diff ? memory_file_save_pages(machine->mem, changed, files->memory, err)
 			    : memory_file_save(machine->mem, files->memory, NULL, err)) < 0) {

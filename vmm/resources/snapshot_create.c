@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /snapshot/create: a machine as files; /snapshot/working-set: which pages of it are used. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <time.h>
 
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/gmem_pmem.h"
 #include "vmm/persist/snapshot.h"
 #include "vmm/persist/working_set.h"
 #include "vmm/resources/resource.h"
@@ -91,6 +93,41 @@ static COLD int explain_landlock(const struct controller *controller, struct err
 		       : -1;
 }
 
+static int fail_own(const char *path, const char *what, const char *id, struct error *err)
+{
+	return error_set(err, ERR_BAD_REQUEST,
+			 "Cannot save the microVM state: %s is a file of this machine's %s %.64s, "
+			 "which a save would overwrite: name another",
+			 path, what, id);
+}
+
+/* A file that is there may be the guest's own disk, by whatever name. */
+static int check_not_own(const struct microvm *microvm, const char *path, struct error *err)
+{
+	const struct vm_config *config = &microvm->config;
+	const struct gmem *mem = microvm->controller.machine.mem;
+	AUTO_FD fd = path == NULL || sent_is_name(path)
+			     ? -1
+			     : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	for (size_t i = 0; fd >= 0 && i < config->drive_count; i++) {
+		const struct drive *drive = &config->drives[i];
+
+		if (fd_is_same_file(fd, drive->file.fd) ||
+		    fd_is_same_file(fd, blk_file_base_fd(&drive->file))) {
+			return fail_own(path, "drive", drive->config.drive_id, err);
+		}
+	}
+	for (size_t i = 0; fd >= 0 && i < config->pmems.count; i++) {
+		const struct pmem_device *device = &config->pmems.items[i];
+
+		if (fd_is_same_file(fd, gmem_pmem_slot(mem, device->index).fd)) {
+			return fail_own(path, "pmem device", device->config.id, err);
+		}
+	}
+	return 0;
+}
+
 static int create_live(struct microvm *microvm, struct request *request, uint64_t begin,
 		       struct error *err)
 {
@@ -120,6 +157,10 @@ static int create(struct microvm *microvm, struct request *request, struct error
 	};
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
 
+	if (check_not_own(microvm, body->snapshot_path, err) < 0 ||
+	    check_not_own(microvm, body->mem_file_path, err) < 0) {
+		return -1;
+	}
 	if (body->snapshot_type == SNAPSHOT_LIVE) {
 		return create_live(microvm, request, begin, err);
 	}
