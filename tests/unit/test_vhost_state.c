@@ -280,8 +280,6 @@ Test(vhost_state, a_save_ends_in_time_with_a_reason_whatever_the_back_end_does)
 			cr_expect_eq(vhost_dev->state, VHOST_RUNNING, "case %zu", i);
 		}
 	}
-	ask(1, vhost_peer.served + 1);
-	cr_expect_eq(save(), 0, "%s", vhost_err.msg);
 }
 
 Test(vhost_state, a_load_ends_in_time_with_a_reason_whatever_the_back_end_does)
