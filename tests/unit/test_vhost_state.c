@@ -228,6 +228,10 @@ static const struct misbehaviour {
 	 .on_save = "has not written all of its state in time",
 	 .on_load = "has not read all of its state in time",
 	 .is_the_end = true},
+	{.state_answer = 0x100,
+	 .is_stolen = true,
+	 .on_save = "has not written all of its state in time",
+	 .is_the_end = true},
 	{VHOST_SET_DEVICE_STATE_FD, PEER_IS_SILENT, .on_save = "not answered SET_DEVICE_STATE_FD",
 	 .on_load = "not answered SET_DEVICE_STATE_FD", .is_the_end = true},
 	{VHOST_SET_DEVICE_STATE_FD, PEER_HANGS_UP, .on_save = "has closed the connection",
@@ -261,8 +265,10 @@ Test(vhost_state, a_save_ends_in_time_with_a_reason_whatever_the_back_end_does)
 	start();
 	for (size_t i = 0; i < ARRAY_COUNT(misbehaviours); i++) {
 		const struct misbehaviour *how = &misbehaviours[i];
+		unsigned fds;
 
 		ask(1, vhost_peer.served + 1);
+		fds = vhost_bed_fds();
 		misbehave(how);
 		cr_assert_eq(save(), -1, "case %zu", i);
 		cr_expect_not_null(
@@ -278,6 +284,7 @@ Test(vhost_state, a_save_ends_in_time_with_a_reason_whatever_the_back_end_does)
 			vhost_bed_wait(VHOST_RUNNING);
 		} else {
 			cr_expect_eq(vhost_dev->state, VHOST_RUNNING, "case %zu", i);
+			vhost_bed_expect_fds(fds);
 		}
 	}
 }
