@@ -108,11 +108,11 @@ bench-memory: all guests $(B)/bench/bare_memory ## measure memory that is plugge
 # --- forks ---
 
 .PHONY: bench-fork
-bench-fork: ## measure forks of a running machine beside floors; writes build/bench/fork.txt
+bench-fork: ## measure forks of a running machine beside floors; writes build/bench/fork.txt and .svg
 	@tools/dev/setup build guest bench
 	@$(MAKE) --no-print-directory all guests $(B)/kvm_probe $(B)/bench/bare_kvm
 	@mkdir -p build/bench
-	@tests/bench/fork $(B) | tee build/bench/fork.txt
+	@tests/bench/fork $(B) build/bench/fork.svg | tee build/bench/fork.txt
 
 # --- pools ---
 
