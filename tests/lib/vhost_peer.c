@@ -559,7 +559,10 @@ static void turn(struct vhost_peer *peer)
 		}
 		return;
 	}
-	for (size_t i = 0; i < VHOST_PEER_QUEUES; i++) {
+	/* With a front-end that has gone, the rings are the next one's. */
+	bool is_alone = (sources[2].revents & POLLHUP) != 0;
+
+	for (size_t i = 0; i < VHOST_PEER_QUEUES && !is_alone; i++) {
 		if (sources[3 + i].revents != 0) {
 			serve(peer, &peer->queues[i]);
 		}

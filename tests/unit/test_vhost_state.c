@@ -287,6 +287,8 @@ Test(vhost_state, a_save_ends_in_time_with_a_reason_whatever_the_back_end_does)
 			vhost_bed_expect_fds(fds);
 		}
 	}
+	ask(1, vhost_peer.served + 1);
+	cr_expect_eq(save(), 0, "%s", vhost_err.msg);
 }
 
 Test(vhost_state, a_load_ends_in_time_with_a_reason_whatever_the_back_end_does)
