@@ -76,7 +76,7 @@ static void ask(unsigned count, unsigned served)
 	vhost_bed_wait_served(served);
 }
 
-static int save(void)
+static int save_until(uint64_t deadline_ms)
 {
 	struct virtio_remote_state remote = {0};
 	int result;
@@ -84,7 +84,7 @@ static int save(void)
 	virtio_state_destroy(&state);
 	error_clear(&vhost_err);
 	virtio_quiesce(&vhost_dev->dev);
-	result = virtio_save_remote(&vhost_dev->dev, &remote, &vhost_err);
+	result = virtio_save_remote(&vhost_dev->dev, &remote, deadline_ms, &vhost_err);
 	if (result == 0) {
 		virtio_save(&vhost_dev->dev, &state);
 		state.remote = remote;
@@ -92,6 +92,11 @@ static int save(void)
 		free(remote.bytes);
 	}
 	return result;
+}
+
+static int save(void)
+{
+	return save_until(vhost_deadline_ms());
 }
 
 /* Makes the device anew, as another process does. */
@@ -324,6 +329,23 @@ Test(vhost_state, a_back_end_that_takes_no_state_can_not_go_on)
 	cr_expect_not_null(
 		strstr(vhost_err.msg, "takes no state (VHOST_USER_PROTOCOL_F_DEVICE_STATE)"), "%s",
 		vhost_err.msg);
+}
+
+Test(vhost_state, a_save_has_one_deadline_for_all_that_it_waits_for)
+{
+	start();
+	ask(1, 1);
+	cr_assert_eq(save(), 0, "%s", vhost_err.msg);
+	/* The queues stand still: what is left is the state. */
+	cr_assert_eq(save_until(0), -1, "its time is over");
+	cr_expect_not_null(strstr(vhost_err.msg, "not answered SET_DEVICE_STATE_FD"), "%s",
+			   vhost_err.msg);
+	cr_assert(vdriver_start(&vhost_driver, &vhost_dev->dev, 0));
+	vhost_bed_wait(VHOST_RUNNING);
+	ask(1, 2);
+	cr_assert_eq(save_until(0), -1, "its time is over");
+	cr_expect_not_null(strstr(vhost_err.msg, "not answered GET_VRING_BASE"), "%s",
+			   vhost_err.msg);
 }
 
 static bool has_taken(void *arg)

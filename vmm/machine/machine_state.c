@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/gmem_plug.h"
 #include "vmm/machine/machine.h"
 
@@ -241,6 +242,9 @@ static int save_slots(const struct devmgr *devmgr, struct machine_state *state, 
 	if (state->slots == NULL) {
 		return error_sys(err, "Cannot allocate the state of the devices");
 	}
+	uint64_t deadline_ms =
+		clock_host.now_ns(CLOCK_MONOTONIC) / NS_PER_MS + VIRTIO_REMOTE_WAIT_MS;
+
 	for (size_t i = 0; i < ARRAY_COUNT(devmgr->slots); i++) {
 		struct virtio_slot *slot = devmgr->slots[i];
 		struct slot_state *saved = &state->slots[state->slot_count];
@@ -249,7 +253,7 @@ static int save_slots(const struct devmgr *devmgr, struct machine_state *state, 
 		if (slot == NULL) {
 			continue;
 		}
-		if (virtio_save_remote(slot->dev, &remote, err) < 0) {
+		if (virtio_save_remote(slot->dev, &remote, deadline_ms, err) < 0) {
 			free(remote.bytes);
 			return -1;
 		}

@@ -180,10 +180,11 @@ static bool has_remote(const struct virtio_dev *dev)
 }
 
 int virtio_save_remote(struct virtio_dev *dev, struct virtio_remote_state *remote,
-		       struct error *err)
+		       uint64_t deadline_ms, struct error *err)
 {
 	virtio_lock_driver(dev);
-	int result = has_remote(dev) ? dev->class->state->save_remote(dev, remote, err) : 0;
+	int result =
+		has_remote(dev) ? dev->class->state->save_remote(dev, remote, deadline_ms, err) : 0;
 
 	virtio_unlock_driver(dev);
 	return result < 0 ? error_wrap(err, "The %s device %s can't be saved", dev->class->name,

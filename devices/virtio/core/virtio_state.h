@@ -20,7 +20,8 @@
 enum {
 	VIRTIO_STATE_WORDS = 64, /* room for the state of any class */
 	VIRTIO_STATE_ID_LEN = 64,
-	VIRTIO_REMOTE_MAX = 8 << 20, /* bytes of what another process has */
+	VIRTIO_REMOTE_MAX = 8 << 20,  /* bytes of what another process has */
+	VIRTIO_REMOTE_WAIT_MS = 2000, /* for the processes of all devices, in a save */
 };
 
 /*
@@ -94,11 +95,12 @@ struct virtio_class_state {
 	/*
 	 * Of a device whose queues another process serves; NULL: none does. Saving has it stop them
 	 * until the class's resume, and sets the queues' indexes to where they stand; *remote is
-	 * zeroed before. Loading is as `load`, behind it, of a device that works. Both may wait for
-	 * the process, for a time that the class bounds.
+	 * zeroed before. It waits for the process until `deadline_ms` of CLOCK_MONOTONIC. Loading
+	 * is as `load`, behind it, of a device that works; it may wait for a time that the class
+	 * bounds.
 	 */
 	int (*save_remote)(struct virtio_dev *dev, struct virtio_remote_state *remote,
-			   struct error *err);
+			   uint64_t deadline_ms, struct error *err);
 	int (*load_remote)(struct virtio_dev *dev, const struct virtio_remote_state *remote,
 			   struct error *err);
 };
@@ -124,10 +126,11 @@ void virtio_save(struct virtio_dev *dev, struct virtio_state *state);
 /*
  * What another process has of such a device; a zeroed *remote stays as it is where there is none.
  * To be called before virtio_save, which knows nothing of it: the caller puts it into the state,
- * or frees its bytes, after a failure too. VMM thread.
+ * or frees its bytes, after a failure too. Waits for the process until `deadline_ms` of
+ * CLOCK_MONOTONIC, which is one for all devices of a machine (VIRTIO_REMOTE_WAIT_MS). VMM thread.
  */
 MUST_CHECK int virtio_save_remote(struct virtio_dev *dev, struct virtio_remote_state *remote,
-				  struct error *err);
+				  uint64_t deadline_ms, struct error *err);
 
 /* Frees what loading or the caller put into a state; a zeroed one is fine. */
 void virtio_state_destroy(struct virtio_state *state);

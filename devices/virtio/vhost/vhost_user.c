@@ -473,10 +473,9 @@ void vhost_user_queue_ready(struct virtio_dev *dev, unsigned index)
 }
 
 /* Without the lock; the link is ours. `bases` are the entries that the back-end would take next. */
-static int stop_queues(struct vhost_user *vu, uint16_t bases[VIRTIO_QUEUES_MAX], struct error *err)
+static int stop_queues(struct vhost_user *vu, uint16_t bases[VIRTIO_QUEUES_MAX],
+		       uint64_t deadline_ms, struct error *err)
 {
-	uint64_t deadline_ms = vhost_deadline_ms();
-
 	if (vu->link.awaited == VHOST_GET_CONFIG) {
 		if (vhost_link_wait(&vu->link, deadline_ms, err) < 0) {
 			return -1;
@@ -502,7 +501,7 @@ static void stop(struct vhost_user *vu)
 
 	vu->is_stopping = true;
 	virtio_unlock(&vu->dev);
-	int result = stop_queues(vu, bases, &err);
+	int result = stop_queues(vu, bases, vhost_deadline_ms(), &err);
 
 	virtio_lock(&vu->dev);
 	vu->is_stopping = false;
@@ -560,18 +559,17 @@ static bool is_answered(const struct vhost_user *vu)
 }
 
 /* A back-end with several threads may answer what it has taken after it has stopped its queues. */
-static int await_answers(const struct vhost_user *vu, struct error *err)
+static int await_answers(const struct vhost_user *vu, uint64_t deadline_ms, struct error *err)
 {
-	uint64_t end_us = now_us(vu) + PATIENCE_NS / NS_PER_US;
-
 	while (!is_answered(vu)) {
 		struct pollfd source = {.fd = vu->link.fd};
 
-		if (poll(&source, 1, 1) != 0 || now_us(vu) >= end_us) {
+		if (poll(&source, 1, 1) != 0 ||
+		    clock_host.now_ns(CLOCK_MONOTONIC) / NS_PER_MS >= deadline_ms) {
 			return error_set(err, ERR_HOST,
 					 "The back-end %s has not answered all that it has taken "
-					 "within %d ms: try again",
-					 vu->path, VHOST_PATIENCE_MS);
+					 "in time: try again",
+					 vu->path);
 		}
 	}
 	return 0;
@@ -581,7 +579,7 @@ static int await_answers(const struct vhost_user *vu, struct error *err)
  * Has the back-end stop its queues, unless it did at a save before. The driver's lock is held, and
  * with it no vCPU resets the device, so that the lock of the device need not be given up.
  */
-static int hold(struct vhost_user *vu, struct error *err)
+static int hold(struct vhost_user *vu, uint64_t deadline_ms, struct error *err)
 {
 	if (vu->is_held) {
 		return 0;
@@ -592,12 +590,12 @@ static int hold(struct vhost_user *vu, struct error *err)
 				 "The back-end %s is not connected, or is being asked: try again",
 				 vu->path);
 	}
-	if (stop_queues(vu, vu->bases, err) < 0) {
+	if (stop_queues(vu, vu->bases, deadline_ms, err) < 0) {
 		drop(vu, err);
 		return -1;
 	}
 	vu->state = VHOST_IDLE;
-	if (await_answers(vu, err) < 0) {
+	if (await_answers(vu, deadline_ms, err) < 0) {
 		run(vu);
 		return -1;
 	}
@@ -610,14 +608,15 @@ static int hold(struct vhost_user *vu, struct error *err)
 	return 0;
 }
 
-int vhost_user_save(struct virtio_dev *dev, struct virtio_remote_state *remote, struct error *err)
+int vhost_user_save(struct virtio_dev *dev, struct virtio_remote_state *remote,
+		    uint64_t deadline_ms, struct error *err)
 {
 	struct vhost_user *vu = vhost_user_of(dev);
 
-	if (hold(vu, err) < 0) {
+	if (hold(vu, deadline_ms, err) < 0) {
 		return -1;
 	}
-	if (vhost_state_save(&vu->link, remote, vhost_deadline_ms(), err) == 0) {
+	if (vhost_state_save(&vu->link, remote, deadline_ms, err) == 0) {
 		return 0;
 	}
 	if (vu->link.awaited != VHOST_NONE) {

@@ -126,11 +126,13 @@ void vhost_user_reset(struct virtio_dev *dev);
 
 /*
  * The same of kinds whose back-ends' state is saved (struct virtio_class_state). A save waits for
- * the back-end for VHOST_PATIENCE_MS three times at most: for its queues, for what it has in hand,
- * for its state. A load waits once. A back-end that breaks off loses its connection.
+ * the back-end until the deadline (CLOCK_MONOTONIC): for its queues, for what it has in hand, for
+ * its state. A load waits for VHOST_PATIENCE_MS. A back-end that breaks off, or does not stop its
+ * queues in time, loses its connection.
  */
 bool vhost_user_is_saved(struct virtio_dev *dev);
-int vhost_user_save(struct virtio_dev *dev, struct virtio_remote_state *remote, struct error *err);
+int vhost_user_save(struct virtio_dev *dev, struct virtio_remote_state *remote,
+		    uint64_t deadline_ms, struct error *err);
 int vhost_user_load(struct virtio_dev *dev, const struct virtio_remote_state *remote,
 		    struct error *err);
 void vhost_user_resume(struct virtio_dev *dev);
