@@ -143,9 +143,7 @@ static int send_queue(const struct vhost_user *vu, unsigned index, struct error 
 		.used = vq->used_gpa.v,
 		.avail = vq->avail_gpa.v,
 	};
-	const struct virtio_transport *transport = &vu->dev.transport;
-	int call = transport->call_fd != NULL ? transport->call_fd(transport->arg, index)
-					      : vu->calls[index].source.fd;
+	int call = virtio_call_fd(&vu->calls[index]);
 	struct vhost_msg msg;
 
 	vhost_msg_addr(&msg, &addr);
@@ -442,20 +440,6 @@ static void on_wake(struct ev_wake *wake)
 	virtio_unlock(&vu->dev);
 }
 
-/* The back-end has answered requests, on a transport that can't hand its interrupt over. */
-static void on_called(struct ev_source *source, uint32_t ready)
-{
-	struct vhost_call *call = container_of(source, struct vhost_call, source);
-	struct virtio_dev *dev = &call->vu->dev;
-
-	(void)ready;
-	virtio_lock(dev);
-	if (virtio_works(dev)) {
-		virtio_interrupt(dev, VIRTIO_CAUSE_USED, (unsigned)(call - call->vu->calls));
-	}
-	virtio_unlock(dev);
-}
-
 /* --- The driver --- */
 
 int vhost_user_activate(struct virtio_dev *dev, struct error *err)
@@ -730,18 +714,6 @@ static int make_inflight(struct vhost_user *vu, struct error *err)
 	return 0;
 }
 
-static int make_call(struct vhost_user *vu, struct vhost_call *call, struct error *err)
-{
-	call->vu = vu;
-	call->source = (struct ev_source){
-		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-		.fn = on_called,
-		.is_frozen_with_guest = true,
-	};
-	return call->source.fd < 0 ? error_sys(err, "Cannot make an eventfd for a back-end")
-				   : ev_add(vu->dev.loop, &call->source, EPOLLIN | EPOLLET, err);
-}
-
 static int make_events(struct vhost_user *vu, struct error *err)
 {
 	vu->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -751,7 +723,7 @@ static int make_events(struct vhost_user *vu, struct error *err)
 	for (unsigned i = 0; i < vu->dev.queue_count; i++) {
 		/* The back-end has it in our place. */
 		ev_del(vu->dev.loop, &vu->dev.queues[i].kick);
-		if (make_call(vu, &vu->calls[i], err) < 0) {
+		if (virtio_call_init(&vu->calls[i], &vu->dev, i, err) < 0) {
 			return -1;
 		}
 	}
@@ -799,9 +771,6 @@ int vhost_user_init(struct vhost_user *vu, const struct dev_env *env,
 	vu->set_link = params->set_link;
 	vu->is_fresh = true;
 	vu->path = strdup(params->path);
-	for (size_t i = 0; i < ARRAY_COUNT(vu->calls); i++) {
-		vu->calls[i].source.fd = -1;
-	}
 	if (vu->path == NULL) {
 		return error_sys(err, "Cannot keep the path of a socket");
 	}
@@ -824,8 +793,7 @@ void vhost_user_destroy(struct vhost_user *vu)
 	ev_wake_destroy(&vu->wake);
 	ev_del(vu->dev.loop, &vu->socket);
 	for (size_t i = 0; i < ARRAY_COUNT(vu->calls); i++) {
-		ev_del(vu->dev.loop, &vu->calls[i].source);
-		fd_close(&vu->calls[i].source.fd);
+		virtio_call_destroy(&vu->calls[i]);
 	}
 	vhost_link_close(&vu->link);
 	virtio_destroy(&vu->dev);

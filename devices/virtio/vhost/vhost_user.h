@@ -12,6 +12,7 @@
 
 #include "devices/device.h"
 #include "devices/virtio/core/virtio.h"
+#include "devices/virtio/core/virtio_call.h"
 #include "devices/virtio/core/virtio_state.h"
 #include "devices/virtio/vhost/vhost_link.h"
 #include "vmm/base/attr.h"
@@ -43,14 +44,6 @@ enum vhost_state {
 	VHOST_GIVEN_UP, /* requests are lost: the driver has to reset the device */
 };
 
-struct vhost_user;
-
-/* What a back-end signals used buffers by where it can't have the guest's interrupt. */
-struct vhost_call {
-	struct ev_source source; /* its fd is an eventfd */
-	struct vhost_user *vu;
-};
-
 struct vhost_user {
 	struct virtio_dev dev;
 	struct vhost_metrics metrics; /* shared */
@@ -77,7 +70,7 @@ struct vhost_user {
 	struct error config_error;	   /* how it has ended; ERR_NONE: by an answer */
 	/* VMM thread */
 	struct ev_source socket;
-	struct vhost_call calls[VIRTIO_QUEUES_MAX];
+	struct virtio_call calls[VIRTIO_QUEUES_MAX];
 	struct ev_timer timer;
 	struct ev_wake wake;
 };
