@@ -54,6 +54,7 @@ Test(ctl_complete, each_place_has_its_kind_of_words)
 		{"metadata set a", NULL},
 		{"pool ", "\ntake\t"},
 		{"pool -n 3 start ", "\n:directories\n"},
+		{"pool start --of ", "\n:directories\n"},
 		{"overlay create ", "\n:files\n"},
 		{"overlay flatten a ", "\n:files\n"},
 		{"get /vm/", "\n/vm/config\t"},

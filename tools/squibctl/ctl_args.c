@@ -233,6 +233,23 @@ static int check_name(const char *name, struct error *err)
 				   name);
 }
 
+/* Machines with names: squibctl gives them all else. */
+static int check_pool_of(const struct ctl_args *args, struct error *err)
+{
+	bool has_paths = args->state != NULL || args->is_live || args->program != NULL ||
+			 args->vsock != NULL || args->drives.count > 0 || args->pmems.count > 0 ||
+			 args->track_dirty || args->working_set != NULL || args->socket != NULL;
+
+	if (args->of == NULL && args->run.remove) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "--rm goes with pool start --of: other machines have no names");
+	}
+	return args->of == NULL || !has_paths
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "With pool start --of go --count, --name, --net and --rm alone");
+}
+
 static int check_pool(const struct ctl_args *args, struct error *err)
 {
 	static const char *const actions[] = {"start", "take", "status", "stop"};
@@ -246,10 +263,11 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 		return error_set(err, ERR_BAD_REQUEST, "pool start, take, status or stop, not '%s'",
 				 what);
 	}
-	bool is_made = args->count != NULL || args->name != NULL || args->state != NULL ||
-		       args->memory != NULL || args->is_live || args->program != NULL ||
-		       args->listens != NULL || args->vsock != NULL || args->track_dirty ||
-		       args->working_set != NULL || count_devices(args) > 0;
+	bool is_made = args->of != NULL || args->run.remove || args->count != NULL ||
+		       args->name != NULL || args->state != NULL || args->memory != NULL ||
+		       args->is_live || args->program != NULL || args->listens != NULL ||
+		       args->vsock != NULL || args->track_dirty || args->working_set != NULL ||
+		       count_devices(args) > 0;
 
 	if (at != 0 && is_made) {
 		return error_set(err, ERR_BAD_REQUEST,
@@ -273,7 +291,9 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 				 "--listens needs a %% for the machine's number: each machine has "
 				 "a socket of its own");
 	}
-	return check_name(args->name, err) < 0 ? -1 : check_devices(args, err);
+	return check_pool_of(args, err) < 0 || check_name(args->name, err) < 0
+		       ? -1
+		       : check_devices(args, err);
 }
 
 /* Of a machine that has a name: its children are such machines, which squibctl gives all else. */

@@ -96,9 +96,9 @@ struct ctl_args {
 	/* pool, and some of fork's and load's */
 	const char *state;
 	const char *memory;
+	const char *of;	     /* a machine with a name, or a directory of save; NULL: neither */
 	const char *listens; /* where a machine's API listens; NULL: in the directory */
-	/* Words that start a squib, NULL: our own; of run and exec the command's. NULL ends them.
-	 */
+	/* Words that start a squib, NULL: our own; of run and exec the command's. */
 	const char *const *program;
 	/* overlay */
 	const char *base;

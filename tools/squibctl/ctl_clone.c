@@ -63,31 +63,37 @@ struct clone {
 	unsigned long number; /* for a % of --net; 0: none */
 };
 
-/* Its directory and its record. */
-static int make(const char *name, const json_t *record, struct clone *clone, struct error *err)
+/* Its directory, its record, and an empty disk if there was one. ERR_BAD_STATE: one of those is
+ * there by that name. */
+static int make(const char *name, const json_t *record, struct machine *machine, struct error *err)
 {
-	if (ctl_machine_create(name, &clone->machine, err) < 0) {
+	AUTO_FD disk = -1;
+
+	if (ctl_machine_create(name, machine, err) < 0) {
 		return -1;
 	}
 	for (size_t i = 0; i < ARRAY_COUNT(kept); i++) {
-		json_object_set(clone->machine.record, kept[i], json_object_get(record, kept[i]));
+		json_object_set(machine->record, kept[i], json_object_get(record, kept[i]));
 	}
-	if (ctl_machine_save(&clone->machine, err) == 0) {
+	if (ctl_machine_save(machine, err) == 0 && (json_object_get(record, "disk") == NULL ||
+						    ctl_run_new_disk(machine, &disk, err) == 0)) {
 		return 0;
 	}
-	ctl_machine_remove(&clone->machine);
+	ctl_machine_remove(machine);
 	return -1;
 }
 
-/* A disk like that at `path`; NULL: none. */
-static int copy_disk(const char *path, struct clone *clone, struct error *err)
+/* Makes its disk, if it has one, like that at `path`. */
+static int copy_disk(const char *path, const struct machine *machine, struct error *err)
 {
-	AUTO_FD to = -1;
+	const char *disk = ctl_machine_text(machine, "disk");
+	AUTO_FD to = disk != NULL ? open(disk, O_WRONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 
-	if (path == NULL) {
+	if (disk == NULL) {
 		return 0;
 	}
-	return ctl_run_new_disk(&clone->machine, &to, err) < 0 ? -1 : ctl_copy_file(path, to, err);
+	return to >= 0 ? ctl_copy_file(path, to, err)
+		       : error_sys(err, "Cannot open the disk %s", disk);
 }
 
 static void unmake(struct clone *clone)
@@ -104,15 +110,15 @@ static void unmake(struct clone *clone)
 }
 
 /* Puts what it has for itself alone into a child of PUT /fork, or a body of PUT /snapshot/load. */
-static json_t * override(const struct ctl_args *args, const struct clone *clone, json_t *body)
+static json_t * override(const struct ctl_args *args, const struct machine *machine,
+			 unsigned long number, json_t *body)
 {
-	const struct machine *machine = &clone->machine;
 	AUTO_FREE char *vsock = ctl_machine_path(machine, "vsock");
 	AUTO_FREE char *socket = ctl_helper_file(machine, CTL_NET_HELPER, "sock");
 	const char *disk = ctl_machine_text(machine, "disk");
 	const char *image = ctl_machine_text(machine, "image_disk");
 	json_t *drives = json_pack("[{s:s, s:s}]", "drive_id", "image", "path_on_host", image);
-	json_t *nets = ctl_overrides(&args->nets, "iface_id", "host_dev_name", clone->number);
+	json_t *nets = ctl_overrides(&args->nets, "iface_id", "host_dev_name", number);
 
 	if (disk != NULL) {
 		json_array_append_new(
@@ -132,39 +138,45 @@ static json_t * override(const struct ctl_args *args, const struct clone *clone,
 static const struct session_options begins = {.only_starts = true, .may_detach = true};
 
 /* Has its keeper take the command over. */
-static int begin(const struct ctl_args *args, struct clone *clone, enum keeper_way way,
-		 const char *load, struct error *err)
+static int begin(struct machine *machine, struct keeper_plan plan, int *client, struct error *err)
 {
 	static struct run_request request;
-	const json_t *process = json_object_get(clone->machine.record, "process");
-	const struct keeper_plan plan = {
-		.way = way, .load = load, .request = &request, .removes = args->run.remove};
+	const json_t *process = json_object_get(machine->record, "process");
 
-	clone->client = -1;
+	*client = -1;
 	if (session_request(process, &begins, &request, err) < 0) {
 		return -1;
 	}
 	request.flags = RUN_TAKE;
-	request.host = clone->machine.name;
-	request.clock_s = (uint64_t)time(NULL);
-	return keeper_start(&clone->machine, &plan, &clone->client, err);
+	request.host = machine->name;
+	plan.request = &request;
+	return keeper_start(machine, &plan, client, err);
 }
 
-/* Prints its name when its keeper has. */
-static int await(struct clone *clone, struct error *err)
+int ctl_clone_await(const struct machine *machine, int *client,
+		    const struct session_options *options, struct error *err)
 {
 	static struct frames frames;
 
 	memset(&frames, 0, sizeof(frames));
-	frames.fd = clone->client;
-	int status = session_run(&frames, &begins, err);
+	frames.fd = *client;
+	int status = session_run(&frames, options, err);
 
-	fd_close(&clone->client);
-	if (status == 0) {
-		puts(clone->machine.name);
-	} else if (err->kind == ERR_NONE) {
+	fd_close(client);
+	if (status != 0 && err->kind == ERR_NONE) {
 		(void)error_set(err, ERR_BAD_STATE, "The command of %s has ended: squibctl wait %s",
-				clone->machine.name, clone->machine.name);
+				machine->name, machine->name);
+	}
+	return status == 0 ? 0 : -1;
+}
+
+/* Prints its name when its keeper has the command. */
+static int await(const struct machine *machine, int *client, struct error *err)
+{
+	int status = ctl_clone_await(machine, client, &begins, err);
+
+	if (status == 0) {
+		puts(machine->name);
 	}
 	return status;
 }
@@ -269,7 +281,7 @@ static int make_children(struct job *job, struct error *err)
 		struct clone *clone = &job->clones[job->made];
 		AUTO_FREE char *name = ctl_text("%s-%lu", prefix, ++number);
 
-		if (name != NULL && make(name, job->parent.record, clone, err) == 0) {
+		if (name != NULL && make(name, job->parent.record, &clone->machine, err) == 0) {
 			clone->number = number;
 			job->made++;
 		} else if (err->kind == ERR_BAD_STATE) {
@@ -302,7 +314,7 @@ static int copy_disks(struct job *job, struct error *err)
 	const char *disk = ctl_machine_text(&job->parent, "disk");
 
 	for (unsigned long i = 0; i < job->made; i++) {
-		if (copy_disk(disk, &job->clones[i], err) < 0) {
+		if (copy_disk(disk, &job->clones[i].machine, err) < 0) {
 			return -1;
 		}
 	}
@@ -321,7 +333,7 @@ static json_t *child_body(const struct ctl_args *args, const struct clone *clone
 	json_object_set_new(body, "api_sock", json_string(socket));
 	json_object_set_new(body, "serial_out_path", json_string(console));
 	json_object_set_new(body, "log_path", json_string(console));
-	return override(args, clone, body);
+	return override(args, &clone->machine, clone->number, body);
 }
 
 /* Their squibs, of one instant. */
@@ -386,7 +398,11 @@ static int begin_children(struct job *job)
 		}
 	}
 	for (unsigned long i = 0; i < job->made; i++) {
-		if (begin(job->args, &job->clones[i], KEEPER_TAKES, NULL, &err) < 0) {
+		struct clone *clone = &job->clones[i];
+		const struct keeper_plan plan = {.way = KEEPER_TAKES,
+						 .removes = job->args->run.remove};
+
+		if (begin(&clone->machine, plan, &clone->client, &err) < 0) {
 			result = ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 			error_clear(&err);
 		}
@@ -399,12 +415,13 @@ static int await_children(struct job *job)
 	int result = CTL_EXIT_OK;
 
 	for (unsigned long i = 0; i < job->made; i++) {
+		struct clone *clone = &job->clones[i];
 		struct error err = {0};
 
-		if (job->clones[i].client >= 0 && await(&job->clones[i], &err) != 0) {
+		if (clone->client >= 0 && await(&clone->machine, &clone->client, &err) != 0) {
 			result = ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 		}
-		ctl_machine_close(&job->clones[i].machine);
+		ctl_machine_close(&clone->machine);
 	}
 	return result;
 }
@@ -514,7 +531,7 @@ static int check_save(const struct machine *machine, struct error *err)
 				   machine->name);
 }
 
-int ctl_clone_save(const struct ctl_args *args)
+int ctl_clone_save(const char *name, const char *path)
 {
 	struct machine machine = {0};
 	struct error err = {0};
@@ -524,8 +541,8 @@ int ctl_clone_save(const struct ctl_args *args)
 	bool is_saved = false;
 	sigset_t mask = hold_signals();
 
-	if (open_running(args->operands[0], &machine, &fd, &err) == 0 &&
-	    check_save(&machine, &err) == 0 && make_saved(args->operands[1], &dir, &err) == 0) {
+	if (open_running(name, &machine, &fd, &err) == 0 && check_save(&machine, &err) == 0 &&
+	    make_saved(path, &dir, &err) == 0) {
 		code = save_parts(&machine, dir, fd, &is_saved, &err);
 		if (is_saved) {
 			ctl_event(&machine, "saved", CTL_NO_STATUS);
@@ -585,47 +602,71 @@ static int find_image(const struct machine *saved, struct error *err)
 }
 
 static char *load_body(const struct ctl_args *args, const struct machine *saved,
-		       const struct clone *clone)
+		       const struct machine *machine, const struct ctl_clone_way *way)
 {
 	AUTO_FREE char *state = ctl_machine_path(saved, "state");
 	AUTO_FREE char *memory = ctl_machine_path(saved, "memory");
-	json_t *body = json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", state, "mem_backend",
-				 "backend_type", "File", "backend_path", memory, "resume_vm", 1);
-	char *text = body != NULL ? json_dumps(override(args, clone, body), JSON_COMPACT) : NULL;
+	json_t *body =
+		json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", state, "mem_backend",
+			  "backend_type", "File", "backend_path", memory, "resume_vm", !way->waits);
+	char *text = body != NULL
+			     ? json_dumps(override(args, machine, way->number, body), JSON_COMPACT)
+			     : NULL;
 
 	json_decref(body);
 	return text;
 }
 
-static int restore_disk(const struct machine *saved, struct clone *clone, struct error *err)
+int ctl_clone_open(const struct ctl_args *args, const char *dir, struct machine *saved,
+		   struct error *err)
+{
+	return open_saved(dir, saved, err) < 0 || check_parts(args, saved, err) < 0
+		       ? -1
+		       : find_image(saved, err);
+}
+
+int ctl_clone_make(const struct machine *saved, const char *name, struct machine *machine,
+		   struct error *err)
 {
 	AUTO_FREE char *disk = ctl_machine_path(saved, saved_disk);
-	bool has_disk = ctl_machine_text(saved, "disk") != NULL;
 
-	return copy_disk(has_disk ? disk : NULL, clone, err);
+	if (make(name, saved->record, machine, err) < 0) {
+		return -1;
+	}
+	if (disk != NULL && copy_disk(disk, machine, err) == 0) {
+		return 0;
+	}
+	ctl_machine_remove(machine);
+	return -1;
+}
+
+int ctl_clone_load(const struct ctl_args *args, const struct machine *saved,
+		   struct machine *machine, struct ctl_clone_way way, int *client,
+		   struct error *err)
+{
+	AUTO_FREE char *load = load_body(args, saved, machine, &way);
+	const struct keeper_plan plan = {
+		.way = KEEPER_LOADS, .load = load, .removes = args->run.remove, .waits = way.waits};
+
+	return load != NULL ? begin(machine, plan, client, err)
+			    : error_set(err, ERR_BAD_REQUEST, "A name is no UTF-8");
 }
 
 int ctl_clone_restore(const struct ctl_args *args)
 {
+	static const struct ctl_clone_way goes_on = {0};
 	struct machine saved = {0};
-	struct clone clone = {0};
+	struct machine machine = {0};
 	struct error err = {0};
-	AUTO_FREE char *load = NULL;
+	int client = -1;
 	int status = -1;
 
-	if (open_saved(args->operands[0], &saved, &err) == 0 &&
-	    check_parts(args, &saved, &err) == 0 && find_image(&saved, &err) == 0 &&
-	    make(args->name, saved.record, &clone, &err) == 0) {
-		if (restore_disk(&saved, &clone, &err) < 0) {
-			ctl_machine_remove(&clone.machine);
-		} else {
-			load = load_body(args, &saved, &clone);
-			status = begin(args, &clone, KEEPER_LOADS, load, &err) < 0
-					 ? -1
-					 : await(&clone, &err);
-		}
+	if (ctl_clone_open(args, args->operands[0], &saved, &err) == 0 &&
+	    ctl_clone_make(&saved, args->name, &machine, &err) == 0 &&
+	    ctl_clone_load(args, &saved, &machine, goes_on, &client, &err) == 0) {
+		status = await(&machine, &client, &err);
 	}
 	ctl_machine_close(&saved);
-	ctl_machine_close(&clone.machine);
+	ctl_machine_close(&machine);
 	return status == 0 ? CTL_EXIT_OK : (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 }

@@ -132,9 +132,11 @@ static void offer_kind(const struct cursor *cursor, const char *kind)
 	if (cursor->waits == NULL && strcmp(cursor->command->name, "cp") == 0) {
 		offer_machines(cursor, ":");
 	}
-	bool is_name = strcmp(kind, "NAME") == 0 || strncmp(kind, "NAME|", 5) == 0;
+	/* An option's NAME is that of something new. */
+	bool is_machine = strcmp(kind, "MACHINE") == 0 || strncmp(kind, "NAME|", 5) == 0 ||
+			  (strcmp(kind, "NAME") == 0 && cursor->waits == NULL);
 
-	if (strcmp(kind, "MACHINE") == 0 || (is_name && cursor->waits == NULL)) {
+	if (is_machine) {
 		offer_machines(cursor, "");
 	}
 	if (strcmp(kind, "PATH") == 0 && cursor->waits == NULL) {

@@ -123,7 +123,7 @@ static void refuse_client(int fd)
 	frames_flush(&frames);
 }
 
-/* As if the command had just begun, with what is left of the credit. */
+/* As if the command had just begun, if it has, with what is left of the credit. */
 static void accept_client(struct keeper *keeper)
 {
 	AUTO_FD fd = accept4(keeper->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -137,7 +137,9 @@ static void accept_client(struct keeper *keeper)
 	}
 	memset(keeper->client, 0, sizeof(*keeper->client));
 	keeper->client->fd = fd_take(&fd);
-	(void)frames_put(keeper->client, FRAME_DONE, NULL, 0);
+	if (keeper->is_begun) {
+		(void)frames_put(keeper->client, FRAME_DONE, NULL, 0);
+	}
 	if (keeper->credit > 0 && !keeper->input_ended) {
 		(void)frames_put_number(keeper->client, FRAME_CREDIT, keeper->credit);
 	}
@@ -563,11 +565,12 @@ static bool connect_guest(struct keeper *keeper)
 }
 
 /* One request to squib whose answer must be a success. */
-static int ask_squib(int fd, const char *path, const char *body, struct error *err)
+static int ask_squib(int fd, const char *method, const char *path, const char *body,
+		     struct error *err)
 {
 	struct ctl_reply reply = {0};
 
-	if (ctl_http_exchange(fd, "PUT", path, body, &reply, err) < 0) {
+	if (ctl_http_exchange(fd, method, path, body, &reply, err) < 0) {
 		return -1;
 	}
 	json_t *json = json_loads(reply.body != NULL ? reply.body : "", 0, NULL);
@@ -599,12 +602,75 @@ static bool load_snapshot(struct keeper *keeper)
 			return false;
 		}
 	}
-	if (ask_squib(fd, "/serial", serial, &err) < 0 ||
-	    ask_squib(fd, "/snapshot/load", keeper->plan->load, &err) < 0) {
+	if (ask_squib(fd, "PUT", "/serial", serial, &err) < 0 ||
+	    ask_squib(fd, "PUT", "/snapshot/load", keeper->plan->load, &err) < 0) {
 		note_fault(keeper, err.msg);
 		return false;
 	}
 	return true;
+}
+
+/* Whether the machine that is loaded stands still until somebody comes, for ps. */
+static bool note_waiting(struct keeper *keeper, bool waits)
+{
+	struct error err = {0};
+
+	json_object_set_new(keeper->machine->record, "waits", json_boolean(waits));
+	if (ctl_machine_save(keeper->machine, &err) < 0) {
+		note_fault(keeper, err.msg);
+		return false;
+	}
+	return true;
+}
+
+static bool let_go_on(struct keeper *keeper)
+{
+	AUTO_FREE char *path = ctl_machine_path(keeper->machine, "api.sock");
+	struct error err = {0};
+	AUTO_FD fd = -1;
+
+	if (path == NULL || ctl_http_connect_for(path, LOAD_S, &fd, &err) < 0 ||
+	    ask_squib(fd, "PATCH", "/vm", "{\"state\":\"Resumed\"}", &err) < 0) {
+		note_fault(keeper, err.msg);
+		return false;
+	}
+	expect_command(keeper);
+	return note_waiting(keeper, false);
+}
+
+/* Whoever has made it leaves, and the next one who comes takes it. false: it has ended before. */
+static bool await_taker(struct keeper *keeper)
+{
+	struct frames *client = keeper->client;
+	bool is_left = false;
+
+	if (!note_waiting(keeper, true)) {
+		return false;
+	}
+	(void)frames_put(client, FRAME_DONE, NULL, 0);
+	while (!is_left || client->fd < 0) {
+		struct pollfd slots[] = {
+			{.fd = client->fd, .events = events_of(client, true)},
+			{.fd = is_left ? keeper->listener : -1, .events = POLLIN},
+			{.fd = keeper->end_fd, .events = POLLIN},
+		};
+
+		if (poll(slots, ARRAY_COUNT(slots), -1) < 0) {
+			continue;
+		}
+		if (slots[2].revents != 0) {
+			return false;
+		}
+		frames_flush(client);
+		if ((slots[0].revents & ~POLLOUT) != 0 && !frames_fill(client)) {
+			lose_client(keeper);
+		}
+		if (slots[1].revents != 0) {
+			accept_client(keeper);
+		}
+		is_left = is_left || client->fd < 0;
+	}
+	return let_go_on(keeper);
 }
 
 static bool copy_volumes(struct keeper *keeper)
@@ -707,6 +773,7 @@ static bool converse(struct keeper *keeper)
 {
 	struct error err = {0};
 
+	keeper->plan->request->clock_s = (uint64_t)time(NULL);
 	if (session_put_request(keeper->guest, keeper->plan->request, &err) < 0) {
 		note_fault(keeper, err.msg);
 		return false;
@@ -743,7 +810,7 @@ static void keep(struct keeper *keeper)
 	bool was_there = false;
 
 	expect_command(keeper);
-	if (prepare(keeper)) {
+	if (prepare(keeper) && (!keeper->plan->waits || await_taker(keeper))) {
 		open_log(keeper);
 		do {
 			was_there = converse(keeper);

@@ -18,24 +18,27 @@ enum keeper_way {
 
 struct keeper_plan {
 	enum keeper_way way;
-	const char *load;		   /* the body of PUT /snapshot/load */
-	const struct run_request *request; /* with RUN_TAKE unless the machine boots */
-	bool removes;			   /* the machine at its end */
+	const char *load;	     /* the body of PUT /snapshot/load */
+	struct run_request *request; /* with RUN_TAKE unless it boots; the keeper sets the clock */
+	bool removes;		     /* the machine at its end */
+	bool waits;		     /* once it is loaded, for who comes next */
 };
 
 /*
  * Makes the process, which has the machine's squib run the command in the guest, or takes one over
  * that runs, and writes its output to the machine's log and its exit status to the record. It has
  * no terminal and outlives its parent. *client is a stream of frames for session_run, as if it were
- * the guest; the caller closes it, at any time.
+ * the guest; the caller closes it, at any time. A machine that `waits` is loaded and paused when
+ * FRAME_DONE comes; it goes on for the one who connects to KEEPER_SOCKET after *client was closed,
+ * and gets FRAME_DONE when its command runs.
  */
 MUST_CHECK int keeper_start(struct machine *machine, const struct keeper_plan *plan, int *client,
 			    struct error *err);
 
 /*
  * Where another one may take the place of a client that has gone: a socket of frames, which begins
- * with FRAME_DONE and what credit there is. One that comes while another is there gets
- * FRAME_FAILED.
+ * with FRAME_DONE, once the command runs, and what credit there is. One that comes while another is
+ * there gets FRAME_FAILED.
  */
 #define KEEPER_SOCKET "attach"
 

@@ -461,9 +461,13 @@ enum machine_state ctl_machine_state(const struct machine *machine)
 	if (json_object_get(machine->record, "exit_status") != NULL) {
 		return MACHINE_ENDED;
 	}
-	if (ctl_machine_process(machine, "squib") > 0 &&
-	    json_is_true(json_object_get(machine->record, "started"))) {
+	bool has_squib = ctl_machine_process(machine, "squib") > 0;
+
+	if (has_squib && json_is_true(json_object_get(machine->record, "started"))) {
 		return MACHINE_RUNNING;
+	}
+	if (has_squib && has_keeper && json_is_true(json_object_get(machine->record, "waits"))) {
+		return MACHINE_READY;
 	}
 	/* Nobody else would run the command. */
 	return has_keeper ? MACHINE_STARTING : MACHINE_LOST;
@@ -472,9 +476,9 @@ enum machine_state ctl_machine_state(const struct machine *machine)
 const char *ctl_machine_state_name(enum machine_state state)
 {
 	static const char *const names[] = {
-		[MACHINE_STARTING] = "starting", [MACHINE_RUNNING] = "running",
-		[MACHINE_ENDED] = "ended",	 [MACHINE_LOST] = "lost",
-		[MACHINE_DAMAGED] = "damaged",
+		[MACHINE_STARTING] = "starting", [MACHINE_READY] = "ready",
+		[MACHINE_RUNNING] = "running",	 [MACHINE_ENDED] = "ended",
+		[MACHINE_LOST] = "lost",	 [MACHINE_DAMAGED] = "damaged",
 	};
 
 	return names[state];

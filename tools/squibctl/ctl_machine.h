@@ -25,6 +25,7 @@ struct machine {
 
 enum machine_state {
 	MACHINE_STARTING, /* somebody makes it */
+	MACHINE_READY,	  /* it is loaded, and waits for who takes it from its pool */
 	MACHINE_RUNNING,
 	MACHINE_ENDED,	/* it has an exit status */
 	MACHINE_LOST,	/* squib or its keeper has ended too early for one */

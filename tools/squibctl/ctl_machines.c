@@ -256,10 +256,9 @@ static int attach(const struct ctl_args *args, struct machine *machine, struct e
 				 "Nobody has the output of %s: its keeper was killed",
 				 machine->name);
 	}
-	if (session_open(machine, KEEPER_SOCKET, &fd, err) < 0) {
+	if (session_keeper(machine, &fd, err) < 0) {
 		return -1;
 	}
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	frames.fd = fd;
 	return ctl_run_end(ctl_run_detached(machine, session_run(&frames, &options, err)), err);
 }
@@ -544,7 +543,7 @@ int ctl_machines_run(const struct ctl_args *args)
 		return ctl_clone_fork(args);
 	}
 	if (strcmp(name, "save") == 0) {
-		return ctl_clone_save(args);
+		return ctl_clone_save(args->operands[0], args->operands[1]);
 	}
 	if (strcmp(name, "restore") == 0) {
 		return ctl_clone_restore(args);

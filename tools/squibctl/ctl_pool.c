@@ -23,6 +23,7 @@
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_pool_dir.h"
 #include "tools/squibctl/ctl_pool_keep.h"
+#include "tools/squibctl/ctl_pool_named.h"
 #include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_request.h"
 #include "vmm/base/bytes.h"
@@ -102,7 +103,9 @@ static bool hand_out_or_end(const struct ctl_args *args, const struct pool_dir *
 	struct error err = {0};
 	AUTO_FD fd = -1;
 
-	if (ctl_http_connect_for(machine->socket, ANSWER_S, &fd, &err) == 0) {
+	if (pool_has_name(machine)) {
+		*code = pool_named_take(machine);
+	} else if (ctl_http_connect_for(machine->socket, ANSWER_S, &fd, &err) == 0) {
 		*code = hand_out(args, fd, machine);
 	} else if (err.kind == ERR_BAD_REQUEST) {
 		/* It is another one's to take, who may connect. */
@@ -140,8 +143,19 @@ static bool take_one(const struct ctl_args *args, const struct pool_dir *dir, ui
 	for (size_t i = 0; i < list.count && !is_done && !is_over(deadline); i++) {
 		struct pool_machine *machine = &list.items[i];
 
-		is_done = machine->state == POOL_READY && pool_move(dir, machine, POOL_TAKEN) &&
-			  hand_out_or_end(args, dir, machine, code);
+		if (machine->state != POOL_READY) {
+			continue;
+		}
+		if (pool_has_name(machine) && args->paused) {
+			*code = ctl_fail(CTL_EXIT_USAGE,
+					 "--paused is not for machines with names: squibctl pause "
+					 "NAME",
+					 NULL);
+			is_done = true;
+		} else {
+			is_done = pool_move(dir, machine, POOL_TAKEN) &&
+				  hand_out_or_end(args, dir, machine, code);
+		}
 	}
 	pool_list_free(&list);
 	return is_done;
@@ -211,7 +225,7 @@ static enum ctl_exit status(const struct pool_dir *dir)
 
 		printf("%-6lu %-8s %10d  %s\n", machine->number,
 		       is_there ? pool_state_name(machine->state) : "ended", machine->pid,
-		       machine->socket);
+		       pool_has_name(machine) ? machine->name : machine->socket);
 	}
 	pool_list_free(&list);
 	return keeper != 0 ? CTL_EXIT_OK : CTL_EXIT_NO_CONNECTION;

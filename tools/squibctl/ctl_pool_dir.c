@@ -4,10 +4,11 @@
  *
  * Theory of operation. A record is written under another name and renamed, so that it is whole or
  * not there. It has the process's pid and the time at which that began: together they mean one
- * process for as long as the host runs. The keeper holds a record lock on `lock`, which the kernel
- * drops with the process, however that ends, and which tells others who holds it. One that ends by
- * itself removes the file while it holds the lock: so a lock counts if its file is still there.
- * `next` has the number that comes next; it is counted up before a machine is made.
+ * process for as long as the host runs. Of a machine with a name it has that, too, and its
+ * instance: all else is in the machine's own record. The keeper holds a record lock on `lock`,
+ * which the kernel drops with the process, however that ends, and which tells others who holds it.
+ * One that ends by itself removes the file while it holds the lock: so a lock counts if its file is
+ * still there. `next` has the number that comes next; it is counted up before a machine is made.
  */
 #include "tools/squibctl/ctl_pool_dir.h"
 
@@ -247,8 +248,10 @@ int pool_write(const struct pool_dir *dir, const struct pool_machine *machine, s
 
 	format_name(machine, machine->state, name);
 	snprintf(draft, sizeof(draft), "%lu.draft", machine->number);
-	int len = asprintf(&text, "%d %llu\n%s\n%s\n", machine->pid,
-			   (unsigned long long)machine->born, machine->socket, machine->vsock);
+	bool has_name = pool_has_name(machine);
+	int len = asprintf(&text, "%d %llu\n%s\n%s\n%s\n%s\n", machine->pid,
+			   (unsigned long long)machine->born, machine->socket, machine->vsock,
+			   has_name ? machine->name : "", has_name ? machine->instance : "");
 	AUTO_FD fd = openat(dir->fd, draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	if (len < 0) {
@@ -274,24 +277,37 @@ static int read_record(const struct pool_dir *dir, const char *name, struct pool
 	const char *process = strsep(&rest, "\n");
 	const char *socket = rest != NULL ? strsep(&rest, "\n") : NULL;
 	const char *vsock = rest != NULL ? strsep(&rest, "\n") : NULL;
-
+	const char *machine_name = rest != NULL ? strsep(&rest, "\n") : NULL;
+	const char *instance = rest != NULL ? strsep(&rest, "\n") : NULL;
 	char *born = NULL;
 
 	machine->pid = (pid_t)strtol(process, &born, 10);
 	machine->born = strtoull(born, NULL, 10);
-	if (vsock == NULL || rest == NULL || machine->pid <= 0 || machine->born == 0) {
+	if (instance == NULL || rest == NULL || machine->pid <= 0 || machine->born == 0) {
 		return -1;
 	}
 	machine->socket = strdup(socket);
 	machine->vsock = strdup(vsock);
-	return machine->socket != NULL && machine->vsock != NULL ? 0 : -1;
+	machine->name = strdup(machine_name);
+	machine->instance = strdup(instance);
+	return machine->socket != NULL && machine->vsock != NULL && machine->name != NULL &&
+			       machine->instance != NULL
+		       ? 0
+		       : -1;
 }
 
-static void free_machine(struct pool_machine *machine)
+void pool_free(struct pool_machine *machine)
 {
 	free(machine->socket);
 	free(machine->vsock);
+	free(machine->name);
+	free(machine->instance);
 	*machine = (struct pool_machine){0};
+}
+
+bool pool_has_name(const struct pool_machine *machine)
+{
+	return machine->name != NULL && machine->name[0] != '\0';
 }
 
 /* Whether it is the name of a record. */
@@ -350,7 +366,7 @@ int pool_list(const struct pool_dir *dir, struct pool_list *list, struct error *
 			continue;
 		}
 		if (read_record(dir, entry->d_name, &machine) < 0 || add(list, &machine) < 0) {
-			free_machine(&machine);
+			pool_free(&machine);
 		}
 	}
 	closedir(stream);
@@ -363,7 +379,7 @@ int pool_list(const struct pool_dir *dir, struct pool_list *list, struct error *
 void pool_list_free(struct pool_list *list)
 {
 	for (size_t i = 0; i < list->count; i++) {
-		free_machine(&list->items[i]);
+		pool_free(&list->items[i]);
 	}
 	free(list->items);
 	*list = (struct pool_list){0};
@@ -387,7 +403,9 @@ void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine)
 {
 	char name[NAME_LEN];
 
-	unlink(machine->socket);
+	if (!pool_has_name(machine)) {
+		unlink(machine->socket);
+	}
 	if (machine->vsock[0] != '\0') {
 		unlink(machine->vsock);
 	}
@@ -397,11 +415,41 @@ void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine)
 
 /* --- Its process --- */
 
+int pool_find(const struct pool_machine *machine, struct machine *found, struct error *err)
+{
+	const char *instance;
+
+	if (ctl_machine_open(machine->name, found, err) < 0) {
+		return -1;
+	}
+	instance = ctl_machine_text(found, "instance");
+	return instance != NULL && strcmp(instance, machine->instance) == 0
+		       ? 0
+		       : error_set(err, ERR_BAD_STATE, "The machine %s is another one by now",
+				   machine->name);
+}
+
+static void end_named(const struct pool_machine *machine)
+{
+	struct machine found = {0};
+	struct error ignored = {0};
+
+	if (pool_find(machine, &found, &ignored) == 0) {
+		ctl_machine_kill(&found);
+		ctl_machine_remove(&found);
+	}
+	ctl_machine_close(&found);
+}
+
 void pool_end(const struct pool_machine *machine)
 {
 	AUTO_FD fd = -1;
 	struct error ignored = {0};
 
+	if (pool_has_name(machine)) {
+		end_named(machine);
+		return;
+	}
 	process_end(machine->pid, machine->born);
 	/* One that was started by another program is no child of its first process. */
 	if (ctl_http_connect_for(machine->socket, CONNECT_S, &fd, &ignored) == 0) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "tools/squibctl/ctl_machine.h"
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
 
@@ -29,6 +30,8 @@ struct pool_machine {
 	uint64_t born; /* when the process began, in ticks: with its pid it is the process's name */
 	char *socket;  /* heap: of its API */
 	char *vsock;   /* heap: of its vsock device, "" if none is known */
+	char *name;    /* heap: of a machine with a name, "" if it has none */
+	char *instance; /* heap: tells it from others of that name */
 };
 
 struct pool_list {
@@ -85,10 +88,23 @@ MUST_CHECK int pool_write(const struct pool_dir *dir, const struct pool_machine 
 /* Gives a machine another state. false: somebody else has, or it is gone. */
 bool pool_move(const struct pool_dir *dir, struct pool_machine *machine, enum pool_state to);
 
-/* Removes its record, and the sockets of a process that has ended. */
+/* Removes its record, and the sockets of a process that has ended. One with a name keeps all. */
 void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine);
 
-/* Ends its process, and whoever listens at its socket, and waits for that. */
+/*
+ * Ends its process, and whoever listens at its socket, and waits for that. One with a name is
+ * removed.
+ */
 void pool_end(const struct pool_machine *machine);
+
+/* Opens the machine with its name. The caller closes it in any case. */
+MUST_CHECK int pool_find(const struct pool_machine *machine, struct machine *found,
+			 struct error *err);
+
+/* Whether it is one with a name. */
+bool pool_has_name(const struct pool_machine *machine);
+
+/* Frees what it has on the heap. */
+void pool_free(struct pool_machine *machine);
 
 #endif

@@ -9,7 +9,7 @@
  * next `start`. Numbers are never used twice in a directory, nor is what is named by them.
  *
  * The snapshot is opened once, and handed on by descriptor: a squib in a jail has no name for it,
- * and all machines share the pages of the memory's file.
+ * and all machines share the pages of the memory's file. Machines with names: ctl_pool_named.c.
  */
 #include "tools/squibctl/ctl_pool_keep.h"
 
@@ -29,6 +29,7 @@
 
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_overrides.h"
+#include "tools/squibctl/ctl_pool_named.h"
 #include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_snapshot.h"
@@ -47,6 +48,7 @@ enum {
 struct keeper {
 	const struct ctl_args *args;
 	const struct pool_dir *dir;
+	struct machine saved;	 /* record NULL: its machines have no names */
 	struct ctl_fds snapshot; /* count 0: squibs are made that have no machine */
 	int watch;		 /* an inotify of the directory */
 	int end;		 /* a signalfd: readable once there is a signal to end */
@@ -286,8 +288,7 @@ static enum ctl_exit make(const struct keeper *keeper)
 	} else {
 		(void)ctl_fail(code, strerror(errno), "a machine could not be made");
 	}
-	free(machine.socket);
-	free(machine.vsock);
+	pool_free(&machine);
 	return code;
 }
 
@@ -313,6 +314,7 @@ void pool_sweep(const struct pool_dir *dir)
 		pool_drop_output(dir, machine->number);
 	}
 	pool_list_free(&list);
+	pool_named_drop(dir);
 }
 
 /* How many are ready. Forgets those that have ended by themselves. */
@@ -335,6 +337,9 @@ static unsigned long look(const struct keeper *keeper)
 		} else if (machine->state == POOL_TAKEN ||
 			   (machine->state == POOL_READY &&
 			    pool_move(keeper->dir, machine, POOL_ENDING))) {
+			if (machine->state == POOL_ENDING) {
+				pool_end(machine);
+			}
 			pool_forget(keeper->dir, machine);
 		}
 	}
@@ -368,7 +373,10 @@ static enum ctl_exit keep(const struct keeper *keeper, unsigned long want)
 			await_change(keeper);
 			continue;
 		}
-		enum ctl_exit code = make(keeper);
+		enum ctl_exit code =
+			keeper->saved.record != NULL
+				? pool_named_make(keeper->args, keeper->dir, &keeper->saved)
+				: make(keeper);
 
 		if (code == CTL_EXIT_OK) {
 			made++;
@@ -405,6 +413,9 @@ static enum ctl_exit get_snapshot(struct keeper *keeper)
 {
 	const struct ctl_args *args = keeper->args;
 
+	if (args->of != NULL) {
+		return pool_named_open(args, keeper->dir, &keeper->saved);
+	}
 	if (args->is_live) {
 		return take_image(args, &keeper->snapshot);
 	}
@@ -450,6 +461,7 @@ enum ctl_exit pool_keep(const struct ctl_args *args, const struct pool_dir *dir,
 		pool_sweep(dir);
 	}
 	pool_unlock(dir, &lock);
+	ctl_machine_close(&keeper.saved);
 	ctl_close_fds(&keeper.snapshot);
 	fd_close(&keeper.watch);
 	fd_close(&keeper.end);

@@ -408,7 +408,6 @@ static int start(const struct ctl_args *args, struct machine *machine, struct er
 	request.flags |= RUN_MAIN;
 	ctl_volumes_request(machine, &request);
 	request.host = machine->name;
-	request.clock_s = (uint64_t)time(NULL);
 	const struct keeper_plan plan = {
 		.way = KEEPER_BOOTS, .request = &request, .removes = args->run.remove};
 

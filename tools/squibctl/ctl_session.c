@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_keeper.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/text.h"
@@ -60,6 +61,15 @@ int session_open(const struct machine *machine, const char *file, int *fd, struc
 	}
 	(void)setsockopt(own, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
 	*fd = fd_take(&own);
+	return 0;
+}
+
+int session_keeper(const struct machine *machine, int *fd, struct error *err)
+{
+	if (session_open(machine, KEEPER_SOCKET, fd, err) < 0) {
+		return -1;
+	}
+	fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) | O_NONBLOCK);
 	return 0;
 }
 
@@ -222,6 +232,10 @@ static int open_signals(struct session *session)
 {
 	sigset_t set;
 
+	sigprocmask(SIG_BLOCK, NULL, &session->mask);
+	if (session->options->no_signals) {
+		return 0;
+	}
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_COUNT(forwarded); i++) {
 		sigaddset(&set, forwarded[i]);

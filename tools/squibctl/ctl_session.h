@@ -26,6 +26,7 @@ struct session_options {
 	bool attaches;	   /* to one that runs, whose keeper tells the credit */
 	bool is_plain;	   /* what it says on its error output is no terminal's business */
 	bool may_detach;   /* on a terminal of ours, by Ctrl-P Ctrl-Q */
+	bool no_signals;   /* they are the caller's */
 	uint64_t deadline; /* for its end; 0: none */
 };
 
@@ -34,6 +35,9 @@ struct session_options {
  */
 MUST_CHECK int session_open(const struct machine *machine, const char *file, int *fd,
 			    struct error *err);
+
+/* Connects to the machine's keeper. *fd is the caller's, and does not block. */
+MUST_CHECK int session_keeper(const struct machine *machine, int *fd, struct error *err);
 
 /*
  * Connects to the guest's first process by way of the machine's vsock device. Returns 1 and *fd,

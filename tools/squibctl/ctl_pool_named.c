@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Machines of a pool that have names.
+ *
+ * Theory of operation. Such a machine has two records: its own, in its directory, which the process
+ * that keeps it writes, and the pool's, which says whose it is and has its name and instance. The
+ * latter is there before any process is. The keeper loads the snapshot and waits, with all that the
+ * machine is; who takes it connects to the keeper, which lets the guest go on and has its command
+ * taken over. So between pool and machine there is nothing to hand over but the name.
+ */
+#include "tools/squibctl/ctl_pool_named.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/squibctl/ctl_clone.h"
+#include "tools/squibctl/ctl_deadline.h"
+#include "tools/squibctl/ctl_process.h"
+#include "tools/squibctl/ctl_request.h"
+#include "tools/squibctl/ctl_session.h"
+#include "tools/squibctl/ctl_tool.h"
+#include "vmm/base/fd.h"
+
+enum {
+	LOAD_MS = 60 * 1000,
+	ANSWER_MS = 15 * 1000, /* of a guest that is let go on */
+};
+
+static char *saved_path(const struct pool_dir *dir)
+{
+	return ctl_text("%s/saved", dir->path);
+}
+
+void pool_named_drop(const struct pool_dir *dir)
+{
+	AUTO_FREE char *path = saved_path(dir);
+
+	if (path != NULL) {
+		ctl_remove_tree(path);
+	}
+}
+
+enum ctl_exit pool_named_open(const struct ctl_args *args, const struct pool_dir *dir,
+			      struct machine *saved)
+{
+	AUTO_FREE char *own = saved_path(dir);
+	bool is_name = strchr(args->of, '/') == NULL;
+	struct error err = {0};
+
+	if (own == NULL) {
+		return ctl_fail(CTL_EXIT_USAGE, "There is no memory for a path", NULL);
+	}
+	if (is_name) {
+		int code = ctl_clone_save(args->of, own);
+
+		if (code != CTL_EXIT_OK) {
+			return (enum ctl_exit)code;
+		}
+	}
+	return ctl_clone_open(args, is_name ? own : args->of, saved, &err) == 0
+		       ? CTL_EXIT_OK
+		       : ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+}
+
+/* --- making --- */
+
+/* A machine with the next number whose name is free. */
+static int make_next(const struct ctl_args *args, const struct pool_dir *dir,
+		     const struct machine *saved, unsigned long *number, struct machine *machine,
+		     struct error *err)
+{
+	const char *prefix = args->name != NULL ? args->name : saved->name;
+
+	do {
+		error_clear(err);
+		ctl_machine_close(machine);
+		if (pool_next(dir, number, err) < 0) {
+			return -1;
+		}
+		AUTO_FREE char *name = ctl_text("%s-%lu", prefix, *number);
+
+		if (name == NULL) {
+			return error_set(err, ERR_HOST, "There is no memory for a name");
+		}
+		if (ctl_clone_make(saved, name, machine, err) == 0) {
+			return 0;
+		}
+	} while (err->kind == ERR_BAD_STATE);
+	return -1;
+}
+
+/* The pool's record of it. */
+static int fill(struct pool_machine *record, const struct machine *machine, struct error *err)
+{
+	const char *instance = ctl_machine_text(machine, "instance");
+
+	record->socket = ctl_machine_path(machine, "api.sock");
+	record->vsock = strdup("");
+	record->name = strdup(machine->name);
+	record->instance = instance != NULL ? strdup(instance) : NULL;
+	return record->socket != NULL && record->vsock != NULL && record->name != NULL &&
+			       record->instance != NULL
+		       ? 0
+		       : error_set(err, ERR_HOST, "There is no memory for a machine");
+}
+
+/* Until its process is that of squib, and it waits. */
+static int load(const struct ctl_args *args, const struct machine *saved, struct machine *machine,
+		struct pool_machine *record, struct error *err)
+{
+	const struct session_options options = {
+		.only_starts = true, .no_signals = true, .deadline = deadline_in(LOAD_MS)};
+	struct machine loaded = {0};
+	int client = -1;
+	const struct ctl_clone_way way = {.waits = true, .number = record->number};
+
+	if (ctl_clone_load(args, saved, machine, way, &client, err) < 0 ||
+	    ctl_clone_await(machine, &client, &options, err) < 0 ||
+	    pool_find(record, &loaded, err) < 0) {
+		ctl_machine_close(&loaded);
+		return -1;
+	}
+	record->pid = ctl_machine_process(&loaded, "squib");
+	record->born = process_born(record->pid);
+	ctl_machine_close(&loaded);
+	return record->born != 0
+		       ? 0
+		       : error_set(err, ERR_BAD_STATE, "The machine %s has ended", record->name);
+}
+
+/* From its record here to a machine that is ready. What fails leaves nothing. */
+static int bring_up(const struct ctl_args *args, const struct pool_dir *dir,
+		    const struct machine *saved, struct machine *machine,
+		    struct pool_machine *record, struct error *err)
+{
+	if (fill(record, machine, err) < 0 || pool_write(dir, record, err) < 0) {
+		ctl_machine_remove(machine);
+		return -1;
+	}
+	if (load(args, saved, machine, record, err) == 0 && pool_write(dir, record, err) == 0 &&
+	    pool_move(dir, record, POOL_READY)) {
+		return 0;
+	}
+	pool_end(record);
+	pool_forget(dir, record);
+	return err->kind != ERR_NONE ? -1 : error_set(err, ERR_BAD_STATE, "Its record is gone");
+}
+
+enum ctl_exit pool_named_make(const struct ctl_args *args, const struct pool_dir *dir,
+			      const struct machine *saved)
+{
+	/* Until there is a squib the process is ours, which makes it. */
+	struct pool_machine record = {
+		.state = POOL_MAKING, .pid = getpid(), .born = process_born(getpid())};
+	struct machine machine = {0};
+	struct error err = {0};
+	int result = make_next(args, dir, saved, &record.number, &machine, &err);
+
+	if (result == 0) {
+		result = bring_up(args, dir, saved, &machine, &record, &err);
+	}
+	if (result < 0) {
+		fprintf(stderr, "squibctl: machine %lu was not made\n", record.number);
+		if (record.number > 0) {
+			pool_give_back(dir, record.number);
+		}
+	}
+	ctl_machine_close(&machine);
+	pool_free(&record);
+	return result == 0 ? CTL_EXIT_OK : ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+}
+
+/* --- taking --- */
+
+enum ctl_exit pool_named_take(const struct pool_machine *machine)
+{
+	/* Whoever is killed meanwhile has taken it. */
+	const struct session_options options = {
+		.only_starts = true, .no_signals = true, .deadline = deadline_in(ANSWER_MS)};
+	struct machine found = {0};
+	struct error err = {0};
+	bool has_ended = process_born(machine->pid) != machine->born;
+	int client = -1;
+	enum ctl_exit code = CTL_EXIT_OK;
+
+	if (pool_find(machine, &found, &err) == 0 && session_keeper(&found, &client, &err) == 0 &&
+	    ctl_clone_await(&found, &client, &options, &err) == 0) {
+		puts(found.name);
+	} else {
+		code = has_ended ? CTL_EXIT_NO_CONNECTION
+				 : ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
+	}
+	ctl_machine_close(&found);
+	return code;
+}
