@@ -301,13 +301,13 @@ static int check_fork_of_name(const struct ctl_args *args, struct error *err)
 {
 	bool has_paths = args->keep != NULL || args->image != NULL || args->vsock != NULL ||
 			 args->drives.count > 0 || args->pmems.count > 0 || args->copy ||
-			 args->ends_with_parent || args->paused || args->landlock;
+			 args->ends_with_parent || args->paused;
 	unsigned long count = 1;
 
 	if (has_paths) {
 		return error_set(err, ERR_BAD_REQUEST,
-				 "With fork NAME go --count, --name, --net and --rm alone; for the "
-				 "others say fork -m NAME DIRECTORY");
+				 "With fork NAME go --count, --name, --net, --rm and --landlock "
+				 "alone; for the others say fork -m NAME DIRECTORY");
 	}
 	if (args->count != NULL) {
 		count = args->count[strspn(args->count, "0123456789")] == '\0'

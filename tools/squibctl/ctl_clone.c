@@ -283,6 +283,8 @@ static int make_children(struct job *job, struct error *err)
 
 		if (name != NULL && make(name, job->parent.record, &clone->machine, err) == 0) {
 			clone->number = number;
+			json_object_set_new(clone->machine.record, "landlock",
+					    json_boolean(job->args->landlock));
 			job->made++;
 		} else if (err->kind == ERR_BAD_STATE) {
 			ctl_machine_close(&clone->machine);
@@ -347,7 +349,7 @@ static enum ctl_exit fork_squibs(struct job *job, int fd)
 	for (unsigned long n = 0; n < job->made; n++) {
 		json_array_append_new(list, child_body(job->args, &job->clones[n]));
 	}
-	json_t *body = json_pack("{s:o}", "children", list);
+	json_t *body = json_pack("{s:o, s:b}", "children", list, "landlock", job->args->landlock);
 	AUTO_FREE char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
 
 	json_decref(body);
@@ -426,8 +428,22 @@ static int await_children(struct job *job)
 	return result;
 }
 
+/* Its squib opens no other files, so nothing is made of it. */
+static int check_open(const struct machine *machine, const char *what, struct error *err)
+{
+	return !json_is_true(json_object_get(machine->record, "landlock"))
+		       ? 0
+		       : error_set(err, ERR_BAD_REQUEST,
+				   "%s is held in by Landlock, and can't be %s: take the machine "
+				   "that it was forked from",
+				   machine->name, what);
+}
+
 static int check_fork(const struct job *job, struct error *err)
 {
+	if (check_open(&job->parent, "forked", err) < 0) {
+		return -1;
+	}
 	return json_is_true(json_object_get(job->parent.record, "forkable"))
 		       ? check_parts(job->args, &job->parent, err)
 		       : error_set(err, ERR_BAD_REQUEST,
@@ -523,6 +539,9 @@ static int make_saved(const char *path, char **dir, struct error *err)
 
 static int check_save(const struct machine *machine, struct error *err)
 {
+	if (check_open(machine, "saved", err) < 0) {
+		return -1;
+	}
 	return !ctl_volumes_are_shared(json_object_get(machine->record, "volumes"))
 		       ? 0
 		       : error_set(err, ERR_BAD_REQUEST,
