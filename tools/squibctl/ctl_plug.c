@@ -3,8 +3,9 @@
  * squibctl plug and unplug.
  *
  * Theory of operation. A device is plugged in by its resource's PUT, and used once a driver of the
- * guest says so, which GET /devices shows. Where that takes long, the guest has to look at its bus.
- * An id to unplug is looked up there too, for its kind.
+ * guest says so, which GET /devices shows. Where that takes long, the guest has to look at its bus,
+ * unless it was told by a hot-plug port; one that is paused is not waited for. An id to unplug is
+ * looked up there too, for its kind.
  */
 #include "tools/squibctl/ctl_plug.h"
 
@@ -16,6 +17,7 @@
 
 #include "tools/squibctl/ctl_deadline.h"
 #include "tools/squibctl/ctl_request.h"
+#include "tools/squibctl/ctl_snapshot.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
@@ -84,39 +86,45 @@ static json_t *find(json_t *list, const char *type, const char *id)
 	return NULL;
 }
 
+/* What the guest has to do who has not taken a device. Behind a port it was told, on bus 0 not. */
+static const char *advice(const char *address)
+{
+	return strncmp(address, "0000:00:", strlen("0000:00:")) == 0
+		       ? "and the guest has not looked: in it, echo 1 >/sys/bus/pci/rescan"
+		       : "and the guest was told, but has not taken it: it needs a driver for it, "
+			 "and HOTPLUG_PCI_PCIE";
+}
+
 /* Waits until the guest uses the device, and says what it has come to. */
 static enum ctl_exit wait_for_guest(int fd, const struct kind *kind, const char *id)
 {
 	uint64_t deadline = deadline_in(PATIENCE_MS);
-	bool is_in_use = false;
-	bool is_late = false;
+	bool is_over = false;
+	bool runs;
+	enum ctl_exit code = ctl_find_running(fd, &runs);
 
-	while (!is_in_use && !is_late) {
-		enum ctl_exit code;
+	while (code == CTL_EXIT_OK && !is_over) {
 		json_t *list = get_devices(fd, &code);
 		json_t *device = find(list, kind->type, id);
+		bool is_in_use = json_is_true(json_object_get(device, "is_in_use"));
+		const char *address = text_of(device, "address");
 
-		if (list == NULL) {
-			return code;
-		}
-		if (device == NULL) {
+		is_over = device == NULL || is_in_use || !runs || deadline_left(deadline) == 0;
+		if (code != CTL_EXIT_OK) {
+			is_over = true;
+		} else if (device == NULL) {
 			printf("%s: configured, and there when the microVM starts\n", id);
-			json_decref(list);
-			return CTL_EXIT_OK;
-		}
-		is_in_use = json_is_true(json_object_get(device, "is_in_use"));
-		is_late = deadline_left(deadline) == 0;
-		if (is_in_use || is_late) {
-			printf("%s: plugged in at %s, %s\n", id, text_of(device, "address"),
+		} else if (is_over) {
+			printf("%s: plugged in at %s, %s\n", id, address,
 			       is_in_use ? "and the guest uses it"
-					 : "and the guest has not looked: in it, echo 1 "
-					   ">/sys/bus/pci/rescan");
+			       : runs	 ? advice(address)
+					 : "and the guest sees it when the microVM is resumed");
 		} else {
 			usleep(LOOK_US);
 		}
 		json_decref(list);
 	}
-	return CTL_EXIT_OK;
+	return code;
 }
 
 static enum ctl_exit plug_one(int fd, const struct ctl_args *args, const struct kind *kind,
