@@ -214,21 +214,6 @@ static int worse(int a, int b)
 
 /* --- a machine that stands still --- */
 
-/* Nobody would let it go on after us. Copies of disks look whether one waits. Returns the mask. */
-static sigset_t hold_signals(void)
-{
-	sigset_t mask;
-	sigset_t held = ctl_copy_signals();
-
-	sigprocmask(SIG_BLOCK, &held, &mask);
-	return mask;
-}
-
-static void release_signals(const sigset_t *mask)
-{
-	sigprocmask(SIG_SETMASK, mask, NULL);
-}
-
 struct pause {
 	int fd; /* of its API; the caller's */
 	bool was_running;
@@ -458,7 +443,7 @@ int ctl_clone_fork(const struct ctl_args *args)
 	struct error err = {0};
 	AUTO_FD fd = -1;
 	int result = CTL_EXIT_REFUSED;
-	sigset_t mask = hold_signals();
+	sigset_t mask = ctl_hold_ends();
 
 	job.args = args;
 	job.count = args->count != NULL ? strtoul(args->count, NULL, 10) : 1;
@@ -473,7 +458,7 @@ int ctl_clone_fork(const struct ctl_args *args)
 	for (unsigned long i = 0; !job.has_forked && i < job.made; i++) {
 		unmake(&job.clones[i]);
 	}
-	release_signals(&mask);
+	ctl_release_ends(&mask);
 	if (job.has_forked) {
 		result = worse(result, await_children(&job));
 	}
@@ -558,7 +543,7 @@ int ctl_clone_save(const char *name, const char *path)
 	AUTO_FD fd = -1;
 	enum ctl_exit code = CTL_EXIT_REFUSED;
 	bool is_saved = false;
-	sigset_t mask = hold_signals();
+	sigset_t mask = ctl_hold_ends();
 
 	if (open_running(name, &machine, &fd, &err) == 0 && check_save(&machine, &err) == 0 &&
 	    make_saved(path, &dir, &err) == 0) {
@@ -569,7 +554,7 @@ int ctl_clone_save(const char *name, const char *path)
 			ctl_remove_tree(dir);
 		}
 	}
-	release_signals(&mask);
+	ctl_release_ends(&mask);
 	ctl_machine_close(&machine);
 	return err.kind != ERR_NONE ? (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL) : (int)code;
 }

@@ -3,17 +3,18 @@
  * Saves and loads.
  *
  * Theory of operation. A save needs a paused machine, so one that runs is paused before and resumed
- * after it, failed or not. squib answers when the files are on disk, which may take as long as the
- * disk does; meanwhile the memory's file is looked at, to show how it grows. Names of files are
- * squib's. Where they don't lead to files that were just written, this process sees other ones than
- * squib does, and says nothing of sizes. A live snapshot needs no pause: squib answers before the
- * files are there, and is asked how far they are.
+ * after it, failed or not; who wants to end us by a signal waits for that. squib answers when the
+ * files are on disk, which may take as long as the disk does; meanwhile the memory's file is looked
+ * at, to show how it grows. Names of files are squib's. Where they don't lead to files that were
+ * just written, this process sees other ones than squib does, and says nothing of sizes. A live
+ * snapshot needs no pause: squib answers before the files are there, and is asked how far they are.
  */
 #include "tools/squibctl/ctl_snapshot.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include <time.h>
 
 #include "tools/lib/progress.h"
+#include "tools/squibctl/ctl_copy_file.h"
 #include "tools/squibctl/ctl_overrides.h"
 #include "tools/squibctl/ctl_request.h"
 #include "vmm/base/clock.h"
@@ -95,6 +97,20 @@ enum ctl_exit ctl_set_running(int fd, bool runs)
 	return code;
 }
 
+sigset_t ctl_hold_ends(void)
+{
+	sigset_t mask;
+	sigset_t held = ctl_copy_signals();
+
+	sigprocmask(SIG_BLOCK, &held, &mask);
+	return mask;
+}
+
+void ctl_release_ends(const sigset_t *mask)
+{
+	sigprocmask(SIG_SETMASK, mask, NULL);
+}
+
 /* --- Saving --- */
 
 enum ctl_exit ctl_find_running(int fd, bool *is_running)
@@ -146,7 +162,7 @@ enum ctl_exit ctl_save(int fd, const char *state, const char *memory)
 	return request_save(fd, files, "Full", NULL, &wait);
 }
 
-static enum ctl_exit save(int fd, const struct ctl_args *args)
+static enum ctl_exit save_paused(int fd, const struct ctl_args *args)
 {
 	/* Files have the time of the kernel's last tick. */
 	const struct wait wait = {"saving", args->operands[1], time(NULL) - 1};
@@ -175,6 +191,15 @@ static enum ctl_exit save(int fd, const struct ctl_args *args)
 		print_file("state", args->operands[0], wait.since);
 		print_file("memory", args->operands[1], wait.since);
 	}
+	return code;
+}
+
+static enum ctl_exit save(int fd, const struct ctl_args *args)
+{
+	sigset_t mask = ctl_hold_ends();
+	enum ctl_exit code = save_paused(fd, args);
+
+	ctl_release_ends(&mask);
 	return code;
 }
 

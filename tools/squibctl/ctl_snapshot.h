@@ -4,6 +4,7 @@
 #define TOOLS_CTL_SNAPSHOT_H
 
 #include <jansson.h>
+#include <signal.h>
 
 #include "tools/squibctl/ctl_args.h"
 #include "tools/squibctl/ctl_http.h"
@@ -40,5 +41,12 @@ json_t *ctl_load_body(const struct ctl_args *args, const char *state, const char
 
 /* Asks for a load, with descriptors beside it; takes the body. */
 enum ctl_exit ctl_load(int fd, json_t *body, const struct ctl_fds *fds);
+
+/*
+ * Holds signals that would end this process while a machine stands still, which nobody would let go
+ * on then. Copies of disks look whether one waits. Returns the mask for ctl_release_ends.
+ */
+sigset_t ctl_hold_ends(void);
+void ctl_release_ends(const sigset_t *mask);
 
 #endif
