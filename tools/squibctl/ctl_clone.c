@@ -26,6 +26,7 @@
 #include "tools/squibctl/ctl_events.h"
 #include "tools/squibctl/ctl_helper.h"
 #include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_images.h"
 #include "tools/squibctl/ctl_keeper.h"
 #include "tools/squibctl/ctl_machine.h"
 #include "tools/squibctl/ctl_net.h"
@@ -549,6 +550,7 @@ int ctl_clone_save(const char *name, const char *path)
 	    make_saved(path, &dir, &err) == 0) {
 		code = save_parts(&machine, dir, fd, &is_saved, &err);
 		if (is_saved) {
+			ctl_images_pin(ctl_machine_text(&machine, "image_disk"), dir);
 			ctl_event(&machine, "saved", CTL_NO_STATUS);
 		} else {
 			ctl_remove_tree(dir);

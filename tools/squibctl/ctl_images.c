@@ -5,7 +5,8 @@
  * Theory of operation. Each image has a file with the name by which it was last asked for, whose
  * time is that of its last use. An image is removed under the lock of those who make images. One
  * that a machine is about to use was asked for just now, and is younger than any sensible age; one
- * that a machine uses is in its record.
+ * that a machine uses is in its record, and one that was saved has a link in the image's directory
+ * to what was saved: it counts as long as that is there.
  */
 #include "tools/squibctl/ctl_images.h"
 
@@ -52,6 +53,60 @@ bool ctl_images_age(const char *text, uint64_t *seconds)
 	return false;
 }
 
+/* --- what was saved --- */
+
+/* The name of the link to a directory of save, which has it in no other place; on the heap. */
+static char *pin_name(const char *dir)
+{
+	struct stat st;
+
+	return stat(dir, &st) == 0
+		       ? ctl_text("saved-%ju-%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino)
+		       : NULL;
+}
+
+/* Whether the disk is that of an image of the cache. */
+static bool is_cached(const char *disk)
+{
+	AUTO_FREE char *home = ctl_home("XDG_CACHE_HOME", ".cache");
+	AUTO_FREE char *dir = home != NULL ? ctl_text("%s/images/", home) : NULL;
+
+	return dir != NULL && strncmp(disk, dir, strlen(dir)) == 0;
+}
+
+void ctl_images_pin(const char *disk, const char *dir)
+{
+	AUTO_FREE char *name = pin_name(dir);
+	AUTO_FREE char *link =
+		name != NULL ? ctl_text("%.*s/%s", (int)(strrchr(disk, '/') - disk), disk, name)
+			     : NULL;
+
+	if (link != NULL && is_cached(disk)) {
+		(void)!symlink(dir, link);
+	}
+}
+
+/* How many directories of save are where they were, and need the image. */
+static unsigned count_saved(const char *disk)
+{
+	AUTO_FREE char *dir = strndup(disk, (size_t)(strrchr(disk, '/') - disk));
+	struct dirent **entries = NULL;
+	int count = dir != NULL && is_cached(disk) ? scandir(dir, &entries, NULL, NULL) : 0;
+	unsigned found = 0;
+
+	for (int i = 0; i < count; i++) {
+		const char *name = entries[i]->d_name;
+		AUTO_FREE char *link = ctl_text("%s/%s", dir, name);
+		AUTO_FREE char *now =
+			link != NULL && strncmp(name, "saved-", 6) == 0 ? pin_name(link) : NULL;
+
+		found += now != NULL && strcmp(now, name) == 0 ? 1 : 0;
+		free(entries[i]);
+	}
+	free(entries);
+	return found;
+}
+
 /* --- what there is --- */
 
 unsigned ctl_images_users(const char *disk)
@@ -59,7 +114,7 @@ unsigned ctl_images_users(const char *disk)
 	struct error ignored = {0};
 	json_t *names = ctl_machine_names(&ignored);
 	const json_t *name;
-	unsigned count = 0;
+	unsigned count = count_saved(disk);
 	size_t i;
 
 	json_array_foreach(names, i, name)

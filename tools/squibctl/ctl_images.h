@@ -18,4 +18,7 @@ bool ctl_images_age(const char *text, uint64_t *seconds);
 int ctl_images_run(const struct ctl_args *args);
 int ctl_prune_run(const struct ctl_args *args);
 
+/* Notes that what is saved in `dir`, an absolute path, needs the image of `disk`, a path. */
+void ctl_images_pin(const char *disk, const char *dir);
+
 #endif
