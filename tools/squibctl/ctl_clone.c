@@ -41,10 +41,6 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 
-enum {
-	RECORD_MAX = 1 << 20,
-};
-
 /* Files of a directory that save makes. The record is the last one: what lacks it is incomplete. */
 static const char saved_record[] = "machine.json";
 static const char saved_disk[] = "disk";
@@ -567,24 +563,22 @@ int ctl_clone_save(const char *name, const char *path)
 static int open_saved(const char *dir, struct machine *saved, struct error *err)
 {
 	AUTO_FREE char *path = NULL;
-	AUTO_FREE char *text = NULL;
-	size_t len;
 
 	saved->dir = realpath(dir, NULL);
 	if (saved->dir == NULL) {
 		return error_sys(err, "Cannot find %s", dir);
 	}
 	path = ctl_machine_path(saved, saved_record);
-	if (path == NULL || read_file(path, "What was saved", RECORD_MAX, &text, &len, err) < 0) {
-		return error_wrap(err, "%s is no machine that squibctl save has saved", dir);
+	if (path == NULL || access(path, F_OK) < 0) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "%s is no machine that squibctl save has saved: it has no %s", dir,
+				 saved_record);
 	}
-	saved->record = json_loadb(text, len, 0, NULL);
-	const char *name = ctl_machine_text(saved, "name");
-
-	if (name == NULL || ctl_machine_text(saved, "image_disk") == NULL) {
+	saved->record = ctl_machine_load(path);
+	if (ctl_machine_text(saved, "image_disk") == NULL) {
 		return error_set(err, ERR_CORRUPT, "%s is damaged: save the machine again", path);
 	}
-	saved->name = strdup(name);
+	saved->name = strdup(ctl_machine_text(saved, "name"));
 	return saved->name != NULL ? 0 : error_set(err, ERR_HOST, "There is no memory");
 }
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "tools/guest_init/tar.h"
+#include "tools/squibctl/ctl_clean.h"
 #include "tools/squibctl/ctl_request.h"
 #include "tools/squibctl/ctl_session.h"
 #include "vmm/base/fd.h"
@@ -38,8 +39,7 @@ static int work(const struct copy *copy, int fd)
 		copy->is_in ? tar_pack(fd, copy->from, &fault) : tar_unpack(fd, copy->to, &fault);
 
 	if (!is_done) {
-		session_clean(fault.text, strlen(fault.text), '\0');
-		fprintf(stderr, "squibctl: %s\n", fault.text);
+		ctl_complain(fault.text);
 	} else if (fault.left_out > 0) {
 		fprintf(stderr, "squibctl: left out %u devices, sockets or the like\n",
 			fault.left_out);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_clean.h"
 #include "tools/squibctl/ctl_session.h"
 #include "tools/squibctl/ctl_tool.h"
 #include "vmm/base/fd.h"
@@ -38,7 +39,7 @@ int ctl_helper_fail(const struct machine *machine, const char *name, const char 
 
 		(void)!pread(fd, tail, LOG_TAIL, from);
 	}
-	session_clean(tail, strlen(tail), '\0');
+	clean_text(tail, strlen(tail), '\0');
 	return error_set(err, ERR_HOST, "Cannot %s: %s", what, tail);
 }
 

@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_clean.h"
 #include "tools/squibctl/ctl_image.h"
 #include "tools/squibctl/ctl_machine.h"
 #include "tools/squibctl/ctl_request.h"
@@ -203,7 +204,7 @@ static void print_image(const json_t *image)
 	if (name == NULL) {
 		return;
 	}
-	session_clean(name, strlen(name), '\0');
+	clean_text(name, strlen(name), '\0');
 	strftime(at, sizeof(at), "%FT%TZ", gmtime_r(&used, &tm));
 	printf("%8.1f  %s  %8lld  %s\n", (double)number_of(image, "bytes") / MIB, at,
 	       (long long)number_of(image, "machines"), name);

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "tools/guest_init/frames.h"
+#include "tools/squibctl/ctl_clean.h"
 #include "tools/squibctl/ctl_deadline.h"
 #include "tools/squibctl/ctl_events.h"
 #include "tools/squibctl/ctl_http.h"
@@ -85,7 +86,7 @@ static void note_last(struct keeper *keeper, enum frame_kind kind, uint32_t stat
 	keeper->status = status;
 	len = len < sizeof(keeper->text) ? len : sizeof(keeper->text) - 1;
 	memcpy(keeper->text, text, len);
-	session_clean(keeper->text, len, '\0');
+	clean_text(keeper->text, len, '\0');
 	keeper->text[len] = '\0';
 }
 
@@ -225,7 +226,7 @@ static const char *last_words(char *tail)
 				strncmp(line, "squib: ", strlen("squib: ")) == 0;
 		int rank = is_squib ? SQUIB : strstr(line, "Kernel panic - ") != NULL ? PANIC : ANY;
 
-		session_clean(line, strlen(line), '\0');
+		clean_text(line, strlen(line), '\0');
 		if (line[strspn(line, " ")] != '\0' && rank >= (int)best) {
 			best = rank;
 			found = line;

@@ -203,19 +203,23 @@ int ctl_machine_create(const char *name, struct machine *machine, struct error *
 	return -1;
 }
 
-/* A file that nobody but us can have made: no pipe that would keep us waiting. */
-static json_t *load_record(const char *path)
+json_t *ctl_machine_load(const char *path)
 {
-	AUTO_FREE char *text = NULL;
-	struct error ignored = {0};
+	/* A pipe would keep us waiting. */
+	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
 	struct stat st;
-	size_t len;
+	json_t *record = NULL;
 
-	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    read_file(path, "The machine's record", RECORD_MAX, &text, &len, &ignored) < 0) {
-		return NULL;
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= RECORD_MAX) {
+		record = json_loadfd(fd, 0, NULL);
 	}
-	return json_loadb(text, len, 0, NULL);
+	const char *name = json_string_value(json_object_get(record, "name"));
+
+	if (name != NULL && is_name(name)) {
+		return record;
+	}
+	json_decref(record);
+	return NULL;
 }
 
 static int read_record(struct machine *machine, struct error *err)
@@ -235,12 +239,10 @@ static int read_record(struct machine *machine, struct error *err)
 				 "removes it",
 				 machine->dir, geteuid(), machine->name);
 	}
-	machine->record = path != NULL ? load_record(path) : NULL;
-	if (ctl_machine_text(machine, "name") != NULL) {
+	machine->record = path != NULL ? ctl_machine_load(path) : NULL;
+	if (machine->record != NULL) {
 		return 0;
 	}
-	json_decref(machine->record);
-	machine->record = NULL;
 	return error_set(
 		err, ERR_CORRUPT,
 		"The machine %s has no record that can be read, in %s: squibctl rm --force "
@@ -274,7 +276,8 @@ void ctl_machine_close(struct machine *machine)
 bool ctl_machine_is_gone(const struct machine *machine)
 {
 	AUTO_FREE char *path = ctl_machine_path(machine, record_file);
-	json_t *record = path != NULL && is_ours_alone(machine->dir) ? load_record(path) : NULL;
+	json_t *record =
+		path != NULL && is_ours_alone(machine->dir) ? ctl_machine_load(path) : NULL;
 	const char *there = json_string_value(json_object_get(record, "instance"));
 	const char *own = ctl_machine_text(machine, "instance");
 	bool is_gone = there != NULL && own != NULL && strcmp(there, own) != 0;

@@ -41,6 +41,9 @@ MUST_CHECK int ctl_machine_create(const char *name, struct machine *machine, str
  */
 MUST_CHECK int ctl_machine_open(const char *name, struct machine *machine, struct error *err);
 
+/* A record, with the name of a machine; NULL: the file is none. */
+json_t *ctl_machine_load(const char *path);
+
 /* Frees what is in memory; also after a failure. */
 void ctl_machine_close(struct machine *machine);
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_clean.h"
 #include "tools/squibctl/ctl_build.h"
 #include "tools/squibctl/ctl_clone.h"
 #include "tools/squibctl/ctl_copy.h"
@@ -46,7 +47,7 @@ static void print_fault(const struct machine *machine)
 	const char *fault = ctl_machine_text(machine, "fault");
 
 	if (fault != NULL) {
-		fprintf(stderr, "squibctl: %s\n", fault);
+		ctl_complain(fault);
 	} else if (ctl_machine_state(machine) == MACHINE_LOST) {
 		fprintf(stderr,
 			"squibctl: The machine %s is lost: its squib, or the process that keeps "
@@ -75,6 +76,17 @@ static void print_age(json_int_t created, char age[AGE_LEN])
 	}
 }
 
+/* Of an image, or of a record that came from elsewhere. */
+static void print_strange(const char *text, int width)
+{
+	AUTO_FREE char *own = strdup(text != NULL ? text : "-");
+
+	if (own != NULL) {
+		clean_text(own, strlen(own), '\0');
+		printf(" %-*s", width, own);
+	}
+}
+
 static void print_words(const json_t *words)
 {
 	const json_t *word;
@@ -82,15 +94,9 @@ static void print_words(const json_t *words)
 
 	json_array_foreach(words, i, word)
 	{
-		/* They may be an image's. */
-		for (const char *at = json_string_value(word); at != NULL && *at != '\0'; at++) {
-			putchar((unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at);
-		}
-		putchar(i + 1 < json_array_size(words) ? ' ' : '\n');
+		print_strange(json_string_value(word), 0);
 	}
-	if (json_array_size(words) == 0) {
-		putchar('\n');
-	}
+	putchar('\n');
 }
 
 static void print_row(const struct machine *machine)
@@ -107,8 +113,8 @@ static void print_row(const struct machine *machine)
 		snprintf(state, sizeof(state), "%s (%lld)", has_failed ? "failed" : "ended",
 			 (long long)ctl_machine_number(machine, "exit_status"));
 	}
-	printf("%-20s %-14s %-12s %-24s ", machine->name, state, is != MACHINE_DAMAGED ? age : "-",
-	       image != NULL ? image : "-");
+	printf("%-20s %-14s %-12s", machine->name, state, is != MACHINE_DAMAGED ? age : "-");
+	print_strange(image, 24);
 	print_words(json_object_get(json_object_get(machine->record, "process"), "Args"));
 }
 

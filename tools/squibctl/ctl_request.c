@@ -6,9 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tools/squibctl/ctl_clean.h"
+
+void ctl_complain(const char *text)
+{
+	fputs("squibctl: ", stderr);
+	clean_print(stderr, text);
+	fputc('\n', stderr);
+}
+
 enum ctl_exit ctl_fail(enum ctl_exit code, const char *text, const char *hint)
 {
-	fprintf(stderr, "squibctl: %s\n", text);
+	ctl_complain(text);
 	if (hint != NULL) {
 		fprintf(stderr, "squibctl: %s\n", hint);
 	}
@@ -27,8 +36,9 @@ enum ctl_exit ctl_refused(const char *method, const char *path, const struct ctl
 	fault = fault != NULL ? fault : body;
 	const char *hint = ctl_hint(fault);
 
-	fprintf(stderr, "squibctl: %s %s was refused (status %u): %s\n", method, path,
-		reply->status, fault);
+	fprintf(stderr, "squibctl: %s %s was refused (status %u): ", method, path, reply->status);
+	clean_print(stderr, fault);
+	fputc('\n', stderr);
 	if (hint != NULL) {
 		fprintf(stderr, "squibctl: hint: %s\n", hint);
 	}

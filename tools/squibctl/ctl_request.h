@@ -6,6 +6,9 @@
 #include "tools/squibctl/ctl_args.h"
 #include "tools/squibctl/ctl_http.h"
 
+/* Prints a sentence on standard error. What a terminal would obey in it is left out. */
+void ctl_complain(const char *text);
+
 /* Prints the sentence, and the hint unless it is NULL; returns `code`. */
 enum ctl_exit ctl_fail(enum ctl_exit code, const char *text, const char *hint);
 

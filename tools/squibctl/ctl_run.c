@@ -42,7 +42,7 @@ const char ctl_run_boot_args[] = "console=ttyS0 quiet reboot=k panic=1 nomodule 
 int ctl_run_end(int status, const struct error *err)
 {
 	if (err->msg[0] != '\0') {
-		fprintf(stderr, "squibctl: %s\n", err->msg);
+		ctl_complain(err->msg);
 	}
 	return status >= 0 ? status : STATUS_OURS;
 }

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/squibctl/ctl_clean.h"
 #include "tools/squibctl/ctl_keeper.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
@@ -401,24 +402,13 @@ static void write_output(struct session *session)
 	}
 }
 
-void session_clean(char *text, size_t len, char kept)
-{
-	for (size_t i = 0; i < len; i++) {
-		bool is_control = (uint8_t)text[i] < ' ' || text[i] == 0x7f;
-
-		if (is_control && text[i] != kept) {
-			text[i] = ' ';
-		}
-	}
-}
-
 static void take_failure(struct session *session, const struct frame *frame, uint32_t status)
 {
 	char text[ERROR_MSG_LEN];
 	size_t len = min_u64(frame->len - sizeof(status), sizeof(text) - 1);
 
 	memcpy(text, frame->data + sizeof(status), len);
-	session_clean(text, len, '\0');
+	clean_text(text, len, '\0');
 	text[len] = '\0';
 	(void)error_set(session->err, ERR_GUEST, "%s", text);
 	finish(session, (int)(status & STATUS_MASK));
@@ -434,9 +424,9 @@ static void take(struct session *session, const struct frame *frame)
 		session->output = frame->data;
 		session->output_len = session->is_deaf[session->output_fd] ? 0 : frame->len;
 		if (session->options->is_plain && frame->kind == FRAME_STDERR) {
-			session_clean((char *)session->frames->in +
-					      (frame->data - session->frames->in),
-				      frame->len, '\n');
+			clean_text((char *)session->frames->in +
+					   (frame->data - session->frames->in),
+				   frame->len, '\n');
 		}
 	} else if (frame->kind == FRAME_DONE) {
 		session->is_started = true;

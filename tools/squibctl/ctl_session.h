@@ -68,9 +68,6 @@ MUST_CHECK int session_request(const json_t *process, const struct session_optio
 MUST_CHECK int session_put_request(struct frames *frames, const struct run_request *request,
 				   struct error *err);
 
-/* Puts spaces in place of control characters, but `kept`, of a stranger's text for our terminal. */
-void session_clean(char *text, size_t len, char kept);
-
 /*
  * Whether a signal ends a conversation here, in place of being passed on: any before the command
  * runs, and later a second one that asks for an end, some seconds after the first. A guest that
