@@ -41,6 +41,13 @@ static long read_number(const char *path)
 		       : -1;
 }
 
+static bool is_program(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
 /* As a shell finds it, in the directories of the administrator too: squibctl looks there as well.
  */
 static bool find_program(const char *name, char path[PATH_MAX])
@@ -51,7 +58,7 @@ static bool find_program(const char *name, char path[PATH_MAX])
 
 	if (strchr(name, '/') != NULL) {
 		(void)!snprintf(path, PATH_MAX, "%s", name);
-		return access(path, X_OK) == 0;
+		return is_program(path);
 	}
 	if (asprintf(&dirs, "%s:/usr/sbin:/sbin:/usr/libexec", own != NULL ? own : "") < 0) {
 		dirs = NULL;
@@ -60,7 +67,7 @@ static bool find_program(const char *name, char path[PATH_MAX])
 	for (char *dir = strtok_r(dirs, ":", &rest); dir != NULL;
 	     dir = strtok_r(NULL, ":", &rest)) {
 		(void)!snprintf(path, PATH_MAX, "%s/%s", dir, name);
-		if (access(path, X_OK) == 0) {
+		if (is_program(path)) {
 			return true;
 		}
 	}
@@ -134,11 +141,15 @@ void check_squib(struct finding *finding)
 
 void check_kernel(struct finding *finding)
 {
-	if (finding->plan->kernel != NULL) {
-		finding_set(finding, DOCTOR_OK, "%.500s", finding->plan->kernel);
+	const char *path = finding->plan->kernel;
+	struct error err = {0};
+	AUTO_FD fd = -1;
+
+	if (path != NULL && fd_open_file(path, "The kernel", &fd, NULL, &err) == 0) {
+		finding_set(finding, DOCTOR_OK, "%.500s", path);
 		return;
 	}
-	finding_set(finding, DOCTOR_MISSING, "none is found");
+	finding_set(finding, DOCTOR_MISSING, "%.500s", path != NULL ? err.msg : "none is found");
 	finding_cure(finding, "name one by --kernel or SQUIB_KERNEL, or put it at "
 			      "~/.local/share/squib/vmlinux; docs/guest-kernels.md has more");
 }
