@@ -161,20 +161,34 @@ static int fill(const struct ctl_args *args, const char *dir, struct error *err)
 	return done;
 }
 
+/* Another name beside `dir`, so that one that was killed is in nobody's way. */
+static int make_draft(const char *dir, char **draft, struct error *err)
+{
+	*draft = ctl_text("%s.XXXXXX", dir);
+	if (*draft == NULL) {
+		return error_set(err, ERR_HOST, "There is no memory for a path");
+	}
+	return mkdtemp(*draft) != NULL && chmod(*draft, 0755) == 0
+		       ? 0
+		       : error_sys(err, "Cannot make the directory %s", *draft);
+}
+
 int ctl_build(const struct ctl_args *args)
 {
-	const char *dir = args->operands[1];
-	AUTO_FREE char *draft = ctl_text("%s.tmp", dir);
+	AUTO_FREE char *dir = strdup(args->operands[1]);
+	AUTO_FREE char *draft = NULL;
 	struct error err = {0};
+	size_t len = dir != NULL ? strlen(dir) : 0;
 
-	if (draft == NULL) {
+	while (len > 1 && dir[len - 1] == '/') {
+		dir[--len] = '\0';
+	}
+	if (dir == NULL) {
 		(void)error_set(&err, ERR_HOST, "There is no memory for a path");
 	} else if (access(dir, F_OK) == 0) {
 		(void)error_set(&err, ERR_BAD_REQUEST, "There is a %s already: name another one",
 				dir);
-	} else if (mkdir(draft, 0755) < 0) {
-		(void)error_sys(&err, "Cannot make the directory %s", draft);
-	} else {
+	} else if (make_draft(dir, &draft, &err) == 0) {
 		if (fill(args, draft, &err) == 0 && rename(draft, dir) < 0) {
 			(void)error_sys(&err, "Cannot rename %s", draft);
 		}
