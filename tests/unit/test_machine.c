@@ -160,6 +160,46 @@ Test(machine, loads_the_kernel_while_kvm_makes_the_vm, .init = setup, .timeout =
 	machine_destroy(&machine);
 }
 
+static pthread_attr_t attributes;
+
+/* From when KVM makes the VM, threads can be had again. */
+static int let_threads_start(int fd, unsigned long request, void *arg)
+{
+	(void)fd;
+	(void)request;
+	(void)arg;
+	cr_assert(atomic_load(&arch_fake_has_loaded), "by whom is it to be loaded?");
+	cr_assert(pthread_setattr_default_np(&attributes) == 0);
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+Test(machine, loads_the_kernel_without_a_thread_where_none_is_to_be_had, .init = setup,
+     .timeout = 10)
+{
+	struct error err = {0};
+	pthread_attr_t absurd;
+	char text[10];
+
+	/* A stack as large as the address space. */
+	cr_assert(pthread_getattr_default_np(&attributes) == 0);
+	cr_assert(pthread_attr_init(&absurd) == 0);
+	cr_assert(pthread_attr_setstacksize(&absurd, 1ul << 47) == 0);
+	cr_assert(pthread_setattr_default_np(&absurd) == 0);
+	kvm_fake_script(KVM_CREATE_VM, let_threads_start);
+	cr_assert(machine_init(&machine, &plan, &err) == 0, "%s", err.msg);
+	cr_assert(gmem_read(machine.mem, GPA(MIB), text, 10) == 0 &&
+		  memcmp(text, "the kernel", 10) == 0);
+	machine_destroy(&machine);
+
+	/* What it fails of is what a thread would have said. */
+	cr_assert(pthread_setattr_default_np(&absurd) == 0);
+	arch_fake_fail("arch_load_kernel");
+	cr_expect(machine_init(&machine, &plan, &err) == -1);
+	cr_expect(strstr(err.msg, "Cannot load the kernel /boot/kernel: arch_load_kernel was") !=
+			  NULL,
+		  "%s", err.msg);
+}
+
 Test(machine, takes_the_default_command_line, .init = setup, .timeout = 10)
 {
 	struct error err = {0};

@@ -6,11 +6,10 @@
  * about 10 ms [kvm_vm_create_worker_thread in virt/kvm/kvm_main.c, Linux 6.1]. Copying a kernel
  * takes as long and needs guest memory alone, so a thread does it meanwhile. It ends before
  * the machine is complete, and before any thread is confined but the vCPUs', which confine
- * themselves.
+ * themselves. Where no thread can be had, such as at the limit of a cgroup, loading is just not
+ * beside anything.
  */
 #include "vmm/machine/loader.h"
-
-#include <errno.h>
 
 #include "vmm/base/log.h"
 
@@ -39,16 +38,12 @@ static void *loader_main(void *arg)
 	return NULL;
 }
 
-int loader_start(struct loader *loader, struct error *err)
+void loader_start(struct loader *loader)
 {
-	int sys = pthread_create(&loader->thread, NULL, loader_main, loader);
-
-	if (sys != 0) {
-		errno = sys;
-		return error_sys(err, "Cannot start a thread to load the kernel");
+	loader->is_running = pthread_create(&loader->thread, NULL, loader_main, loader) == 0;
+	if (!loader->is_running) {
+		(void)loader_main(loader);
 	}
-	loader->is_running = true;
-	return 0;
 }
 
 void loader_cancel(struct loader *loader)

@@ -35,10 +35,14 @@ struct loader {
 	int result;
 };
 
-/* Begins, with `source`, `mem` and `boot` set. VMM thread, which is not confined yet. */
-MUST_CHECK int loader_start(struct loader *loader, struct error *err);
+/*
+ * Begins, with `source`, `mem` and `boot` set. Where no thread can be made, all is loaded when it
+ * returns. VMM thread, which is not confined yet.
+ */
+void loader_start(struct loader *loader);
 
-/* Waits until kernel and initrd are in guest memory. VMM thread. */
+/* Waits until kernel and initrd are in guest memory. -1: they are not, with the reason. VMM thread.
+ */
 MUST_CHECK int loader_finish(struct loader *loader, struct error *err);
 
 /* Waits for the thread, if there is one. A zeroed one is fine. VMM thread. */
