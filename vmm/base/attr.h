@@ -5,6 +5,7 @@
 
 #define COLD __attribute__((cold))
 #define MUST_CHECK __attribute__((warn_unused_result))
+#define NOINLINE __attribute__((noinline))
 #define NORETURN __attribute__((noreturn))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 

@@ -4,8 +4,8 @@
  *
  * Theory of operation. Every access names a guest-physical range. find() returns the part of it
  * that lies in one region; callers walk from part to part, after is_ram_behind has said that all of
- * the range is RAM, so a copy is done whole or not at all. Nearly every range is one part, so that
- * it is looked for once. Pointers into guest memory stay in this
+ * the range is RAM, so a copy is done whole or not at all. Nearly every range is one part of plain
+ * RAM, which find_whole() finds at once. Pointers into guest memory stay in this
  * file; system calls get iovecs, and the virtqueues, which need atomic accesses, get their rings.
  */
 #include "vmm/base/gmem.h"
@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/base/attr.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/gmem_internal.h"
 #include "vmm/base/gmem_pages.h"
@@ -72,8 +73,11 @@ static const struct gmem_region *find_region(const struct gmem *mem, uint64_t gp
 	return NULL;
 }
 
-/* With a loop of its own, as every descriptor of a queue comes by here. */
-static struct span find(const struct gmem *mem, uint64_t gpa, uint64_t len)
+/*
+ * All of a range, if it lies in one region without blocks that come and go, as nearly all do: then
+ * there is nothing to hold and no next part. Else NULL. Every segment of a queue comes by here.
+ */
+static inline uint8_t *find_whole(const struct gmem *mem, uint64_t gpa, uint64_t len)
 {
 	const struct gmem_region *end = mem->regions + mem->count;
 
@@ -82,15 +86,28 @@ static struct span find(const struct gmem *mem, uint64_t gpa, uint64_t len)
 		uint64_t offset = gpa - region->base.v;
 
 		if (offset < region->len) {
-			uint64_t part = min_u64(len, region->len - offset);
-
-			if (region->plug != NULL) {
-				part = gmem_plugged_len(region->plug, offset, part);
-			}
-			return (struct span){.hva = region->hva + offset, .len = part};
+			return len <= region->len - offset && region->plug == NULL
+				       ? region->hva + offset
+				       : NULL;
 		}
 	}
-	return (struct span){0};
+	return NULL;
+}
+
+static struct span find(const struct gmem *mem, uint64_t gpa, uint64_t len)
+{
+	const struct gmem_region *region = find_region(mem, gpa);
+
+	if (region == NULL) {
+		return (struct span){0};
+	}
+	uint64_t offset = gpa - region->base.v;
+	uint64_t part = min_u64(len, region->len - offset);
+
+	if (region->plug != NULL) {
+		part = gmem_plugged_len(region->plug, offset, part);
+	}
+	return (struct span){.hva = region->hva + offset, .len = part};
 }
 
 /* --- marks --- */
@@ -129,13 +146,18 @@ static struct gmem_marks marks_of(const struct gmem *mem, uint64_t gpa, uint64_t
 	};
 }
 
+static NOINLINE void mark_tracked(const struct gmem *mem, uint64_t gpa, uint64_t len)
+{
+	struct gmem_marks marks = marks_of(mem, gpa, len);
+
+	gmem_mark(&marks);
+}
+
 /* Marks a part of one region. */
-static void mark(const struct gmem *mem, uint64_t gpa, uint64_t len)
+static inline void mark(const struct gmem *mem, uint64_t gpa, uint64_t len)
 {
 	if (mem->is_tracked) {
-		struct gmem_marks marks = marks_of(mem, gpa, len);
-
-		gmem_mark(&marks);
+		mark_tracked(mem, gpa, len);
 	}
 }
 
@@ -239,12 +261,18 @@ static struct span next_span(const struct gmem *mem, gpa_t gpa, uint64_t done, u
 	return done < len ? find(mem, gpa.v + done, len - done) : (struct span){0};
 }
 
-bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len)
+static NOINLINE bool has_parts(const struct gmem *mem, gpa_t gpa, uint64_t len)
 {
 	return is_ram(mem, gpa, len) || gmem_pmem_contains(mem, gpa, len);
 }
 
-int gmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
+bool gmem_contains(const struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	return find_whole(mem, gpa.v, len) != NULL || has_parts(mem, gpa, len);
+}
+
+/* Part by part. */
+static NOINLINE int read_parts(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
 {
 	uint8_t *to = buf;
 	struct gmem_plug *held = gmem_plug_hold(mem, gpa, len);
@@ -260,7 +288,19 @@ int gmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
 	return is_here ? 0 : gmem_pmem_read(mem, gpa, buf, len);
 }
 
-int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
+int gmem_read(const struct gmem *mem, gpa_t gpa, void *buf, size_t len)
+{
+	const uint8_t *whole = find_whole(mem, gpa.v, len);
+
+	if (whole == NULL) {
+		return read_parts(mem, gpa, buf, len);
+	}
+	memcpy(buf, whole, len);
+	return 0;
+}
+
+/* Part by part. */
+static NOINLINE int write_parts(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
 {
 	const uint8_t *from = buf;
 	struct gmem_plug *held = gmem_plug_hold(mem, gpa, len);
@@ -277,8 +317,21 @@ int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
 	return is_here ? 0 : gmem_pmem_write(mem, gpa, buf, len);
 }
 
-int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
-	     struct iovec iov[GMEM_REGIONS_MAX], size_t *count)
+int gmem_write(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)
+{
+	uint8_t *whole = find_whole(mem, gpa.v, len);
+
+	if (whole == NULL) {
+		return write_parts(mem, gpa, buf, len);
+	}
+	memcpy(whole, buf, len);
+	mark(mem, gpa.v, len);
+	return 0;
+}
+
+/* Part by part. */
+static NOINLINE int iov_of_parts(struct gmem *mem, struct gmem_range range, enum gmem_access access,
+				 struct iovec iov[GMEM_REGIONS_MAX], size_t *count)
 {
 	struct gmem_plug *held = gmem_plug_hold(mem, range.base, range.len);
 	struct span span = find(mem, range.base.v, range.len);
@@ -298,6 +351,22 @@ int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
 		*count = gmem_pmem_iov(mem, &range, iov);
 	}
 	return is_here || *count > 0 ? 0 : -1;
+}
+
+int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
+	     struct iovec iov[GMEM_REGIONS_MAX], size_t *count)
+{
+	uint8_t *whole = find_whole(mem, range.base.v, range.len);
+
+	if (whole == NULL || range.len == 0) {
+		return iov_of_parts(mem, range, access, iov, count);
+	}
+	if (access == GMEM_WRITE) {
+		mark(mem, range.base.v, range.len);
+	}
+	iov[0] = (struct iovec){.iov_base = whole, .iov_len = range.len};
+	*count = 1;
+	return 0;
 }
 
 int gmem_write_code(struct gmem *mem, gpa_t gpa, const void *buf, size_t len)

@@ -268,7 +268,8 @@ static struct desc load_desc(const struct virtq *vq, uint16_t index)
 	return desc;
 }
 
-static bool add_segment(const struct gmem *mem, struct virtq_chain *chain, const struct desc *desc)
+static inline bool add_segment(const struct gmem *mem, struct virtq_chain *chain,
+			       const struct desc *desc)
 {
 	bool is_writable = (desc->flags & DESC_WRITE) != 0;
 	uint32_t *sum = is_writable ? &chain->write_len : &chain->read_len;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "vmm/base/attr.h"
 #include "vmm/base/bytes.h"
 
 /* Goes through the parts of a span that lie in one segment each. */
@@ -150,23 +151,43 @@ static bool add_iovec(struct virtq_iov *iov, const struct iovec *part)
 	return true;
 }
 
-/* Adds the iovecs of a segment, of which there are several only across regions. */
-static bool add_segment(struct gmem *mem, const struct virtq_seg *seg, enum gmem_access access,
-			struct virtq_iov *iov)
+/* They may lie behind the list, where they come. */
+static inline bool add_parts(struct virtq_iov *iov, const struct iovec *parts, size_t count)
 {
-	const struct gmem_range range = {seg->gpa, seg->len};
-	struct iovec parts[GMEM_REGIONS_MAX] = {0};
-	size_t count = 0;
-
-	if (gmem_iov(mem, range, access, parts, &count) < 0) {
-		return false;
-	}
 	for (size_t i = 0; i < count; i++) {
 		if (!add_iovec(iov, &parts[i])) {
 			return false;
 		}
 	}
 	return true;
+}
+
+/* Of a list that is nearly full. */
+static NOINLINE bool add_last(struct gmem *mem, const struct gmem_range *range,
+			      enum gmem_access access, struct virtq_iov *iov)
+{
+	struct iovec parts[GMEM_REGIONS_MAX] = {0};
+	size_t count = 0;
+
+	return gmem_iov(mem, *range, access, parts, &count) == 0 && add_parts(iov, parts, count);
+}
+
+/*
+ * Adds the iovecs of a segment, of which there are several only across regions. Where the list has
+ * room for so many they are made in their places.
+ */
+static bool add_segment(struct gmem *mem, const struct virtq_seg *seg, enum gmem_access access,
+			struct virtq_iov *iov)
+{
+	const struct gmem_range range = {seg->gpa, seg->len};
+	size_t count = 0;
+
+	if (iov->cap - iov->count < GMEM_REGIONS_MAX) {
+		return add_last(mem, &range, access, iov);
+	}
+	struct iovec *parts = iov->iov + iov->count;
+
+	return gmem_iov(mem, range, access, parts, &count) == 0 && add_parts(iov, parts, count);
 }
 
 int virtq_chain_iov(struct gmem *mem, const struct virtq_chain *chain, struct virtq_span span,
