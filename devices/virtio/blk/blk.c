@@ -355,14 +355,12 @@ static void give_id(struct blk *blk, const struct blk_io *io)
 }
 
 /* What the next call takes of the turn, besides its step. io_uring's threads flush and allocate. */
-static uint64_t work(const struct blk *blk, const struct blk_io *io)
+static uint64_t work(const struct blk *blk, const struct blk_step *step)
 {
-	const struct blk_step step = blk_io_step(io);
-
-	switch (step.call) {
+	switch (step->call) {
 	case BLK_CALL_READV:
 	case BLK_CALL_WRITEV:
-		return step.len / STEP_BYTES;
+		return step->len / STEP_BYTES;
 	case BLK_CALL_FALLOCATE:
 		return blk->uring != NULL ? 0 : FALLOCATE_STEPS;
 	case BLK_CALL_FDATASYNC:
@@ -374,12 +372,15 @@ static uint64_t work(const struct blk *blk, const struct blk_io *io)
 /* Makes the next call on this thread. With slots only if that waits for no disk. */
 static enum blk_progress call(struct blk *blk, struct blk_io *io)
 {
-	virtio_spend(&blk->dev, work(blk, io));
+	const struct blk_step step = blk_io_step(io);
+
+	virtio_spend(&blk->dev, work(blk, &step));
 	if (blk->uring == NULL) {
-		return blk_sync_step(blk->file.fd, io);
+		return blk_sync_step(blk->file.fd, io, &step);
 	}
-	return blk_uring_is_allocating(blk->uring) ? BLK_IO_MORE
-						   : blk_sync_try(blk->file.fd, io, &blk->waiting);
+	return blk_uring_is_allocating(blk->uring)
+		       ? BLK_IO_MORE
+		       : blk_sync_try(blk->file.fd, io, &step, &blk->waiting);
 }
 
 static void start(struct blk *blk, struct blk_io *io)
@@ -686,7 +687,9 @@ static void synchronise(struct blk *blk)
 	enum blk_progress progress = blk_io_start(&io);
 
 	while (progress == BLK_IO_MORE) {
-		progress = blk_sync_step(blk->file.fd, &io);
+		const struct blk_step step = blk_io_step(&io);
+
+		progress = blk_sync_step(blk->file.fd, &io, &step);
 	}
 	if (progress == BLK_IO_FAILED) {
 		log_error("The drive %s can't be synchronised: %s (os error %d)", blk->dev.id,

@@ -245,13 +245,13 @@ static enum blk_progress advance_transfer(struct blk_io *io, uint64_t done)
 	io->retries = 0;
 	io->offset += done;
 	io->len -= done;
+	if (io->len == 0) {
+		return io->range_count == 0 ? BLK_IO_DONE : next_range(io);
+	}
 	if (io->range_count == 0) {
 		io->iov_next = iov_advance(io->iov, io->iov_next, io->iov_count, done);
 		choose_part(io);
-		return io->len > 0 ? BLK_IO_MORE : BLK_IO_DONE;
-	}
-	if (io->len == 0) {
-		return next_range(io);
+		return BLK_IO_MORE;
 	}
 	fill_with_zeroes(io);
 	return BLK_IO_MORE;

@@ -15,15 +15,16 @@ enum {
 
 /*
  * Makes the next call of an *io that is started (BLK_IO_MORE) on `fd`, however long it takes, and
- * advances it.
+ * advances it. *step is that call: blk_io_step(io).
  */
-MUST_CHECK enum blk_progress blk_sync_step(int fd, struct blk_io *io);
+MUST_CHECK enum blk_progress blk_sync_step(int fd, struct blk_io *io, const struct blk_step *step);
 
 /*
  * Likewise, but only what ends without waiting for a disk; BLK_IO_MORE also says that nothing was
  * done. *waiting has the calls that are not to be tried: BLK_CALLS_WAIT for a new file, and what
  * the file turns out not to support.
  */
-MUST_CHECK enum blk_progress blk_sync_try(int fd, struct blk_io *io, unsigned *waiting);
+MUST_CHECK enum blk_progress blk_sync_try(int fd, struct blk_io *io, const struct blk_step *step,
+					  unsigned *waiting);
 
 #endif

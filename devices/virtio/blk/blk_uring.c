@@ -265,8 +265,10 @@ struct blk_io *blk_uring_reap(struct blk_uring *uring, enum blk_progress *progre
 		submit(uring);
 		if (uring->withdrawn_count > 0) {
 			slot = uring->withdrawn[--uring->withdrawn_count];
+			const struct blk_step step = blk_io_step(&uring->ios[slot]);
+
 			note_end(uring, slot);
-			*progress = blk_sync_step(uring->fd, &uring->ios[slot]);
+			*progress = blk_sync_step(uring->fd, &uring->ios[slot], &step);
 		} else if (take_completion(uring, &slot, &result)) {
 			note_end(uring, slot);
 			*progress = blk_io_advance(&uring->ios[slot], result);
