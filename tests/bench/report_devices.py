@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the report of the devices: report_devices.py DIR SVG DOCUMENT.
 
-Reads DIR/devices.tsv (tests/bench/devices_count) and DIR/native.tsv (tests/bench/devices_native),
-either of which may be missing. Prints the tables, leaves them in DIR/devices.txt, puts them in place
+Reads DIR/devices-PIECE.tsv and DIR/turns.tsv (tests/bench/devices_count) and DIR/native.tsv (tests/bench/devices_run),
+any of which may be missing. Prints the tables, leaves them in DIR/devices.txt, puts them in place
 of the first code block after DOCUMENT's heading "Current figures", and draws SVG.
 """
 import os
@@ -12,6 +12,8 @@ import sys
 
 import report
 
+PIECES = ("sync", "sync-pci", "qemu-sync", "qemu-sync-pci", "async", "async-pci", "qemu-async", "qemu-async-pci", "overlay",
+          "further")
 # A guest's rows under each pair of commands: heading, colour, squib's, the peer's, pattern of rows.
 PARTS = [
     ("block, Sync engine", "a", "squib Sync", "QEMU threads", r"read|write"),
@@ -28,6 +30,7 @@ PCI_PARTS = [
     ("block, Async engine", "squib Async", "squib PCI Async", "QEMU PCI io_uring", r"read|write"),
     ("network", "squib Sync", "squib PCI Sync", "QEMU PCI threads", r"net "),
     ("vsock", "squib Sync", "squib PCI Sync", "QEMU PCI threads", r"vsock "),
+    ("one request beside a flood of another device", "squib Sync", "squib PCI Sync", "QEMU PCI threads", r"beside "),
 ]
 
 
@@ -40,6 +43,14 @@ def load(path):
                 name, row, count, *times = line.rstrip("\n").split("\t")
                 values = tuple(int(t) / int(count) for t in times)
                 found.setdefault(name, {}).setdefault(row, []).append(values)
+    return found
+
+
+def load_pieces(where):
+    """The same of all that was counted."""
+    found = {}
+    for piece in PIECES:
+        found.update(load(os.path.join(where, f"devices-{piece}.tsv")))
     return found
 
 
@@ -178,7 +189,7 @@ def put_into(document, lines):
 
 def main():
     where, svg, document = sys.argv[1:4]
-    data = load(os.path.join(where, "devices.tsv"))
+    data = load_pieces(where)
     lines, bars = table_counted(data) if data else ([], [])
     pci_lines, pci_rows = table_pci(data) if data else ([], [])
     lines += [""] * 2 + pci_lines if pci_rows else []
