@@ -4,16 +4,9 @@
  *
  * Options: -eva-precision 2 -eva-domains cvalue -eva-split-return full
  */
-#include "tests/eva/atomic.h"
-#include "tests/eva/codec.h"
-#include "tests/eva/error.h"
+#include "tests/eva/bus.h"
 
 #include "devices/legacy/i8042.c"
-
-static void note(void *arg)
-{
-	(void)arg;
-}
 
 static void renew(struct i8042 *i8042)
 {
@@ -31,17 +24,12 @@ static void renew(struct i8042 *i8042)
 static void use(struct i8042 *i8042)
 {
 	struct error err = {0};
-	uint8_t data[8];
 
-	fill(data, sizeof(data));
-	switch (any_between(0, 3)) {
+	switch (any_between(0, 2)) {
 	case 0:
-		i8042_bus_ops.read(i8042, any_u64(), data, (uint32_t)any_between(1, 8));
+		access_any(&i8042_bus_ops, i8042);
 		break;
 	case 1:
-		i8042_bus_ops.write(i8042, any_u64(), data, (uint32_t)any_between(1, 8));
-		break;
-	case 2:
 		keep(i8042_ctrl_alt_del(i8042, &err));
 		break;
 	default:

@@ -30,20 +30,14 @@ static void renew(void)
 
 static void use(void)
 {
-	uint8_t data[8];
-
-	fill(data, sizeof(data));
-	switch (any_between(0, 4)) {
+	switch (any_between(0, 3)) {
 	case 0:
-		virtio_mmio_bus_ops.read(&mmio, any_u64(), data, (uint32_t)any_between(1, 8));
+		access_any(&virtio_mmio_bus_ops, &mmio);
 		break;
 	case 1:
-		virtio_mmio_bus_ops.write(&mmio, any_u64(), data, (uint32_t)any_between(1, 8));
-		break;
-	case 2:
 		virtio_interrupt(&dev, any_bool() ? VIRTIO_CAUSE_USED : VIRTIO_CAUSE_CONFIG, 0);
 		break;
-	case 3:
+	case 2:
 		keep((uint64_t)dev.transport.call_fd(&mmio, 0));
 		break;
 	default:

@@ -6,10 +6,8 @@
 #ifndef TESTS_EVA_VIRTIO_H
 #define TESTS_EVA_VIRTIO_H
 
-#include "tests/eva/codec.h"
+#include "tests/eva/bus.h"
 #include "tests/eva/epoll.h"
-#include "tests/eva/error.h"
-#include "tests/eva/eva.h"
 #include "tests/eva/log.h"
 #include "tests/eva/printf.h"
 #include "tests/eva/virtq.h"
@@ -27,11 +25,6 @@ static uint64_t now_ns(clockid_t clock)
 /* --- The device --- */
 
 static struct virtio_dev dev;
-
-static void note(void *arg)
-{
-	(void)arg;
-}
 
 static int descriptor_of(void *arg)
 {
