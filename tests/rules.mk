@@ -240,7 +240,10 @@ $(foreach fuzzer,$(FUZZERS),$(eval $(call fuzz_link,$(fuzzer))))
 fuzz: $(FUZZERS:%=$(FUZZ_B)/%) ## run each fuzzer for FUZZ_SECONDS (60) from its corpus
 	@printf '%s\n' $(FUZZERS) | xargs -P $$(nproc) -I NAME tests/fuzz/run NAME $(FUZZ_SECONDS)
 
-.PHONY: fuzz-merge
+.PHONY: fuzz-merge fuzz-hours
+fuzz-hours: $(FUZZERS:%=$(FUZZ_B)/%) ## fuzz at the least priority until it is interrupted, and sum up the hours (tests/fuzz/hours -t: the table)
+	@tests/fuzz/hours $(FUZZERS)
+
 fuzz-merge: $(FUZZERS:%=$(FUZZ_B)/%) ## pack the fewest inputs that reach what fuzzers have reached here, into tests/fuzz/found/
 	@printf '%s\n' $(FUZZERS) | xargs -P $$(nproc) -n 1 tests/fuzz/merge
 
