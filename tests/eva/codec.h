@@ -62,11 +62,25 @@ void codec_bytes(struct codec *codec, const char *name, void *bytes, size_t len)
 	}
 }
 
+void codec_text(struct codec *codec, const char *name, char *text, size_t cap)
+{
+	(void)codec;
+	(void)name;
+	fill(text, cap);
+	text[cap - 1] = '\0';
+}
+
 void codec_count(struct codec *codec, const char *name, uint32_t *count, uint32_t limit)
 {
 	(void)codec;
 	(void)name;
 	*count = (uint32_t)any_between(0, limit);
+}
+
+void codec_begin(struct codec *codec, const char *name)
+{
+	(void)codec;
+	keep((uint64_t)(name != NULL));
 }
 
 void codec_begin_item(struct codec *codec, const char *name, uint32_t index)
