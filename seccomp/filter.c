@@ -29,11 +29,17 @@ extern char seccomp_default_filters_end[];
 extern const char seccomp_syscall_names[];
 extern const uint32_t seccomp_syscall_names_len; /* bytes */
 
-const char filter_magic[FILTER_MAGIC_LEN] = {'s', 'q', 'u', 'i', 'b', 'b', 'p', '4'};
+const char filter_magic[FILTER_MAGIC_LEN] = {'s', 'q', 'u', 'i', 'b', 'b', 'p', '5'};
 
 const char *const filter_thread_names[FILTER_THREADS] = {
-	[FILTER_VMM] = "vmm",	[FILTER_API] = "api",	  [FILTER_VCPU] = "vcpu",
-	[FILTER_FORK] = "fork", [FILTER_DEBUG] = "debug", [FILTER_NO_PCI] = "no_pci",
+	[FILTER_VMM] = "vmm",
+	[FILTER_API] = "api",
+	[FILTER_VCPU] = "vcpu",
+	[FILTER_FORK] = "fork",
+	[FILTER_DEBUG] = "debug",
+	[FILTER_VHOST] = "vhost",
+	[FILTER_VHOST_VCPU] = "vhost_vcpu",
+	[FILTER_NO_PCI] = "no_pci",
 };
 
 /* Notes where the id of the process goes. */

@@ -16,8 +16,10 @@ enum filter_thread {
 	FILTER_API,
 	FILTER_VCPU,
 	FILTER_FORK, /* in place of FILTER_VMM where the machine can be forked, and in its images */
-	FILTER_DEBUG, /* in place of FILTER_VMM where a debugger can be attached */
-	/* beside FILTER_VMM or FILTER_DEBUG without a PCI bus: denies what only plugging needs */
+	FILTER_DEBUG,	   /* in place of FILTER_VMM where a debugger can be attached */
+	FILTER_VHOST,	   /* in place of FILTER_VMM where the kernel's vhost serves an interface */
+	FILTER_VHOST_VCPU, /* there in place of FILTER_VCPU */
+	/* beside that of the VMM thread without a PCI bus: denies what only plugging needs */
 	FILTER_NO_PCI,
 	FILTER_THREADS
 };
@@ -37,8 +39,8 @@ enum {
 #define FILTER_SELF UINT32_C(0x7fffffff)
 
 /*
- * "vmm", "api", "vcpu", "fork", "debug", "no_pci": what policies call them. All but the first three
- * may be missing.
+ * "vmm", "api", "vcpu", "fork", "debug", "vhost", "vhost_vcpu", "no_pci": what policies call them.
+ * All but the first three may be missing.
  */
 extern const char *const filter_thread_names[FILTER_THREADS];
 

@@ -20,6 +20,7 @@ struct device_test {
 extern const struct device_test disk_tests[];
 extern const struct device_test network_tests[];
 extern const struct device_test passt_tests[];
+extern const struct device_test kernel_net_tests[];
 extern const struct device_test metadata_tests[];
 extern const struct device_test memory_tests[];
 extern const struct device_test hotplug_tests[];

@@ -85,11 +85,11 @@ static void try(struct runner *runner, const struct device_test *test, const cha
 int main(int argc, char **argv)
 {
 	static const struct device_test *const groups[] = {
-		disk_tests,	network_tests, metadata_tests, memory_tests,   hotplug_tests,
-		many_tests,	call_tests,    cpu_tests,      fault_tests,    hang_tests,
-		payload_tests,	pager_tests,   golden_tests,   snapshot_tests, snapshot_io_tests,
-		identity_tests, fork_tests,    plug_tests,     pmem_tests,     vhost_tests,
-		passt_tests};
+		disk_tests,	network_tests,	 metadata_tests, memory_tests,	 hotplug_tests,
+		many_tests,	call_tests,	 cpu_tests,	 fault_tests,	 hang_tests,
+		payload_tests,	pager_tests,	 golden_tests,	 snapshot_tests, snapshot_io_tests,
+		identity_tests, fork_tests,	 plug_tests,	 pmem_tests,	 vhost_tests,
+		passt_tests,	kernel_net_tests};
 	struct runner runner;
 
 	if (!runner_init(&runner, argc, argv,

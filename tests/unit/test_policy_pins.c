@@ -14,6 +14,7 @@
 #include <linux/kcmp.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <linux/vhost.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -128,7 +129,11 @@ static const struct pin {
 	 1,
 	 6,
 	 {0, KVM_CREATE_VM, KVM_CREATE_VCPU, TIOCSTI, FIONBIO, 0x400454cb /* TUNSETPERSIST */}},
-	{"vmm", "ioctl", 1, 3, {KVM_RUN, KVM_SET_GSI_ROUTING, TIOCSCTTY}},
+	{"vmm",
+	 "ioctl",
+	 1,
+	 5,
+	 {KVM_RUN, KVM_SET_GSI_ROUTING, TIOCSCTTY, VHOST_NET_SET_BACKEND, VHOST_SET_VRING_ADDR}},
 	{"api",
 	 "ioctl",
 	 1,
@@ -140,7 +145,7 @@ static const struct pin {
 	 1,
 	 6,
 	 {KVM_KVMCLOCK_CTRL, KVM_GET_DIRTY_LOG, TIOCSCTTY, KVM_IRQFD, 0x400454ca /* TUNSETIFF */,
-	  KVM_SET_USER_MEMORY_REGION}},
+	  VHOST_NET_SET_BACKEND}},
 	{"fork",
 	 "clone",
 	 0,
@@ -157,6 +162,19 @@ static const struct pin {
 	{"fork", "mmap", 2, 2, {PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC}},
 	{"fork", "ioctl", 1, 2, {FICLONERANGE, 0}},
 	{"debug", "ioctl", 1, 4, {KVM_RUN, KVM_SET_GSI_ROUTING, KVM_SET_MSRS, TIOCSCTTY}},
+	/* Neither another file to log to, nor another memory, nor another owner. */
+	{"vhost",
+	 "ioctl",
+	 1,
+	 6,
+	 {VHOST_SET_LOG_BASE, VHOST_SET_LOG_FD, VHOST_SET_MEM_TABLE, VHOST_SET_OWNER,
+	  VHOST_SET_VRING_KICK, KVM_RUN}},
+	{"vhost_vcpu",
+	 "ioctl",
+	 1,
+	 5,
+	 {VHOST_SET_VRING_ADDR, VHOST_SET_VRING_BASE, VHOST_SET_FEATURES, VHOST_SET_MEM_TABLE,
+	  KVM_IRQFD}},
 	{"fork", "ioctl", 1, 3, {TIOCSTI, FIONBIO, 0x400454cb /* TUNSETPERSIST */}},
 };
 

@@ -382,13 +382,20 @@ static void check_privileges(const struct sandbox_plan *plan, struct sandbox *sa
 static void check_seccomp(const struct sandbox_plan *plan, struct sandbox *sandbox)
 {
 	static const char *const whats[FILTER_THREADS] = {
-		[FILTER_VMM] = "seccomp filter vmm",	 [FILTER_API] = "seccomp filter api",
-		[FILTER_VCPU] = "seccomp filter vcpu",	 [FILTER_FORK] = "seccomp filter fork",
-		[FILTER_DEBUG] = "seccomp filter debug", [FILTER_NO_PCI] = "seccomp filter no_pci",
+		[FILTER_VMM] = "seccomp filter vmm",
+		[FILTER_API] = "seccomp filter api",
+		[FILTER_VCPU] = "seccomp filter vcpu",
+		[FILTER_FORK] = "seccomp filter fork",
+		[FILTER_DEBUG] = "seccomp filter debug",
+		[FILTER_VHOST] = "seccomp filter vhost",
+		[FILTER_VHOST_VCPU] = "seccomp filter vhost_vcpu",
+		[FILTER_NO_PCI] = "seccomp filter no_pci",
 	};
 	static const char *const without[FILTER_THREADS] = {
 		[FILTER_FORK] = "no machine can be forked",
 		[FILTER_DEBUG] = "no machine can be debugged",
+		[FILTER_VHOST] = "no interface can have `vhost`",
+		[FILTER_VHOST_VCPU] = "no interface can have `vhost`",
 		[FILTER_NO_PCI] = "a machine without PCI has what plugging in needs",
 	};
 	struct sandbox_row *mode = add(sandbox, "seccomp at the start",

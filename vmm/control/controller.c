@@ -42,6 +42,7 @@ static int make_machine(void *arg, struct error *err)
 	plan.timeline = controller->timeline;
 	plan.metrics = &controller->telemetry->metrics;
 	plan.confine = controller->confine;
+	plan.has_vhost = start->plan->has_vhost;
 	timeline_set(controller->timeline, TIMELINE_CONFIGURED);
 	return machine_init(&controller->machine, &plan, err);
 }
@@ -155,7 +156,10 @@ static enum filter_thread filter_of(const struct controller *controller,
 	if (plan->is_forkable) {
 		return FILTER_FORK;
 	}
-	return debug_of(controller, plan).path != NULL ? FILTER_DEBUG : FILTER_VMM;
+	if (debug_of(controller, plan).path != NULL) {
+		return FILTER_DEBUG;
+	}
+	return plan->has_vhost ? FILTER_VHOST : FILTER_VMM;
 }
 
 /* A call must pass all filters of a thread. *is_confined: one is installed, which stays. */
@@ -296,6 +300,18 @@ static int check_debug(const struct controller *controller, const struct start_p
 		       : check_filter(controller->confine, FILTER_DEBUG, "debugged", err);
 }
 
+static int check_vhost(const struct controller *controller, const struct start_plan *plan,
+		       struct error *err)
+{
+	return !plan->has_vhost || controller->confine == NULL ||
+			       (check_filter(controller->confine, FILTER_VHOST, "`vhost`", err) ==
+					0 &&
+				check_filter(controller->confine, FILTER_VHOST_VCPU, "`vhost`",
+					     err) == 0)
+		       ? 0
+		       : -1;
+}
+
 /* Ports need a bus. */
 static int check_ports(const struct controller *controller, const struct start_plan *plan,
 		       struct error *err)
@@ -315,7 +331,7 @@ int controller_start(struct controller *controller, const struct start_plan *pla
 	struct start start = {.controller = controller, .plan = plan, .rules = -1};
 
 	if (check_forkable(controller, plan, err) < 0 || check_debug(controller, plan, err) < 0 ||
-	    check_ports(controller, plan, err) < 0) {
+	    check_vhost(controller, plan, err) < 0 || check_ports(controller, plan, err) < 0) {
 		return -1;
 	}
 	if (steps_run(start_steps, ARRAY_COUNT(start_steps), &start, err) < 0) {

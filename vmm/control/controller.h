@@ -45,6 +45,7 @@ struct start_plan {
 	bool is_paused;	  /* the machine stays paused: a loaded one that is not to run yet */
 	bool is_forkable; /* the VMM thread gets the filter of those that fork */
 	bool is_forked;	  /* the thread has that filter from its parent */
+	bool has_vhost;	  /* threads get the filters of those that speak with the kernel's vhost */
 	struct gdb_config debug;
 	/*
 	 * Waits until the machine, which is made, is wanted; a failure undoes the start. It is the

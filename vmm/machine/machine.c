@@ -139,6 +139,7 @@ static int make_vm(void *arg, struct error *err)
 		.timeline = plan->timeline,
 		.metrics = plan->metrics,
 		.confine = plan->confine,
+		.has_vhost = plan->has_vhost,
 	};
 
 	if (plan->source != NULL) {

@@ -60,6 +60,7 @@ struct machine_plan {
 	struct timeline *timeline;     /* (+) */
 	struct metrics *metrics;       /* (+) NULL: nothing is counted */
 	const struct confine *confine; /* (+) of the vCPU threads; NULL: none */
+	bool has_vhost;		       /* (+) these may stop the kernel's vhost */
 };
 
 /* All that one running guest consists of. */

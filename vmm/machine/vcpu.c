@@ -451,12 +451,13 @@ static void *vcpu_main(void *arg)
 {
 	struct vcpu *vcpu = arg;
 	bool is_first_run = vcpu->index == 0;
+	enum filter_thread filter = vcpu->vm->has_vhost ? FILTER_VHOST_VCPU : FILTER_VCPU;
 	struct error err = {0};
 
 	unblock_kick();
 	pthread_setname_np(pthread_self(), vcpu->name);
 	log_set_thread(vcpu->name);
-	if (confine_thread(vcpu->vm->confine, FILTER_VCPU, -1, &err) < 0) {
+	if (confine_thread(vcpu->vm->confine, filter, -1, &err) < 0) {
 		/*
 		 * A thread without its filter runs no instruction of the guest: the machine ends.
 		 */

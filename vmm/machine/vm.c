@@ -125,7 +125,8 @@ int vm_init(struct vm *vm, const struct vm_params *params, struct error *err)
 			  .is_tracked = params->is_tracked,
 			  .timeline = params->timeline,
 			  .metrics = params->metrics,
-			  .confine = params->confine};
+			  .confine = params->confine,
+			  .has_vhost = params->has_vhost};
 
 	if (init_sync(vm, err) < 0 || kvm_open(&vm->kvm_fd, err) < 0 || check_host(vm, err) < 0 ||
 	    kvm_create_vm(vm->kvm_fd, arch_vm_type(vm->kvm_fd), &vm->vm_fd, err) < 0 ||

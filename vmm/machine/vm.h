@@ -56,6 +56,7 @@ struct vm {
 	struct timeline *timeline;     /* the creator's */
 	struct metrics *metrics;       /* the same; NULL: nothing is counted */
 	const struct confine *confine; /* the same; NULL: none */
+	bool has_vhost;		       /* vCPU threads may stop the kernel's vhost */
 	struct ev_wake *debugger;      /* the same: told of KVM_EXIT_DEBUG; NULL: none */
 	struct mender *mender;	       /* the same: told of pages that are missing; NULL: none */
 	int end_event;		       /* eventfd, readable once the guest has ended */
@@ -76,6 +77,7 @@ struct vm_params {
 	struct timeline *timeline;     /* the same */
 	struct metrics *metrics;       /* the same; may be NULL */
 	const struct confine *confine; /* of the vCPU threads, the same; NULL: none */
+	bool has_vhost;		       /* see struct vm */
 };
 
 /*

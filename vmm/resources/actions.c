@@ -73,8 +73,36 @@ static bool is_shared(const struct vm_config *config)
 	return config->filesystem_count > 0;
 }
 
+/* Interfaces that the host's kernel serves. */
+static bool has_vhost(const struct vm_config *config)
+{
+	for (size_t i = 0; i < config->net_count; i++) {
+		if (config->nets[i].config.vhost) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static int check_vhost(const struct vm_config *config, struct error *err)
+{
+	if (config->machine.forkable) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "A machine with `vhost` of an interface can't be forkable, as the "
+				 "kernel serves that one process alone");
+	}
+	return !config->machine.track_dirty_pages
+		       ? 0
+		       : error_set(err, ERR_NOT_SUPPORTED,
+				   "A machine with `vhost` of an interface can't have "
+				   "track_dirty_pages, as nobody notes what the kernel writes");
+}
+
 int actions_check_shared(const struct vm_config *config, struct error *err)
 {
+	if (has_vhost(config) && check_vhost(config, err) < 0) {
+		return -1;
+	}
 	if (!is_shared(config)) {
 		return 0;
 	}
@@ -132,6 +160,7 @@ struct start_plan actions_plan(struct microvm *microvm)
 				.arg = microvm,
 			},
 		.is_forkable = config->machine.forkable,
+		.has_vhost = has_vhost(config),
 		.debug = {.path = config->gdb_socket_path, .waits = true},
 		.allow = allow,
 		.arg = microvm,

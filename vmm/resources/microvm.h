@@ -141,7 +141,7 @@ void metadata_detach(struct microvm *microvm, const char *iface_id);
 void microvm_init(struct microvm *microvm);
 /* How a machine of this configuration starts. It refers to the configuration, and does not own. */
 struct start_plan actions_plan(struct microvm *microvm);
-/* Refuses what can't go with devices that other processes serve. */
+/* Refuses what can't go with devices that other processes, or the host's kernel, serve. */
 MUST_CHECK int actions_check_shared(const struct vm_config *config, struct error *err);
 
 void microvm_destroy(struct microvm *microvm); /* ends the guest, if any; a zeroed one is fine */

@@ -359,12 +359,14 @@ static bool is_listed(const struct schema_list *ids, const char *id)
 int metadata_check(const struct microvm *microvm, const struct net_interface *interface,
 		   struct error *err)
 {
-	if (net_interface_is_remote(interface) &&
-	    is_listed(&microvm->config.metadata.config.network_interfaces,
-		      interface->config.iface_id)) {
+	bool is_unseen = net_interface_is_remote(interface) || interface->config.vhost;
+
+	if (is_unseen && is_listed(&microvm->config.metadata.config.network_interfaces,
+				   interface->config.iface_id)) {
 		return error_set(err, ERR_NOT_SUPPORTED,
-				 "the metadata service can't be on an interface with a back-end of "
-				 "vhost-user, whose frames squib does not see");
+				 "the metadata service can't be on an interface with %s, whose "
+				 "frames squib does not see",
+				 interface->config.vhost ? "`vhost`" : "a back-end of vhost-user");
 	}
 	return 0;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/virtio/net/net_kernel.h"
+#include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_connect.h"
 #include "vmm/resources/rate_limiter.h"
@@ -22,6 +24,7 @@ enum field {
 	FIELD_RX_RATE_LIMITER,
 	FIELD_TX_RATE_LIMITER,
 	FIELD_BACKEND,
+	FIELD_VHOST,
 	FIELD_COUNT
 };
 
@@ -50,6 +53,7 @@ static const struct schema_field fields[FIELD_COUNT] = {
 						      SCHEMA_OPTIONAL, &rate_limiter_schema),
 	[FIELD_BACKEND] = SCHEMA_OBJECT_FIELD(struct net_config, backend, SCHEMA_OPTIONAL,
 					      &net_backend_schema),
+	[FIELD_VHOST] = SCHEMA_FIELD(struct net_config, vhost, SCHEMA_OPTIONAL),
 };
 
 static const struct schema schema = {
@@ -169,6 +173,7 @@ static json_t *show(const struct vm_config *config)
 			FIELD_BIT(interface->has_backend ? FIELD_HOST_DEV_NAME : FIELD_BACKEND);
 
 		hidden |= interface->queue_pairs == 0 ? FIELD_BIT(FIELD_QUEUE_PAIRS) : 0;
+		hidden |= !interface->vhost ? FIELD_BIT(FIELD_VHOST) : 0;
 		json_t *net = schema_encode(&schema, interface, SCHEMA_ALL & ~hidden);
 
 		if (json_array_append_new(list, net) < 0) {
@@ -253,11 +258,39 @@ static bool is_remote(const struct net_config *net)
 	return net->has_backend && net->backend.type == NET_BACKEND_VHOST_USER;
 }
 
+/* What the kernel's vhost-net does not do, and whether it is there. */
+static int check_vhost(const struct net_config *net, struct error *err)
+{
+	const struct {
+		bool is_asked;
+		const char *why;
+	} rules[] = {
+		{net->has_backend, "a `backend`, and vhost-net serves a TAP"},
+		{net->queue_pairs > 1, "several `queue_pairs`, and squib has it serve one"},
+		{net->has_rx_rate_limiter || net->has_tx_rate_limiter,
+		 "rate limiters, and squib does not see its frames"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rules); i++) {
+		if (rules[i].is_asked) {
+			return error_set(err, ERR_BAD_REQUEST,
+					 "The interface %s has `vhost` and %s: leave one of them "
+					 "out",
+					 net->iface_id, rules[i].why);
+		}
+	}
+	return net_kernel_check(err) < 0 ? error_wrap(err, "Could not create the network device")
+					 : 0;
+}
+
 static int check_net(const struct vm_config *config, const struct request *request, size_t at,
 		     struct error *err)
 {
 	const struct net_config *net = request->body;
 
+	if (net->vhost && check_vhost(net, err) < 0) {
+		return -1;
+	}
 	if (is_remote(net) && (net->has_rx_rate_limiter || net->has_tx_rate_limiter)) {
 		return error_set(
 			err, ERR_BAD_REQUEST,
@@ -321,6 +354,13 @@ static int make_device(const struct dev_env *env, struct net_interface *interfac
 		       : net_new(env, &interface->config, &interface->tap, &interface->net, err);
 }
 
+static int refuse_vhost(const char *what, const char *why, struct error *err)
+{
+	return error_set(err, ERR_NOT_SUPPORTED,
+			 "An interface with `vhost` can't be %s: %s. Put it before the start", what,
+			 why);
+}
+
 /* [compat] Without the metadata service, which is configured before the start. */
 static int plug_interface(struct microvm *microvm, struct request *request,
 			  struct net_interface *interface, struct error *err)
@@ -344,6 +384,10 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 
 	if (resource_check_plug(microvm, request, at == config->net_count, resource_id_in_use,
 				err) < 0 ||
+	    (body->vhost && refuse_vhost("plugged in",
+					 "the filter of a machine that runs has no "
+					 "call to begin with it",
+					 err) < 0) ||
 	    check_net(config, request, at, err) < 0 ||
 	    resource_list_grow(&list, config->net_count, sizeof(added), err) < 0) {
 		return -1;
@@ -389,6 +433,9 @@ static int unplug(struct microvm *microvm, struct request *request, struct error
 				 "The interface %s is served by another process, and can't be "
 				 "unplugged",
 				 request->id);
+	}
+	if (config->nets[at].config.vhost) {
+		return refuse_vhost("unplugged", "it goes on until the machine ends", err);
 	}
 	return unplug_begin(microvm, request, net_virtio(config->nets[at].net), -1, err);
 }
@@ -513,6 +560,11 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 		return error_set(err, ERR_NOT_SUPPORTED,
 				 "Unable to update the net device: its back-end of vhost-user sees "
 				 "its frames alone, so that it has no rate limiters");
+	}
+	if (interface->config.vhost) {
+		return error_set(err, ERR_NOT_SUPPORTED,
+				 "Unable to update the net device: with `vhost` squib does not see "
+				 "its frames, so that it has no rate limiters");
 	}
 	if (net_set_limits(
 		    interface->net, update->has_rx_rate_limiter ? &update->rx_rate_limiter : NULL,

@@ -17,7 +17,8 @@
  * one go on where the round ended.
  *
  * Here are the device's life and its events; the directions are in net_receive.c and
- * net_transmit.c. They know a port (net_port.h): a TAP, or a back-end at the end of a stream.
+ * net_transmit.c. They know a port (net_port.h): a TAP, or a back-end at the end of a stream. Of a
+ * device whose queues the host's kernel serves (net_kernel.h) no queue is ever served here.
  */
 #include "devices/virtio/net/net.h"
 
@@ -29,6 +30,7 @@
 
 #include "devices/virtio/core/virtio_state.h"
 #include "devices/virtio/net/net_internal.h"
+#include "devices/virtio/net/net_kernel.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/log.h"
 
@@ -505,6 +507,9 @@ static int activate(struct virtio_dev *dev, struct error *err)
 	}
 	net->offloads = offloads;
 	net_receive_start(net, virtio_has(dev, F_MRG_RXBUF));
+	if (net->kernel != NULL) {
+		net_kernel_activate(net->kernel);
+	}
 	return 0;
 }
 
@@ -541,6 +546,9 @@ static void reset(struct virtio_dev *dev)
 {
 	struct net *net = to_net(dev);
 
+	if (net->kernel != NULL) {
+		net_kernel_stop(net->kernel);
+	}
 	forget(net);
 	net_mmds_forget(net);
 	net_use_pairs(net, 1);
@@ -553,6 +561,18 @@ static void quiesce(struct virtio_dev *dev)
 
 	for (unsigned i = 0; i < net->pair_count; i++) {
 		net_receive_quiesce(&net->pairs[i]);
+	}
+	if (net->kernel != NULL) {
+		net_kernel_quiesce(net->kernel);
+	}
+}
+
+static void resume(struct virtio_dev *dev)
+{
+	struct net *net = to_net(dev);
+
+	if (net->kernel != NULL) {
+		net_kernel_resume(net->kernel);
 	}
 }
 
@@ -576,6 +596,7 @@ const struct virtio_class net_class = {
 	.end_turn = end_turn,
 	.reset = reset,
 	.quiesce = quiesce,
+	.resume = resume,
 	.destroy = destroy,
 };
 
@@ -616,6 +637,11 @@ static int build(struct net *net, const struct dev_env *env, const struct net_co
 	if (net->stream != NULL) {
 		store_le16(net->dev.config + CONFIG_STATUS, LINK_UP);
 		return net_stream_start(net->stream, env->loop, err) < 0
+			       ? -1
+			       : configure(net, config, err);
+	}
+	if (config->vhost) {
+		return net_kernel_new(net, net->pairs[0].tap_source.fd, &net->kernel, err) < 0
 			       ? -1
 			       : configure(net, config, err);
 	}
@@ -696,6 +722,8 @@ void net_free(struct net *net)
 		ev_del(net->dev.loop, &net->pairs[i].tap_source);
 	}
 	net_stream_free(net->stream);
+	net_kernel_free(net->kernel);
+	net->kernel = NULL;
 	virtio_destroy(&net->dev);
 	limiter_destroy(&net->limiters[RX]);
 	limiter_destroy(&net->limiters[TX]);

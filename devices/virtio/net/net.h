@@ -41,6 +41,7 @@ struct net_config {
 	char *guest_mac;     /* as text, lower case once validated; NULL: the guest chooses */
 	uint16_t mtu;	     /* 0: not told to the guest */
 	uint8_t queue_pairs; /* 1 to NET_PAIRS_MAX; 0: not given, 1 */
+	bool vhost; /* the kernel serves the TAP's one pair, without limits: net_kernel.h */
 	struct limiter_config rx_rate_limiter;
 	bool has_rx_rate_limiter;
 	struct limiter_config tx_rate_limiter;

@@ -35,6 +35,7 @@ enum {
 };
 
 struct net_stream;
+struct net_kernel;
 
 struct net {
 	struct virtio_dev dev;
@@ -42,10 +43,11 @@ struct net {
 	/* immutable */
 	const struct net_port_ops *port;
 	unsigned pair_count;
-	const struct net_tap_ops *tap_ops;   /* unless it has a stream */
-	struct net_stream *stream;	     /* NULL: it is on a TAP */
-	uint32_t offloads_known;	     /* NET_OFFLOAD_*, by the host */
-	uint16_t mtu;			     /* 0: none */
+	const struct net_tap_ops *tap_ops; /* unless it has a stream */
+	struct net_stream *stream;	   /* NULL: it is on a TAP */
+	struct net_kernel *kernel;	   /* which serves the queues; NULL: the VMM thread does */
+	uint32_t offloads_known;	   /* NET_OFFLOAD_*, by the host */
+	uint16_t mtu;			   /* 0: none */
 	uint8_t configured_mac[NET_MAC_LEN]; /* zeroes: none */
 
 	struct net_metrics metrics; /* shared */
