@@ -2,8 +2,11 @@
 /* A network device with several queue pairs: its control queue, and who reads what. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/unit/net_rig.h"
 #include "tests/unit/state_bed.h"
@@ -27,10 +30,12 @@ static int hosts[PAIRS];
 static struct net_tap tap;
 static struct state_bed bed;
 
-static uint32_t no_offloads(int fd)
+static uint32_t known_offloads; /* of the TAP */
+
+static uint32_t probe(int fd)
 {
 	(void)fd;
-	return 0;
+	return known_offloads;
 }
 
 static int set_none(int fd, uint32_t offloads, struct error *err)
@@ -41,7 +46,7 @@ static int set_none(int fd, uint32_t offloads, struct error *err)
 	return 0;
 }
 
-static const struct net_tap_ops ops = {no_offloads, set_none};
+static const struct net_tap_ops ops = {probe, set_none};
 
 static void set_up(void)
 {
@@ -529,4 +534,40 @@ Test(net_pairs, a_tap_with_fewer_queues_can_not_take_the_place_of_one)
 	tap.count = PAIRS;
 	cr_assert(state_bed_load(&bed, driver, net_virtio(rig.net), &err) < 0);
 	cr_expect_str_eq(err.msg, "The net device eth0 can't be loaded: it has 9 queues and not 5");
+}
+
+static void *stop_driver(void *arg)
+{
+	vdriver_stop(arg);
+	return NULL;
+}
+
+/* The reset is under way, and the lock free: it was given up. */
+static bool is_free_amid_reset(struct virtio_dev *dev)
+{
+	if (pthread_mutex_trylock(&dev->lock) != 0) {
+		return false;
+	}
+	bool is_amid = !dev->is_active;
+
+	pthread_mutex_unlock(&dev->lock);
+	return is_amid;
+}
+
+Test(net_pairs, a_reset_that_throws_frames_away_holds_nobody_up)
+{
+	pthread_t thread;
+	unsigned turns = 0;
+
+	known_offloads = NET_OFFLOAD_CSUM;
+	start(F_PAIRS | F_GUEST_CSUM);
+	/* So that the reset takes for as long as we like: it waits for a frame to throw away. */
+	cr_assert_eq(fcntl(tap.fd[0], F_SETFL, 0), 0);
+	cr_assert_eq(pthread_create(&thread, NULL, stop_driver, driver), 0);
+	while (!is_free_amid_reset(net_virtio(rig.net)) && turns++ < 2000) {
+		usleep(1000);
+	}
+	cr_expect_lt(turns, 2000, "the lock is held");
+	fd_close(&hosts[0]);
+	pthread_join(thread, NULL);
 }

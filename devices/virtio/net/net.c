@@ -524,7 +524,10 @@ static void discard(int tap, unsigned most)
 	}
 }
 
-/* The next driver may not know what to do with the frames that wait for the last one's offloads. */
+/*
+ * The next driver may not know what to do with the frames that wait for the last one's offloads.
+ * Thousands of them take milliseconds, for which the lock is given up: others want it meanwhile.
+ */
 static void drop_offloads(struct net *net)
 {
 	struct error err = {0};
@@ -536,10 +539,12 @@ static void drop_offloads(struct net *net)
 	if (net->tap_ops->set_offloads(net->pairs[0].tap_source.fd, 0, &err) < 0) {
 		log_guest_warn("Interface %s: %s", net->dev.id, err.msg);
 	}
+	virtio_unlock(&net->dev);
 	for (unsigned i = 0; i < net->pair_count; i++) {
 		discard(net->pairs[i].tap_source.fd,
 			net->pair_count > 1 ? DISCARD_EACH_MAX : DISCARD_MAX);
 	}
+	virtio_lock(&net->dev);
 }
 
 static void reset(struct virtio_dev *dev)
