@@ -25,17 +25,16 @@ static const char device[] = "/dev/kvm";
 
 /* --- the device --- */
 
-/* A group's name, or its number if /etc/group does not have it. */
-static void find_group(gid_t gid, char name[NAME_LEN])
+/* A group's name; false: /etc/group has none. */
+static bool find_group(gid_t gid, char name[NAME_LEN])
 {
 	AUTO_FREE char *text = NULL;
 	struct error ignored = {0};
 	size_t len;
 	char *rest;
 
-	(void)!snprintf(name, NAME_LEN, "%u", gid);
 	if (read_file("/etc/group", "Groups", GROUP_FILE_MAX, &text, &len, &ignored) < 0) {
-		return;
+		return false;
 	}
 	for (char *line = strtok_r(text, "\n", &rest); line != NULL;
 	     line = strtok_r(NULL, "\n", &rest)) {
@@ -45,9 +44,10 @@ static void find_group(gid_t gid, char name[NAME_LEN])
 
 		if (password != NULL && number != NULL && strtoul(number, NULL, 10) == gid) {
 			(void)!snprintf(name, NAME_LEN, "%s", found);
-			return;
+			return true;
 		}
 	}
+	return false;
 }
 
 /* Of a device that is there, and closed to this user. */
@@ -64,10 +64,15 @@ static void cure_access(struct finding *finding)
 			     "sudo chgrp kvm %s && sudo chmod 660 %s && sudo usermod -aG kvm %s, "
 			     "then log in again",
 			     device, device, user != NULL ? user : "USER");
-	} else {
-		find_group(st.st_gid, group);
+	} else if (find_group(st.st_gid, group)) {
 		finding_cure(finding, "sudo usermod -aG %s %s, then log in again", group,
 			     user != NULL ? user : "USER");
+	} else {
+		/* As in a container that has the device of its host. */
+		finding_cure(finding,
+			     "sudo groupadd -g %u hostkvm && sudo usermod -aG hostkvm %s, then log "
+			     "in again",
+			     st.st_gid, user != NULL ? user : "USER");
 	}
 }
 
