@@ -33,6 +33,7 @@ struct wants {
 	uint64_t cpus;
 	uint64_t mib;
 	json_t *volumes; /* owned */
+	char *kernel;	 /* heap */
 	unsigned boot_s;
 };
 
@@ -317,7 +318,7 @@ static int write_config(const struct ctl_args *args, const struct machine *machi
 		       : error_set(err, ERR_HOST, "There is no memory for a configuration");
 }
 
-/* What the options say in numbers, before an image is fetched for nothing. */
+/* What the options say, before an image is fetched for nothing. */
 static int check(const struct ctl_args *args, struct wants *wants, struct error *err)
 {
 	uint64_t disk_mib;
@@ -340,6 +341,10 @@ static int check(const struct ctl_args *args, struct wants *wants, struct error 
 	if (ctl_run_seconds(args->run.boot_timeout, "boot-timeout", BOOT_S, &wants->boot_s, err) <
 		    0 ||
 	    ctl_net_check(args, err) < 0) {
+		return -1;
+	}
+	wants->kernel = ctl_run_kernel(args, err);
+	if (wants->kernel == NULL) {
 		return -1;
 	}
 	wants->volumes = ctl_volumes_read(&args->run.volumes, err);
@@ -383,11 +388,10 @@ static int prepare(const struct ctl_args *args, const struct wants *wants, struc
 		   const struct ctl_image *image, struct error *err)
 {
 	AUTO_FREE char *initrd = NULL;
-	AUTO_FREE char *kernel = ctl_run_kernel(args, err);
 
-	if (kernel == NULL || make_record(args, wants, machine, image, err) < 0 ||
+	if (make_record(args, wants, machine, image, err) < 0 ||
 	    ctl_image_initrd(&initrd, err) < 0 || make_disk(args, machine, err) < 0 ||
-	    write_config(args, machine, image, kernel, initrd, err) < 0) {
+	    write_config(args, machine, image, wants->kernel, initrd, err) < 0) {
 		return -1;
 	}
 	return ctl_machine_save(machine, err);
@@ -464,6 +468,7 @@ int ctl_run(const struct ctl_args *args)
 		}
 	}
 	json_decref(wants.volumes);
+	free(wants.kernel);
 	ctl_machine_close(&machine);
 	ctl_image_close(&image);
 	return ctl_run_end(status, &err);
