@@ -222,8 +222,7 @@ int ctl_images_run(const struct ctl_args *args)
 		return (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 	}
 	if (args->run.json) {
-		(void)json_dumpf(list, stdout, JSON_INDENT(2));
-		putchar('\n');
+		ctl_print_json(list);
 	} else {
 		printf("%8s  %-20s  %8s  %s\n", "MIB", "LAST USE", "MACHINES", "IMAGE");
 		json_array_foreach(list, i, image)

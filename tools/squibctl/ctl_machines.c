@@ -178,8 +178,7 @@ static int ps(const struct ctl_args *args)
 		ctl_machine_close(&machine);
 	}
 	if (args->run.json) {
-		(void)json_dumpf(list, stdout, JSON_INDENT(2));
-		putchar('\n');
+		ctl_print_json(list);
 	}
 	json_decref(list);
 	json_decref(names);
@@ -192,8 +191,7 @@ static int inspect(const struct ctl_args *args, struct machine *machine, struct 
 
 	(void)args;
 	(void)err;
-	(void)json_dumpf(object, stdout, JSON_INDENT(2));
-	putchar('\n');
+	ctl_print_json(object);
 	json_decref(object);
 	return CTL_EXIT_OK;
 }

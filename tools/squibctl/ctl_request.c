@@ -15,6 +15,12 @@ void ctl_complain(const char *text)
 	fputc('\n', stderr);
 }
 
+void ctl_print_json(const json_t *json)
+{
+	(void)json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+	putchar('\n');
+}
+
 enum ctl_exit ctl_fail(enum ctl_exit code, const char *text, const char *hint)
 {
 	ctl_complain(text);
