@@ -66,10 +66,9 @@ def table_counted(data):
              f"{'operation':32}{'squib':>8}{'QEMU':>8}{'ratio':>8}{'':>4}{'squib':>8}{'QEMU':>8}{'ratio':>8}"]
     bars = []
     for heading, cls, ours, theirs, pattern in PARTS:
-        lines += ["", heading]
-        for row, runs in data.get(ours, {}).items():
-            if not re.match(pattern, row):
-                continue
+        rows = {row: runs for row, runs in data.get(ours, {}).items() if re.match(pattern, row)}
+        lines += ["", heading] * bool(rows)
+        for row, runs in rows.items():
             total, _, others, *_ = min(runs)
             text = f"  {row:30}{thousands(total):>8}"
             if row not in data.get(theirs, {}):
