@@ -254,6 +254,17 @@ Test(net_pairs, frames_of_pairs_that_are_not_in_use_come_to_those_that_are)
 	}
 }
 
+Test(net_pairs, what_waits_for_a_pair_goes_to_another_one_when_that_is_no_more_in_use)
+{
+	start(F_PAIRS);
+	cr_assert_eq(use_pairs(2), 0);
+	post(0, 4);
+	send_to(1, 3); /* the second pair has no buffer */
+	cr_expect_not(take(0, 3));
+	cr_assert_eq(use_pairs(1), 0);
+	cr_expect(take(0, 3));
+}
+
 Test(net_pairs, all_that_waits_at_several_queues_of_the_tap_is_read)
 {
 	start(F_PAIRS);
