@@ -21,7 +21,8 @@
 #include "vmm/machine/bus.h"
 
 enum {
-	TARGET_SHIFT = 61, /* each has an eighth of all addresses */
+	TARGET_SHIFT = 61, /* each has an eighth of all addresses, but for */
+	GAP = 4096,	   /* bytes before it */
 	VMCLOCK_AT = 0,
 	VMGENID_AT = VMCLOCK_LEN,
 	FIFO_LEN = 64,
@@ -97,8 +98,8 @@ static void attach(struct machine *machine, enum target target, const struct bus
 		   void *device)
 {
 	const struct bus_range range = {
-		.base = (uint64_t)target << TARGET_SHIFT,
-		.len = UINT64_C(1) << TARGET_SHIFT,
+		.base = ((uint64_t)target << TARGET_SHIFT) + GAP,
+		.len = (UINT64_C(1) << TARGET_SHIFT) - GAP,
 		.ops = ops,
 		.device = device,
 	};
@@ -154,7 +155,7 @@ static void destroy(struct machine *machine)
 /* Offsets that are beyond a device's addresses lead to another one, or to none. */
 static uint64_t address_of(const struct step *step)
 {
-	return ((uint64_t)(step->target % TARGETS) << TARGET_SHIFT) + step->offset;
+	return ((uint64_t)(step->target % TARGETS) << TARGET_SHIFT) + GAP + step->offset;
 }
 
 static void read_device(struct machine *machine, const struct step *step, uint32_t len)
