@@ -23,7 +23,7 @@ static bool is_refused(struct squib *squib, const char *children, const char *pa
 {
 	char why[128];
 
-	snprintf(why, sizeof(why), "%s, is in use by the parent or another child", path);
+	snprintf(why, sizeof(why), "%s of the drive", path);
 	return squib_api(squib, 400, "PUT", "/fork", "{\"children\": [%s]}", children) &&
 	       (strstr(squib->answer, why) != NULL ||
 		squib_fail(squib, "the refusal is: %.300s", squib->answer));

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of vmm/resources/drive.c: what requests leave in the list of drives. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +11,8 @@
 #include "tests/fake/kvm_fake.h"
 #include "tests/unit/api_bed.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/file_lock.h"
 
 static char folder[] = "/tmp/squib-drive-XXXXXX";
 static unsigned fds;
@@ -178,4 +182,110 @@ Test(drive, a_running_machine_goes_on_with_another_file_and_limits)
 				 "request arguments."));
 	cr_expect_eq(drive->file.sectors, 16);
 	cr_expect_eq(metric_get(&blk_metrics(drive->blk)->update_fails), 1);
+}
+
+#define IN_USE(path, id)                                                                           \
+	"The file " path " of the drive " id " is in use by another squib, and one of the two "    \
+	"writes to it: name another file, such as a copy or an overlay, or make it read-only in "  \
+	"both"
+
+/* Another process has the file: its open file is another one than the drive's. */
+Test(drive, a_file_that_another_machine_writes_to_is_refused_at_the_start)
+{
+	AUTO_FD theirs = open("disk", O_RDWR | O_CLOEXEC);
+
+	put("a", false, NULL);
+	api_bed_put_kernel();
+	for (int is_shared = 0; is_shared < 2; is_shared++) {
+		cr_assert(file_lock(theirs, FILE_CONTENT, is_shared, 0));
+		api_bed_expect("PUT /actions", "{\"action_type\":\"InstanceStart\"}",
+			       API_FAULT("Start microvm error: " IN_USE("disk", "a")));
+	}
+	file_unlock(theirs, FILE_CONTENT);
+	/* What fails later gives all of it back. */
+	kvm_fake_fail(KVM_IRQFD, 1, EIO);
+	api_bed_expect("PUT /actions", "{\"action_type\":\"InstanceStart\"}",
+		       API_FAULT("Start microvm error: Cannot attach the drive a: Cannot bind an "
+				 "interrupt line to GSI 16: KVM_IRQFD failed: I/O error (os error "
+				 "5)"));
+	cr_expect(file_lock(theirs, FILE_CONTENT, false, 0));
+	file_unlock(theirs, FILE_CONTENT);
+	api_bed_expect("PUT /actions", "{\"action_type\":\"InstanceStart\"}", NULL);
+	cr_expect_not(file_lock(theirs, FILE_CONTENT, true, 0), "and then it is the machine's");
+}
+
+static void put_twice(bool is_first_read_only, bool is_second_read_only)
+{
+	static const char *const ids[] = {"a", "b"};
+	const bool is_read_only[] = {is_first_read_only, is_second_read_only};
+
+	for (unsigned i = 0; i < 2; i++) {
+		char line[64];
+		char body[256];
+
+		(void)!snprintf(line, sizeof(line), "PUT /drives/%s", ids[i]);
+		(void)!snprintf(body, sizeof(body),
+				"{\"drive_id\":\"%s\",\"is_root_device\":false,\"is_read_only\":%s,"
+				"\"path_on_host\":\"disk\"}",
+				ids[i], is_read_only[i] ? "true" : "false");
+		api_bed_expect(line, body, NULL);
+	}
+}
+
+Test(drive, any_number_read_one_file)
+{
+	AUTO_FD theirs = open("disk", O_RDWR | O_CLOEXEC);
+
+	cr_assert(file_lock(theirs, FILE_CONTENT, true, 0));
+	put_twice(true, true);
+	api_bed_start();
+	cr_expect_not(file_lock(theirs, FILE_CONTENT, false, 0));
+}
+
+/* [compat] Whatever comes and goes of its drives, the file is the machine's. */
+Test(drive, drives_of_one_machine_may_share_what_they_write_to)
+{
+	AUTO_FD theirs = open("disk", O_RDWR | O_CLOEXEC);
+
+	put_twice(true, false);
+	api_bed.microvm.controller.has_pci = true;
+	api_bed_start();
+	put("c", false, NULL);
+	cr_expect_not(file_lock(theirs, FILE_CONTENT, true, 0));
+	api_bed_expect("DELETE /drives/b", NULL, NULL);
+	cr_expect_not(file_lock(theirs, FILE_CONTENT, true, 0), "c has it for a as well");
+	api_bed_expect("DELETE /drives/c", NULL, NULL);
+	cr_expect(file_lock(theirs, FILE_CONTENT, true, 0), "a only reads");
+	cr_expect_not(file_lock(theirs, FILE_CONTENT, false, 0));
+	put("c", false, API_FAULT("Drive config error: " IN_USE("disk", "c")));
+	cr_expect_not(file_lock(theirs, FILE_CONTENT, false, 0));
+	file_unlock(theirs, FILE_CONTENT);
+	put("c", false, NULL);
+}
+
+Test(drive, what_a_running_machine_gets_is_its_own_and_what_it_gives_up_is_free)
+{
+	static const char to_other[] = "{\"drive_id\":\"a\",\"path_on_host\":\"other\"}";
+
+	make_disk("other", 8192);
+	AUTO_FD disk = open("disk", O_RDWR | O_CLOEXEC);
+	AUTO_FD other = open("other", O_RDWR | O_CLOEXEC);
+
+	put("a", false, NULL);
+	api_bed.microvm.controller.has_pci = true;
+	api_bed_start();
+	/* The same file again: it may have grown. */
+	api_bed_expect("PATCH /drives/a", "{\"drive_id\":\"a\",\"path_on_host\":\"disk\"}", NULL);
+	cr_expect_not(file_lock(disk, FILE_CONTENT, true, 0));
+	cr_assert(file_lock(other, FILE_CONTENT, false, 0));
+	api_bed_expect("PATCH /drives/a", to_other,
+		       API_FAULT("Drive config error: Unable to patch the block device: Block: "
+				 "Virtio backend error: " IN_USE(
+					 "other", "a") " Please verify the request arguments."));
+	cr_expect_not(file_lock(disk, FILE_CONTENT, true, 0), "the drive is as before");
+	file_unlock(other, FILE_CONTENT);
+	api_bed_expect("PATCH /drives/a", to_other, NULL);
+	cr_expect(file_lock(disk, FILE_CONTENT, false, 0), "what it had is free");
+	cr_expect_not(file_lock(other, FILE_CONTENT, true, 0));
+	unlink("other");
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of /snapshot/create and /snapshot/load: whole microVMs on the scripted KVM. */
 #include <criterion/criterion.h>
-#include <sys/resource.h>
-#include <signal.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +17,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/crc64.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/file_lock.h"
 #include "vmm/base/unix_listen.h"
 #include "vmm/persist/state_file.h"
 
@@ -121,6 +122,50 @@ static void expect_loaded(void)
 	cr_expect(*arch_fake_number(32) == 12);
 	cr_assert(gmem_read(api_bed.microvm.controller.machine.mem, GPA(0x5000), text, 6) == 0);
 	cr_expect_str_eq(text, "memory");
+}
+
+/* Another process would get the file of the drive. */
+static bool is_free(int disk)
+{
+	bool result = file_lock(disk, FILE_CONTENT, false, 0);
+
+	file_unlock(disk, FILE_CONTENT);
+	return result;
+}
+
+Test(snapshot, a_machine_that_was_saved_hands_its_drives_over_until_it_goes_on)
+{
+	make_machine();
+	AUTO_FD disk = open("disk", O_RDWR | O_CLOEXEC);
+
+	cr_expect_not(is_free(disk), "a pause alone gives nothing away");
+	expect_refusal("PUT /snapshot/create",
+		       "{\"snapshot_path\":\"nowhere/s\",\"mem_file_path\":\"m\"}", "No such file");
+	cr_expect_not(is_free(disk), "nor does a save that fails");
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	cr_expect(is_free(disk));
+	cr_assert(file_lock(disk, FILE_CONTENT, false, 0));
+	expect_refusal("PATCH /vm", "{\"state\":\"Resumed\"}",
+		       "The machine can't go on: The file disk of the drive d is in use by another "
+		       "squib");
+	cr_expect_eq(api_bed.microvm.controller.state, VM_PAUSED);
+	file_unlock(disk, FILE_CONTENT);
+	api_bed_expect("PATCH /vm", "{\"state\":\"Resumed\"}", NULL);
+	cr_expect_not(is_free(disk));
+}
+
+Test(snapshot, a_load_finds_its_drive_in_use_or_gets_another)
+{
+	make_machine();
+	AUTO_FD disk = open("disk", O_RDWR | O_CLOEXEC);
+
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	renew();
+	cr_assert(file_lock(disk, FILE_CONTENT, false, 0));
+	expect_refusal("PUT /snapshot/load", load, "The file disk of the drive d is in use");
+	file_unlock(disk, FILE_CONTENT);
+	api_bed_expect("PUT /snapshot/load", load, NULL);
+	cr_expect_not(is_free(disk), "a machine that is loaded and waits has its files as well");
 }
 
 Test(snapshot, a_machine_goes_from_one_process_to_another)

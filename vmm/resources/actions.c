@@ -4,6 +4,7 @@
 
 #include "arch/arch.h"
 #include "vmm/base/bytes.h"
+#include "vmm/resources/claims.h"
 #include "vmm/resources/resource.h"
 
 enum action_type {
@@ -38,6 +39,9 @@ static int map(void *arg, struct gmem *mem, const struct machine_state *saved, s
 
 static int attach(void *arg, const struct attachment *at, struct error *err)
 {
+	if (claims_take(arg, CLAIMS_START_PATIENCE_MS, err) < 0) {
+		return -1;
+	}
 	for (size_t i = 0; resources[i] != NULL; i++) {
 		if (resources[i]->attach != NULL && resources[i]->attach(arg, at, err) < 0) {
 			return -1;
@@ -179,7 +183,11 @@ static int start(struct microvm *microvm, struct request *request, struct error 
 	if (actions_check_shared(&microvm->config, err) < 0) {
 		return -1;
 	}
-	return controller_start(&microvm->controller, &plan, err);
+	if (controller_start(&microvm->controller, &plan, err) < 0) {
+		claims_hand_over(microvm);
+		return -1;
+	}
+	return 0;
 }
 
 /* --- The others --- */

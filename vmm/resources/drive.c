@@ -8,6 +8,8 @@
 
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/file_lock.h"
+#include "vmm/resources/claims.h"
 #include "vmm/resources/rate_limiter.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/unplug.h"
@@ -260,11 +262,15 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 		return -1;
 	}
 	keep_config(&added, body);
-	if (plug_drive(microvm, request, &added, err) < 0) {
-		drive_destroy(&added);
+	struct drive *drive = &config->drives[config->drive_count++];
+
+	*drive = added;
+	if (claims_take(microvm, 0, err) < 0 || plug_drive(microvm, request, drive, err) < 0) {
+		config->drive_count--;
+		drive_destroy(drive);
+		claims_retake(microvm);
 		return -1;
 	}
-	config->drives[config->drive_count++] = added;
 	return 0;
 }
 
@@ -310,6 +316,7 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	drive_destroy(drive);
 	config->drive_count--;
 	memmove(drive, drive + 1, (config->drive_count - at) * sizeof(*drive));
+	claims_retake(microvm);
 	return 0;
 }
 
@@ -357,6 +364,34 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 
 /* --- PATCH --- */
 
+/* Exchanges the drive's file and path for these. */
+static void exchange(struct drive *drive, struct blk_file *file, char **path)
+{
+	const struct blk_file old = drive->file;
+	char *old_path = drive->config.path_on_host;
+
+	file_unlock(old.fd, FILE_CONTENT);
+	drive->file = *file;
+	drive->config.path_on_host = *path;
+	*file = old;
+	*path = old_path;
+}
+
+/* The old file is given up first, so that the new one may be the same, opened anew. */
+static int use_file(const struct microvm *microvm, struct drive *drive, struct blk_file *file,
+		    char **path, struct error *err)
+{
+	exchange(drive, file, path);
+	if (claims_take(microvm, 0, err) < 0) {
+		metric_add(&blk_metrics(drive->blk)->update_fails, 1);
+	} else if (blk_set_file(drive->blk, &drive->file, err) == 0) {
+		return 0;
+	}
+	exchange(drive, file, path);
+	claims_retake(microvm);
+	return -1;
+}
+
 static int change_file(const struct microvm *microvm, struct drive *drive,
 		       struct drive_update *update, struct error *err)
 {
@@ -367,16 +402,10 @@ static int change_file(const struct microvm *microvm, struct drive *drive,
 		confine_explain(microvm->controller.confine, "drive", err);
 		return error_wrap(err, "Block: Virtio backend error");
 	}
-	if (blk_set_file(drive->blk, &file, err) < 0) {
-		blk_file_close(&file);
-		return error_wrap(err, "Block: Virtio backend error");
-	}
-	blk_file_close(&drive->file);
-	drive->file = file;
-	free(drive->config.path_on_host);
-	drive->config.path_on_host = update->path_on_host;
-	update->path_on_host = NULL;
-	return 0;
+	int result = use_file(microvm, drive, &file, &update->path_on_host, err);
+
+	blk_file_close(&file);
+	return result < 0 ? error_wrap(err, "Block: Virtio backend error") : 0;
 }
 
 /* Its configuration is asked for again, and the answer waited for. */

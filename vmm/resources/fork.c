@@ -243,7 +243,6 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 
 	drop_ended(&microvm->images);
 	body->number = ++microvm->images.last_request;
-	fork_share_drives(&microvm->config);
 	if (body->image != NULL) {
 		int index = find_image(&microvm->images, body->image);
 
@@ -463,8 +462,7 @@ int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *e
 	if (fork_copies_give(birth, err) < 0 ||
 	    vm_config_load_changed(birth->state->config, birth->state->config_len, &changes,
 				   microvm, err) < 0 ||
-	    set_console(microvm, birth->child, err) < 0 ||
-	    fork_claim_drives(&microvm->config, err) < 0) {
+	    set_console(microvm, birth->child, err) < 0) {
 		vm_config_unload(&microvm->config);
 		fork_copies_take_back(birth);
 		return -1;

@@ -15,7 +15,7 @@
 #include "vmm/base/gmem.h"
 #include "vmm/base/schema.h"
 #include "vmm/machine/machine_state.h"
-#include "vmm/resources/fork_drives.h"
+#include "vmm/resources/fork_copies.h"
 #include "vmm/resources/microvm.h"
 #include "vmm/resources/overrides.h"
 

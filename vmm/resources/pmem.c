@@ -13,8 +13,10 @@
 #include "arch/device_memory.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/file_lock.h"
 #include "vmm/base/gmem_pmem.h"
 #include "vmm/base/log.h"
+#include "vmm/resources/claims.h"
 #include "vmm/resources/rate_limiter.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/unplug.h"
@@ -358,18 +360,14 @@ static void clear_left(struct vm *vm)
 	}
 }
 
-static int plug_device(struct microvm *microvm, struct request *request, struct pmem_device *device,
+/* The last of the list, which its file is mapped for already. */
+static int plug_mapped(struct microvm *microvm, struct request *request, struct pmem_device *device,
 		       struct error *err)
 {
 	struct vm *vm = &microvm->controller.machine.vm;
 	const char *id = device->config.id;
 
-	clear_left(vm);
-	if (map_device(device, vm->mem, NULL, err) < 0) {
-		confine_explain(microvm->controller.confine, "pmem device", err);
-		return error_wrap(err, "Unable to create the virtio-pmem device");
-	}
-	if (vm_map_pmem(vm, device->index, err) < 0) {
+	if (claims_take(microvm, 0, err) < 0 || vm_map_pmem(vm, device->index, err) < 0) {
 		gmem_pmem_remove(vm->mem, device->index);
 		gmem_pmem_clear(vm->mem, device->index);
 		return error_wrap(err, "Unable to create the virtio-pmem device");
@@ -386,6 +384,26 @@ static int plug_device(struct microvm *microvm, struct request *request, struct 
 	return 0;
 }
 
+/* Into the place behind the last of the list. */
+static int plug_device(struct microvm *microvm, struct request *request, struct pmem_device *device,
+		       struct error *err)
+{
+	struct vm *vm = &microvm->controller.machine.vm;
+
+	clear_left(vm);
+	if (map_device(device, vm->mem, NULL, err) < 0) {
+		confine_explain(microvm->controller.confine, "pmem device", err);
+		return error_wrap(err, "Unable to create the virtio-pmem device");
+	}
+	microvm->config.pmems.count++;
+	if (plug_mapped(microvm, request, device, err) < 0) {
+		microvm->config.pmems.count--;
+		claims_retake(microvm);
+		return -1;
+	}
+	return 0;
+}
+
 static const char second_root[] =
 	"Attempt to add pmem as a root device while the root device defined as a block device";
 
@@ -393,7 +411,6 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 {
 	struct pmem_devices *devices = &microvm->config.pmems;
 	struct pmem_config *body = request->body;
-	struct pmem_device added = {0};
 
 	if (resource_check_plug(microvm, request, find(devices, body->id) == devices->count,
 				resource_id_in_use, err) < 0) {
@@ -405,12 +422,14 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 	if (grow(devices, err) < 0) {
 		return -1;
 	}
-	keep_config(&added.config, body);
-	if (plug_device(microvm, request, &added, err) < 0) {
-		schema_free(&schema, &added.config);
+	struct pmem_device *added = &devices->items[devices->count];
+
+	*added = (struct pmem_device){0};
+	keep_config(&added->config, body);
+	if (plug_device(microvm, request, added, err) < 0) {
+		schema_free(&schema, &added->config);
 		return -1;
 	}
-	devices->items[devices->count++] = added;
 	return 0;
 }
 
@@ -446,10 +465,13 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	if (unplug_end(microvm, request, pmem_virtio(device->pmem), err) < 0) {
 		return -1;
 	}
+	/* A ring that was told to forget the file may have it a little longer. */
+	file_unlock(gmem_pmem_slot(microvm->controller.machine.mem, device->index).fd, FILE_WHOLE);
 	gmem_pmem_remove(microvm->controller.machine.mem, device->index);
 	schema_free(&schema, &device->config);
 	devices->count--;
 	memmove(device, device + 1, (devices->count - at) * sizeof(*device));
+	claims_retake(microvm);
 	return 0;
 }
 

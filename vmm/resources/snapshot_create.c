@@ -11,6 +11,7 @@
 #include "vmm/base/gmem_pmem.h"
 #include "vmm/persist/snapshot.h"
 #include "vmm/persist/working_set.h"
+#include "vmm/resources/claims.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/snapshot_live.h"
 #include "vmm/resources/vm_config.h"
@@ -188,6 +189,7 @@ static int create(struct microvm *microvm, struct request *request, struct error
 	if (snapshot_save(&controller->machine, config, &files, err) < 0) {
 		return explain_landlock(controller, err);
 	}
+	claims_hand_over(microvm);
 	controller_note_latency(
 		kind->action,
 		(struct metric *)((char *)&controller->telemetry->api + kind->action_metric),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /vm: pause and resume. */
+#include "vmm/resources/claims.h"
 #include "vmm/resources/resource.h"
 
 enum vm_order {
@@ -37,6 +38,10 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 
 	if (body->state == PAUSED) {
 		return controller_pause(&microvm->controller, err);
+	}
+	/* After a save another machine may have its files. */
+	if (claims_take(microvm, 0, err) < 0) {
+		return error_wrap(err, "The machine can't go on");
 	}
 	controller_resume(&microvm->controller);
 	return 0;

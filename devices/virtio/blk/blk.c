@@ -48,6 +48,7 @@
 #include "devices/virtio/core/virtio_leave.h"
 #include "devices/virtio/core/virtio_state.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/file_lock.h"
 #include "vmm/base/log.h"
 
 enum {
@@ -789,6 +790,7 @@ static void drop_overlay(const struct blk_file *file)
 {
 	if (file->overlay != NULL && file->fd >= 0) {
 		overlay_unlock(file->fd);
+		file_unlock(file->overlay->base_fd, FILE_CONTENT);
 	}
 }
 
@@ -799,6 +801,12 @@ static int use_overlay(const struct blk *blk, const struct blk_file *file, unsig
 
 	if (overlay == NULL) {
 		return 0;
+	}
+	if (!file_lock(overlay->base_fd, FILE_CONTENT, true, patience_ms)) {
+		return error_set(err, ERR_BAD_STATE,
+				 "The base of the overlay %.200s is in use by another squib, which "
+				 "writes to it: a base must stay as it is",
+				 overlay->path);
 	}
 	return overlay_lock(file->fd, overlay->path, blk->disk.is_read_only, patience_ms, err) < 0
 		       ? -1
@@ -935,6 +943,7 @@ static int change_file(struct blk *blk, const struct blk_file *file, struct erro
 	}
 	drop_overlay(file);
 	if (blk->file.overlay != NULL) {
+		(void)file_lock(blk->file.overlay->base_fd, FILE_CONTENT, true, 0);
 		(void)!overlay_lock(blk->file.fd, "", blk->disk.is_read_only, 0, &ignored);
 	}
 	return -1;

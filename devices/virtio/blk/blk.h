@@ -50,6 +50,7 @@ struct blk_file {
 	int fd;		   /* -1: none */
 	uint64_t sectors;  /* of 512 bytes; a shorter tail is dropped, with a warning [compat] */
 	char id[20];	   /* what GET_ID answers: st_dev, st_rdev and st_ino in decimal [compat] */
+	bool is_lockable;  /* not a character device, which has nothing that two would spoil */
 	bool is_in_memory; /* of a tmpfs or ramfs, as is its base: no call waits for a disk */
 	struct blk_overlay *overlay; /* NULL: it is raw */
 };

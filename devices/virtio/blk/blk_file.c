@@ -18,6 +18,7 @@
 #include "devices/virtio/blk/blk_overlay.h"
 #include "devices/virtio/blk/blk_req.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/file_lock.h"
 #include "vmm/base/log.h"
 
 _Static_assert(sizeof(((struct blk_file *)0)->id) == BLK_ID_LEN, "the id fits");
@@ -91,6 +92,7 @@ int blk_file_open(const char *path, bool is_read_only, struct blk_file *file, st
 	file->sectors = size >> BLK_SECTOR_SHIFT;
 	find_id(&st, file->id);
 	file->is_in_memory = is_in_memory(fd, &st);
+	file->is_lockable = !S_ISCHR(st.st_mode);
 	file->overlay = NULL;
 	file->fd = fd_take(&fd);
 	return 0;
@@ -150,6 +152,8 @@ int blk_file_base_fd(const struct blk_file *file)
 
 void blk_file_close(struct blk_file *file)
 {
+	/* A ring that was told to forget the file may have it a little longer. */
+	file_unlock(file->fd, FILE_WHOLE);
 	fd_close(&file->fd);
 	blk_overlay_free(file->overlay);
 	file->overlay = NULL;

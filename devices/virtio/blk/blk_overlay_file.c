@@ -17,6 +17,7 @@
 
 #include "vmm/base/crc64.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/file_lock.h"
 
 /* Offsets in the header; what is between is 0. */
 enum {
@@ -34,7 +35,6 @@ enum {
 	VERSION = 1,
 	SECTOR_LEN = 512,
 	MAGIC_LEN = 8,
-	LOCK_STEP_MS = 10,
 };
 
 static const char magic[MAGIC_LEN] = {'S', 'Q', 'U', 'I', 'B', 'O', 'V', 'L'};
@@ -340,24 +340,15 @@ int overlay_read_map(int fd, const struct overlay_head *head, uint64_t *map, str
 int overlay_lock(int fd, const char *path, bool is_read_only, unsigned patience_ms,
 		 struct error *err)
 {
-	struct flock lock = {.l_type = is_read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
-
-	while (fcntl(fd, F_OFD_SETLK, &lock) < 0 && (errno == EAGAIN || errno == EACCES)) {
-		if (patience_ms < LOCK_STEP_MS) {
-			return error_set(err, ERR_BAD_STATE,
-					 "The overlay %.200s is in use: each machine needs one of "
-					 "its own",
-					 path);
-		}
-		(void)usleep(LOCK_STEP_MS * 1000);
-		patience_ms -= LOCK_STEP_MS;
-	}
-	return 0;
+	return file_lock(fd, FILE_WHOLE, is_read_only, patience_ms)
+		       ? 0
+		       : error_set(err, ERR_BAD_STATE,
+				   "The overlay %.200s is in use: each machine needs one of its "
+				   "own",
+				   path);
 }
 
 void overlay_unlock(int fd)
 {
-	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-
-	(void)fcntl(fd, F_OFD_SETLK, &lock);
+	file_unlock(fd, FILE_WHOLE);
 }

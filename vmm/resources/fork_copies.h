@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What children of a fork have in place of their parent's drives. */
-#ifndef VMM_RESOURCES_FORK_DRIVES_H
-#define VMM_RESOURCES_FORK_DRIVES_H
+/* What children of a fork have in place of their parent's drives: copies by reference. */
+#ifndef VMM_RESOURCES_FORK_COPIES_H
+#define VMM_RESOURCES_FORK_COPIES_H
 
 #include <stddef.h>
 
@@ -20,15 +20,6 @@ struct fork_copies {
 		int fd;
 	} items[CONFIG_DEVICES_MAX];
 };
-
-/*
- * Locks the files of the drives of a machine that is forked, as far as nobody else has locked them:
- * then no child gets them either. Idempotent. VMM thread.
- */
-void fork_share_drives(const struct vm_config *config);
-
-/* Locks them for a child; fails where a file is in use. May wait for 300 ms. VMM thread. */
-MUST_CHECK int fork_claim_drives(const struct vm_config *config, struct error *err);
 
 /*
  * Copies, by reference, each drive of which a child is to have a copy; the machine stands still.

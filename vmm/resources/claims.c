@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whose the files of drives and pmem devices are.
+ *
+ * Theory of operation. A lock belongs to an open file, and two devices of one machine may have one
+ * file open: that is the guest's affair, as it is with Firecracker. So of all its devices on a file
+ * one holds the lock, a device that writes if there is one.
+ */
+#include "vmm/resources/claims.h"
+
+#include "vmm/base/fd.h"
+#include "vmm/base/file_lock.h"
+#include "vmm/base/gmem_pmem.h"
+#include "vmm/resources/microvm.h"
+
+struct claim {
+	int fd;
+	bool is_read_only;
+	const char *what, *id, *path;
+};
+
+struct claims {
+	size_t count;
+	struct claim items[2 * CONFIG_DEVICES_MAX];
+};
+
+static struct claims list(const struct microvm *microvm)
+{
+	const struct vm_config *config = &microvm->config;
+	const struct gmem *mem = microvm->controller.machine.mem;
+	struct claims claims = {0};
+
+	for (size_t i = 0; i < config->drive_count; i++) {
+		const struct drive *drive = &config->drives[i];
+
+		if (drive->file.is_lockable && drive->file.overlay == NULL) {
+			claims.items[claims.count++] =
+				(struct claim){drive->file.fd, drive->config.is_read_only, "drive",
+					       drive->config.drive_id, drive->config.path_on_host};
+		}
+	}
+	for (size_t i = 0; mem != NULL && i < config->pmems.count; i++) {
+		const struct pmem_device *device = &config->pmems.items[i];
+
+		claims.items[claims.count++] = (struct claim){
+			gmem_pmem_slot(mem, device->index).fd, device->config.read_only,
+			"pmem device", device->config.id, device->config.path_on_host};
+	}
+	return claims;
+}
+
+/* The first that writes, of those on its file, or the first of all. */
+static bool is_holder(const struct claims *claims, size_t at)
+{
+	const struct claim *own = &claims->items[at];
+
+	for (size_t i = 0; i < claims->count; i++) {
+		const struct claim *other = &claims->items[i];
+
+		if (i != at && fd_is_same_file(other->fd, own->fd) &&
+		    (other->is_read_only == own->is_read_only ? i < at : own->is_read_only)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+int claims_take(const struct microvm *microvm, unsigned patience_ms, struct error *err)
+{
+	const struct claims claims = list(microvm);
+
+	for (size_t i = 0; i < claims.count; i++) {
+		if (!is_holder(&claims, i)) {
+			file_unlock(claims.items[i].fd, FILE_CONTENT);
+		}
+	}
+	for (size_t i = 0; i < claims.count; i++) {
+		const struct claim *claim = &claims.items[i];
+
+		if (is_holder(&claims, i) &&
+		    !file_lock(claim->fd, FILE_CONTENT, claim->is_read_only, patience_ms)) {
+			return error_set(err, ERR_BAD_STATE,
+					 "The file %.200s of the %s %.64s is in use by another "
+					 "squib, and one of the two writes to it: name another "
+					 "file, such as a copy or an overlay, or make it read-only "
+					 "in both",
+					 claim->path, claim->what, claim->id);
+		}
+	}
+	return 0;
+}
+
+void claims_retake(const struct microvm *microvm)
+{
+	struct error ignored = {0};
+
+	(void)!claims_take(microvm, 0, &ignored);
+}
+
+void claims_hand_over(const struct microvm *microvm)
+{
+	const struct claims claims = list(microvm);
+
+	for (size_t i = 0; i < claims.count; i++) {
+		file_unlock(claims.items[i].fd, FILE_CONTENT);
+	}
+}
