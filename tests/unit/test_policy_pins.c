@@ -90,6 +90,8 @@ static const struct pin {
 	{NULL, "sendto", 4, 1, {0x1000}},
 	{NULL, "shutdown", 1, 2, {SHUT_RDWR, 3}},
 	{NULL, "fcntl", 1, 3, {F_DUPFD, F_SETFD, F_SETOWN}},
+	{NULL, "unlinkat", 0, 2, {3, 0}},
+	{NULL, "unlinkat", 2, 2, {AT_REMOVEDIR, 1}},
 	{NULL, "openat", 0, 2, {3, 0}},
 	{NULL,
 	 "openat",

@@ -124,6 +124,94 @@ static void expect_loaded(void)
 	cr_expect_str_eq(text, "memory");
 }
 
+/* Another process has its memory from a file: its open file is another one than this machine's. */
+static int map_elsewhere(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	cr_assert(fd >= 0 && file_lock(fd, FILE_CONTENT, true, 0));
+	return fd;
+}
+
+Test(snapshot, memory_that_another_machine_has_is_not_overwritten)
+{
+	static const char theirs_in_use[] = "m is the memory of another machine";
+	AUTO_FREE char *before = NULL;
+	AUTO_FREE char *after = NULL;
+	struct error err = {0};
+	size_t len;
+
+	make_machine();
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	cr_assert(read_file("s", "", 1 << 20, &before, &len, &err) == 0);
+	AUTO_FD theirs = map_elsewhere("m");
+
+	expect_refusal("PUT /snapshot/create", create, theirs_in_use);
+	expect_refusal("PUT /snapshot/create", diff, theirs_in_use);
+	cr_assert(read_file("s", "", 1 << 20, &after, &len, &err) == 0);
+	cr_expect(memcmp(before, after, len) == 0, "the state that goes with it is as it was");
+	fd_close(&theirs);
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+}
+
+Test(snapshot, a_machine_saves_over_its_own_memory_while_nobody_else_has_that)
+{
+	make_machine();
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	renew();
+	api_bed_expect("PUT /snapshot/load", load, NULL);
+	AUTO_FD theirs = map_elsewhere("m");
+
+	expect_refusal("PUT /snapshot/create", create, "m is the memory of another machine");
+	cr_expect_not(file_lock(theirs, FILE_CONTENT, false, 0), "it still has its share");
+	fd_close(&theirs);
+	for (unsigned i = 0; i < 2; i++) {
+		api_bed_expect("PUT /snapshot/create", create, NULL);
+		theirs = open("m", O_RDWR | O_CLOEXEC);
+		cr_expect_not(file_lock(theirs, FILE_CONTENT, false, 0), "and has it afterwards");
+		cr_expect(file_lock(theirs, FILE_WRITER, false, 0), "nobody writes any more");
+		fd_close(&theirs);
+	}
+	api_bed.microvm.images.last_request = 1;
+	expect_refusal("PUT /snapshot/create", create,
+		       "A machine and its forks save to files of their own: m is the file that");
+}
+
+Test(snapshot, memory_that_is_being_overwritten_is_not_loaded)
+{
+	make_machine();
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	renew();
+	AUTO_FD writer = open("m", O_RDWR | O_CLOEXEC);
+
+	cr_assert(file_lock(writer, FILE_CONTENT, false, 0));
+	expect_refusal("PUT /snapshot/load", load, "m is being written to by another process");
+	fd_close(&writer);
+	api_bed_expect("PUT /snapshot/load", load, NULL);
+}
+
+Test(snapshot, a_save_that_fails_leaves_no_file_that_it_has_made)
+{
+	const struct rlimit limit = {.rlim_cur = 1000, .rlim_max = RLIM_INFINITY};
+
+	make_machine();
+	signal(SIGXFSZ, SIG_IGN);
+	/* The memory is whole, and then the state can't be. */
+	expect_refusal("PUT /snapshot/create",
+		       "{\"snapshot_path\":\"nowhere/s\",\"mem_file_path\":\"m\"}", "nowhere/s");
+	cr_expect_eq(access("m", F_OK), -1);
+	/* One that was there stays, as a jail may hold nothing but such. */
+	cr_assert(close(open("kept", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)) == 0);
+	expect_refusal("PUT /snapshot/create",
+		       "{\"snapshot_path\":\"nowhere/s\",\"mem_file_path\":\"kept\"}", "nowhere/s");
+	cr_expect_eq(unlink("kept"), 0);
+	cr_assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	expect_refusal("PUT /snapshot/create", create, "(os error 27)");
+	cr_expect(access("m", F_OK) < 0 && access("s", F_OK) < 0, "not enough room for the memory");
+	expect_refusal("PUT /snapshot/create", "{\"snapshot_path\":\"s\"}", "(os error 27)");
+	cr_expect(access("s", F_OK) < 0, "nor for the state");
+}
+
 /* Another process would get the file of the drive. */
 static bool is_free(int disk)
 {
@@ -140,7 +228,7 @@ Test(snapshot, a_machine_that_was_saved_hands_its_drives_over_until_it_goes_on)
 
 	cr_expect_not(is_free(disk), "a pause alone gives nothing away");
 	expect_refusal("PUT /snapshot/create",
-		       "{\"snapshot_path\":\"nowhere/s\",\"mem_file_path\":\"m\"}", "No such file");
+		       "{\"snapshot_path\":\"nowhere/s\",\"mem_file_path\":\"m\"}", "nowhere/s");
 	cr_expect_not(is_free(disk), "nor does a save that fails");
 	api_bed_expect("PUT /snapshot/create", create, NULL);
 	cr_expect(is_free(disk));
@@ -226,11 +314,11 @@ Test(snapshot, files_that_can_not_be_written_are_named)
 	api_bed_expect(
 		"PUT /snapshot/create", "{\"snapshot_path\":\"no/s\",\"mem_file_path\":\"m\"}",
 		API_FAULT("Create snapshot error: Cannot perform open on the snapshot backing "
-			  "file: No such file or directory (os error 2)"));
+			  "file: No such file or directory (os error 2): no/s"));
 	api_bed_expect("PUT /snapshot/create",
 		       "{\"snapshot_path\":\"s\",\"mem_file_path\":\"no/m\"}",
 		       API_FAULT("Create snapshot error: Cannot perform open on the memory backing "
-				 "file: No such file or directory (os error 2)"));
+				 "file: No such file or directory (os error 2): no/m"));
 	api_bed_expect("PUT /snapshot/create", create, NULL);
 }
 

@@ -13,6 +13,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/persist/durable.h"
+#include "vmm/persist/memory_lock.h"
 
 enum {
 	STEP = 16 * 1024 * 1024, /* bytes of one call, so that progress is seen */
@@ -120,7 +121,7 @@ static int open_files(struct files *files, const char *base, const char *layer, 
 				 (long long)layer_st.st_size);
 	}
 	files->len = (uint64_t)layer_st.st_size;
-	return 0;
+	return memory_lock_begin(files->base, -1, base, err);
 }
 
 int rebase(const char *base, const char *layer, struct error *err)

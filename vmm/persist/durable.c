@@ -42,20 +42,38 @@ int durable_sync(int fd, const char *path, struct error *err)
 	return durable_sync_directory(path, err);
 }
 
-static int check_regular(const struct stat *st, const char *fault, struct error *err)
+/* [compat] The path behind what clients look for. */
+static COLD int fail(const char *path, const char *fault, struct error *err)
 {
-	return S_ISREG(st->st_mode)
-		       ? 0
-		       : error_set(err, ERR_BAD_REQUEST, "%s: it is not a regular file", fault);
+	int sys = errno;
+
+	error_set(err, ERR_HOST, "%s: %s (os error %d): %s", fault, error_os_text(sys), sys, path);
+	err->sys = sys;
+	return -1;
+}
+
+static int check_regular(const struct stat *st, const char *path, const char *fault,
+			 struct error *err)
+{
+	return S_ISREG(st->st_mode) ? 0
+				    : error_set(err, ERR_BAD_REQUEST,
+						"%s: it is not a regular file: %s", fault, path);
 }
 
 int durable_look(const char *path, const char *fault, struct stat *st, struct error *err)
 {
 	if (lstat(path, st) == 0) {
-		return check_regular(st, fault, err);
+		return check_regular(st, path, fault, err);
 	}
 	*st = (struct stat){0};
-	return errno == ENOENT ? 0 : error_sys(err, "%s", fault);
+	return errno == ENOENT ? 0 : fail(path, fault, err);
+}
+
+bool durable_is_there(const char *path)
+{
+	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	return fd >= 0 || errno != ENOENT;
 }
 
 int durable_open(const char *path, const char *fault, int *fd, struct error *err)
@@ -64,9 +82,9 @@ int durable_open(const char *path, const char *fault, int *fd, struct error *err
 	struct stat st;
 
 	if (opened < 0 || fstat(opened, &st) < 0) {
-		return error_sys(err, "%s", fault);
+		return fail(path, fault, err);
 	}
-	if (check_regular(&st, fault, err) < 0) {
+	if (check_regular(&st, path, fault, err) < 0) {
 		return -1;
 	}
 	*fd = fd_take(&opened);
@@ -94,11 +112,17 @@ int durable_fill(int fd, const char *name, const void *bytes, size_t len, struct
 int durable_write(const char *path, const char *fault, const void *bytes, size_t len,
 		  struct error *err)
 {
+	bool is_new = !durable_is_there(path);
 	AUTO_FD fd = -1;
 
-	if (durable_open(path, fault, &fd, err) < 0 ||
-	    durable_fill(fd, path, bytes, len, err) < 0) {
+	if (durable_open(path, fault, &fd, err) < 0) {
 		return -1;
 	}
-	return durable_sync(fd, path, err);
+	if (durable_fill(fd, path, bytes, len, err) < 0 || durable_sync(fd, path, err) < 0) {
+		if (is_new) {
+			(void)unlink(path);
+		}
+		return -1;
+	}
+	return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef VMM_PERSIST_DURABLE_H
 #define VMM_PERSIST_DURABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 
@@ -14,6 +15,9 @@
  * is what the sentence about a failure begins with. The caller closes *fd.
  */
 MUST_CHECK int durable_open(const char *path, const char *fault, int *fd, struct error *err);
+
+/* Whether anything has this name: what a failure leaves of it is not the caller's to remove. */
+bool durable_is_there(const char *path);
 
 /*
  * Looks at what a rename to `path` would replace: fails unless it is a regular file, not even a
@@ -34,7 +38,7 @@ MUST_CHECK int durable_fill(int fd, const char *name, const void *bytes, size_t 
 
 /*
  * Makes the file at `path` hold these bytes and no others, on disk when this returns. `fault` as
- * for durable_open.
+ * for durable_open. A failure leaves no file where there was none.
  */
 MUST_CHECK int durable_write(const char *path, const char *fault, const void *bytes, size_t len,
 			     struct error *err);

@@ -27,6 +27,7 @@
 #include "vmm/base/gmem_pages.h"
 #include "vmm/base/gmem_plug.h"
 #include "vmm/persist/durable.h"
+#include "vmm/persist/memory_lock.h"
 
 const char memory_file_cannot_make[] = "Cannot perform open on the memory backing file";
 
@@ -338,17 +339,38 @@ static int write_all(struct target *target, const struct page_sets *changed, str
 	return set_length(target, err) < 0 ? -1 : save_regions(target, changed, err);
 }
 
+/* Nobody else has it as long as it is open. *own: the memory's descriptor of that file, or -1. */
+static int open_alone(const struct gmem *mem, const char *path, int *fd, int *own,
+		      struct error *err)
+{
+	const struct gmem_slot behind = gmem_slot(mem, 0);
+	AUTO_FD opened = -1;
+
+	if (durable_open(path, memory_file_cannot_make, &opened, err) < 0) {
+		return -1;
+	}
+	*own = fd_is_same_file(behind.fd, opened) ? behind.fd : -1;
+	if (memory_lock_begin(opened, *own, path, err) < 0) {
+		return -1;
+	}
+	*fd = fd_take(&opened);
+	return 0;
+}
+
 static int save(struct target *target, const struct page_sets *changed, const char *path,
 		struct error *err)
 {
-	int result = durable_open(path, memory_file_cannot_make, &target->fd, err);
+	int own;
 
-	if (result == 0) {
-		result = write_all(target, changed, err);
+	if (open_alone(target->mem, path, &target->fd, &own, err) < 0) {
+		return -1;
 	}
+	int result = write_all(target, changed, err);
+
 	if (result == 0) {
 		result = durable_sync(target->fd, path, err);
 	}
+	memory_lock_end(target->fd, own);
 	fd_close(&target->fd);
 	return result;
 }
@@ -356,9 +378,21 @@ static int save(struct target *target, const struct page_sets *changed, const ch
 int memory_file_save(const struct gmem *mem, const char *path, _Atomic uint64_t *done,
 		     struct error *err)
 {
-	struct target target = {.mem = mem, .fd = -1, .done = done};
+	struct target target = {.mem = mem, .done = done};
 
 	return save(&target, NULL, path, err);
+}
+
+int memory_file_check(const struct gmem *mem, const char *path, struct error *err)
+{
+	AUTO_FD fd = -1;
+	int own;
+
+	if (open_alone(mem, path, &fd, &own, err) < 0) {
+		return -1;
+	}
+	memory_lock_end(fd, own);
+	return 0;
 }
 
 int memory_file_write(const struct gmem *mem, int fd, _Atomic uint64_t *done, struct error *err)
@@ -371,7 +405,7 @@ int memory_file_write(const struct gmem *mem, int fd, _Atomic uint64_t *done, st
 int memory_file_save_pages(const struct gmem *mem, const struct page_sets *changed,
 			   const char *path, struct error *err)
 {
-	struct target target = {.mem = mem, .fd = -1};
+	struct target target = {.mem = mem};
 
 	return save(&target, changed, path, err);
 }

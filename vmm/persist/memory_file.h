@@ -20,16 +20,20 @@ extern const char memory_file_cannot_make[];
 /*
  * Makes the file at `path` hold all of guest memory, on disk when this returns. A file of just that
  * length is updated in place, also the one that the memory is a private mapping of; of any other
- * file nothing stays. On failure the file is incomplete. Nothing runs meanwhile. *done, which
+ * file nothing stays. One that another machine has its memory from is refused (memory_lock.h). On
+ * failure the file is incomplete. Nothing runs meanwhile. *done, which
  * another process may look at, is how many bytes of guest memory the file has by now, holes too;
  * NULL: nobody looks. VMM thread.
  */
 MUST_CHECK int memory_file_save(const struct gmem *mem, const char *path, _Atomic uint64_t *done,
 				struct error *err);
 
+/* Whether memory_file_save would get the file, which is made if there is none. VMM thread. */
+MUST_CHECK int memory_file_check(const struct gmem *mem, const char *path, struct error *err);
+
 /*
- * The same to a file that is open for writing, and stays the caller's. It is not synced, since it
- * has no name.
+ * The same as memory_file_save to a file that is open for writing, and stays the caller's. It is
+ * not synced, since it has no name.
  */
 MUST_CHECK int memory_file_write(const struct gmem *mem, int fd, _Atomic uint64_t *done,
 				 struct error *err);

@@ -102,16 +102,15 @@ static int check_files(const struct machine *machine, const struct snapshot_file
  * A state that is there already goes with the memory that is about to be overwritten: whatever ends
  * this process meanwhile, the two of them must not be taken for a snapshot.
  */
-static int spoil_state(const struct snapshot_files *files, struct error *err)
+static int spoil_state(const struct machine *machine, const struct snapshot_files *files,
+		       struct error *err)
 {
-	AUTO_FD there = open(files->state, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	AUTO_FD memory = -1;
 	AUTO_FD state = -1;
 
-	if (there < 0) {
+	if (!durable_is_there(files->state)) {
 		return 0;
 	}
-	if (durable_open(files->memory, memory_file_cannot_make, &memory, err) < 0 ||
+	if (memory_file_check(machine->mem, files->memory, err) < 0 ||
 	    durable_open(files->state, state_file_cannot_make, &state, err) < 0) {
 		return -1;
 	}
@@ -126,7 +125,7 @@ static int write_memory(const struct machine *machine, const struct snapshot_fil
 	if (files->memory == NULL) {
 		return 0;
 	}
-	if (spoil_state(files, err) < 0) {
+	if (spoil_state(machine, files, err) < 0) {
 		return -1;
 	}
 	if ((files->is_diff ? memory_file_save_pages(machine->mem, changed, files->memory, err)
@@ -143,6 +142,7 @@ static int write_files(const struct machine *machine, const struct snapshot_file
 {
 	struct page_sets changed = {0};
 	bool is_wanted = files->memory != NULL && (files->is_diff || machine->vm.is_tracked);
+	bool is_new = files->memory != NULL && !durable_is_there(files->memory);
 
 	if (is_wanted && page_sets_init(&changed, machine->mem, err) < 0) {
 		return -1;
@@ -157,6 +157,9 @@ static int write_files(const struct machine *machine, const struct snapshot_file
 	}
 	if (result < 0 && is_wanted) {
 		put_back(machine, &changed);
+	}
+	if (result < 0 && is_new) {
+		(void)unlink(files->memory);
 	}
 	page_sets_destroy(&changed);
 	return result;

@@ -102,6 +102,18 @@ static int fail_own(const char *path, const char *what, const char *id, struct e
 			 path, what, id);
 }
 
+/* Of a fork the lock on the file is its parent's as well: nobody could tell who has it. */
+static int check_not_shared(const struct microvm *microvm, const char *path, struct error *err)
+{
+	bool has_forks = microvm->is_forked || microvm->images.last_request > 0 ||
+			 microvm->live.status == SNAPSHOT_LIVE_WRITING;
+
+	return has_forks && path != NULL &&
+			       snapshot_check_path(&microvm->controller.machine, path, err) < 0
+		       ? error_wrap(err, "A machine and its forks save to files of their own")
+		       : 0;
+}
+
 /* A file that is there may be the guest's own disk, by whatever name. */
 static int check_not_own(const struct microvm *microvm, const char *path, struct error *err)
 {
@@ -186,7 +198,8 @@ static int create(struct microvm *microvm, struct request *request, struct error
 	if (config == NULL) {
 		return -1;
 	}
-	if (snapshot_save(&controller->machine, config, &files, err) < 0) {
+	if (check_not_shared(microvm, body->mem_file_path, err) < 0 ||
+	    snapshot_save(&controller->machine, config, &files, err) < 0) {
 		return explain_landlock(controller, err);
 	}
 	claims_hand_over(microvm);

@@ -19,6 +19,7 @@
 #include "vmm/base/gmem_pager.h"
 #include "vmm/base/sent.h"
 #include "vmm/persist/memory_file.h"
+#include "vmm/persist/memory_lock.h"
 #include "vmm/persist/sealed.h"
 #include "vmm/persist/working_set.h"
 #include "vmm/persist/state_file.h"
@@ -193,6 +194,18 @@ static int take_memory(struct sent *sent, const char *name, int *fd, uint64_t *l
 	return 0;
 }
 
+static int check_memory(const struct machine_state *state, const char *path, int fd, uint64_t len,
+			struct error *err)
+{
+	if (len != memory_len(state)) {
+		return error_set(err, ERR_CORRUPT,
+				 "The memory file has %llu bytes, and the memory of the guest "
+				 "%llu: it is not the one that was saved with this state",
+				 (unsigned long long)len, (unsigned long long)memory_len(state));
+	}
+	return memory_lock_share(fd, path, err);
+}
+
 static int open_memory(const struct machine_state *state, const char *path, struct sent *sent,
 		       int *fd, struct error *err)
 {
@@ -203,14 +216,7 @@ static int open_memory(const struct machine_state *state, const char *path, stru
 		return error_wrap(err, "Failed to load guest memory");
 	}
 	if (*fd >= 0 || fd_open_file(path, "The file", fd, &len, &cause) == 0) {
-		return len == memory_len(state)
-			       ? 0
-			       : error_set(err, ERR_CORRUPT,
-					   "The memory file has %llu bytes, and the memory of the "
-					   "guest %llu: it is not the one that was saved with this "
-					   "state",
-					   (unsigned long long)len,
-					   (unsigned long long)memory_len(state));
+		return check_memory(state, path, *fd, len, err);
 	}
 	if (cause.sys == 0) {
 		return error_set(err, ERR_BAD_REQUEST,
