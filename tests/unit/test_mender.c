@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -279,6 +280,41 @@ Test(mender, a_page_that_nothing_brings_ends_the_guest)
 	cr_expect(vm.end == VM_FAILED);
 	cr_expect(strstr(vm.end_reason, "KVM_RUN failed: Bad address (os error 14)") != NULL, "%s",
 		  vm.end_reason);
+}
+
+/* All the mappings that a process may have, so that no other one can be split. */
+static void use_up_mappings(void)
+{
+	FILE *limit = fopen("/proc/sys/vm/max_map_count", "re");
+	long count = 0;
+
+	cr_assert(limit != NULL && fscanf(limit, "%ld", &count) == 1); // NOLINT(cert-err34-c)
+	(void)fclose(limit);
+	size_t len = (size_t)count * 4096;
+	char *room = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	cr_assert(room != MAP_FAILED);
+	for (size_t at = 0; at < len && mprotect(room + at, 4096, PROT_READ) == 0; at += 8192) {
+	}
+	/* One of those needs two more. */
+	while (mmap(NULL, 4096, count++ % 2 == 0 ? PROT_READ : PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED) {
+	}
+}
+
+Test(mender, what_can_not_be_mended_is_looked_at_once)
+{
+	int log = capture_log(LOG_ERROR);
+
+	serve_until(goes_on);
+	use_up_mappings();
+	is_missing = true; /* where the file was cut, which is not mended */
+	cr_assert(ftruncate(file, MIB) == 0);
+	serve_until(has_ended);
+	cr_expect(vm.end == VM_FAILED);
+	cr_expect_eq(count_of(captured(log), "Zeroes can't be put in place of pages"), 1, "%s",
+		     captured(log));
+	cr_expect_not(gmem_pmem_is_torn(mem) || gmem_pmem_watch(mem));
 }
 
 /* Nobody looks while the machine is paused, so its vCPUs park as they are. */

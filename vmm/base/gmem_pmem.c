@@ -59,6 +59,7 @@ struct region {
 	bool is_private;
 	bool has_failed; /* what the guest writes may be lost */
 	bool is_fenced;	 /* nobody can access its holes */
+	bool is_lost;	 /* zeroes can't be put where pages are missing: nobody tries again */
 	bool is_hungry;	 /* private, and reading a hole takes room on its disk */
 	unsigned hole_count;
 	uint64_t filled_len; /* the first bytes of a hungry one whose holes were looked at */
@@ -571,7 +572,7 @@ bool gmem_pmem_is_torn(const struct gmem *mem)
 	for (unsigned i = 0; i < gmem_pmem_end(mem); i++) {
 		const struct region *region = &mem->pmem->regions[i];
 
-		if (region->fd >= 0 &&
+		if (region->fd >= 0 && !region->is_lost &&
 		    (region->is_fenced || is_cut(region) || has_refused_hole(mem->pmem, region) ||
 		     has_hungry_hole(region))) {
 			return true;
@@ -580,12 +581,23 @@ bool gmem_pmem_is_torn(const struct gmem *mem)
 	return false;
 }
 
+/* Who misses a page of it is told so. */
+static COLD void give_up(struct region *region)
+{
+	log_error("Zeroes can't be put in place of pages that the file of the pmem device %s has "
+		  "lost: %s (os error %d). A guest that touches them ends",
+		  region->name, error_os_text(errno), errno);
+	region->is_lost = true;
+	region->has_failed = true;
+}
+
 static void mend_cut(const struct gmem_pmem *pmem, struct region *region)
 {
 	uint64_t kept = kept_len(region);
 
 	if (map_zeroes(pmem, region, kept, region->backed_len) < 0) {
-		return; /* the vCPU meets the same again, and says so */
+		give_up(region);
+		return;
 	}
 	log_error("The file of the pmem device %s was cut from %llu to %llu bytes: its guest finds "
 		  "zeroes in place of the rest, and its flushes fail from now on",
@@ -603,6 +615,10 @@ static void fill_holes(const struct gmem_pmem *pmem, struct region *region)
 	while (region->hole_count < HOLES_MAX && next_hole(region, end, &begin, &end) &&
 	       map_zeroes(pmem, region, begin, end) == 0) {
 		region->hole_count++;
+	}
+	if (region->hole_count == 0) {
+		give_up(region);
+		return;
 	}
 	log_error("The disk has no room for the holes of the file of the pmem device %s: what its "
 		  "guest writes there stays in memory, and its flushes fail from now on",
@@ -641,7 +657,8 @@ static bool fill_private(struct gmem_pmem *pmem, struct region *region)
 		uint64_t behind = end_of_run(pmem, region, first, end, false, &probes);
 
 		if (first < behind && map_zeroes(pmem, region, first, behind) < 0) {
-			return false; /* as in mend_cut */
+			give_up(region);
+			return false;
 		}
 		if (first < behind && region->hole_count++ == 0) {
 			log_error("The disk has no room for the holes of the file of the pmem "
@@ -679,7 +696,7 @@ bool gmem_pmem_mend(struct gmem *mem)
 	bool has_more = false;
 
 	for (unsigned i = 0; i < gmem_pmem_end(mem); i++) {
-		if (mem->pmem->regions[i].fd >= 0) {
+		if (mem->pmem->regions[i].fd >= 0 && !mem->pmem->regions[i].is_lost) {
 			has_more |= mend_region(mem->pmem, &mem->pmem->regions[i]);
 		}
 	}
@@ -705,7 +722,7 @@ bool gmem_pmem_watch(struct gmem *mem)
 	for (unsigned i = 0; i < gmem_pmem_end(mem); i++) {
 		struct region *region = &mem->pmem->regions[i];
 
-		if (region->fd < 0) {
+		if (region->fd < 0 || region->is_lost) {
 			continue;
 		}
 		is_torn |= is_cut(region) || has_hungry_hole(region);
