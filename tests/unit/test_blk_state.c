@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/lib/blk_guest.h"
+#include "tests/lib/capture.h"
 #include "tests/unit/state_bed.h"
 #include "vmm/base/bytes.h"
 
@@ -103,14 +104,20 @@ Test(blk_state, requests_of_all_queues_are_done_once_before_or_after)
 Test(blk_state, a_file_of_another_size_is_told_to_the_guest)
 {
 	uint64_t capacity = 0;
+	int log = capture_log(LOG_WARN);
 
 	blk_guest_init(&guest, BLK_ENGINE_SYNC);
 	blk_guest_start(&guest);
 	move();
 	vdriver_run(&guest.driver);
 	cr_expect_eq(vdriver_read(&guest.driver, REG_INTERRUPT_STATUS), 0);
+	cr_expect_str_eq(captured(log), "");
 	guest.file.sectors = 1024;
 	move();
+	cr_expect(strstr(captured(log), "had the capacity in sectors ") != NULL &&
+			  strstr(captured(log), " when it was saved, and has 1024 now: its driver "
+						"is told") != NULL,
+		  "%s", captured(log));
 	vdriver_run(&guest.driver);
 	vdriver_read_config(&guest.driver, 0, &capacity, sizeof(capacity));
 	cr_expect_eq(capacity, 1024);

@@ -602,7 +602,7 @@ static struct limiter *limiter_of(struct virtio_dev *dev)
 
 /* The file may have another size by now, as after blk_set_file. */
 static const struct virtio_config_field config_fields[] = {
-	{"capacity", 0, LIMITS_AT, VIRTIO_CONFIG_NOW},
+	{"capacity in sectors", 0, LIMITS_AT, VIRTIO_CONFIG_NOW},
 	{"set of limits", LIMITS_AT, CONFIG_LEN - LIMITS_AT, VIRTIO_CONFIG_SAME},
 };
 

@@ -18,11 +18,13 @@
 #include "devices/virtio/core/virtio_state.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "devices/virtio/core/virtio_internal.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/log.h"
 #include "vmm/base/text.h"
 
 static const struct codec_section section = {
@@ -402,6 +404,18 @@ static int check(const struct virtio_dev *dev, const struct virtio_state *state,
 
 /* --- Loading --- */
 
+/* Such as the length of a file: the driver is told, and may not expect it. */
+static void warn_changed(const struct virtio_dev *dev, const struct virtio_config_field *field,
+			 const uint8_t *saved)
+{
+	if (field->len == sizeof(uint64_t)) {
+		log_warn("The %s device %s had the %s %" PRIu64
+			 " when it was saved, and has %" PRIu64 " now: its driver is told",
+			 dev->class->name, dev->id, field->name, load_le64(saved),
+			 load_le64(dev->config + field->offset));
+	}
+}
+
 /* True if the driver does not know what a field is now. */
 static bool load_config(struct virtio_dev *dev, const struct virtio_state *state)
 {
@@ -417,7 +431,10 @@ static bool load_config(struct virtio_dev *dev, const struct virtio_state *state
 		if (field->kind == VIRTIO_CONFIG_SAVED) {
 			memcpy(now, saved, field->len);
 		}
-		has_changed |= memcmp(now, saved, field->len) != 0;
+		if (memcmp(now, saved, field->len) != 0) {
+			has_changed = true;
+			warn_changed(dev, field, saved);
+		}
 	}
 	return has_changed;
 }
