@@ -188,16 +188,16 @@ int fork_check(const struct microvm *microvm, struct error *err)
 	const struct machine_config *machine = &microvm->config.machine;
 	const struct confine *confine = microvm->controller.confine;
 
-	if (!machine->forkable) {
-		return error_set(err, ERR_BAD_STATE,
-				 "This machine can't be forked: it was started without "
-				 "`\"forkable\": true` in its machine-config");
-	}
 	if (confine != NULL && landlock_is_on(&confine->landlock)) {
 		return error_set(
 			err, ERR_NOT_SUPPORTED,
 			"A machine that Landlock holds in can't be forked, as its children "
 			"could not open their files: fork its parent again");
+	}
+	if (!machine->forkable) {
+		return error_set(err, ERR_BAD_STATE,
+				 "This machine can't be forked: it was started without "
+				 "`\"forkable\": true` in its machine-config");
 	}
 	if (machine->huge_pages == HUGE_PAGES_2M) {
 		return error_set(
@@ -471,14 +471,14 @@ int fork_load(struct microvm *microvm, struct fork_birth *birth, struct error *e
 		/* What KVM knew of the guest's writes, it knew of the parent's machine. */
 		gmem_dirty_all(birth->mem);
 	}
+	/* Under Landlock its children could open nothing, so it has no filter for them either. */
+	microvm->config.machine.forkable = microvm->config.machine.forkable && !birth->landlock;
 	struct start_plan plan = actions_plan(microvm);
 
 	plan.machine.source = &source;
 	plan.machine.console.is_silent = birth->child->serial_out_path == NULL;
 	plan.is_paused = true;
 	plan.is_forked = true;
-	/* Under Landlock its children could open nothing, so it has no filter for them either. */
-	plan.is_forkable = plan.is_forkable && !birth->landlock;
 	plan.await = await_go;
 	plan.await_arg = birth;
 	if (controller_start(&microvm->controller, &plan, err) < 0) {
