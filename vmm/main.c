@@ -414,7 +414,9 @@ static enum exit_code tell_of_snapshot(const struct args *args)
 		result = error_sys(&err, "Cannot write to standard output");
 	}
 	if (result < 0) {
-		return fail(&err, EXIT_CODE_GENERIC);
+		/* No log: whoever asks reads both. */
+		fprintf(stderr, "Error: %s\n", err.msg);
+		return EXIT_CODE_GENERIC;
 	}
 	return loads ? EXIT_CODE_OK : EXIT_CODE_GENERIC;
 }

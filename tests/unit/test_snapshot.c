@@ -680,6 +680,15 @@ Test(snapshot, memory_that_is_in_use_is_overwritten_by_memory_alone)
 	cr_assert(truncate("m", 4096) == 0);
 	expect_refusal("PUT /snapshot/create", "{\"snapshot_path\":\"s2\",\"mem_file_path\":\"n\"}",
 		       "was cut to 4096 bytes");
+	/* All that KVM says of it is this. */
+	struct vm *vm = &api_bed.microvm.controller.machine.vm;
+	struct error err = {0};
+
+	vm->end = VM_FAILED;
+	(void)!snprintf(vm->end_reason, sizeof(vm->end_reason), "Bad address");
+	cr_expect_eq(controller_result(&api_bed.microvm.controller, &err), -1);
+	cr_expect_str_eq(err.msg, "Bad address. The file that this machine has its memory from was "
+				  "cut to 4096 bytes: what was behind is lost");
 }
 
 Test(snapshot, the_disks_of_a_machine_are_not_overwritten_by_its_snapshot)
@@ -734,7 +743,7 @@ Test(snapshot, overrides_name_what_the_snapshot_has)
 		       "{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"network_overrides\":"
 		       "[{\"iface_id\":\"eth0\",\"host_dev_name\":\"tap9\"}]}",
 		       API_FAULT("Load snapshot error: Failed to restore from snapshot: Failed to "
-				 "get snapshot state from file: Unknown Network Device."));
+				 "get snapshot state from file: Unknown Network Device. (eth0)"));
 	api_bed_expect("PUT /snapshot/load",
 		       "{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"vsock_override\":"
 		       "{\"uds_path\":\"v\"}}",
@@ -826,7 +835,7 @@ Test(snapshot, persistent_memory_is_found_where_it_was)
 		"PUT /snapshot/load",
 		"{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"pmem_overrides\":[{\"id\":"
 		"\"x\",\"path_on_host\":\"file\"}]}",
-		"there is no pmem device with the id of a pmem override");
+		"there is no pmem device with the id of a pmem override (x)");
 	cr_assert(rename("file", "other") == 0);
 	expect_refusal("PUT /snapshot/load", load, "Error accessing backing file");
 	api_bed_expect("PUT /snapshot/load", PMEM_LOAD("other"), NULL);
@@ -939,7 +948,7 @@ Test(snapshot, a_working_set_goes_from_one_load_to_the_next)
 	expect_refusal("PUT /snapshot/load",
 		       "{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"working_set_path\":"
 		       "\"s\"}",
-		       "Cannot load the working set: This is no working set: it begins with ");
+		       "Cannot load the working set: s: This is no working set: it begins with ");
 	renew();
 	expect_refusal("PUT /snapshot/load",
 		       "{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\",\"working_set_path\":"

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -322,4 +323,20 @@ bool gmem_is_zero(const struct gmem *mem, size_t index, uint64_t page)
 		}
 	}
 	return true;
+}
+
+int gmem_check_behind(const struct gmem *mem, struct error *err)
+{
+	const struct gmem_slot slot = gmem_slot(mem, 0);
+	struct stat st;
+
+	/* The files of shared memory, one for each region, are sealed. */
+	if (slot.fd >= 0 && !slot.is_shared && fstat(slot.fd, &st) == 0 &&
+	    (uint64_t)st.st_size < gmem_len(mem)) {
+		return error_set(err, ERR_HOST,
+				 "The file that this machine has its memory from was cut to %lld "
+				 "bytes: what was behind is lost",
+				 (long long)st.st_size);
+	}
+	return 0;
 }

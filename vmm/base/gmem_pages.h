@@ -54,4 +54,10 @@ MUST_CHECK int gmem_read_ahead(struct gmem *mem, size_t index, const struct gmem
 MUST_CHECK int gmem_populate(struct gmem *mem, size_t index, const struct gmem_part *part,
 			     struct error *err);
 
+/*
+ * Fails if the file that the memory is a private mapping of was cut: a save would have zeroes in
+ * place of what is lost, and a guest that touches it ends. VMM thread.
+ */
+MUST_CHECK int gmem_check_behind(const struct gmem *mem, struct error *err);
+
 #endif

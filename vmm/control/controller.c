@@ -18,6 +18,7 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/exitcode.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/gmem_pages.h"
 #include "vmm/base/log.h"
 #include "vmm/base/steps.h"
 
@@ -396,7 +397,12 @@ int controller_result(const struct controller *controller, struct error *err)
 	if (controller->state == VM_NOT_STARTED || vm->end != VM_FAILED) {
 		return 0;
 	}
-	return error_set(err, ERR_GUEST, "%s", vm->end_reason);
+	struct error cause = {0};
+
+	/* KVM says no more than that an address is bad. */
+	return gmem_check_behind(controller->machine.mem, &cause) < 0
+		       ? error_set(err, ERR_GUEST, "%s. %s", vm->end_reason, cause.msg)
+		       : error_set(err, ERR_GUEST, "%s", vm->end_reason);
 }
 
 void controller_destroy(struct controller *controller)

@@ -102,5 +102,7 @@ int coded_file_read_from(const struct coded_file *file, int fd, const char *path
 	}
 	codec_load(&codec, &file->head, bytes, len);
 	file->code(&codec, thing);
-	return codec_finish(&codec, NULL, err) < 0 ? error_wrap(err, "%s", file->cannot_load) : 0;
+	return codec_finish(&codec, NULL, err) < 0
+		       ? error_wrap(err, "%s: %s", file->cannot_load, path)
+		       : 0;
 }

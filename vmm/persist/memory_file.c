@@ -269,25 +269,6 @@ static int save_changed_region(const struct target *target, const uint64_t *chan
 
 /* --- the file --- */
 
-/*
- * What is behind the memory is to be there still: else a save would be zeroes. The files of shared
- * memory, one for each region, are sealed.
- */
-static int check_behind(const struct gmem *mem, uint64_t len, struct error *err)
-{
-	int fd = gmem_slot(mem, 0).fd;
-	struct stat st;
-
-	if (fd >= 0 && !gmem_slot(mem, 0).is_shared && fstat(fd, &st) == 0 &&
-	    (uint64_t)st.st_size < len) {
-		return error_set(err, ERR_HOST,
-				 "The file that this machine has its memory from was cut to %lld "
-				 "bytes: what was behind is lost",
-				 (long long)st.st_size);
-	}
-	return 0;
-}
-
 /* Gives the target its length. A file that the memory is mapped from is never cut. */
 static int set_length(struct target *target, struct error *err)
 {
@@ -298,7 +279,7 @@ static int set_length(struct target *target, struct error *err)
 	}
 	uint64_t len = gmem_len(target->mem);
 
-	if (check_behind(target->mem, len, err) < 0) {
+	if (gmem_check_behind(target->mem, err) < 0) {
 		return -1;
 	}
 

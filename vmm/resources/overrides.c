@@ -90,7 +90,7 @@ static int find_device(json_t *config, const struct device_kind *kind, const cha
 			return 0;
 		}
 	}
-	return error_set(err, ERR_BAD_REQUEST, "%s", kind->unknown);
+	return error_set(err, ERR_BAD_REQUEST, "%s (%s)", kind->unknown, id);
 }
 
 static int override_device(json_t *config, const struct device_kind *kind, const char *id,
