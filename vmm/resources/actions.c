@@ -29,6 +29,9 @@ static const struct schema schema = SCHEMA("ActionBody", struct body, fields);
 
 static int map(void *arg, struct gmem *mem, const struct machine_state *saved, struct error *err)
 {
+	struct microvm *microvm = arg;
+
+	microvm->is_loaded = saved != NULL;
 	for (size_t i = 0; resources[i] != NULL; i++) {
 		if (resources[i]->map != NULL && resources[i]->map(arg, mem, saved, err) < 0) {
 			return -1;
@@ -39,7 +42,7 @@ static int map(void *arg, struct gmem *mem, const struct machine_state *saved, s
 
 static int attach(void *arg, const struct attachment *at, struct error *err)
 {
-	if (claims_take(arg, CLAIMS_START_PATIENCE_MS, err) < 0) {
+	if (claims_begin(arg, err) < 0) {
 		return -1;
 	}
 	for (size_t i = 0; resources[i] != NULL; i++) {

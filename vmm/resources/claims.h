@@ -12,22 +12,25 @@
 
 struct microvm;
 
-enum {
-	/* Of a process that was killed the locks end some milliseconds later, with its io_uring. */
-	CLAIMS_START_PATIENCE_MS = 1000,
-};
+/*
+ * Has the files of a machine locked that begins. One that goes on from a state which others may go
+ * on from, too, must have them: else ERR_BAD_STATE, with the device and the file. One that boots
+ * has them as after claims_adapt. Waits for files of a process that was killed, whose locks end
+ * some milliseconds later, with its io_uring.
+ */
+MUST_CHECK int claims_begin(struct microvm *microvm, struct error *err);
 
 /*
- * Has the machine's files locked as its devices need it now; after each change of them. Fails with
- * ERR_BAD_STATE, the device and the file where another process has a lock that forbids that, and
- * still has it after `patience_ms` (0: does not sleep). Idempotent.
+ * Has the machine's files locked as its devices need it now; after each change of them. A file that
+ * another process has is used all the same, with a warning, as guests may agree on who writes
+ * [compat].
  */
-MUST_CHECK int claims_take(const struct microvm *microvm, unsigned patience_ms, struct error *err);
+void claims_adapt(struct microvm *microvm);
 
-/* The same after a device is gone, which nothing can forbid. */
-void claims_retake(const struct microvm *microvm);
+/* Of a paused machine that was saved: who loads the snapshot gets the files. */
+void claims_hand_over(struct microvm *microvm);
 
-/* Of a paused machine that was saved: who loads the snapshot gets them. */
-void claims_hand_over(const struct microvm *microvm);
+/* And takes back those that it had, or fails as claims_begin. Of a machine that has all: fine. */
+MUST_CHECK int claims_take_back(struct microvm *microvm, struct error *err);
 
 #endif

@@ -265,10 +265,11 @@ static int plug(struct microvm *microvm, struct request *request, struct error *
 	struct drive *drive = &config->drives[config->drive_count++];
 
 	*drive = added;
-	if (claims_take(microvm, 0, err) < 0 || plug_drive(microvm, request, drive, err) < 0) {
+	claims_adapt(microvm);
+	if (plug_drive(microvm, request, drive, err) < 0) {
 		config->drive_count--;
 		drive_destroy(drive);
-		claims_retake(microvm);
+		claims_adapt(microvm);
 		return -1;
 	}
 	return 0;
@@ -316,7 +317,7 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	drive_destroy(drive);
 	config->drive_count--;
 	memmove(drive, drive + 1, (config->drive_count - at) * sizeof(*drive));
-	claims_retake(microvm);
+	claims_adapt(microvm);
 	return 0;
 }
 
@@ -378,22 +379,21 @@ static void exchange(struct drive *drive, struct blk_file *file, char **path)
 }
 
 /* The old file is given up first, so that the new one may be the same, opened anew. */
-static int use_file(const struct microvm *microvm, struct drive *drive, struct blk_file *file,
+static int use_file(struct microvm *microvm, struct drive *drive, struct blk_file *file,
 		    char **path, struct error *err)
 {
 	exchange(drive, file, path);
-	if (claims_take(microvm, 0, err) < 0) {
-		metric_add(&blk_metrics(drive->blk)->update_fails, 1);
-	} else if (blk_set_file(drive->blk, &drive->file, err) == 0) {
+	claims_adapt(microvm);
+	if (blk_set_file(drive->blk, &drive->file, err) == 0) {
 		return 0;
 	}
 	exchange(drive, file, path);
-	claims_retake(microvm);
+	claims_adapt(microvm);
 	return -1;
 }
 
-static int change_file(const struct microvm *microvm, struct drive *drive,
-		       struct drive_update *update, struct error *err)
+static int change_file(struct microvm *microvm, struct drive *drive, struct drive_update *update,
+		       struct error *err)
 {
 	struct blk_file file = {.fd = -1};
 

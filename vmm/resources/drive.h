@@ -13,6 +13,7 @@ struct drive {
 	struct vhost_link link;	 /* to the other process, until the machine has it */
 	struct blk *blk;	 /* the machine's; NULL: not attached, or on a socket */
 	struct vhost_blk *vhost; /* the machine's; NULL: not attached, or on a file */
+	bool is_file_held;	 /* it has the file's lock, or had it at a save (claims.h) */
 };
 
 /* clang-format off */

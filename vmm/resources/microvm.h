@@ -117,6 +117,7 @@ struct microvm {
 	uint64_t metadata_max;	/* bytes of JSON text */
 	const char *api_socket; /* the caller's; NULL: there is none */
 	bool is_forked;		/* a child, whose thread has a filter from the first */
+	bool is_loaded;		/* or forked: others may go on from the same state */
 	bool is_configured;	/* a client has tried to configure what a snapshot brings along */
 	struct vm_config config;
 	struct gmem_pager pager; /* of a machine that was loaded by one */

@@ -367,7 +367,8 @@ static int plug_mapped(struct microvm *microvm, struct request *request, struct 
 	struct vm *vm = &microvm->controller.machine.vm;
 	const char *id = device->config.id;
 
-	if (claims_take(microvm, 0, err) < 0 || vm_map_pmem(vm, device->index, err) < 0) {
+	claims_adapt(microvm);
+	if (vm_map_pmem(vm, device->index, err) < 0) {
 		gmem_pmem_remove(vm->mem, device->index);
 		gmem_pmem_clear(vm->mem, device->index);
 		return error_wrap(err, "Unable to create the virtio-pmem device");
@@ -398,7 +399,7 @@ static int plug_device(struct microvm *microvm, struct request *request, struct 
 	microvm->config.pmems.count++;
 	if (plug_mapped(microvm, request, device, err) < 0) {
 		microvm->config.pmems.count--;
-		claims_retake(microvm);
+		claims_adapt(microvm);
 		return -1;
 	}
 	return 0;
@@ -471,7 +472,7 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	schema_free(&schema, &device->config);
 	devices->count--;
 	memmove(device, device + 1, (devices->count - at) * sizeof(*device));
-	claims_retake(microvm);
+	claims_adapt(microvm);
 	return 0;
 }
 

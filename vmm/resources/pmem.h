@@ -18,6 +18,7 @@ struct pmem_device {
 	struct pmem_config config;
 	unsigned index;	   /* of the file (gmem_pmem_add) */
 	struct pmem *pmem; /* the machine's; NULL: not attached */
+	bool is_file_held; /* as of a drive */
 };
 
 struct pmem_devices {

@@ -40,7 +40,7 @@ static int patch(struct microvm *microvm, struct request *request, struct error 
 		return controller_pause(&microvm->controller, err);
 	}
 	/* After a save another machine may have its files. */
-	if (claims_take(microvm, 0, err) < 0) {
+	if (claims_take_back(microvm, err) < 0) {
 		return error_wrap(err, "The machine can't go on");
 	}
 	controller_resume(&microvm->controller);

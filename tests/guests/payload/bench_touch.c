@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Property: none; a measure. The guest writes to as many pages as a line of input says, from the top
- * of its RAM down, where its initrd is. After a line that ends with '+' it says "waiting" first and
- * gives the host a while to fork it.
- * Output: "touch: ready", then "touched" after each line; it never ends.
+ * Property: none; a measure. The guest writes to as many pages as a line of input says, from the
+ * top of its RAM down, where its initrd is. After a line that ends with '+' it says "waiting" first
+ * and gives the host a while to fork it. Output: "touch: ready", then "touched" after each line; it
+ * never ends.
  */
 #include "tests/guests/payload/guest.h"
 
