@@ -49,7 +49,7 @@ static const struct {
 	{{"squibctl", "fork", "d", "--live"}, "--live goes with snapshot pool only"},
 	{{"squibctl", "fork", "web", "--copy"}, "for the others say fork -m NAME DIRECTORY"},
 	{{"squibctl", "fork", "web", "--keep", "i"}, "for the others say fork -m NAME DIRECTORY"},
-	{{"squibctl", "fork", "web", "--landlock"}, "for the others say fork -m NAME DIRECTORY"},
+	{{"squibctl", "fork", "web", "--copy"}, "for the others say fork -m NAME DIRECTORY"},
 	{{"squibctl", "fork", "web", "-n", "65"}, "a number from 1 to 64"},
 	{{"squibctl", "fork", "web", "-n", "x"}, "a number from 1 to 64"},
 	{{"squibctl", "fork", "web", "--net", "tap1"}, "--net is ID=DEV, not 'tap1'"},
