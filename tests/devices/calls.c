@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include "tests/devices/host_disk.h"
 #include "tests/devices/host_net.h"
@@ -98,10 +99,21 @@ static bool pause_and_resume(struct squib *squib)
 	return true;
 }
 
+/* The memory is there when its state can't be, and is removed again. */
+static bool save_in_vain(struct squib *squib)
+{
+	char memory[PATH_LEN];
+
+	squib_path(squib, "made", memory);
+	return squib_api(squib, 400, "PUT", "/snapshot/create",
+			 "{\"snapshot_path\": \"none/state\", \"mem_file_path\": \"made\"}") &&
+	       (access(memory, F_OK) < 0 || squib_fail(squib, "half a snapshot is left"));
+}
+
 /* What is loaded from one file is saved to another one: most of it goes from file to file. */
 static bool save_elsewhere(struct squib *squib)
 {
-	return squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") &&
+	return squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") && save_in_vain(squib) &&
 	       squib_put(squib, "/snapshot/create",
 			 "{\"snapshot_path\": \"state\", \"mem_file_path\": \"elsewhere\"}") &&
 	       saved_resume(squib);
