@@ -41,6 +41,9 @@ static bool make_marked_disk(struct squib *squib)
 	return ok || squib_fail(squib, "cannot make the disk");
 }
 
+/* An engine besides those of drives: the host's kernel serves the interface. */
+static const char vhost[] = "vhost";
+
 /* With the engine Async the interface has a control queue, too. */
 static bool start(struct squib *squib, const char *payload, const char *disk, const char *engine)
 {
@@ -55,11 +58,12 @@ static bool start(struct squib *squib, const char *payload, const char *disk, co
 			 "{\"drive_id\": \"disk\", \"is_root_device\": false, "
 			 "\"is_read_only\": true, \"path_on_host\": \"%s\", \"io_engine\": "
 			 "\"%s\"}",
-			 disk, engine) &&
+			 disk, engine == vhost ? "Sync" : engine) &&
 	       squib_put(squib, "/network-interfaces/eth0",
 			 "{\"iface_id\": \"eth0\", \"host_dev_name\": \"bad0\", "
-			 "\"queue_pairs\": %d}",
-			 strcmp(engine, "Async") == 0 ? 2 : 1) &&
+			 "\"queue_pairs\": %d, \"vhost\": %s}",
+			 strcmp(engine, "Async") == 0 ? 2 : 1,
+			 engine == vhost ? "true" : "false") &&
 	       squib_put(squib, "/vsock", "{\"guest_cid\": 3, \"uds_path\": \"v.sock\"}") &&
 	       squib_put(squib, "/entropy", "{}") && squib_api_start(squib, 204);
 }
@@ -104,6 +108,16 @@ static bool run_payload(struct squib *squib, const char *name, const char *engin
 static bool run_registers(struct squib *squib)
 {
 	return run_payload(squib, "virtio_registers", "Sync");
+}
+
+static bool run_registers_vhost(struct squib *squib)
+{
+	return run_payload(squib, "virtio_registers", vhost);
+}
+
+static bool run_rings_vhost(struct squib *squib)
+{
+	return run_payload(squib, "virtio_rings", vhost);
 }
 
 static bool run_pci(struct squib *squib)
@@ -213,6 +227,8 @@ const struct device_test payload_tests[] = {
 	 300},
 	{"payload rings: anywhere, with anything in them, Sync", run_rings, 300},
 	{"payload rings: anywhere, with anything in them, Async", run_rings_async, 300},
+	{"payload registers of an interface by vhost-net", run_registers_vhost, 300},
+	{"payload rings of an interface by vhost-net", run_rings_vhost, 300},
 	{"payload heavy: a read of 1 GiB and thousands of flushes, Sync", run_heavy_sync, 300},
 	{"payload heavy: a read of 1 GiB and thousands of flushes, Async", run_heavy_async, 300},
 	{"payload race: a second vCPU changes what the device reads", run_race, 300},

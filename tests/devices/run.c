@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/devices/machine.h"
 #include "tests/lib/runner.h"
@@ -73,6 +74,12 @@ static void try(struct runner *runner, const struct device_test *test, const cha
 		return;
 	}
 
+	if (strstr(name, "vhost-net") != NULL && access("/dev/vhost-net", F_OK) < 0) {
+		if (runner->part == NULL || strstr(name, runner->part) != NULL) {
+			runner_skip(runner, name, "the host has no /dev/vhost-net");
+		}
+		return;
+	}
 	runner_run(runner, &(struct runner_test){
 				   .name = name,
 				   .needs = is_payload ? KVM_PAYLOAD : KVM_LINUX,
