@@ -108,9 +108,10 @@ static int load_any(struct virtio_dev *of, const void *own, struct error *err)
 }
 
 static int save_remote_any(struct virtio_dev *of, struct virtio_remote_state *remote,
-			   struct error *err)
+			   uint64_t deadline_ms, struct error *err)
 {
 	(void)of;
+	(void)deadline_ms;
 	*remote = (struct virtio_remote_state){.bytes = remote_room, .len = 1};
 	return any_bool() ? 0 : error_set(err, ERR_HOST, "");
 }
@@ -165,7 +166,7 @@ static void renew(const struct virtio_class_state *own)
 	/*@ assert state.queue_count <= VIRTIO_QUEUES_MAX; */
 	keep(virtio_load(&dev, &state, &err));
 	virtio_state_destroy(&state);
-	keep(virtio_save_remote(&dev, &remote, &err));
+	keep(virtio_save_remote(&dev, &remote, any_u64(), &err));
 	virtio_save(&dev, &state);
 	keep(state.config[VIRTIO_CONFIG_MAX - 1] + state.own[VIRTIO_STATE_WORDS - 1]);
 }

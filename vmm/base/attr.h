@@ -8,5 +8,6 @@
 #define NOINLINE __attribute__((noinline))
 #define NORETURN __attribute__((noreturn))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define UNINITIALIZED __attribute__((uninitialized)) /* a local one that need not be cleared */
 
 #endif

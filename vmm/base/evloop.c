@@ -64,7 +64,7 @@ static bool is_frozen(const struct evloop *loop, const struct ev_source *source)
 
 int evloop_run_once(struct evloop *loop, int timeout_ms, struct error *err)
 {
-	struct epoll_event *events = loop->events;
+	struct epoll_event events[EVLOOP_BATCH] UNINITIALIZED; /* read as far as it is filled */
 	int count = epoll_wait(loop->epoll_fd, events, EVLOOP_BATCH, timeout_ms);
 
 	if (count < 0) {

@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/epoll.h>
 
 #include "vmm/base/attr.h"
 #include "vmm/base/error.h"
@@ -37,8 +36,7 @@ struct evloop {
 	bool is_made;
 	int epoll_fd;
 	bool is_stopping;
-	struct epoll_event events[EVLOOP_BATCH]; /* the last ones */
-	struct ev_source *batch[EVLOOP_BATCH];	 /* what the running dispatch has yet to call */
+	struct ev_source *batch[EVLOOP_BATCH]; /* what the running dispatch has yet to call */
 	unsigned batch_count;
 	bool is_frozen;
 	struct ev_source *freezing; /* added sources with is_frozen_with_guest */
