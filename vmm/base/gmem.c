@@ -279,7 +279,7 @@ static NOINLINE int read_parts(const struct gmem *mem, gpa_t gpa, void *buf, siz
 	struct span span = find(mem, gpa.v, len);
 	bool is_here = is_ram_behind(mem, gpa, len, span.len);
 
-	for (size_t done = 0; is_here && done < len;) {
+	for (size_t done = 0; is_here && done < len && span.hva != NULL;) {
 		memcpy(to + done, span.hva, span.len);
 		done += span.len;
 		span = next_span(mem, gpa, done, len);
@@ -307,7 +307,7 @@ static NOINLINE int write_parts(struct gmem *mem, gpa_t gpa, const void *buf, si
 	struct span span = find(mem, gpa.v, len);
 	bool is_here = is_ram_behind(mem, gpa, len, span.len);
 
-	for (size_t done = 0; is_here && done < len;) {
+	for (size_t done = 0; is_here && done < len && span.hva != NULL;) {
 		memcpy(span.hva, from + done, span.len);
 		mark(mem, gpa.v + done, span.len);
 		done += span.len;
