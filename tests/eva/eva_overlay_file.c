@@ -100,6 +100,7 @@ uint64_t crc64(const void *bytes, size_t len)
 	return any_u64();
 }
 
+#include "vmm/base/file_lock.c"
 #include "devices/virtio/blk/blk_overlay_file.c"
 
 enum {

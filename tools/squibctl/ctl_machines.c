@@ -450,9 +450,14 @@ static int wait_end(const struct ctl_args *args, struct machine *machine, struct
 	AUTO_FREE char *name = strdup(machine->name);
 
 	(void)args;
-	if (ctl_machine_state(machine) <= MACHINE_RUNNING) {
+	enum machine_state state = ctl_machine_state(machine);
+
+	if (state <= MACHINE_RUNNING) {
 		(void)ctl_machine_wait(machine, "keeper", -1);
 		(void)ctl_machine_wait(machine, "squib", -1);
+	}
+	/* One that ends right now may look lost: the keeper has gone, the record is older. */
+	if (state != MACHINE_ENDED) {
 		ctl_machine_close(machine);
 		if (name == NULL || ctl_machine_open(name, machine, err) < 0) {
 			return -1;

@@ -75,7 +75,8 @@ static const struct gmem_region *find_region(const struct gmem *mem, uint64_t gp
 
 /*
  * All of a range, if it lies in one region without blocks that come and go, as nearly all do: then
- * there is nothing to hold and no next part. Else NULL. Every segment of a queue comes by here.
+ * there is nothing to hold and no next part. Else NULL, and for no bytes. Every segment of a queue
+ * comes by here.
  */
 static inline uint8_t *find_whole(const struct gmem *mem, uint64_t gpa, uint64_t len)
 {
@@ -86,7 +87,7 @@ static inline uint8_t *find_whole(const struct gmem *mem, uint64_t gpa, uint64_t
 		uint64_t offset = gpa - region->base.v;
 
 		if (offset < region->len) {
-			return len <= region->len - offset && region->plug == NULL
+			return len - 1 < region->len - offset && region->plug == NULL
 				       ? region->hva + offset
 				       : NULL;
 		}
@@ -358,7 +359,7 @@ int gmem_iov(struct gmem *mem, struct gmem_range range, enum gmem_access access,
 {
 	uint8_t *whole = find_whole(mem, range.base.v, range.len);
 
-	if (whole == NULL || range.len == 0) {
+	if (whole == NULL) {
 		return iov_of_parts(mem, range, access, iov, count);
 	}
 	if (access == GMEM_WRITE) {
