@@ -28,9 +28,10 @@ enum {
 	ANSWER_MS = 15 * 1000, /* of a guest that is let go on */
 };
 
+/* A name that nobody gives to a directory of his own: it goes with the pool. */
 static char *saved_path(const struct pool_dir *dir)
 {
-	return ctl_text("%s/saved", dir->path);
+	return ctl_text("%s/.squibctl-pool", dir->path);
 }
 
 void pool_named_drop(const struct pool_dir *dir)
