@@ -172,7 +172,7 @@ Test(snapshot, a_machine_saves_over_its_own_memory_while_nobody_else_has_that)
 		cr_expect(file_lock(theirs, FILE_WRITER, false, 0), "nobody writes any more");
 		fd_close(&theirs);
 	}
-	api_bed.microvm.images.last_request = 1;
+	api_bed.microvm.images.has_begun = true;
 	expect_refusal("PUT /snapshot/create", create,
 		       "A machine and its forks save to files of their own: m is the file that");
 }
@@ -240,6 +240,35 @@ Test(snapshot, a_machine_that_was_saved_hands_its_drives_over_until_it_goes_on)
 	file_unlock(disk, FILE_CONTENT);
 	api_bed_expect("PATCH /vm", "{\"state\":\"Resumed\"}", NULL);
 	cr_expect_not(is_free(disk));
+}
+
+Test(snapshot, what_was_handed_over_stays_so_whatever_changes)
+{
+	make_machine();
+	AUTO_FD disk = open("disk", O_RDWR | O_CLOEXEC);
+
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	api_bed_expect("PATCH /drives/d", "{\"drive_id\":\"d\",\"path_on_host\":\"disk\"}", NULL);
+	cr_expect(is_free(disk), "who loads the snapshot has it");
+	cr_assert(file_lock(disk, FILE_CONTENT, false, 0));
+	api_bed_expect("PATCH /drives/d", "{\"drive_id\":\"d\",\"path_on_host\":\"disk\"}", NULL);
+	expect_refusal("PATCH /vm", "{\"state\":\"Resumed\"}", "is in use by another squib");
+}
+
+Test(snapshot, who_only_reads_a_drive_stops_no_machine_that_was_saved)
+{
+	make_machine();
+	AUTO_FD disk = open("disk", O_RDONLY | O_CLOEXEC);
+
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	cr_assert(file_lock(disk, FILE_CONTENT, true, 0));
+	api_bed_expect("PATCH /vm", "{\"state\":\"Resumed\"}", NULL);
+	file_unlock(disk, FILE_CONTENT);
+	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	renew();
+	cr_assert(file_lock(disk, FILE_CONTENT, true, 0));
+	api_bed_expect("PUT /snapshot/load", load, NULL);
 }
 
 Test(snapshot, a_load_finds_its_drive_in_use_or_gets_another)

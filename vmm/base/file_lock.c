@@ -24,7 +24,8 @@ bool file_lock(int fd, enum file_part part, bool is_shared, unsigned patience_ms
 {
 	struct flock lock = request(part, is_shared ? F_RDLCK : F_WRLCK);
 
-	while (fcntl(fd, F_OFD_SETLK, &lock) < 0 && (errno == EAGAIN || errno == EACCES)) {
+	/* EACCES: a security module forbids locks, so that nobody has one. */
+	while (fcntl(fd, F_OFD_SETLK, &lock) < 0 && errno == EAGAIN) {
 		if (patience_ms < STEP_MS) {
 			return false;
 		}

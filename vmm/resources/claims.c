@@ -101,6 +101,24 @@ static int take(const struct claim *claim, unsigned patience_ms, struct error *e
 				 claim->path, claim->what, claim->id);
 }
 
+/*
+ * For a machine that may have a twin. Who only reads does not stop it: any user who may read the
+ * file can have such a lock.
+ */
+static int take_alone(const struct claim *claim, unsigned patience_ms, struct error *err)
+{
+	if (take(claim, patience_ms, err) == 0) {
+		return 0;
+	}
+	*claim->is_held = !claim->is_read_only && file_lock(claim->fd, FILE_CONTENT, true, 0);
+	if (!*claim->is_held) {
+		return -1;
+	}
+	log_warn("%s", err->msg);
+	error_clear(err);
+	return 0;
+}
+
 static void adapt(const struct claims *claims, unsigned patience_ms)
 {
 	choose_holders(claims);
@@ -113,24 +131,39 @@ static void adapt(const struct claims *claims, unsigned patience_ms)
 	}
 }
 
+static void release(const struct claims *claims)
+{
+	for (size_t i = 0; i < claims->count; i++) {
+		file_unlock(claims->items[i].fd, FILE_CONTENT);
+	}
+}
+
 void claims_adapt(struct microvm *microvm)
 {
 	const struct claims claims = list(microvm);
 
-	adapt(&claims, 0);
+	/* What was handed over stays so; what is new is claimed with the rest. */
+	for (size_t i = 0; microvm->has_handed_over && i < claims.count; i++) {
+		*claims.items[i].is_held = is_holder(&claims, i);
+	}
+	if (!microvm->has_handed_over) {
+		adapt(&claims, 0);
+	}
 }
 
 int claims_begin(struct microvm *microvm, struct error *err)
 {
 	const struct claims claims = list(microvm);
 
+	microvm->has_handed_over = false;
 	if (!microvm->is_loaded) {
 		adapt(&claims, BOOT_PATIENCE_MS);
 		return 0;
 	}
 	choose_holders(&claims);
 	for (size_t i = 0; i < claims.count; i++) {
-		if (is_holder(&claims, i) && take(&claims.items[i], LOAD_PATIENCE_MS, err) < 0) {
+		if (is_holder(&claims, i) &&
+		    take_alone(&claims.items[i], LOAD_PATIENCE_MS, err) < 0) {
 			return -1;
 		}
 	}
@@ -141,22 +174,23 @@ void claims_hand_over(struct microvm *microvm)
 {
 	const struct claims claims = list(microvm);
 
-	for (size_t i = 0; i < claims.count; i++) {
-		file_unlock(claims.items[i].fd, FILE_CONTENT);
-	}
+	release(&claims);
+	microvm->has_handed_over = true;
 }
 
 int claims_take_back(struct microvm *microvm, struct error *err)
 {
 	const struct claims claims = list(microvm);
 
-	for (size_t i = 0; i < claims.count; i++) {
+	for (size_t i = 0; microvm->has_handed_over && i < claims.count; i++) {
 		const struct claim *claim = &claims.items[i];
 
-		if (*claim->is_held && take(claim, 0, err) < 0) {
+		if (*claim->is_held && take_alone(claim, 0, err) < 0) {
 			*claim->is_held = true; /* at the next try, too */
+			release(&claims);
 			return -1;
 		}
 	}
+	microvm->has_handed_over = false;
 	return 0;
 }

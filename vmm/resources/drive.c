@@ -371,14 +371,19 @@ static void exchange(struct drive *drive, struct blk_file *file, char **path)
 	const struct blk_file old = drive->file;
 	char *old_path = drive->config.path_on_host;
 
-	file_unlock(old.fd, FILE_CONTENT);
+	if (fd_is_same_file(old.fd, file->fd)) {
+		file_unlock(old.fd, FILE_CONTENT);
+	}
 	drive->file = *file;
 	drive->config.path_on_host = *path;
 	*file = old;
 	*path = old_path;
 }
 
-/* The old file is given up first, so that the new one may be the same, opened anew. */
+/*
+ * The new file may be the old one, opened anew. Another one is had besides, until nothing is in
+ * flight any more.
+ */
 static int use_file(struct microvm *microvm, struct drive *drive, struct blk_file *file,
 		    char **path, struct error *err)
 {

@@ -259,7 +259,11 @@ static int put(struct microvm *microvm, struct request *request, struct error *e
 	const struct fork_purpose purpose = {.serve = fork_image_serve,
 					     .children = &body->children};
 
-	return fork_image_start(microvm, &purpose, &body->socket, err);
+	if (fork_image_start(microvm, &purpose, &body->socket, err) < 0) {
+		return -1;
+	}
+	microvm->images.has_begun = true;
+	return 0;
 }
 
 /* --- The children --- */

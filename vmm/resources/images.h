@@ -18,6 +18,7 @@ enum {
 
 /* Images of this machine that are kept: see fork.h. Zeroed: none. */
 struct fork_images {
+	bool has_begun;	       /* one was made, which may live on or have children */
 	uint32_t last_request; /* number of the last one to any of them */
 	size_t count;
 	struct {

@@ -118,6 +118,7 @@ struct microvm {
 	const char *api_socket; /* the caller's; NULL: there is none */
 	bool is_forked;		/* a child, whose thread has a filter from the first */
 	bool is_loaded;		/* or forked: others may go on from the same state */
+	bool has_handed_over;	/* the files of drives, to who loads what was saved (claims.h) */
 	bool is_configured;	/* a client has tried to configure what a snapshot brings along */
 	struct vm_config config;
 	struct gmem_pager pager; /* of a machine that was loaded by one */

@@ -105,7 +105,7 @@ static int fail_own(const char *path, const char *what, const char *id, struct e
 /* Of a fork the lock on the file is its parent's as well: nobody could tell who has it. */
 static int check_not_shared(const struct microvm *microvm, const char *path, struct error *err)
 {
-	bool has_forks = microvm->is_forked || microvm->images.last_request > 0 ||
+	bool has_forks = microvm->is_forked || microvm->images.has_begun ||
 			 microvm->live.status == SNAPSHOT_LIVE_WRITING;
 
 	return has_forks && path != NULL &&

@@ -7,6 +7,8 @@
  * only. Then the machine is made as for a boot, and in place of a kernel it gets the saved memory
  * and state. Whatever fails, all of that is undone.
  */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -177,6 +179,23 @@ static int take_file(struct sent *sent, const char *name, int *fd, struct error 
 	return 0;
 }
 
+/*
+ * All who were sent one descriptor have one open file, and one lock. So that each has its own, a
+ * file is opened once more, where there is /proc. A memfd, which is sealed, needs no lock.
+ */
+static void open_anew(int *fd)
+{
+	char path[32];
+
+	(void)!snprintf(path, sizeof(path), "/proc/self/fd/%d", *fd);
+	int again = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (again >= 0) {
+		fd_close(fd);
+		*fd = again;
+	}
+}
+
 static int take_memory(struct sent *sent, const char *name, int *fd, uint64_t *len,
 		       struct error *err)
 {
@@ -189,6 +208,7 @@ static int take_memory(struct sent *sent, const char *name, int *fd, uint64_t *l
 	if (fstat(taken, &st) < 0) {
 		return error_sys(err, "Cannot find out how long %s is", name);
 	}
+	open_anew(&taken);
 	*len = (uint64_t)st.st_size;
 	*fd = fd_take(&taken);
 	return 0;
