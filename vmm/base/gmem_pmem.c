@@ -611,13 +611,18 @@ static void fill_holes(const struct gmem_pmem *pmem, struct region *region)
 {
 	uint64_t begin;
 	uint64_t end = 0;
+	bool has_failed = false;
 
-	while (region->hole_count < HOLES_MAX && next_hole(region, end, &begin, &end) &&
-	       map_zeroes(pmem, region, begin, end) == 0) {
-		region->hole_count++;
+	while (!has_failed && region->hole_count < HOLES_MAX &&
+	       next_hole(region, end, &begin, &end)) {
+		has_failed = map_zeroes(pmem, region, begin, end) < 0;
+		region->hole_count += !has_failed;
 	}
 	if (region->hole_count == 0) {
-		give_up(region);
+		/* If there is no hole any more, who looks next finds what there is. */
+		if (has_failed) {
+			give_up(region);
+		}
 		return;
 	}
 	log_error("The disk has no room for the holes of the file of the pmem device %s: what its "

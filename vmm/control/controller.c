@@ -62,7 +62,7 @@ static struct gdb_config debug_of(const struct controller *controller,
 		       : (struct gdb_config){.path = controller->gdb_socket};
 }
 
-/* The socket's file goes with a failed start alone: a running machine's filter has no unlink. */
+/* The socket's file goes with a failed start alone: a running machine keeps it. */
 static void close_debugger(void *arg)
 {
 	const struct start *start = arg;

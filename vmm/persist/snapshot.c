@@ -136,6 +136,16 @@ static int write_memory(const struct machine *machine, const struct snapshot_fil
 	return check_files(machine, files, err);
 }
 
+/* Not where another one has made the file meanwhile, and writes to it or has it loaded. */
+static void remove_memory(const struct machine *machine, const char *path)
+{
+	struct error ignored = {0};
+
+	if (memory_file_check(machine->mem, path, &ignored) == 0) {
+		(void)unlink(path);
+	}
+}
+
 /* Writes both files, with the marks of what changed taken for as long as that may fail. */
 static int write_files(const struct machine *machine, const struct snapshot_files *files,
 		       struct machine_state *state, struct error *err)
@@ -159,7 +169,7 @@ static int write_files(const struct machine *machine, const struct snapshot_file
 		put_back(machine, &changed);
 	}
 	if (result < 0 && is_new) {
-		(void)unlink(files->memory);
+		remove_memory(machine, files->memory);
 	}
 	page_sets_destroy(&changed);
 	return result;

@@ -145,7 +145,6 @@ void microvm_init(struct microvm *microvm);
 struct start_plan actions_plan(struct microvm *microvm);
 /* Refuses what can't go with devices that other processes, or the host's kernel, serve. */
 MUST_CHECK int actions_check_shared(const struct vm_config *config, struct error *err);
-
 void microvm_destroy(struct microvm *microvm); /* ends the guest, if any; a zeroed one is fine */
 
 #endif

@@ -8,9 +8,10 @@
  * features, offloads of the TAP, configuration, what a snapshot has.
  *
  * The kernel gets the guest's memory as a table of addresses in this process, once. It checks each
- * address of a descriptor against that table, and copies as this process would: memory without
- * permissions, as that which is not plugged in, is a fault of the queue. Where the rings are,
- * virtq_start has checked; they lie in guest memory, which stays mapped while a queue is started.
+ * address of a descriptor against that table, and copies as this process would. A buffer in memory
+ * without permissions, as that which is not plugged in, gets no frame and sends none, and the
+ * kernel comes back to it: that queue stands still until a reset. Where the rings are, virtq_start
+ * has checked; they lie in guest memory, which stays mapped while a queue is started.
  *
  * A driver that starts the device only wakes the VMM thread, which hands the queues over; that
  * thread alone is in need of the calls for it. Taking them back is one call for each queue, which
@@ -128,6 +129,10 @@ void net_kernel_stop(struct net_kernel *kernel)
 }
 
 /* The device can't go on, for what the host or the guest has done. */
+static const char wrong[] =
+	"its rings or buffers are wrong, or not in the guest's memory, or its TAP "
+	"was deleted";
+
 static void give_up(struct net_kernel *kernel, const char *why)
 {
 	struct virtio_dev *dev = &kernel->net->dev;
@@ -172,6 +177,12 @@ void net_kernel_quiesce(struct net_kernel *kernel)
 		return;
 	}
 	net_kernel_stop(kernel);
+	/* The loop may be frozen by now: a state without this would lose what the kernel had taken.
+	 */
+	if (has_failed(kernel)) {
+		give_up(kernel, wrong);
+		return;
+	}
 	for (unsigned i = 0; i < QUEUES; i++) {
 		struct vhost_vring_state base = {.index = i};
 
@@ -211,7 +222,7 @@ static void on_failed(struct ev_source *source, uint32_t ready)
 	(void)ready;
 	virtio_lock(&kernel->net->dev);
 	if (has_failed(kernel) && kernel->is_running) {
-		give_up(kernel, "its rings or buffers are wrong, or not in the guest's memory");
+		give_up(kernel, wrong);
 	}
 	virtio_unlock(&kernel->net->dev);
 }

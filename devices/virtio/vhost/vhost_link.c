@@ -32,6 +32,7 @@
 	 VHOST_PROTOCOL_F_DEVICE_STATE)
 
 enum {
+	LEAST_MS = 200,
 	INFLIGHT_MAX = 1 << 20 /* bytes; 16 queues of 256 entries of 16 bytes are 64 KiB */
 };
 
@@ -168,6 +169,11 @@ static uint64_t now_ms(void)
 uint64_t vhost_deadline_ms(void)
 {
 	return now_ms() + VHOST_PATIENCE_MS;
+}
+
+bool vhost_has_time(uint64_t deadline_ms)
+{
+	return now_ms() + LEAST_MS <= deadline_ms;
 }
 
 int vhost_link_wait(struct vhost_link *link, uint64_t deadline_ms, struct error *err)

@@ -75,7 +75,8 @@ MUST_CHECK int vhost_link_read(struct vhost_link *link, struct error *err);
 
 /* The same, once something has come or `deadline_ms` (CLOCK_MONOTONIC) is over, which is -1. */
 MUST_CHECK int vhost_link_wait(struct vhost_link *link, uint64_t deadline_ms, struct error *err);
-uint64_t vhost_deadline_ms(void); /* of now and VHOST_PATIENCE_MS */
+uint64_t vhost_deadline_ms(void);	   /* of now and VHOST_PATIENCE_MS */
+bool vhost_has_time(uint64_t deadline_ms); /* enough for a back-end that does not dawdle */
 
 /*
  * Has the back-end stop a ring, and waits for that until the deadline; *base is the next entry that

@@ -574,6 +574,12 @@ static int hold(struct vhost_user *vu, uint64_t deadline_ms, struct error *err)
 				 "The back-end %s is not connected, or is being asked: try again",
 				 vu->path);
 	}
+	if (!vhost_has_time(deadline_ms)) {
+		return error_set(err, ERR_BAD_STATE,
+				 "The back-end %s was not asked, as others have taken the time of "
+				 "this save: try again, or end a slow one",
+				 vu->path);
+	}
 	if (stop_queues(vu, vu->bases, deadline_ms, err) < 0) {
 		drop(vu, err);
 		return -1;
