@@ -2,6 +2,7 @@
 /* Texts of strangers. */
 #include "tools/squibctl/ctl_clean.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,16 @@ static const struct {
 	{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
 	{0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
 };
+
+/*
+ * Those that change lines, or the order in which others are shown, so that one column looks like
+ * another: U+2028 to U+202E, U+2066 to U+2069 [unicode tr9].
+ */
+static bool is_layout(const uint8_t *text)
+{
+	return text[0] == 0xe2 && ((text[1] == 0x80 && text[2] >= 0xa8 && text[2] <= 0xae) ||
+				   (text[1] == 0x81 && text[2] >= 0xa6 && text[2] <= 0xa9));
+}
 
 /* Bytes of the character at `text`; 0: it is none that is printed. */
 static size_t char_len(const uint8_t *text, size_t len)
@@ -41,7 +52,7 @@ static size_t char_len(const uint8_t *text, size_t len)
 			return 0;
 		}
 	}
-	return printed[row].len;
+	return printed[row].len == 3 && is_layout(text) ? 0 : printed[row].len;
 }
 
 void clean_text(char *text, size_t len, char kept)
