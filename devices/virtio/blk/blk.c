@@ -942,9 +942,11 @@ static int change_file(struct blk *blk, const struct blk_file *file, struct erro
 		return 0;
 	}
 	drop_overlay(file);
-	if (blk->file.overlay != NULL) {
-		(void)file_lock(blk->file.overlay->base_fd, FILE_CONTENT, true, 0);
-		(void)!overlay_lock(blk->file.fd, "", blk->disk.is_read_only, 0, &ignored);
+	if (blk->file.overlay != NULL &&
+	    (!file_lock(blk->file.overlay->base_fd, FILE_CONTENT, true, 0) ||
+	     overlay_lock(blk->file.fd, "", blk->disk.is_read_only, 0, &ignored) < 0)) {
+		log_warn("The drive %s keeps its overlay, which another squib has locked by now",
+			 blk->dev.id);
 	}
 	return -1;
 }
