@@ -51,11 +51,13 @@ static bool is_for_the_other(const char *name)
 		bool is_for_x86;
 	} homes[] = {
 		{"a flood of output arrives whole", false},
+		{"a forked child never writes", false},
 		{"a machine is forked while its processes are killed", false},
 		{"a machine that is forked 1,000 times", true},
 		{"balloon: hinting", false},
 		{"disks: overlays, what was told", false},
 		{"disks: what was told", true},
+		{"drives come and go behind hot-plug ports", true},
 		{"faults: a TAP", false},
 		{"faults: a disk that hangs", true},
 		{"faults: a full disk", true},
@@ -66,8 +68,11 @@ static bool is_for_the_other(const char *name)
 		{"metadata: curl, wget, Python, AWS's SDKs, version 2", true},
 		{"metadata: tokens", true},
 		{"metadata: version 1", true},
+		{"pci: network: a queue pair", true},
+		{"network: a queue pair", true},
 		{"plug: disks and an interface come and go", true},
 		{"plug: disks that hang", false},
+		{"plug: the same behind hot-plug ports", false},
 	};
 
 	for (size_t i = 0; i < sizeof(homes) / sizeof(homes[0]); i++) {
