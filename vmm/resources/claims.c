@@ -142,12 +142,13 @@ void claims_adapt(struct microvm *microvm)
 {
 	const struct claims claims = list(microvm);
 
-	/* What was handed over stays so; what is new is claimed with the rest. */
-	for (size_t i = 0; microvm->has_handed_over && i < claims.count; i++) {
-		*claims.items[i].is_held = is_holder(&claims, i);
-	}
 	if (!microvm->has_handed_over) {
 		adapt(&claims, 0);
+		return;
+	}
+	/* What was handed over stays so; what is new is claimed with the rest. */
+	for (size_t i = 0; i < claims.count; i++) {
+		*claims.items[i].is_held = is_holder(&claims, i);
 	}
 }
 
@@ -182,7 +183,10 @@ int claims_take_back(struct microvm *microvm, struct error *err)
 {
 	const struct claims claims = list(microvm);
 
-	for (size_t i = 0; microvm->has_handed_over && i < claims.count; i++) {
+	if (!microvm->has_handed_over) {
+		return 0;
+	}
+	for (size_t i = 0; i < claims.count; i++) {
 		const struct claim *claim = &claims.items[i];
 
 		if (*claim->is_held && take_alone(claim, 0, err) < 0) {
