@@ -87,8 +87,9 @@ bool fork_drives_test(struct squib *squib)
 	       is_refused(squib, CHILD("a", DRIVE("data", "data2")), "data2") &&
 	       is_refused(squib, CHILD("a", DRIVE("data", "a.disk") ", " DRIVE("shared", "data")),
 			  "data") &&
-	       /* Writers among what is only read. */
-	       is_refused(squib, CHILD("a", DRIVE("data", "shared")), "shared") &&
+	       /* A writer of what others only read goes on, and says so. */
+	       forks(squib, CHILD("w", DRIVE("data", "shared"))) &&
+	       squib_expect(squib, "[w:main] The file shared of the drive data is in use", NULL) &&
 	       /* A sibling's. */
 	       is_refused(squib,
 			  CHILD("a", DRIVE("data", "a.disk")) ", " CHILD("b",

@@ -7,7 +7,8 @@
  * first, so that answers come in another order than requests. What it knows of a queue is in the
  * memory that the front-end hands from one back-end to the next: a mark for each chain that is
  * taken, and around each answer what says whether it was given [QEMU docs/interop/vhost-user.rst,
- * "Inflight I/O tracking"].
+ * "Inflight I/O tracking"]. After SIGUSR1 it kills itself between the work and the answer of its next
+ * request.
  *
  * With "count" in place of a disk it is a device of any kind that answers each request with its
  * number, the next of a count that it hands out and takes as its state [ibid., "Migrating back-end
@@ -17,6 +18,7 @@
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +217,14 @@ static void answer(struct queue *queue, uint16_t head, uint32_t len)
 	__atomic_store_n(&queue->account->used, (uint16_t)(index + 1), __ATOMIC_SEQ_CST);
 }
 
+static volatile sig_atomic_t shall_die;
+
+static void note(int signal)
+{
+	(void)signal;
+	shall_die = 1;
+}
+
 /* Answers these chains, the last one first; so that some are in flight for a while. */
 static void serve(struct queue *queue, const uint16_t *heads, size_t count)
 {
@@ -223,6 +233,9 @@ static void serve(struct queue *queue, const uint16_t *heads, size_t count)
 		uint32_t len = perform(queue, head);
 
 		usleep(200);
+		if (shall_die) {
+			(void)raise(SIGKILL);
+		}
 		answer(queue, head, len);
 		(void)!eventfd_write(queue->call, 1);
 	}
@@ -508,6 +521,7 @@ int cmd_backend(int argc, char **argv)
 	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	(void)argc;
+	(void)signal(SIGUSR1, note);
 	memcpy(address.sun_path, argv[1], strnlen(argv[1], sizeof(address.sun_path) - 1));
 	unlink(argv[1]);
 	self.state = -1;
