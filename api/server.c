@@ -59,8 +59,10 @@ static const char too_many[] =
 	"HTTP/1.1 503\r\nServer: Firecracker API\r\nConnection: close\r\nContent-Length: 40\r\n\r\n"
 	"{ \"error\": \"Too many open connections\" }";
 
+/* Zeroes are a free place, whose pages are never written to. */
 struct connection {
-	struct ev_source source; /* fd -1: this place is free */
+	bool is_open;
+	struct ev_source source;
 	struct api_server *server;
 	struct http_parser parser;
 	/* taken from the socket, not yet by the parser */
@@ -107,6 +109,7 @@ static void close_connection(struct connection *connection)
 {
 	ev_del(&connection->server->loop, &connection->source);
 	fd_close(&connection->source.fd);
+	connection->is_open = false;
 	sent_close(&connection->sent_fds);
 	http_parser_destroy(&connection->parser);
 	free(connection->body);
@@ -381,7 +384,7 @@ static struct connection *free_connection(struct api_server *server)
 	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
 		struct connection *connection = &server->connections[i];
 
-		if (connection->source.fd < 0) {
+		if (!connection->is_open) {
 			return connection;
 		}
 		if (connection->owed == NULL &&
@@ -408,6 +411,7 @@ static void open_connection(struct api_server *server, int fd)
 		close(fd);
 		return;
 	}
+	connection->is_open = true;
 	connection->source = source;
 	connection->server = server;
 	connection->input_at = 0;
@@ -589,9 +593,6 @@ int api_server_new(const struct api_server_config *config, struct api_server **o
 	server->confine_arg = config->confine_arg;
 	server->listener = (struct ev_source){.fd = -1, .fn = on_client};
 	server->stop = (struct ev_source){.fd = -1, .fn = on_stop};
-	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
-		server->connections[i].source.fd = -1;
-	}
 	if (build(server, config->path, err) < 0) {
 		api_server_free(server);
 		return -1;
@@ -606,7 +607,7 @@ void api_server_free(struct api_server *server)
 		return;
 	}
 	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
-		if (server->connections[i].source.fd >= 0) {
+		if (server->connections[i].is_open) {
 			close_connection(&server->connections[i]);
 		}
 	}
