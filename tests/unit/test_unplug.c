@@ -15,6 +15,8 @@
 #include "tests/lib/capture.h"
 #include "tests/unit/api_bed.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/file_lock.h"
 #include "vmm/resources/resource.h"
 #include "vmm/resources/unplug.h"
 
@@ -227,15 +229,12 @@ Test(unplug, a_paused_guest_can_not_be_asked)
 	api_bed_expect("PATCH /vm", "{\"state\":\"Resumed\"}", NULL);
 }
 
-Test(unplug, what_finds_no_place_is_refused_and_a_place_that_gets_free_is_taken)
+/* The port has a, and the bus 30 slots. The next one is refused, and its request is in both. */
+static void fill_bus(char line[32], char body[128])
 {
-	char line[32];
-	char body[128];
-
-	/* The port has a, the bus 30 slots. */
 	for (unsigned i = 0; i <= 30; i++) {
-		(void)snprintf(line, sizeof(line), "PUT /drives/n%u", i);
-		(void)snprintf(body, sizeof(body),
+		(void)snprintf(line, 32, "PUT /drives/n%u", i);
+		(void)snprintf(body, 128,
 			       "{\"drive_id\":\"n%u\",\"is_root_device\":false,\"path_on_host\":"
 			       "\"disk\"}",
 			       i);
@@ -246,9 +245,35 @@ Test(unplug, what_finds_no_place_is_refused_and_a_place_that_gets_free_is_taken)
 					   "find an available device slot on the PCI bus. It "
 					   "has 30."));
 	}
+}
+
+Test(unplug, what_finds_no_place_is_refused_and_a_place_that_gets_free_is_taken)
+{
+	char line[32];
+	char body[128];
+
+	fill_bus(line, body);
 	api_bed_expect("DELETE /drives/n7", NULL, NULL);
 	api_bed_expect(line, body, NULL);
 	cr_expect_str_eq(devmgr()->slots[7]->dev->id, "n30");
+}
+
+Test(unplug, memory_that_finds_no_place_leaves_its_file_to_others)
+{
+	char line[32];
+	char body[128];
+	AUTO_FD memory = open("memory", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	cr_assert(memory >= 0 && ftruncate(memory, 4096) == 0);
+	fill_bus(line, body);
+	/* Each try takes the file, and the first ones an io_uring that is in stock. */
+	for (unsigned i = 0; i < 8; i++) {
+		free(api_bed_request("PUT /pmem/p", "{\"id\":\"p\",\"path_on_host\":\"memory\"}")
+			     .body);
+		cr_expect(file_lock(memory, FILE_CONTENT, false, 0), "at once");
+		file_unlock(memory, FILE_CONTENT);
+	}
+	unlink("memory");
 }
 
 Test(unplug, what_is_being_unplugged_is_left_alone_meanwhile)
@@ -285,8 +310,8 @@ Test(unplug, not_more_than_some_requests_wait)
 		char line[32];
 		char body[128];
 
-		(void)snprintf(line, sizeof(line), "PUT /drives/n%u", i);
-		(void)snprintf(body, sizeof(body),
+		(void)snprintf(line, 32, "PUT /drives/n%u", i);
+		(void)snprintf(body, 128,
 			       "{\"drive_id\":\"n%u\",\"is_root_device\":false,\"path_on_host\":"
 			       "\"disk\"}",
 			       i);

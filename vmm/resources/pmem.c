@@ -360,6 +360,14 @@ static void clear_left(struct vm *vm)
 	}
 }
 
+/* Others may have the file at once: a ring that was told to forget it may have it a little longer.
+ */
+static void give_back(struct gmem *mem, unsigned index)
+{
+	file_unlock(gmem_pmem_slot(mem, index).fd, FILE_WHOLE);
+	gmem_pmem_remove(mem, index);
+}
+
 /* The last of the list, which its file is mapped for already. */
 static int plug_mapped(struct microvm *microvm, struct request *request, struct pmem_device *device,
 		       struct error *err)
@@ -369,16 +377,16 @@ static int plug_mapped(struct microvm *microvm, struct request *request, struct 
 
 	claims_adapt(microvm);
 	if (vm_map_pmem(vm, device->index, err) < 0) {
-		gmem_pmem_remove(vm->mem, device->index);
+		give_back(vm->mem, device->index);
 		gmem_pmem_clear(vm->mem, device->index);
 		return error_wrap(err, "Unable to create the virtio-pmem device");
 	}
 	if (make(microvm, device, &microvm->config.rings, err) < 0) {
-		gmem_pmem_remove(vm->mem, device->index);
+		give_back(vm->mem, device->index);
 		return error_wrap(err, "Unable to create the virtio-pmem device");
 	}
 	if (resource_plug(microvm, request, pmem_virtio(device->pmem), id, err) < 0) {
-		gmem_pmem_remove(vm->mem, device->index);
+		give_back(vm->mem, device->index);
 		return -1;
 	}
 	mender_watch(&microvm->controller.machine.mender);
@@ -466,9 +474,7 @@ static int unplugged(struct microvm *microvm, struct request *request, struct er
 	if (unplug_end(microvm, request, pmem_virtio(device->pmem), err) < 0) {
 		return -1;
 	}
-	/* A ring that was told to forget the file may have it a little longer. */
-	file_unlock(gmem_pmem_slot(microvm->controller.machine.mem, device->index).fd, FILE_WHOLE);
-	gmem_pmem_remove(microvm->controller.machine.mem, device->index);
+	give_back(microvm->controller.machine.mem, device->index);
 	schema_free(&schema, &device->config);
 	devices->count--;
 	memmove(device, device + 1, (devices->count - at) * sizeof(*device));
