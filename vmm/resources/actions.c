@@ -187,7 +187,7 @@ static int start(struct microvm *microvm, struct request *request, struct error 
 		return -1;
 	}
 	if (controller_start(&microvm->controller, &plan, err) < 0) {
-		claims_hand_over(microvm);
+		claims_drop(microvm);
 		return -1;
 	}
 	return 0;

@@ -171,11 +171,16 @@ int claims_begin(struct microvm *microvm, struct error *err)
 	return 0;
 }
 
-void claims_hand_over(struct microvm *microvm)
+void claims_drop(struct microvm *microvm)
 {
 	const struct claims claims = list(microvm);
 
 	release(&claims);
+}
+
+void claims_hand_over(struct microvm *microvm)
+{
+	claims_drop(microvm);
 	microvm->has_handed_over = true;
 }
 

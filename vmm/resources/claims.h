@@ -27,6 +27,9 @@ MUST_CHECK int claims_begin(struct microvm *microvm, struct error *err);
  */
 void claims_adapt(struct microvm *microvm);
 
+/* Of a machine that has failed to begin: others may have the files until it tries again. */
+void claims_drop(struct microvm *microvm);
+
 /* Of a paused machine that was saved: who loads the snapshot gets the files. */
 void claims_hand_over(struct microvm *microvm);
 
