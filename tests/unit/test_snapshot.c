@@ -190,6 +190,16 @@ Test(snapshot, memory_that_is_being_overwritten_is_not_loaded)
 	api_bed_expect("PUT /snapshot/load", load, NULL);
 }
 
+/* It is a link still, and nothing of a save is behind it. */
+static void expect_link(const char *name, const char *target)
+{
+	char text[16] = "";
+	struct stat st;
+
+	cr_expect(readlink(name, text, sizeof(text) - 1) > 0 && strcmp(text, target) == 0);
+	cr_expect(stat(target, &st) == 0 && st.st_size == 0);
+}
+
 Test(snapshot, a_save_that_fails_leaves_no_file_that_it_has_made)
 {
 	const struct rlimit limit = {.rlim_cur = 1000, .rlim_max = RLIM_INFINITY};
@@ -210,6 +220,21 @@ Test(snapshot, a_save_that_fails_leaves_no_file_that_it_has_made)
 	cr_expect(access("m", F_OK) < 0 && access("s", F_OK) < 0, "not enough room for the memory");
 	expect_refusal("PUT /snapshot/create", "{\"snapshot_path\":\"s\"}", "(os error 27)");
 	cr_expect(access("s", F_OK) < 0, "nor for the state");
+}
+
+Test(snapshot, a_save_that_fails_leaves_links_that_lead_nowhere)
+{
+	const struct rlimit limit = {.rlim_cur = 1000, .rlim_max = RLIM_INFINITY};
+
+	make_machine();
+	signal(SIGXFSZ, SIG_IGN);
+	cr_assert(symlink("behind_m", "m") == 0 && symlink("behind_s", "s") == 0);
+	cr_assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	expect_refusal("PUT /snapshot/create", create, "(os error 27)");
+	expect_link("m", "behind_m");
+	cr_expect(access("behind_s", F_OK) < 0, "it was not its turn");
+	expect_refusal("PUT /snapshot/create", "{\"snapshot_path\":\"s\"}", "(os error 27)");
+	expect_link("s", "behind_s");
 }
 
 /* Another process would get the file of the drive. */

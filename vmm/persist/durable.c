@@ -76,6 +76,19 @@ bool durable_is_there(const char *path)
 	return fd >= 0 || errno != ENOENT;
 }
 
+void durable_unmake(const char *path)
+{
+	struct error ignored = {0};
+	AUTO_FD named = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+	AUTO_FD made = -1;
+
+	if (named >= 0 || errno != ELOOP) {
+		(void)unlink(path);
+	} else if (durable_open(path, "", &made, &ignored) == 0) {
+		(void)!ftruncate(made, 0);
+	}
+}
+
 int durable_open(const char *path, const char *fault, int *fd, struct error *err)
 {
 	AUTO_FD opened = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
@@ -120,7 +133,7 @@ int durable_write(const char *path, const char *fault, const void *bytes, size_t
 	}
 	if (durable_fill(fd, path, bytes, len, err) < 0 || durable_sync(fd, path, err) < 0) {
 		if (is_new) {
-			(void)unlink(path);
+			durable_unmake(path);
 		}
 		return -1;
 	}

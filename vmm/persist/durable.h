@@ -20,6 +20,12 @@ MUST_CHECK int durable_open(const char *path, const char *fault, int *fd, struct
 bool durable_is_there(const char *path);
 
 /*
+ * Takes a file back that could not be completed, and was not there before. Where the name is a
+ * link, which led nowhere, the link stays, and the file behind it is empty.
+ */
+void durable_unmake(const char *path);
+
+/*
  * Looks at what a rename to `path` would replace: fails unless it is a regular file, not even a
  * link to one. *st is zeroed where there is nothing. `fault` as for durable_open.
  */
@@ -38,7 +44,7 @@ MUST_CHECK int durable_fill(int fd, const char *name, const void *bytes, size_t 
 
 /*
  * Makes the file at `path` hold these bytes and no others, on disk when this returns. `fault` as
- * for durable_open. A failure leaves no file where there was none.
+ * for durable_open. A failure leaves no file where there was none: see durable_unmake.
  */
 MUST_CHECK int durable_write(const char *path, const char *fault, const void *bytes, size_t len,
 			     struct error *err);

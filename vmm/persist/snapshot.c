@@ -142,7 +142,7 @@ static void remove_memory(const struct machine *machine, const char *path)
 	struct error ignored = {0};
 
 	if (memory_file_check(machine->mem, path, &ignored) == 0) {
-		(void)unlink(path);
+		durable_unmake(path);
 	}
 }
 
