@@ -392,6 +392,14 @@ pid_t ctl_machine_process(const struct machine *machine, const char *key)
 	return pid > 0 && born != 0 && process_born(pid) == born ? pid : 0;
 }
 
+bool ctl_machine_is_process(const struct machine *machine, const char *key, pid_t pid,
+			    uint64_t born)
+{
+	pid_t own;
+
+	return born_of(machine, key, &own) == born && own == pid;
+}
+
 bool ctl_machine_wait(const struct machine *machine, const char *key, int ms)
 {
 	pid_t pid;

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "vmm/base/attr.h"
@@ -81,6 +82,10 @@ json_int_t ctl_machine_number(const struct machine *machine, const char *key);
 /* A process of the record: "squib", "keeper", or "passt", of a fork. */
 void ctl_machine_set_process(const struct machine *machine, const char *key, pid_t pid);
 pid_t ctl_machine_process(const struct machine *machine, const char *key); /* 0: it has ended */
+
+/* Whether that is the process with this pid, which began then: it may have ended. */
+bool ctl_machine_is_process(const struct machine *machine, const char *key, pid_t pid,
+			    uint64_t born);
 
 /* Waits up to so many milliseconds (-1: for ever) for the end of a process. false: it lives. */
 bool ctl_machine_wait(const struct machine *machine, const char *key, int ms);

@@ -417,13 +417,14 @@ void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine)
 
 int pool_find(const struct pool_machine *machine, struct machine *found, struct error *err)
 {
-	const char *instance;
-
 	if (ctl_machine_open(machine->name, found, err) < 0) {
 		return -1;
 	}
-	instance = ctl_machine_text(found, "instance");
-	return instance != NULL && strcmp(instance, machine->instance) == 0
+	const char *instance = ctl_machine_text(found, "instance");
+	bool is_begun = machine->instance[0] == '\0' &&
+			ctl_machine_is_process(found, "keeper", machine->pid, machine->born);
+
+	return is_begun || (instance != NULL && strcmp(instance, machine->instance) == 0)
 		       ? 0
 		       : error_set(err, ERR_BAD_STATE, "The machine %s is another one by now",
 				   machine->name);

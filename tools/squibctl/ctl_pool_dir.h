@@ -31,7 +31,7 @@ struct pool_machine {
 	char *socket;  /* heap: of its API */
 	char *vsock;   /* heap: of its vsock device, "" if none is known */
 	char *name;    /* heap: of a machine with a name, "" if it has none */
-	char *instance; /* heap: tells it from others of that name */
+	char *instance; /* heap: tells it from others of that name, "" while it is being made */
 };
 
 struct pool_list {
@@ -97,7 +97,10 @@ void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine)
  */
 void pool_end(const struct pool_machine *machine);
 
-/* Opens the machine with its name. The caller closes it in any case. */
+/*
+ * Opens the machine with its name, or what the record's process has begun to make by that. The
+ * caller closes it in any case.
+ */
 MUST_CHECK int pool_find(const struct pool_machine *machine, struct machine *found,
 			 struct error *err);
 

@@ -156,7 +156,7 @@ static enum ctl_exit fill(const struct keeper *keeper, const struct pool_machine
 		return ctl_load(fd,
 				ctl_load_body(keeper->args, CTL_SENT_STATE, CTL_SENT_MEMORY,
 					      machine->number),
-				&keeper->snapshot);
+				&keeper->snapshot, keeper->end);
 	}
 	enum ctl_exit code = ctl_request(fd, "GET", "/", NULL, &reply);
 
@@ -373,10 +373,10 @@ static enum ctl_exit keep(const struct keeper *keeper, unsigned long want)
 			await_change(keeper);
 			continue;
 		}
-		enum ctl_exit code =
-			keeper->saved.record != NULL
-				? pool_named_make(keeper->args, keeper->dir, &keeper->saved)
-				: make(keeper);
+		enum ctl_exit code = keeper->saved.record != NULL
+					     ? pool_named_make(keeper->args, keeper->dir,
+							       &keeper->saved, keeper->end)
+					     : make(keeper);
 
 		if (code == CTL_EXIT_OK) {
 			made++;

@@ -4,12 +4,14 @@
  *
  * Theory of operation. Such a machine has two records: its own, in its directory, which the process
  * that keeps it writes, and the pool's, which says whose it is and has its name and instance. The
- * latter is there before any process is. The keeper loads the snapshot and waits, with all that the
+ * latter is there before the machine is, so that who finds it knows what was being made by the name
+ * when the pool's keeper was killed. The keeper loads the snapshot and waits, with all that the
  * machine is; who takes it connects to the keeper, which lets the guest go on and has its command
  * taken over. So between pool and machine there is nothing to hand over but the name.
  */
 #include "tools/squibctl/ctl_pool_named.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,14 +31,12 @@ enum {
 };
 
 /* A name that nobody gives to a directory of his own: it goes with the pool. */
-static char *saved_path(const struct pool_dir *dir)
-{
-	return ctl_text("%s/.squibctl-pool", dir->path);
-}
+static const char saved_name[] = ".squibctl-pool";
 
+/* In the directory that is kept, whatever has its path by now. */
 void pool_named_drop(const struct pool_dir *dir)
 {
-	AUTO_FREE char *path = saved_path(dir);
+	AUTO_FREE char *path = ctl_text("/proc/self/fd/%d/%s", dir->fd, saved_name);
 
 	if (path != NULL) {
 		ctl_remove_tree(path);
@@ -46,7 +46,7 @@ void pool_named_drop(const struct pool_dir *dir)
 enum ctl_exit pool_named_open(const struct ctl_args *args, const struct pool_dir *dir,
 			      struct machine *saved)
 {
-	AUTO_FREE char *own = saved_path(dir);
+	AUTO_FREE char *own = ctl_text("%s/%s", dir->path, saved_name);
 	bool is_name = strchr(args->of, '/') == NULL;
 	struct error err = {0};
 
@@ -67,52 +67,72 @@ enum ctl_exit pool_named_open(const struct ctl_args *args, const struct pool_dir
 
 /* --- making --- */
 
-/* A machine with the next number whose name is free. */
-static int make_next(const struct ctl_args *args, const struct pool_dir *dir,
-		     const struct machine *saved, unsigned long *number, struct machine *machine,
-		     struct error *err)
+static int check_texts(const struct pool_machine *record, struct error *err)
 {
-	const char *prefix = args->name != NULL ? args->name : saved->name;
-
-	do {
-		error_clear(err);
-		ctl_machine_close(machine);
-		if (pool_next(dir, number, err) < 0) {
-			return -1;
-		}
-		AUTO_FREE char *name = ctl_text("%s-%lu", prefix, *number);
-
-		if (name == NULL) {
-			return error_set(err, ERR_HOST, "There is no memory for a name");
-		}
-		if (ctl_clone_make(saved, name, machine, err) == 0) {
-			return 0;
-		}
-	} while (err->kind == ERR_BAD_STATE);
-	return -1;
-}
-
-/* The pool's record of it. */
-static int fill(struct pool_machine *record, const struct machine *machine, struct error *err)
-{
-	const char *instance = ctl_machine_text(machine, "instance");
-
-	record->socket = ctl_machine_path(machine, "api.sock");
-	record->vsock = strdup("");
-	record->name = strdup(machine->name);
-	record->instance = instance != NULL ? strdup(instance) : NULL;
 	return record->socket != NULL && record->vsock != NULL && record->name != NULL &&
 			       record->instance != NULL
 		       ? 0
 		       : error_set(err, ERR_HOST, "There is no memory for a machine");
 }
 
+/* The pool's record of a machine that this process begins to make. */
+static int announce(const struct pool_dir *dir, struct pool_machine *record, const char *prefix,
+		    struct error *err)
+{
+	pool_free(record);
+	*record = (struct pool_machine){
+		.state = POOL_MAKING, .pid = getpid(), .born = process_born(getpid())};
+	if (pool_next(dir, &record->number, err) < 0) {
+		return -1;
+	}
+	record->socket = strdup("");
+	record->vsock = strdup("");
+	record->name = ctl_text("%s-%lu", prefix, record->number);
+	record->instance = strdup("");
+	return check_texts(record, err) < 0 ? -1 : pool_write(dir, record, err);
+}
+
+/* A machine with the next number whose name is free. */
+static int make_next(const struct ctl_args *args, const struct pool_dir *dir,
+		     const struct machine *saved, struct pool_machine *record,
+		     struct machine *machine, struct error *err)
+{
+	const char *prefix = args->name != NULL ? args->name : saved->name;
+
+	do {
+		error_clear(err);
+		ctl_machine_close(machine);
+		if (announce(dir, record, prefix, err) < 0) {
+			return -1;
+		}
+		if (ctl_clone_make(saved, record->name, machine, err) == 0) {
+			return 0;
+		}
+		pool_forget(dir, record);
+	} while (err->kind == ERR_BAD_STATE);
+	return -1;
+}
+
+/* The pool's record of it, once it is there. */
+static int fill(struct pool_machine *record, const struct machine *machine, struct error *err)
+{
+	const char *instance = ctl_machine_text(machine, "instance");
+
+	free(record->socket);
+	free(record->instance);
+	record->socket = ctl_machine_path(machine, "api.sock");
+	record->instance = instance != NULL ? strdup(instance) : NULL;
+	return check_texts(record, err);
+}
+
 /* Until its process is that of squib, and it waits. */
 static int load(const struct ctl_args *args, const struct machine *saved, struct machine *machine,
-		struct pool_machine *record, struct error *err)
+		struct pool_machine *record, int end, struct error *err)
 {
-	const struct session_options options = {
-		.only_starts = true, .no_signals = true, .deadline = deadline_in(LOAD_MS)};
+	const struct session_options options = {.only_starts = true,
+						.no_signals = true,
+						.end = end,
+						.deadline = deadline_in(LOAD_MS)};
 	struct machine loaded = {0};
 	int client = -1;
 	const struct ctl_clone_way way = {.waits = true, .number = record->number};
@@ -134,14 +154,15 @@ static int load(const struct ctl_args *args, const struct machine *saved, struct
 /* From its record here to a machine that is ready. What fails leaves nothing. */
 static int bring_up(const struct ctl_args *args, const struct pool_dir *dir,
 		    const struct machine *saved, struct machine *machine,
-		    struct pool_machine *record, struct error *err)
+		    struct pool_machine *record, int end, struct error *err)
 {
 	if (fill(record, machine, err) < 0 || pool_write(dir, record, err) < 0) {
 		ctl_machine_remove(machine);
+		pool_forget(dir, record);
 		return -1;
 	}
-	if (load(args, saved, machine, record, err) == 0 && pool_write(dir, record, err) == 0 &&
-	    pool_move(dir, record, POOL_READY)) {
+	if (load(args, saved, machine, record, end, err) == 0 &&
+	    pool_write(dir, record, err) == 0 && pool_move(dir, record, POOL_READY)) {
 		return 0;
 	}
 	pool_end(record);
@@ -150,27 +171,28 @@ static int bring_up(const struct ctl_args *args, const struct pool_dir *dir,
 }
 
 enum ctl_exit pool_named_make(const struct ctl_args *args, const struct pool_dir *dir,
-			      const struct machine *saved)
+			      const struct machine *saved, int end)
 {
 	/* Until there is a squib the process is ours, which makes it. */
-	struct pool_machine record = {
-		.state = POOL_MAKING, .pid = getpid(), .born = process_born(getpid())};
+	struct pool_machine record = {0};
 	struct machine machine = {0};
 	struct error err = {0};
-	int result = make_next(args, dir, saved, &record.number, &machine, &err);
+	struct pollfd ends = {.fd = end, .events = POLLIN};
+	int result = make_next(args, dir, saved, &record, &machine, &err);
 
 	if (result == 0) {
-		result = bring_up(args, dir, saved, &machine, &record, &err);
+		result = bring_up(args, dir, saved, &machine, &record, end, &err);
 	}
-	if (result < 0) {
+	if (result < 0 && record.number > 0) {
+		pool_give_back(dir, record.number);
+	}
+	if (result < 0 && poll(&ends, 1, 0) == 0) {
 		fprintf(stderr, "squibctl: machine %lu was not made\n", record.number);
-		if (record.number > 0) {
-			pool_give_back(dir, record.number);
-		}
+		(void)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 	}
 	ctl_machine_close(&machine);
 	pool_free(&record);
-	return result == 0 ? CTL_EXIT_OK : ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+	return result == 0 ? CTL_EXIT_OK : CTL_EXIT_REFUSED;
 }
 
 /* --- taking --- */

@@ -20,9 +20,12 @@ enum ctl_exit pool_named_open(const struct ctl_args *args, const struct pool_dir
 /* Removes what pool_named_open has saved. Machines that were made of it have its memory. */
 void pool_named_drop(const struct pool_dir *dir);
 
-/* Makes one more, called --name-N, or as what was saved. What fails is told, and leaves nothing. */
+/*
+ * Makes one more, called --name-N, or as what was saved. What fails is told, and leaves nothing;
+ * `end` is readable when it is to be left undone.
+ */
 enum ctl_exit pool_named_make(const struct ctl_args *args, const struct pool_dir *dir,
-			      const struct machine *saved);
+			      const struct machine *saved, int end);
 
 /*
  * Has a machine go on that is the caller's, and prints its name once its command runs.

@@ -201,6 +201,7 @@ enum slot {
 	SLOT_INPUT,
 	SLOT_OUTPUT,
 	SLOT_SIGNALS,
+	SLOT_END,
 	SLOTS
 };
 
@@ -487,6 +488,8 @@ static void turn(struct session *session)
 		[SLOT_INPUT] = {.fd = takes_input ? STDIN_FILENO : -1, .events = POLLIN},
 		[SLOT_OUTPUT] = {.fd = reads ? -1 : session->output_fd, .events = POLLOUT},
 		[SLOT_SIGNALS] = {.fd = has_room ? session->signals : -1, .events = POLLIN},
+		[SLOT_END] = {.fd = session->options->end > 0 ? session->options->end : -1,
+			      .events = POLLIN},
 	};
 
 	/* A connection that is over is always ready: not while there is no use in that. */
@@ -499,6 +502,8 @@ static void turn(struct session *session)
 	/* Also for one that says a little, again and again. */
 	if (got == 0 || left == 0) {
 		fail(session, "The guest's first process does not answer");
+	} else if (slots[SLOT_END].revents != 0) {
+		fail(session, "Interrupted");
 	}
 	if (got <= 0 || session->is_over) {
 		return;

@@ -27,6 +27,7 @@ struct session_options {
 	bool is_plain;	   /* what it says on its error output is no terminal's business */
 	bool may_detach;   /* on a terminal of ours, by Ctrl-P Ctrl-Q */
 	bool no_signals;   /* they are the caller's */
+	int end;	   /* once this is readable it is an error to wait longer; 0: none */
 	uint64_t deadline; /* for its end; 0: none */
 };
 

@@ -25,6 +25,7 @@
 #include "tools/squibctl/ctl_copy_file.h"
 #include "tools/squibctl/ctl_overrides.h"
 #include "tools/squibctl/ctl_request.h"
+#include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
 
@@ -37,6 +38,7 @@ struct wait {
 	const char *what;
 	const char *path; /* a file that grows meanwhile; NULL: none */
 	time_t since;
+	int end; /* readable: nobody waits any longer; 0: none */
 };
 
 /* What this process sees at `path`, if that was written since then. */
@@ -45,10 +47,11 @@ static bool look(const char *path, time_t since, struct stat *st)
 	return path != NULL && stat(path, st) == 0 && S_ISREG(st->st_mode) && st->st_mtime >= since;
 }
 
-/* Until squib answers. */
-static void wait_answer(int fd, const struct wait *wait)
+/* Until squib answers. false: that is not waited for. */
+static bool wait_answer(int fd, const struct wait *wait)
 {
-	struct pollfd answer = {.fd = fd, .events = POLLIN};
+	struct pollfd slots[] = {{.fd = fd, .events = POLLIN},
+				 {.fd = wait->end > 0 ? wait->end : -1, .events = POLLIN}};
 	struct progress progress;
 	int ready;
 
@@ -56,12 +59,13 @@ static void wait_answer(int fd, const struct wait *wait)
 	do {
 		struct stat st;
 
-		ready = poll(&answer, 1, LOOK_MS);
+		ready = poll(slots, ARRAY_COUNT(slots), LOOK_MS);
 		progress_set(&progress, look(wait->path, wait->since, &st)
 						? (uint64_t)st.st_blocks * BLOCK
 						: 0);
 	} while (ready == 0 || (ready < 0 && errno == EINTR));
 	progress_end(&progress);
+	return slots[1].revents == 0;
 }
 
 /* A request that may take long; its answer's body is dropped. `fds`: see ctl_http_send. */
@@ -75,7 +79,9 @@ static enum ctl_exit request_slowly(int fd, const char *path, const char *body,
 	if (ctl_http_send(fd, "PUT", path, body, fds, &err) < 0) {
 		return ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
 	}
-	wait_answer(fd, wait);
+	if (!wait_answer(fd, wait)) {
+		return CTL_EXIT_NO_CONNECTION;
+	}
 	if (ctl_http_receive(fd, &reply, &err) < 0) {
 		return ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
 	}
@@ -157,7 +163,7 @@ static enum ctl_exit request_save(int fd, const char *const files[2], const char
 enum ctl_exit ctl_save(int fd, const char *state, const char *memory)
 {
 	const char *const files[] = {state, memory};
-	const struct wait wait = {"saving", memory, time(NULL) - 1};
+	const struct wait wait = {"saving", memory, time(NULL) - 1, 0};
 
 	return request_save(fd, files, "Full", NULL, &wait);
 }
@@ -165,7 +171,7 @@ enum ctl_exit ctl_save(int fd, const char *state, const char *memory)
 static enum ctl_exit save_paused(int fd, const struct ctl_args *args)
 {
 	/* Files have the time of the kernel's last tick. */
-	const struct wait wait = {"saving", args->operands[1], time(NULL) - 1};
+	const struct wait wait = {"saving", args->operands[1], time(NULL) - 1, 0};
 	bool was_running = false;
 	enum ctl_exit code = ctl_find_running(fd, &was_running);
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
@@ -254,7 +260,7 @@ static enum ctl_exit await_live(int fd)
 enum ctl_exit ctl_hand_on(int fd, const struct ctl_fds *fds)
 {
 	static const char *const files[] = {CTL_SENT_STATE, CTL_SENT_MEMORY};
-	const struct wait wait = {"forking", NULL, 0};
+	const struct wait wait = {"forking", NULL, 0, 0};
 	enum ctl_exit code = request_save(fd, files, "Live", fds, &wait);
 
 	return code == CTL_EXIT_OK ? await_live(fd) : code;
@@ -262,7 +268,7 @@ enum ctl_exit ctl_hand_on(int fd, const struct ctl_fds *fds)
 
 static enum ctl_exit save_live(int fd, const struct ctl_args *args)
 {
-	const struct wait wait = {"forking", NULL, time(NULL) - 1};
+	const struct wait wait = {"forking", NULL, time(NULL) - 1, 0};
 	uint64_t begin = clock_host.now_ns(CLOCK_MONOTONIC);
 	enum ctl_exit code = request_save(fd, args->operands, "Live", NULL, &wait);
 
@@ -344,9 +350,9 @@ void ctl_close_fds(struct ctl_fds *fds)
 	fds->count = 0;
 }
 
-enum ctl_exit ctl_load(int fd, json_t *body, const struct ctl_fds *fds)
+enum ctl_exit ctl_load(int fd, json_t *body, const struct ctl_fds *fds, int end)
 {
-	const struct wait wait = {"loading", NULL, 0};
+	const struct wait wait = {"loading", NULL, 0, end};
 	AUTO_FREE char *text = json_dumps(body, JSON_COMPACT);
 
 	json_decref(body);
@@ -366,7 +372,7 @@ static enum ctl_exit load(int fd, const struct ctl_args *args)
 				     : CTL_EXIT_OK;
 
 	if (code == CTL_EXIT_OK) {
-		code = ctl_load(fd, ctl_load_body(args, state, memory, 0), &fds);
+		code = ctl_load(fd, ctl_load_body(args, state, memory, 0), &fds, 0);
 	}
 	ctl_close_fds(&fds);
 	if (code == CTL_EXIT_OK) {

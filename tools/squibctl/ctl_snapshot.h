@@ -39,8 +39,11 @@ void ctl_close_fds(struct ctl_fds *fds);
 json_t *ctl_load_body(const struct ctl_args *args, const char *state, const char *memory,
 		      unsigned long number);
 
-/* Asks for a load, with descriptors beside it; takes the body. */
-enum ctl_exit ctl_load(int fd, json_t *body, const struct ctl_fds *fds);
+/*
+ * Asks for a load, with descriptors beside it; takes the body. Once `end` (0: none) is readable the
+ * answer is not waited for: CTL_EXIT_NO_CONNECTION, without a word.
+ */
+enum ctl_exit ctl_load(int fd, json_t *body, const struct ctl_fds *fds, int end);
 
 /*
  * Holds signals that would end this process while a machine stands still, which nobody would let go
