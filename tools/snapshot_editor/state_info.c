@@ -9,6 +9,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/json.h"
+#include "vmm/persist/memory_file.h"
 
 /* What state files begin with, by architecture: docs/snapshot-format.md. */
 static const struct {
@@ -143,7 +144,7 @@ static int verify_memory(const struct machine_state *state, const char *path, st
 				 " bytes, and the machine's memory %" PRIu64,
 				 path, len, want);
 	}
-	return 0;
+	return memory_file_check_whole(fd, path, state->base_page, err);
 }
 
 int state_verify(const struct machine_state *state, const char *memory, struct error *err)

@@ -31,6 +31,8 @@
 enum {
 	CHUNK_PAGES = 512, /* that are looked at in one go */
 	COMPARED_LEN = 64 * 1024,
+	OTHERS_MAX = 64 * 1024, /* pages of a region among which another one is looked for */
+	OTHERS_READ_MAX = 4096, /* of these: some milliseconds */
 };
 
 #define PAGEMAP_PRESENT (UINT64_C(1) << 63)
@@ -268,6 +270,39 @@ int gmem_touched_pages(const struct gmem *mem, size_t index, uint64_t *touched, 
 			"Which pages were used is known on hosts with pages of 4 KiB only");
 	}
 	return look_at_all(&look, look_in_pagemap, err);
+}
+
+/* What is resident costs no fault, and asks neither a disk nor a page fault handler. */
+bool gmem_find_other(const struct gmem *mem, size_t index, const uint64_t *bitmap, uint64_t *page)
+{
+	const struct gmem_region *region = &mem->regions[index];
+	uint64_t end = min_u64(region->len / GMEM_DIRTY_PAGE, OTHERS_MAX);
+	unsigned char resident[CHUNK_PAGES];
+	unsigned left = sysconf(_SC_PAGESIZE) == GMEM_DIRTY_PAGE ? OTHERS_READ_MAX : 0;
+
+	for (uint64_t first = *page; first < end && left > 0; first += CHUNK_PAGES) {
+		uint64_t count = min_u64(end - first, CHUNK_PAGES);
+
+		if (mincore(region->hva + first * GMEM_DIRTY_PAGE, count * GMEM_DIRTY_PAGE,
+			    resident) < 0) {
+			return false;
+		}
+		for (uint64_t i = 0; i < count && left > 0; i++) {
+			bool is_in = bitmap[(first + i) / GMEM_WORD_PAGES] >>
+					     (first + i) % GMEM_WORD_PAGES &
+				     1;
+
+			if (is_in || (resident[i] & 1) == 0) {
+				continue;
+			}
+			if (!gmem_is_zero(mem, index, first + i)) {
+				*page = first + i;
+				return true;
+			}
+			left--;
+		}
+	}
+	return false;
 }
 
 /* --- bringing pages in --- */

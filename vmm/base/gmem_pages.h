@@ -32,6 +32,13 @@ void gmem_dirty_all(struct gmem *mem);
 bool gmem_is_zero(const struct gmem *mem, size_t index, uint64_t page);
 
 /*
+ * Looks for a page of region `index`, from *page on, that is none of the bitmap and not zero;
+ * false: none was found among the first of them. Only what is in memory is looked at. *page is its
+ * number. VMM thread.
+ */
+bool gmem_find_other(const struct gmem *mem, size_t index, const uint64_t *bitmap, uint64_t *page);
+
+/*
  * Adds to bitmaps of region `index` the pages that this process has mapped: all of them to
  * `touched`, those that are own to `own`. Fails where /proc does not tell.
  */

@@ -23,7 +23,7 @@
 static const struct codec_section config_section = {
 	.tag = CODEC_TAG('C', 'O', 'N', 'F'), .version = 1, .name = "configuration"};
 static const struct codec_section memory_section = {
-	.tag = CODEC_TAG('M', 'E', 'M', ' '), .version = 1, .name = "memory"};
+	.tag = CODEC_TAG('M', 'E', 'M', ' '), .version = 2, .name = "memory"};
 static const struct codec_section vcpus_section = {
 	.tag = CODEC_TAG('C', 'P', 'U', 'S'), .version = 1, .name = "vcpus"};
 static const struct codec_section devices_section = {
@@ -79,6 +79,7 @@ static void code_memory(struct codec *codec, struct machine_state *state)
 		codec_u64(codec, "len", &state->regions[i].len);
 		codec_end(codec);
 	}
+	codec_u64(codec, "base_page", &state->base_page); /* since version 2 */
 	codec_section_end(codec);
 }
 

@@ -52,6 +52,11 @@ struct machine_state {
 	/* The guest's memory, in the order of the memory file. */
 	uint32_t region_count;
 	struct gmem_range regions[GMEM_REGIONS_MAX];
+	/*
+	 * Of a Diff: where in the memory file there is a page that is not zero and that the Diff
+	 * has not written, so that its base must have it; 0: none is known.
+	 */
+	uint64_t base_page;
 	struct arch_vm_state *vm;
 	uint32_t vcpu_count;
 	struct arch_vcpu_state *vcpus;

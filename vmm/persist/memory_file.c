@@ -393,6 +393,29 @@ int memory_file_save_pages(const struct gmem *mem, const struct page_sets *chang
 
 /* --- loading --- */
 
+int memory_file_check_whole(int fd, const char *name, uint64_t base_page, struct error *err)
+{
+	static const uint8_t zeroes[GMEM_DIRTY_PAGE];
+	uint8_t page[GMEM_DIRTY_PAGE];
+
+	if (base_page == 0) {
+		return 0;
+	}
+	if (pread_full(fd, page, sizeof(page), base_page, err) < 0) {
+		return error_wrap(err, "Section memory, base_page");
+	}
+	return memcmp(page, zeroes, sizeof(page)) != 0
+		       ? 0
+		       : error_set(
+				 err, ERR_CORRUPT,
+				 "%s is not the whole memory: the guest has something at offset "
+				 "%llu, and the file zeroes. It is a Diff that was not merged "
+				 "into its base: snapshot-editor edit-memory rebase --memory-path "
+				 "BASE --diff-path %s makes BASE the memory that goes with this "
+				 "state",
+				 name, (unsigned long long)base_page, name);
+}
+
 /* Memory that is all RAM, and begins at `offset` in the file. */
 static int load_run(struct gmem *mem, struct gmem_range run, int fd, uint64_t offset,
 		    struct error *err)

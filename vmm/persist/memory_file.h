@@ -51,6 +51,14 @@ MUST_CHECK int memory_file_save_pages(const struct gmem *mem, const struct page_
  */
 MUST_CHECK int memory_file_load(struct gmem *mem, int fd, struct error *err);
 
+/*
+ * Fails if the file lacks the page at `base_page` (0: there is no such page), which is not zero in
+ * the memory that it is to be: it is a layer that was not merged into its base. The number is not
+ * trusted.
+ */
+MUST_CHECK int memory_file_check_whole(int fd, const char *name, uint64_t base_page,
+				       struct error *err);
+
 /* Where data (SEEK_DATA) or a hole (SEEK_HOLE) begins in a file, from `at` on; `end` if not before.
  */
 uint64_t memory_file_seek(int fd, uint64_t at, uint64_t end, int whence);

@@ -7,6 +7,11 @@
  * and put back if that fails, so that no mark is ever lost. A machine that does not track is asked
  * for its own pages: all that differs from the file that it was loaded from, or from zeroes. That
  * is more than what changed since the last snapshot, and never less.
+ *
+ * A state can't know what will become of a Diff: it may have been written into its base, merged
+ * into it later, or be all that there is, as the first one of a machine that was booted. So in
+ * place of a kind it names a page that is not zero and that the Diff lacks. A file that has zeroes
+ * there is not the memory, whatever it is.
  */
 #include "vmm/persist/snapshot.h"
 
@@ -52,6 +57,22 @@ static void put_back(const struct machine *machine, const struct page_sets *chan
 		gmem_dirty_put_back(machine->mem, i, changed->bits[i],
 				    gmem_bitmap_words(machine->mem, i));
 	}
+}
+
+/* Where the memory file has a page that others than these must have, if there is one. */
+static uint64_t find_base_page(const struct gmem *mem, const struct page_sets *changed)
+{
+	uint64_t offset = 0;
+
+	for (size_t i = 0; i < gmem_region_count(mem); i++) {
+		uint64_t page = i == 0 ? 1 : 0; /* an offset of 0 means that there is none */
+
+		if (gmem_find_other(mem, i, changed->bits[i], &page)) {
+			return offset + page * GMEM_DIRTY_PAGE;
+		}
+		offset += gmem_slot(mem, i).len;
+	}
+	return 0;
 }
 
 int snapshot_find_changed(const struct machine *machine, struct page_sets *changed,
@@ -159,6 +180,9 @@ static int write_files(const struct machine *machine, const struct snapshot_file
 	}
 	int result = is_wanted ? take_changed(machine, &changed, err) : 0;
 
+	if (result == 0 && is_wanted && files->is_diff) {
+		state->base_page = find_base_page(machine->mem, &changed);
+	}
 	if (result == 0) {
 		result = write_memory(machine, files, &changed, err);
 	}

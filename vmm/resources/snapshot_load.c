@@ -223,7 +223,9 @@ static int check_memory(const struct machine_state *state, const char *path, int
 				 "%llu: it is not the one that was saved with this state",
 				 (unsigned long long)len, (unsigned long long)memory_len(state));
 	}
-	return memory_lock_share(fd, path, err);
+	return memory_lock_share(fd, path, err) < 0
+		       ? -1
+		       : memory_file_check_whole(fd, path, state->base_page, err);
 }
 
 static int open_memory(const struct machine_state *state, const char *path, struct sent *sent,
