@@ -14,6 +14,11 @@ static uint64_t host_now_ns(clockid_t id)
 
 const struct clock clock_host = {.now_ns = host_now_ns};
 
+uint64_t clock_now_ms(void)
+{
+	return host_now_ns(CLOCK_MONOTONIC) / NS_PER_MS;
+}
+
 static bool is_leap(int year)
 {
 	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;

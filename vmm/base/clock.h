@@ -18,6 +18,9 @@ struct clock {
 /* clock_gettime */
 extern const struct clock clock_host;
 
+/* Milliseconds of the host's CLOCK_MONOTONIC, as poll(2) counts: for deadlines. Any thread. */
+uint64_t clock_now_ms(void);
+
 /*
  * Splits seconds since 1970 (UTC, or shifted by a zone's offset) into tm_year to tm_sec; times
  * before 1970 count as 1970. Async-signal-safe, which gmtime_r and localtime_r are not: they take a

@@ -243,8 +243,7 @@ static int save_slots(const struct devmgr *devmgr, struct machine_state *state, 
 	if (state->slots == NULL) {
 		return error_sys(err, "Cannot allocate the state of the devices");
 	}
-	uint64_t deadline_ms =
-		clock_host.now_ns(CLOCK_MONOTONIC) / NS_PER_MS + VIRTIO_REMOTE_WAIT_MS;
+	uint64_t deadline_ms = clock_now_ms() + VIRTIO_REMOTE_WAIT_MS;
 
 	for (size_t i = 0; i < ARRAY_COUNT(devmgr->slots); i++) {
 		struct virtio_slot *slot = devmgr->slots[i];

@@ -161,26 +161,21 @@ int vhost_link_read(struct vhost_link *link, struct error *err)
 
 /* --- Waiting --- */
 
-static uint64_t now_ms(void)
-{
-	return clock_host.now_ns(CLOCK_MONOTONIC) / NS_PER_MS;
-}
-
 uint64_t vhost_deadline_ms(void)
 {
-	return now_ms() + VHOST_PATIENCE_MS;
+	return clock_now_ms() + VHOST_PATIENCE_MS;
 }
 
 bool vhost_has_time(uint64_t deadline_ms)
 {
-	return now_ms() + LEAST_MS <= deadline_ms;
+	return clock_now_ms() + LEAST_MS <= deadline_ms;
 }
 
 int vhost_link_wait(struct vhost_link *link, uint64_t deadline_ms, struct error *err)
 {
 	for (;;) {
 		struct pollfd source = {.fd = link->fd, .events = POLLIN};
-		uint64_t now = now_ms();
+		uint64_t now = clock_now_ms();
 
 		if (now >= deadline_ms || poll(&source, 1, (int)(deadline_ms - now)) == 0) {
 			return error_set(err, ERR_HOST,

@@ -103,7 +103,7 @@ static int wait_for(int fd, short events, uint64_t deadline_ms, struct error *er
 	int ready;
 
 	do {
-		uint64_t now_ms = clock_host.now_ns(CLOCK_MONOTONIC) / NS_PER_MS;
+		uint64_t now_ms = clock_now_ms();
 
 		ready = now_ms < deadline_ms ? poll(&source, 1, (int)(deadline_ms - now_ms)) : 0;
 	} while (ready < 0 && errno == EINTR);

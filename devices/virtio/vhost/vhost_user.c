@@ -548,8 +548,7 @@ static int await_answers(const struct vhost_user *vu, uint64_t deadline_ms, stru
 	while (!is_answered(vu)) {
 		struct pollfd source = {.fd = vu->link.fd};
 
-		if (poll(&source, 1, 1) != 0 ||
-		    clock_host.now_ns(CLOCK_MONOTONIC) / NS_PER_MS >= deadline_ms) {
+		if (poll(&source, 1, 1) != 0 || clock_now_ms() >= deadline_ms) {
 			return error_set(err, ERR_HOST,
 					 "The back-end %s has not answered all that it has taken "
 					 "in time: try again",
