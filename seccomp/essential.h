@@ -11,4 +11,11 @@
  */
 MUST_CHECK int essential_check(const struct filter_set *set, struct error *err);
 
+/*
+ * Whether the filter of that thread leaves it what an interface takes that the kernel's vhost
+ * serves. ERR_BAD_REQUEST names the ioctls that are denied.
+ */
+MUST_CHECK int essential_check_vhost(const struct filter_set *set, enum filter_thread thread,
+				     struct error *err);
+
 #endif

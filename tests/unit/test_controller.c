@@ -298,6 +298,40 @@ Test(controller, a_filter_that_the_kernel_refuses_leaves_nothing)
 	expect_good_start(&before, "a filter that is none");
 }
 
+/* Before anything is made: a thread that is denied such a call ends the process. */
+Test(controller, filters_that_lack_what_the_kernels_vhost_takes_are_refused_with_names)
+{
+	struct filter_set *filters = &api_bed.confine.filters;
+	struct net_interface interface = {.config.vhost = true};
+	struct error err = {0};
+
+	put_devices();
+	api_bed.microvm.config.nets = &interface;
+	api_bed.microvm.config.net_count = 1;
+	cr_assert(filter_set_default(filters, &err) == 0, "%s", err.msg);
+	const struct sock_fprog vhost = filters->programs[FILTER_VHOST];
+
+	filters->programs[FILTER_VHOST] = filters->programs[FILTER_VMM];
+	api_bed_expect(
+		"PUT /actions", START,
+		API_FAULT("Start microvm error: The filter `vhost` of --seccomp-filter denies "
+			  "VHOST_SET_FEATURES, "
+			  "VHOST_SET_VRING_NUM, VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR, "
+			  "VHOST_SET_VRING_CALL, VHOST_GET_VRING_BASE, VHOST_NET_SET_BACKEND, "
+			  "without which no interface can have `vhost`: allow them in its "
+			  "policy, or leave `vhost` out"));
+	filters->programs[FILTER_VHOST] = vhost;
+	filters->programs[FILTER_VHOST_VCPU] = filters->programs[FILTER_VCPU];
+	api_bed_expect(
+		"PUT /actions", START,
+		API_FAULT("Start microvm error: The filter `vhost_vcpu` of --seccomp-filter denies "
+			  "VHOST_NET_SET_BACKEND, without which no interface can have `vhost`: "
+			  "allow them in its policy, or leave `vhost` out"));
+	cr_expect_eq(state(), VM_NOT_STARTED);
+	api_bed.microvm.config.nets = NULL;
+	api_bed.microvm.config.net_count = 0;
+}
+
 /* What a child does that confines itself, and cannot be used afterwards. 0: as it should be. */
 static int start_with_landlock(void)
 {

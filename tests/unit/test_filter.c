@@ -6,6 +6,7 @@
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <linux/vhost.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,6 +200,8 @@ Test(filter, filters_that_deny_what_squib_cannot_do_without_are_named)
 		{FILTER_VMM, {SYS_write, SYS_write}, "`vmm` denies write,"},
 		{FILTER_API, {SYS_write, SYS_exit_group}, "`api` denies write, exit_group,"},
 		{FILTER_VCPU, {SYS_ioctl, SYS_futex}, "`vcpu` denies ioctl, futex,"},
+		{FILTER_VHOST, {SYS_epoll_ctl, SYS_read}, "`vhost` denies epoll_ctl, read,"},
+		{FILTER_VHOST_VCPU, {SYS_ioctl, SYS_write}, "`vhost_vcpu` denies ioctl, write,"},
 		{FILTER_API, {SYS_recvfrom, SYS_accept4}, "`api` denies accept4, recvfrom,"},
 		{FILTER_VCPU, {SYS_recvfrom, SYS_accept4}, NULL},
 		{FILTER_VMM, {SYS_execve, SYS_openat}, NULL},
@@ -220,6 +223,74 @@ Test(filter, filters_that_deny_what_squib_cannot_do_without_are_named)
 				  err.msg);
 		}
 	}
+}
+
+/* A program that traps an ioctl and allows all else. */
+static void trap_ioctl(struct sock_filter code[6], uint32_t request)
+{
+	const struct sock_filter program[6] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, request, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	memcpy(code, program, sizeof(program));
+}
+
+Test(filter, what_an_interface_of_the_kernels_takes_is_named_when_it_is_denied)
+{
+	static const struct {
+		enum filter_thread thread;
+		uint32_t request;
+		const char *denied; /* NULL: nothing that matters */
+	} cases[] = {
+		{FILTER_VHOST, VHOST_SET_FEATURES,
+		 "`vhost` of --seccomp-filter denies VHOST_SET_FEATURES,"},
+		{FILTER_VHOST, VHOST_SET_VRING_NUM, "denies VHOST_SET_VRING_NUM,"},
+		{FILTER_VHOST, VHOST_SET_VRING_BASE, "denies VHOST_SET_VRING_BASE,"},
+		{FILTER_VHOST, VHOST_SET_VRING_ADDR, "denies VHOST_SET_VRING_ADDR,"},
+		{FILTER_VHOST, VHOST_SET_VRING_CALL, "denies VHOST_SET_VRING_CALL,"},
+		{FILTER_VHOST, VHOST_GET_VRING_BASE, "denies VHOST_GET_VRING_BASE,"},
+		{FILTER_DEBUG, VHOST_NET_SET_BACKEND,
+		 "`debug` of --seccomp-filter denies VHOST_NET_SET_BACKEND,"},
+		{FILTER_VHOST_VCPU, VHOST_NET_SET_BACKEND, "denies VHOST_NET_SET_BACKEND,"},
+		{FILTER_VHOST_VCPU, VHOST_GET_VRING_BASE, NULL},
+		{FILTER_VHOST, TUNSETIFF, NULL},
+	};
+	struct filter_set built_in;
+	struct error none = {0};
+
+	cr_assert(filter_set_default(&built_in, &none) == 0, "%s", none.msg);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct sock_filter code[6];
+		struct filter_set set = built_in;
+		struct error err = {0};
+
+		cr_expect(essential_check_vhost(&set, cases[i].thread, &err) == 0, "case %zu: %s",
+			  i, err.msg);
+		trap_ioctl(code, cases[i].request);
+		set.programs[cases[i].thread] = (struct sock_fprog){6, code};
+		cr_expect(essential_check(&set, &err) == 0, "case %zu: %s", i, err.msg);
+		int result = essential_check_vhost(&set, cases[i].thread, &err);
+
+		cr_expect_eq(result, cases[i].denied != NULL ? -1 : 0, "case %zu: %s", i, err.msg);
+		cr_expect(result == 0 || strstr(err.msg, cases[i].denied) != NULL, "case %zu: %s",
+			  i, err.msg);
+	}
+	/* What the machine would be told of each. */
+	struct error err = {0};
+
+	cr_expect(essential_check_vhost(&built_in, FILTER_VMM, &err) < 0);
+	cr_expect_str_eq(
+		err.msg,
+		"The filter `vmm` of --seccomp-filter denies VHOST_SET_FEATURES, "
+		"VHOST_SET_VRING_NUM, VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR, "
+		"VHOST_SET_VRING_CALL, VHOST_GET_VRING_BASE, VHOST_NET_SET_BACKEND, without "
+		"which no interface can have `vhost`: allow them in its policy, or leave "
+		"`vhost` out");
 }
 
 /* --- the filters that the binary carries --- */

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "seccomp/essential.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/exitcode.h"
@@ -301,16 +302,22 @@ static int check_debug(const struct controller *controller, const struct start_p
 		       : check_filter(controller->confine, FILTER_DEBUG, "debugged", err);
 }
 
+/* Both filters are found out here: at the driver's start it would be too late. */
 static int check_vhost(const struct controller *controller, const struct start_plan *plan,
 		       struct error *err)
 {
-	return !plan->has_vhost || controller->confine == NULL ||
-			       (check_filter(controller->confine, FILTER_VHOST, "`vhost`", err) ==
-					0 &&
-				check_filter(controller->confine, FILTER_VHOST_VCPU, "`vhost`",
-					     err) == 0)
-		       ? 0
-		       : -1;
+	const struct confine *confine = controller->confine;
+
+	if (!plan->has_vhost || confine == NULL) {
+		return 0;
+	}
+	return check_filter(confine, FILTER_VHOST, "`vhost`", err) < 0 ||
+			       check_filter(confine, FILTER_VHOST_VCPU, "`vhost`", err) < 0 ||
+			       essential_check_vhost(&confine->filters, filter_of(controller, plan),
+						     err) < 0 ||
+			       essential_check_vhost(&confine->filters, FILTER_VHOST_VCPU, err) < 0
+		       ? -1
+		       : 0;
 }
 
 /* Ports need a bus. */
