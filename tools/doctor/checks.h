@@ -54,6 +54,7 @@ check_fn check_kvm_debug;
 check_fn check_filters;
 check_fn check_landlock;
 check_fn check_tun;
+check_fn check_vhost_net;
 check_fn check_uring;
 check_fn check_userfaultfd;
 check_fn check_huge_pages;

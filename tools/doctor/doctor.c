@@ -23,6 +23,7 @@ static const struct check checks[] = {
 	 "skopeo"},
 	{"mke2fs", "squibctl run --disk", false, check_program, "e2fsprogs"},
 	{"/dev/net/tun", "network interfaces", false, check_tun, NULL},
+	{"/dev/vhost-net", "network interfaces with vhost", false, check_vhost_net, NULL},
 	{"passt", "networks of users who are not root", false, check_program, "passt"},
 	{"io_uring", "drives with the engine Async", false, check_uring, NULL},
 	{"virtiofsd", "directories of this host in guests", false, check_virtiofsd, "virtiofsd"},

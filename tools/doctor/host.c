@@ -212,6 +212,26 @@ void check_tun(struct finding *finding)
 	}
 }
 
+void check_vhost_net(struct finding *finding)
+{
+	const char *user = getenv("USER");
+	AUTO_FD fd = open(finding->check->what, O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0) {
+		finding_set(finding, DOCTOR_OK, "can be opened");
+		return;
+	}
+	bool is_closed = errno == EACCES || errno == EPERM;
+
+	finding_set(finding, DOCTOR_MISSING, "can't be opened: %s", strerror(errno));
+	if (is_closed) {
+		finding_cure(finding, "sudo modprobe vhost_net; sudo setfacl -m u:%s:rw %s",
+			     user != NULL ? user : "USER", finding->check->what);
+	} else {
+		finding_cure(finding, "sudo modprobe vhost_net");
+	}
+}
+
 void check_uring(struct finding *finding)
 {
 	struct io_uring ring;
