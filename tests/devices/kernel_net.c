@@ -12,6 +12,9 @@
 enum {
 	TRANSFERS = 4, /* of the guest's script, each of so many connections: */
 	CONNECTIONS = 2,
+	PLUGGED_TRANSFERS = 2, /* and one connection more */
+	PLUGGED_MIB = 256,
+	PLUG_MS = 120000,
 };
 
 static bool put_interface(struct squib *squib)
@@ -107,6 +110,50 @@ static bool run_kernel_net(struct squib *squib)
 	       squib_ends(squib, 0) && machine_reap(squib, server, "serve");
 }
 
+/* Until the guest has all of it. */
+static bool plug(struct squib *squib)
+{
+	uint64_t until = now_ms() + PLUG_MS;
+
+	if (!squib_patch(squib, "/hotplug/memory", "{\"requested_size_mib\": %d}", PLUGGED_MIB)) {
+		return false;
+	}
+	while (squib_api(squib, 200, "GET", "/hotplug/memory", "%s", "")) {
+		if (squib_answer_number(squib, "plugged_size_mib") == PLUGGED_MIB) {
+			return true;
+		}
+		if (now_ms() > until) {
+			return squib_fail(squib, "the guest does not plug it in: %s",
+					  squib->answer);
+		}
+		sleep_ms(100);
+	}
+	return false;
+}
+
+/* What waits in the guest's sockets the kernel alone has written, to memory that was plugged in. */
+static bool run_memory(struct squib *squib)
+{
+	const struct guest guest = {.vcpus = 1,
+				    .mem_mib = 128,
+				    .script = "/tests/kernel_net_memory.sh",
+				    .root = machine_root()};
+	pid_t server = -1;
+
+	return host_net_isolate(squib) && machine_configure(squib, &guest) &&
+	       put_interface(squib) &&
+	       squib_put(squib, "/hotplug/memory", "{\"total_size_mib\": %d}", 2 * PLUGGED_MIB) &&
+	       squib_api_start(squib, 204) &&
+	       (server = machine_spawn(squib, "serve tcp:10.1.0.1:5000 %d",
+				       PLUGGED_TRANSFERS * CONNECTIONS + 1)) > 0 &&
+	       machine_meet(squib, "small") && plug(squib) && machine_go_on(squib) &&
+	       machine_meet(squib, "full") && saved_renew(squib, "Full", false) &&
+	       machine_go_on(squib) && machine_meet(squib, "held") &&
+	       saved_renew(squib, "Diff", false) && machine_go_on(squib) &&
+	       squib_expect(squib, "kernel net: done", NULL) && squib_ends(squib, 0) &&
+	       machine_reap(squib, server, "serve");
+}
+
 static bool run_refusals(struct squib *squib)
 {
 	const struct guest guest = {.vcpus = 1, .mem_mib = 64, .payload = "count"};
@@ -118,6 +165,9 @@ static bool run_refusals(struct squib *squib)
 const struct device_test kernel_net_tests[] = {
 	{"network: the host's kernel serves it (vhost-net), bound again, saved, loaded",
 	 run_kernel_net, 300},
+	{"network: the host's kernel (vhost-net) has memory that is plugged in, and a Diff what it "
+	 "wrote",
+	 run_memory, 300},
 	{"vhost-net: what can't go with it is refused by name", run_refusals, 60},
 	{NULL, NULL, 0},
 };

@@ -125,7 +125,7 @@ static const struct command {
 	{"kept", 2, cmd_kept, "DIRECTORY LAST: are the files there as written?"},
 	{"serve", 1, cmd_serve, "tcp:IP:PORT|vsock:PORT|unix:PATH [CONNECTIONS]"},
 	{"send", 4, cmd_send,
-	 "tcp:IP:PORT|vsock:CID:PORT|uds:PATH:PORT OUT_KIB IN_KIB CONNECTIONS [once]"},
+	 "tcp:IP:PORT|vsock:CID:PORT|uds:PATH:PORT OUT_KIB IN_KIB CONNECTIONS [once|held]"},
 	{"echo", 2, cmd_echo, "ADDRESS CONNECTIONS: sends back what comes, until they all end"},
 	{"linger", 2, cmd_linger,
 	 "ADDRESS NAME [idle]: a connection to \"echo\", until somebody ends it"},

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -45,6 +46,7 @@ struct connection {
 	pthread_t sender;
 	int fd;
 	struct hello hello;
+	bool is_held; /* what comes is read when there is a line of input */
 	bool is_wrong;
 };
 
@@ -332,6 +334,20 @@ static void *send_up(void *arg)
 	return NULL;
 }
 
+/* All of it is here, and stays in the kernel's buffers until a line comes. */
+static void hold(const struct connection *connection)
+{
+	int here = 0;
+
+	for (unsigned i = 0; i < PATIENCE_S * 100 && (uint64_t)here < connection->hello.down; i++) {
+		usleep(10000);
+		ioctl(connection->fd, FIONREAD, &here);
+	}
+	printf("ready: held\n");
+	while (getchar() != '\n' && !feof(stdin)) {
+	}
+}
+
 static void *use(void *arg)
 {
 	struct connection *connection = arg;
@@ -343,6 +359,9 @@ static void *use(void *arg)
 		connection->is_wrong = true;
 	} else {
 		start_thread(&connection->sender, send_up, connection);
+		if (connection->is_held) {
+			hold(connection);
+		}
 		bool ok = receive_pattern(connection->fd, ~hello->seed, hello->down);
 
 		pthread_join(connection->sender, NULL);
@@ -374,7 +393,8 @@ int cmd_send(int argc, char **argv)
 	for (uint64_t i = 0; i < count; i++) {
 		connections[i] = (struct connection){
 			.fd = stream_connect(argv[1], tries),
-			.hello = {mix(i), number(argv[2]) << 10, number(argv[3]) << 10}};
+			.hello = {mix(i), number(argv[2]) << 10, number(argv[3]) << 10},
+			.is_held = argc > 5 && strcmp(argv[5], "held") == 0};
 		if (connections[i].fd < 0) {
 			return complain("send: %s: connection %llu: %s", argv[1],
 					(unsigned long long)i, strerror(errno));
