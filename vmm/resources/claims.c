@@ -28,62 +28,65 @@ struct claim {
 	const char *what, *id, *path;
 };
 
-struct claims {
-	size_t count;
-	struct claim items[2 * CONFIG_DEVICES_MAX];
-};
-
-static struct claims list(struct microvm *microvm)
+/* Devices whose files may have to be claimed: drives, then pmem devices. */
+static size_t count(const struct microvm *microvm)
 {
-	struct vm_config *config = &microvm->config;
-	const struct gmem *mem = microvm->controller.machine.mem;
-	struct claims claims = {0};
+	const struct vm_config *config = &microvm->config;
 
-	for (size_t i = 0; i < config->drive_count; i++) {
-		struct drive *drive = &config->drives[i];
-
-		if (drive->file.is_lockable && drive->file.overlay == NULL) {
-			claims.items[claims.count++] =
-				(struct claim){drive->file.fd,	       drive->config.is_read_only,
-					       &drive->is_file_held,   "drive",
-					       drive->config.drive_id, drive->config.path_on_host};
-		}
-	}
-	for (size_t i = 0; mem != NULL && i < config->pmems.count; i++) {
-		struct pmem_device *device = &config->pmems.items[i];
-
-		claims.items[claims.count++] = (struct claim){gmem_pmem_slot(mem, device->index).fd,
-							      device->config.read_only,
-							      &device->is_file_held,
-							      "pmem device",
-							      device->config.id,
-							      device->config.path_on_host};
-	}
-	return claims;
+	return config->drive_count +
+	       (microvm->controller.machine.mem != NULL ? config->pmems.count : 0);
 }
 
-/* The first that writes, of those on its file, or the first of all. */
-static bool is_holder(const struct claims *claims, size_t at)
+/* The claim of one of those; false: its file is nobody's. */
+static bool claim_of(struct microvm *microvm, size_t at, struct claim *claim)
 {
-	const struct claim *own = &claims->items[at];
+	struct vm_config *config = &microvm->config;
 
-	for (size_t i = 0; i < claims->count; i++) {
-		const struct claim *other = &claims->items[i];
+	if (at >= config->drive_count) {
+		struct pmem_device *device = &config->pmems.items[at - config->drive_count];
+		const struct gmem *mem = microvm->controller.machine.mem;
 
-		if (i != at && fd_is_same_file(other->fd, own->fd) &&
-		    (other->is_read_only == own->is_read_only ? i < at : own->is_read_only)) {
+		*claim = (struct claim){gmem_pmem_slot(mem, device->index).fd,
+					device->config.read_only,
+					&device->is_file_held,
+					"pmem device",
+					device->config.id,
+					device->config.path_on_host};
+		return true;
+	}
+	struct drive *drive = &config->drives[at];
+
+	*claim = (struct claim){drive->file.fd,		drive->config.is_read_only,
+				&drive->is_file_held,	"drive",
+				drive->config.drive_id, drive->config.path_on_host};
+	return drive->file.is_lockable && drive->file.overlay == NULL;
+}
+
+/* As claim_of, for the first that writes of those on its file, or the first of all. */
+static bool holder(struct microvm *microvm, size_t at, struct claim *own)
+{
+	if (!claim_of(microvm, at, own)) {
+		return false;
+	}
+	for (size_t i = 0; i < count(microvm); i++) {
+		struct claim other;
+
+		if (i != at && claim_of(microvm, i, &other) && fd_is_same_file(other.fd, own->fd) &&
+		    (other.is_read_only == own->is_read_only ? i < at : own->is_read_only)) {
 			return false;
 		}
 	}
 	return true;
 }
 
-static void choose_holders(const struct claims *claims)
+static void choose_holders(struct microvm *microvm)
 {
-	for (size_t i = 0; i < claims->count; i++) {
-		if (!is_holder(claims, i)) {
-			file_unlock(claims->items[i].fd, FILE_CONTENT);
-			*claims->items[i].is_held = false;
+	struct claim claim;
+
+	for (size_t i = 0; i < count(microvm); i++) {
+		if (!holder(microvm, i, &claim) && claim_of(microvm, i, &claim)) {
+			file_unlock(claim.fd, FILE_CONTENT);
+			*claim.is_held = false;
 		}
 	}
 }
@@ -119,52 +122,50 @@ static int take_alone(const struct claim *claim, unsigned patience_ms, struct er
 	return 0;
 }
 
-static void adapt(const struct claims *claims, unsigned patience_ms)
+static void adapt(struct microvm *microvm, unsigned patience_ms)
 {
-	choose_holders(claims);
-	for (size_t i = 0; i < claims->count; i++) {
+	struct claim claim;
+
+	choose_holders(microvm);
+	for (size_t i = 0; i < count(microvm); i++) {
 		struct error err = {0};
 
-		if (is_holder(claims, i) && take(&claims->items[i], patience_ms, &err) < 0) {
+		if (holder(microvm, i, &claim) && take(&claim, patience_ms, &err) < 0) {
 			log_warn("%s", err.msg);
 		}
 	}
 }
 
-static void release(const struct claims *claims)
-{
-	for (size_t i = 0; i < claims->count; i++) {
-		file_unlock(claims->items[i].fd, FILE_CONTENT);
-	}
-}
-
 void claims_adapt(struct microvm *microvm)
 {
-	const struct claims claims = list(microvm);
+	struct claim claim;
 
 	if (!microvm->has_handed_over) {
-		adapt(&claims, 0);
+		adapt(microvm, 0);
 		return;
 	}
 	/* What was handed over stays so; what is new is claimed with the rest. */
-	for (size_t i = 0; i < claims.count; i++) {
-		*claims.items[i].is_held = is_holder(&claims, i);
+	for (size_t i = 0; i < count(microvm); i++) {
+		bool is_held = holder(microvm, i, &claim);
+
+		if (is_held || claim_of(microvm, i, &claim)) {
+			*claim.is_held = is_held;
+		}
 	}
 }
 
 int claims_begin(struct microvm *microvm, struct error *err)
 {
-	const struct claims claims = list(microvm);
+	struct claim claim;
 
 	microvm->has_handed_over = false;
 	if (!microvm->is_loaded) {
-		adapt(&claims, BOOT_PATIENCE_MS);
+		adapt(microvm, BOOT_PATIENCE_MS);
 		return 0;
 	}
-	choose_holders(&claims);
-	for (size_t i = 0; i < claims.count; i++) {
-		if (is_holder(&claims, i) &&
-		    take_alone(&claims.items[i], LOAD_PATIENCE_MS, err) < 0) {
+	choose_holders(microvm);
+	for (size_t i = 0; i < count(microvm); i++) {
+		if (holder(microvm, i, &claim) && take_alone(&claim, LOAD_PATIENCE_MS, err) < 0) {
 			return -1;
 		}
 	}
@@ -173,9 +174,13 @@ int claims_begin(struct microvm *microvm, struct error *err)
 
 void claims_drop(struct microvm *microvm)
 {
-	const struct claims claims = list(microvm);
+	struct claim claim;
 
-	release(&claims);
+	for (size_t i = 0; i < count(microvm); i++) {
+		if (claim_of(microvm, i, &claim)) {
+			file_unlock(claim.fd, FILE_CONTENT);
+		}
+	}
 }
 
 void claims_hand_over(struct microvm *microvm)
@@ -186,17 +191,16 @@ void claims_hand_over(struct microvm *microvm)
 
 int claims_take_back(struct microvm *microvm, struct error *err)
 {
-	const struct claims claims = list(microvm);
+	struct claim claim;
 
 	if (!microvm->has_handed_over) {
 		return 0;
 	}
-	for (size_t i = 0; i < claims.count; i++) {
-		const struct claim *claim = &claims.items[i];
-
-		if (*claim->is_held && take_alone(claim, 0, err) < 0) {
-			*claim->is_held = true; /* at the next try, too */
-			release(&claims);
+	for (size_t i = 0; i < count(microvm); i++) {
+		if (claim_of(microvm, i, &claim) && *claim.is_held &&
+		    take_alone(&claim, 0, err) < 0) {
+			*claim.is_held = true; /* at the next try, too */
+			claims_drop(microvm);
 			return -1;
 		}
 	}
