@@ -309,6 +309,7 @@ lint-style:
 	@tools/check/layers.sh
 	@tools/check/limits.sh
 	@tools/check/policies.sh
+	@tools/check/links
 	@tools/check/safety
 	@clang-format --dry-run -Werror $$(git ls-files -co --exclude-standard '*.c' '*.h')
 	@echo "format: ok"
