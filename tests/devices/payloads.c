@@ -120,6 +120,37 @@ static bool run_rings_vhost(struct squib *squib)
 	return run_payload(squib, "virtio_rings", vhost);
 }
 
+/* Amid a queue that the kernel comes back to without end. */
+static bool is_served(struct squib *squib)
+{
+	return squib_api(squib, 200, "GET", "/", NULL) &&
+	       squib_patch(squib, "/vm", "{\"state\": \"Paused\"}") &&
+	       squib_put(squib, "/snapshot/create",
+			 "{\"snapshot_path\": \"state\", \"mem_file_path\": \"memory\"}") &&
+	       squib_patch(squib, "/vm", "{\"state\": \"Resumed\"}") && is_small(squib);
+}
+
+static bool has_told(struct squib *squib)
+{
+	char *log = squib_text(squib, "log");
+	bool is_told =
+		log != NULL &&
+		strstr(log, "Interface eth0 can't be used until its driver resets it") != NULL;
+
+	free(log);
+	return is_told || squib_fail(squib, "the log does not name the interface");
+}
+
+static bool run_driver_vhost(struct squib *squib)
+{
+	return make_marked_disk(squib) && start(squib, "virtio_vhost", "disk", vhost) &&
+	       host_net_up(squib, "bad0", "10.1.0.1", 1500) &&
+	       squib_expect(squib, "virtio_vhost: needs resets", NULL) && has_told(squib) &&
+	       squib_expect(squib, "virtio_vhost: spins", NULL) && is_served(squib) &&
+	       squib_type(squib, "\n") && squib_expect(squib, "virtio_vhost: ok", NULL) &&
+	       squib_ends(squib, 0);
+}
+
 static bool run_pci(struct squib *squib)
 {
 	squib->flag = "--enable-pci";
@@ -229,6 +260,8 @@ const struct device_test payload_tests[] = {
 	{"payload rings: anywhere, with anything in them, Async", run_rings_async, 300},
 	{"payload registers of an interface by vhost-net", run_registers_vhost, 300},
 	{"payload rings of an interface by vhost-net", run_rings_vhost, 300},
+	{"payload vhost-net: chains that are none, and a frame that never ends", run_driver_vhost,
+	 300},
 	{"payload heavy: a read of 1 GiB and thousands of flushes, Sync", run_heavy_sync, 300},
 	{"payload heavy: a read of 1 GiB and thousands of flushes, Async", run_heavy_async, 300},
 	{"payload race: a second vCPU changes what the device reads", run_race, 300},
