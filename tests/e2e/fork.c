@@ -298,6 +298,25 @@ bool fork_killed_test(struct squib *squib)
 			 "{\"children\": [" CHILD("a") "], \"image\": \"i0\"}");
 }
 
+/* The request names the instant, and has no failure: an image that no child came of is kept. */
+static bool keeps_childless(struct squib *squib)
+{
+	long first;
+
+	return squib_api(squib, 200, "PUT", "/fork",
+			 "{\"all_or_none\": false, \"keep\": \"childless\", \"children\": "
+			 "[{\"id\": \"b\", \"api_sock\": \"none/b.sock\"}]}") &&
+	       (strstr(squib->answer, "\"error\":") != NULL ||
+		squib_fail(squib, "a child has a socket in a directory that is not there")) &&
+	       squib_api(squib, 200, "GET", "/fork", "%s", "") &&
+	       (strstr(squib->answer, "\"images\":[\"childless\"]") != NULL ||
+		squib_fail(squib, "the image without children is not kept: %s", squib->answer)) &&
+	       squib_api(squib, 200, "PUT", "/fork",
+			 "{\"image\": \"childless\", \"children\": [" CHILD("c") "]}") &&
+	       lives(squib, "c", &first) &&
+	       squib_api(squib, 204, "DELETE", "/fork/childless", "%s", "");
+}
+
 bool fork_failure_test(struct squib *squib)
 {
 	long first;
@@ -350,7 +369,7 @@ bool fork_failure_test(struct squib *squib)
 		       "{\"all_or_none\": false, \"children\": [" CHILD(
 			       "a") ", {\"id\": \"b\", "
 				    "\"api_sock\": \"none/b.sock\"}]}") ||
-	    !lives(squib, "a", &first)) {
+	    !lives(squib, "a", &first) || !keeps_childless(squib)) {
 		return false;
 	}
 	for (unsigned i = 0; i < 20; i++) {
