@@ -270,7 +270,7 @@ safety: coverage ## write the table of docs/memory-safety.md: for each file what
 EVA_LONG := $(shell grep -l '^ \* Long\.' tests/eva/eva_*.c)
 EVA := $(patsubst tests/eva/eva_%.c,%,$(filter-out $(if $(LONG),,$(EVA_LONG)),$(wildcard tests/eva/eva_*.c)))
 
-eva: ## show by Frama-C that the pure modules have no run-time errors (LONG=1: those that take long, too)
+eva: $(UAPI_aarch64) ## show by Frama-C that the pure modules have no run-time errors (LONG=1: those that take long, too)
 	@printf '%s\n' $(EVA) | xargs -P $$(nproc) -n 1 tests/eva/run
 
 # --- proofs by contracts: Frama-C's WP, where numbers relate ---
