@@ -214,11 +214,11 @@ bool rsp_take_number(struct rsp_text *text, uint64_t *value)
 	int count = 0;
 
 	*value = 0;
-	while (digit(*text->at) >= 0) {
+	for (int next = digit(*text->at); next >= 0; next = digit(*text->at)) {
 		if (++count > max) {
 			return false;
 		}
-		*value = *value << 4 | (unsigned)digit(*text->at);
+		*value = *value << 4 | (unsigned)next;
 		text->at++;
 	}
 	return count > 0;
@@ -239,7 +239,11 @@ bool rsp_take_bytes(struct rsp_text *text, uint8_t *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		const int high = digit(text->at[0]);
-		const int low = high < 0 ? -1 : digit(text->at[1]);
+
+		if (high < 0) {
+			return false;
+		}
+		const int low = digit(text->at[1]);
 
 		if (low < 0) {
 			return false;
