@@ -17,9 +17,15 @@ static bool parse_number(const char *text, size_t len, uint32_t *value)
 	uint64_t sum = 0;
 	size_t at = 0;
 
+	/*@ loop invariant len <= \at(len, Pre);
+	  @ loop assigns len;
+	  @*/
 	while (len > 0 && is_blank(text[len - 1])) {
 		len--;
 	}
+	/*@ loop invariant at <= len;
+	  @ loop assigns at;
+	  @*/
 	while (at < len && is_blank(text[at])) {
 		at++;
 	}
@@ -29,6 +35,9 @@ static bool parse_number(const char *text, size_t len, uint32_t *value)
 	if (at == len) {
 		return false;
 	}
+	/*@ loop invariant at <= len && sum <= UINT32_MAX;
+	  @ loop assigns at, sum;
+	  @*/
 	for (; at < len; at++) {
 		if (text[at] < '0' || text[at] > '9') {
 			return false;
@@ -55,9 +64,15 @@ static void parse_line(const char *line, size_t len, uint32_t *body_len)
 	size_t first = 0;
 	size_t end = value_at - 1;
 
+	/*@ loop invariant first <= end;
+	  @ loop assigns first;
+	  @*/
 	while (first < end && is_blank(line[first])) {
 		first++;
 	}
+	/*@ loop invariant first <= end < value_at;
+	  @ loop assigns end;
+	  @*/
 	while (end > first && is_blank(line[end - 1])) {
 		end--;
 	}
@@ -73,6 +88,9 @@ size_t mmds_request_len(const char *data, size_t len, size_t max, bool *is_cut)
 	bool is_end = false;
 
 	*is_cut = false;
+	/*@ loop invariant at <= len && (is_end ==> at > 0);
+	  @ loop assigns at, is_end, body_len;
+	  @*/
 	while (!is_end) {
 		const char *newline = at < len ? memchr(data + at, '\n', len - at) : NULL;
 
