@@ -168,6 +168,9 @@ static bool take_text(const char *text, size_t len, char to[TAR_PATH_MAX])
 static bool take_size(const char *text, size_t len, uint64_t *size)
 {
 	*size = 0;
+	/*@ loop invariant i <= len;
+	  @ loop assigns i, *size;
+	  @*/
 	for (size_t i = 0; i < len; i++) {
 		if (text[i] < '0' || text[i] > '9' || *size > UINT64_MAX / 100) {
 			return false;
@@ -184,13 +187,13 @@ static bool take_member(const char *text, size_t len, struct tar_head *head)
 	static const char size[] = "size=";
 
 	if (len >= sizeof(path) - 1 && memcmp(text, path, sizeof(path) - 1) == 0) {
-		return take_text(text + sizeof(path) - 1, len - sizeof(path) + 1, head->name);
+		return take_text(text + sizeof(path) - 1, len - (sizeof(path) - 1), head->name);
 	}
 	if (len >= sizeof(link) - 1 && memcmp(text, link, sizeof(link) - 1) == 0) {
-		return take_text(text + sizeof(link) - 1, len - sizeof(link) + 1, head->link);
+		return take_text(text + sizeof(link) - 1, len - (sizeof(link) - 1), head->link);
 	}
 	if (len >= sizeof(size) - 1 && memcmp(text, size, sizeof(size) - 1) == 0) {
-		return take_size(text + sizeof(size) - 1, len - sizeof(size) + 1, &head->size);
+		return take_size(text + sizeof(size) - 1, len - (sizeof(size) - 1), &head->size);
 	}
 	return true;
 }
@@ -198,6 +201,11 @@ static bool take_member(const char *text, size_t len, struct tar_head *head)
 /* Members are "LENGTH NAME=VALUE\n", the length that of all of this. */
 bool tar_pax_read(const char *text, size_t len, struct tar_head *head)
 {
+	/*@ loop invariant len <= \at(len, Pre) &&
+	  @	(len == 0 || \valid_read(text + (0 .. len - 1)));
+	  @ loop invariant \separated(head, text + (0 .. len - 1));
+	  @ loop assigns text, len, *head;
+	  @*/
 	while (len > 0) {
 		uint64_t whole;
 		const char *space = memchr(text, ' ', len);
