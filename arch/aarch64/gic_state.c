@@ -176,9 +176,10 @@ static uint32_t version_number(enum gic_version version)
 /* Where the next row's values are, and which vCPU's they are. */
 struct cursor {
 	int device;
-	uint64_t cpu; /* the upper half of an attribute */
-	uint32_t *words;
-	uint32_t *words_end;
+	uint64_t cpu;	   /* the upper half of an attribute */
+	uint32_t *words;   /* the distributor's, or the vCPU's first */
+	size_t word;	   /* of the next row */
+	size_t word_count; /* that there are */
 	uint64_t *sysregs; /* the vCPU's first */
 	size_t sysreg;	   /* of the next row */
 };
@@ -187,7 +188,7 @@ static struct cursor dist_cursor(struct arch_vm_state *state)
 {
 	return (struct cursor){
 		.words = state->dist,
-		.words_end = state->dist + ARCH_GIC_DIST_WORDS,
+		.word_count = ARCH_GIC_DIST_WORDS,
 		.sysregs = state->cpus[0].sysregs, /* no row of the distributor is one */
 	};
 }
@@ -198,7 +199,7 @@ static struct cursor cpu_cursor(struct arch_vm_state *state, unsigned index)
 
 	return (struct cursor){
 		.words = cpu->words,
-		.words_end = cpu->words + ARCH_GIC_CPU_WORDS,
+		.word_count = ARCH_GIC_CPU_WORDS,
 		.sysregs = cpu->sysregs,
 	};
 }
@@ -221,8 +222,8 @@ static void next(struct cursor *cursor, const struct row *row)
 		cursor->sysreg++;
 		assert(cursor->sysreg <= ARCH_GIC_SYSREGS);
 	} else {
-		cursor->words += row->words;
-		assert(cursor->words <= cursor->words_end);
+		cursor->word += row->words;
+		assert(cursor->word <= cursor->word_count);
 	}
 }
 
@@ -238,7 +239,7 @@ static uint64_t attr_of(const struct cursor *cursor, const struct row *row, uint
 static void *value_of(const struct cursor *cursor, const struct row *row, uint32_t word)
 {
 	return is_sysreg(row) ? (void *)&cursor->sysregs[cursor->sysreg]
-			      : (void *)&cursor->words[word];
+			      : (void *)&cursor->words[cursor->word + word];
 }
 
 /* By its affinities, by its index on a GICv2. */
@@ -434,7 +435,8 @@ static void code_rows(struct codec *codec, struct cursor cursor, const struct ro
 		} else if (row->words == 1) {
 			codec_u32(codec, row->name, value_of(&cursor, row, 0));
 		} else {
-			codec_bytes(codec, row->name, cursor.words, row->words * sizeof(uint32_t));
+			codec_bytes(codec, row->name, value_of(&cursor, row, 0),
+				    row->words * sizeof(uint32_t));
 		}
 		next(&cursor, row);
 	}
