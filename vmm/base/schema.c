@@ -169,8 +169,8 @@ static int unknown_name(const struct json_value *json, const char *const *names,
 	return json_error_at(err, json->doc, json_value_end(json));
 }
 
-static int unknown_field(const struct schema *schema, const struct json_value *json,
-			 const struct json_member *member, struct error *err)
+static int unknown_field(const struct schema *schema, const struct json_member *member,
+			 struct error *err)
 {
 	char quoted[JSON_QUOTE_LEN];
 	char list[LIST_LEN];
@@ -178,7 +178,7 @@ static int unknown_field(const struct schema *schema, const struct json_value *j
 	json_quote(member->key, strlen(member->key), quoted, sizeof(quoted));
 	list_names(schema, field_name, list);
 	error_set(err, ERR_BAD_REQUEST, "unknown field `%s`, expected %s", quoted, list);
-	return json_error_after_space(err, json->doc, member->key_end);
+	return json_error_after_space(err, member->value.doc, member->key_end);
 }
 
 static int decode_integer(const struct schema_field *field, const struct json_value *json,
@@ -292,7 +292,7 @@ static size_t item_size(const struct schema_field *field)
 
 static void free_list(const struct schema_field *field, struct schema_list *list)
 {
-	for (size_t i = 0; i < list->count; i++) {
+	for (size_t i = 0; list->items != NULL && i < list->count; i++) {
 		char *item = (char *)list->items + i * item_size(field);
 
 		if (field->object != NULL) {
@@ -391,28 +391,35 @@ static enum schema_need need_of(const struct schema *schema, const struct schema
 	return schema->is_patch ? SCHEMA_OPTIONAL : field->need;
 }
 
+static int decode_member(const struct schema *schema, const struct json_member *member, void *out,
+			 uint64_t *present, struct error *err)
+{
+	size_t i = find_field(schema, member->key);
+
+	if (i == schema->count) {
+		return schema->is_open ? 0 : unknown_field(schema, member, err);
+	}
+	const struct schema_field *field = &schema->fields[i];
+
+	if (json_is_null(member->value.json) && need_of(schema, field) == SCHEMA_OPTIONAL) {
+		return 0;
+	}
+	if (decode_field(field, &member->value, out, err) < 0) {
+		return -1;
+	}
+	*present |= UINT64_C(1) << i;
+	return 0;
+}
+
 static int decode_members(const struct schema *schema, const struct json_value *json, void *out,
 			  uint64_t *present, struct error *err)
 {
 	struct json_member member = json_member_first(json);
 
 	for (; member.key != NULL; member = json_member_next(json, &member)) {
-		size_t i = find_field(schema, member.key);
-
-		if (i == schema->count && schema->is_open) {
-			continue;
-		}
-		if (i == schema->count) {
-			return unknown_field(schema, json, &member, err);
-		}
-		if (json_is_null(member.value.json) &&
-		    need_of(schema, &schema->fields[i]) == SCHEMA_OPTIONAL) {
-			continue;
-		}
-		if (decode_field(&schema->fields[i], &member.value, out, err) < 0) {
+		if (decode_member(schema, &member, out, present, err) < 0) {
 			return -1;
 		}
-		*present |= UINT64_C(1) << i;
 	}
 	return 0;
 }
@@ -512,7 +519,7 @@ static json_t *encode_list(const struct schema_field *field, const struct schema
 {
 	json_t *array = json_array();
 
-	for (size_t i = 0; i < list->count; i++) {
+	for (size_t i = 0; list->items != NULL && i < list->count; i++) {
 		const char *item = (const char *)list->items + i * item_size(field);
 		json_t *element = field->object != NULL
 					  ? schema_encode(field->object, item, SCHEMA_ALL)
@@ -565,6 +572,7 @@ json_t *schema_encode(const struct schema *schema, const void *in, uint64_t fiel
 {
 	json_t *object = json_object();
 
+	/*@ loop unroll SCHEMA_FIELDS_MAX; */
 	for (size_t i = 0; i < schema->count; i++) {
 		const struct schema_field *field = &schema->fields[i];
 
@@ -580,6 +588,7 @@ json_t *schema_encode(const struct schema *schema, const void *in, uint64_t fiel
 
 void schema_free(const struct schema *schema, void *out)
 {
+	/*@ loop unroll SCHEMA_FIELDS_MAX; */
 	for (size_t i = 0; i < schema->count; i++) {
 		const struct schema_field *field = &schema->fields[i];
 		void *member = (char *)out + field->offset;
