@@ -190,16 +190,6 @@ Test(snapshot, memory_that_is_being_overwritten_is_not_loaded)
 	api_bed_expect("PUT /snapshot/load", load, NULL);
 }
 
-/* It is a link still, and nothing of a save is behind it. */
-static void expect_link(const char *name, const char *target)
-{
-	char text[16] = "";
-	struct stat st;
-
-	cr_expect(readlink(name, text, sizeof(text) - 1) > 0 && strcmp(text, target) == 0);
-	cr_expect(stat(target, &st) == 0 && st.st_size == 0);
-}
-
 Test(snapshot, a_save_that_fails_leaves_no_file_that_it_has_made)
 {
 	const struct rlimit limit = {.rlim_cur = 1000, .rlim_max = RLIM_INFINITY};
@@ -220,21 +210,6 @@ Test(snapshot, a_save_that_fails_leaves_no_file_that_it_has_made)
 	cr_expect(access("m", F_OK) < 0 && access("s", F_OK) < 0, "not enough room for the memory");
 	expect_refusal("PUT /snapshot/create", "{\"snapshot_path\":\"s\"}", "(os error 27)");
 	cr_expect(access("s", F_OK) < 0, "nor for the state");
-}
-
-Test(snapshot, a_save_that_fails_leaves_links_that_lead_nowhere)
-{
-	const struct rlimit limit = {.rlim_cur = 1000, .rlim_max = RLIM_INFINITY};
-
-	make_machine();
-	signal(SIGXFSZ, SIG_IGN);
-	cr_assert(symlink("behind_m", "m") == 0 && symlink("behind_s", "s") == 0);
-	cr_assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
-	expect_refusal("PUT /snapshot/create", create, "(os error 27)");
-	expect_link("m", "behind_m");
-	cr_expect(access("behind_s", F_OK) < 0, "it was not its turn");
-	expect_refusal("PUT /snapshot/create", "{\"snapshot_path\":\"s\"}", "(os error 27)");
-	expect_link("s", "behind_s");
 }
 
 /* Another process would get the file of the drive. */
@@ -696,92 +671,6 @@ Test(snapshot, without_tracking_what_changed_is_what_differs_from_the_file)
 	api_bed_expect("PUT /snapshot/create", diff, NULL);
 	data_pages(text, sizeof(text));
 	cr_expect_str_eq(text, "9 ");
-}
-
-static void start_tracked(void)
-{
-	api_bed_expect("PUT /machine-config",
-		       "{\"vcpu_count\":1,\"mem_size_mib\":128,\"track_dirty_pages\":true}", NULL);
-	api_bed_start();
-	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
-}
-
-static void write_page(unsigned page, const char *text)
-{
-	struct gmem *mem = api_bed.microvm.controller.machine.mem;
-
-	cr_assert(gmem_write(mem, GPA((uint64_t)page * 4096), text, strlen(text)) == 0);
-}
-
-/* Into "base", what is in "m" of one page. */
-static void merge_page(unsigned page)
-{
-	AUTO_FD layer = open("m", O_RDONLY);
-	AUTO_FD base = open("base", O_WRONLY);
-	char bytes[4096];
-
-	cr_assert(pread(layer, bytes, sizeof(bytes), page * 4096L) == sizeof(bytes));
-	cr_assert(pwrite(base, bytes, sizeof(bytes), page * 4096L) == sizeof(bytes));
-}
-
-Test(snapshot, a_layer_alone_is_not_the_memory_and_merged_it_is)
-{
-	start_tracked();
-	write_page(0, "base");
-	write_page(1, "base, and changed");
-	write_page(2, "base");
-	api_bed_expect("PUT /snapshot/create", create, NULL);
-	cr_assert(rename("m", "base") == 0);
-	write_page(1, "changed");
-	write_page(3, "layer");
-	api_bed_expect("PUT /snapshot/create", diff, NULL);
-	renew();
-
-	struct api_bed_mark before = api_bed_mark();
-
-	expect_refusal("PUT /snapshot/load", load,
-		       "m is not the whole memory: the guest has something at offset 8192, and");
-	expect_refusal("PUT /snapshot/load", load,
-		       "snapshot-editor edit-memory rebase --memory-path BASE --diff-path m");
-	api_bed_expect_same(&before, "a layer");
-	merge_page(1);
-	merge_page(3);
-	cr_assert(rename("base", "m") == 0);
-	api_bed_expect("PUT /snapshot/load", load, NULL);
-}
-
-Test(snapshot, a_layer_of_a_loaded_machine_is_told_from_its_memory_too)
-{
-	make_machine();
-	api_bed_expect("PUT /snapshot/create", create, NULL);
-	renew();
-	api_bed_expect("PUT /snapshot/load", load, NULL);
-	write_page(3, "layer");
-	cr_assert(rename("m", "base") == 0);
-	api_bed_expect("PUT /snapshot/create", diff, NULL);
-	renew();
-	expect_refusal("PUT /snapshot/load", load, "m is not the whole memory");
-}
-
-/* What a client of Firecracker may load without another word. */
-Test(snapshot, a_diff_that_is_all_there_is_or_was_written_into_its_base_is_whole)
-{
-	start_tracked();
-	write_page(1, "first");
-	api_bed_expect("PUT /snapshot/create", diff, NULL);
-	renew();
-	api_bed_expect("PUT /snapshot/load", load, NULL);
-	renew();
-	cr_assert(unlink("m") == 0);
-	make_machine();
-	api_bed_expect("PUT /snapshot/create", diff, NULL);
-	renew();
-	api_bed_expect("PUT /snapshot/load", load, NULL);
-	write_page(3, "in place");
-	api_bed_expect("PUT /snapshot/create", diff, NULL);
-	renew();
-	api_bed_expect("PUT /snapshot/load", load, NULL);
-	expect_loaded();
 }
 
 Test(snapshot, marks_outlive_a_state_that_can_not_be_written)
