@@ -9,6 +9,8 @@
 
 #include "tests/fake/arch_fake.h"
 #include "tests/fake/kvm_fake.h"
+#include "devices/virtio/vhost/vhost_user.h"
+#include "tests/lib/vdriver.h"
 #include "tests/lib/vhost_peer.h"
 #include "tests/unit/api_bed.h"
 #include "vmm/base/bytes.h"
@@ -16,6 +18,8 @@
 #include "vmm/resources/vm_config.h"
 
 static struct vhost_peer peer;
+static struct vhost_peer other; /* a second back-end, of a test that has one */
+static bool has_other;
 static struct api_bed_mark before;
 
 static void set_up(void)
@@ -31,6 +35,9 @@ static void tear_down(void)
 	microvm_destroy(&api_bed.microvm);
 	api_bed_destroy();
 	vhost_peer_stop(&peer);
+	if (has_other) {
+		vhost_peer_stop(&other);
+	}
 }
 
 /* Why a machine is not saved, or not as that. */
@@ -55,15 +62,21 @@ static void put_drive(const char *id, const char *more, const char *answer)
 	api_bed_expect(line, body, answer);
 }
 
-static void put_fs(const char *tag, const char *more, const char *answer)
+static void put_fs_of(const struct vhost_peer *by, const char *tag, const char *more,
+		      const char *answer)
 {
 	char line[128];
 	char body[256];
 
 	(void)!snprintf(line, sizeof(line), "PUT /filesystems/%s", tag);
-	(void)!snprintf(body, sizeof(body), "{\"tag\":\"%s\",\"socket\":\"%s\"%s}", tag, peer.path,
+	(void)!snprintf(body, sizeof(body), "{\"tag\":\"%s\",\"socket\":\"%s\"%s}", tag, by->path,
 			more);
 	api_bed_expect(line, body, answer);
+}
+
+static void put_fs(const char *tag, const char *more, const char *answer)
+{
+	put_fs_of(&peer, tag, more, answer);
 }
 
 /* The configuration has this text. */
@@ -188,6 +201,75 @@ Test(filesystem, a_machine_whose_back_end_hands_out_its_state_is_saved_and_loade
 	cr_expect_str_eq(loaded, text);
 	/* What is loaded is written to its own memory, and not to the file. */
 	cr_expect(!fd_is_same_file(gmem_slot(mem, 0).fd, open("m", O_RDONLY | O_CLOEXEC)));
+	unlink("s");
+	unlink("m");
+	(void)!chdir("/");
+	rmdir(dir);
+}
+
+static struct virtio_dev *device(unsigned slot)
+{
+	return api_bed.microvm.controller.machine.devmgr.slots[slot]->dev;
+}
+
+static void await_running(unsigned slot)
+{
+	struct error err = {0};
+
+	while (vhost_user_of(device(slot))->state != VHOST_RUNNING) {
+		cr_assert(evloop_run_once(&api_bed.loop, 10, &err) >= 0, "%s", err.msg);
+	}
+}
+
+/* A driver uses the device in this slot, of two. */
+static void drive(unsigned slot)
+{
+	static struct vdriver drivers[2];
+
+	drivers[slot] = (struct vdriver){.mem = api_bed.microvm.controller.machine.mem,
+					 .queue_size = 16,
+					 .free_at = GPA((slot + 1) << 20)};
+	cr_assert(vdriver_start(&drivers[slot], device(slot), 0));
+	await_running(slot);
+}
+
+static void set_state(struct vhost_peer *of, size_t len)
+{
+	free(of->state);
+	of->state = calloc(1, len);
+	of->state_len = len;
+}
+
+Test(filesystem, back_ends_that_have_more_than_a_state_file_takes_fail_a_save_that_leaves_nothing)
+{
+	static const char create[] = "{\"snapshot_path\":\"s\",\"mem_file_path\":\"m\"}";
+	char dir[] = "/tmp/squib-fs-XXXXXX";
+
+	cr_assert(mkdtemp(dir) != NULL && chdir(dir) == 0);
+	vhost_peer_init(&other);
+	vhost_peer_start(&other);
+	has_other = true;
+	peer.protocol |= VHOST_PROTOCOL_F_DEVICE_STATE;
+	other.protocol |= VHOST_PROTOCOL_F_DEVICE_STATE;
+	put_fs("f", "", NULL);
+	put_fs_of(&other, "g", "", NULL);
+	api_bed_start();
+	drive(0);
+	drive(1);
+	/* Each is fine, and both are not. */
+	set_state(&peer, 6 << 20);
+	set_state(&other, 6 << 20);
+	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
+	api_bed_expect(
+		"PUT /snapshot/create", create,
+		API_FAULT("Create snapshot error: The state needs more than 10485760 bytes"));
+	cr_expect(access("s", F_OK) < 0 && access("m", F_OK) < 0);
+	api_bed_expect("PATCH /vm", "{\"state\":\"Resumed\"}", NULL);
+	await_running(0);
+	await_running(1);
+	set_state(&other, 1 << 20);
+	api_bed_expect("PATCH /vm", "{\"state\":\"Paused\"}", NULL);
+	api_bed_expect("PUT /snapshot/create", create, NULL);
 	unlink("s");
 	unlink("m");
 	(void)!chdir("/");
