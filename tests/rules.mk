@@ -9,7 +9,7 @@ FAKE_KVM := $(wildcard tests/fake/kvm_fake.c)
 TEST_LIB_SRC := $(addprefix tests/lib/,testbed.c api_client.c squib.c runner.c huge_pool.c)
 UNIT_LIB_SRC := $(filter-out $(TEST_LIB_SRC),$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/*.c) $(wildcard tests/fake/*.c) $(wildcard seccomp/*.c) \
-	$(UNIT_LIB_SRC) $(addprefix tools/cpu_template_helper/,helper_args.c fingerprint_names.c) $(CTL_SRC) tools/guest_init/user.c $(EDITOR_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
+	$(UNIT_LIB_SRC) $(addprefix tools/cpu_template_helper/,helper_args.c fingerprint_names.c) $(CTL_SRC) $(addprefix tools/guest_init/,user.c serve.c pass_fd.c) $(EDITOR_SRC) $(JAILER_SRC) $(VMM_SRC) $(DEVICE_SRC) $(API_SRC) \
 	$(filter-out vmm/base/kvm_sys.c,$(BASE_SRC))
 # cpu-template-helper speaks of an architecture's registers.
 HELPER_UNIT_SRC := $(HELPER_SRC) vmm/resources/cpu_template_json.c vmm/persist/durable.c $(TOOLS_LIB_SRC)

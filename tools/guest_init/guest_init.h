@@ -26,6 +26,7 @@ struct guest_shared {
 	_Atomic bool has_main;	 /* it has begun: also when it has ended, its status waits */
 	/* Connections that take the main command over: who serves it reads the first one. */
 	int takers[2];
+	unsigned patience_ms; /* for one of these, when the command's own is lost */
 };
 
 /* Prints a sentence on the console, with errno's text if `sys` is not 0, and ends the machine. */

@@ -21,7 +21,8 @@
 
 enum {
 	BACKLOG = 64,
-	CMDLINE_MAX = 4096
+	CMDLINE_MAX = 4096,
+	PATIENCE_MS = 10 * 1000, /* for who takes the place of a connection that was lost */
 };
 
 static void say(const char *text)
@@ -138,6 +139,7 @@ int main(void)
 	    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, shared->takers) < 0) {
 		guest_die("There is no memory", "for init", errno);
 	}
+	shared->patience_ms = PATIENCE_MS;
 	signal(SIGCHLD, SIG_IGN);
 	int listener = listen_host();
 

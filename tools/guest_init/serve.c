@@ -32,7 +32,6 @@ enum {
 	LAST_WORDS_MS = 200,   /* for a terminal to pass on what was written before the end */
 	LAST_WORDS = 1 << 20,  /* bytes that a pipe can have of them */
 	GOODBYE_MS = 5000,     /* for the host to take the exit status */
-	TAKEN_MS = 10 * 1000,  /* for a connection that takes the place of one that was lost */
 	CLOCK_FAR_S = 2,
 	END_OF_FILE = 4, /* Ctrl-D */
 	STATUS_NOT_FOUND = 127,
@@ -101,7 +100,7 @@ static void lose(struct session *session)
 {
 	session->is_lost = true;
 	if (session->is_main) {
-		session->let_go_at_ms = now_ms() + TAKEN_MS;
+		session->let_go_at_ms = now_ms() + session->shared->patience_ms;
 	} else {
 		let_go(session);
 	}
@@ -376,7 +375,9 @@ static void relay(struct session *session)
 		if (slots[SLOT_IN].revents != 0 && session->command.in >= 0) {
 			feed(session);
 		}
-		if (slots[SLOT_OUT].revents != 0 && session->command.out >= 0) {
+		/* Not what was there when the connection was lost: who takes it over hears it. */
+		if (slots[SLOT_OUT].revents != 0 && session->command.out >= 0 &&
+		    may_drain(session)) {
 			drain(session, &session->command.out, FRAME_STDOUT);
 		}
 		if (slots[SLOT_ERR].revents != 0 && session->command.err >= 0 &&
