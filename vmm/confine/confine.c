@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "seccomp/essential.h"
+
 void confine_destroy(struct confine *confine)
 {
 	filter_set_free(&confine->filters);
@@ -20,6 +22,11 @@ int confine_thread(const struct confine *confine, enum filter_thread thread, int
 		return -1;
 	}
 	return filter_install(&confine->filters, thread, err);
+}
+
+int confine_check_vhost(const struct confine *confine, enum filter_thread thread, struct error *err)
+{
+	return essential_check_vhost(&confine->filters, thread, err);
 }
 
 void confine_explain(const struct confine *confine, const char *what, struct error *err)

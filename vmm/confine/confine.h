@@ -24,6 +24,11 @@ void confine_destroy(struct confine *confine);
 MUST_CHECK int confine_thread(const struct confine *confine, enum filter_thread thread, int rules,
 			      struct error *err);
 
+/* Whether `thread` may do what an interface takes that the kernel's vhost serves; names what not.
+ */
+MUST_CHECK int confine_check_vhost(const struct confine *confine, enum filter_thread thread,
+				   struct error *err);
+
 /*
  * Adds to `err`, the failure to open a file for a `what` on a thread that Landlock holds in, why
  * that is so. `confine` may be NULL.

@@ -14,7 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "seccomp/essential.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/exitcode.h"
@@ -313,9 +312,8 @@ static int check_vhost(const struct controller *controller, const struct start_p
 	}
 	return check_filter(confine, FILTER_VHOST, "`vhost`", err) < 0 ||
 			       check_filter(confine, FILTER_VHOST_VCPU, "`vhost`", err) < 0 ||
-			       essential_check_vhost(&confine->filters, filter_of(controller, plan),
-						     err) < 0 ||
-			       essential_check_vhost(&confine->filters, FILTER_VHOST_VCPU, err) < 0
+			       confine_check_vhost(confine, filter_of(controller, plan), err) < 0 ||
+			       confine_check_vhost(confine, FILTER_VHOST_VCPU, err) < 0
 		       ? -1
 		       : 0;
 }
