@@ -7,8 +7,8 @@
  * first, so that answers come in another order than requests. What it knows of a queue is in the
  * memory that the front-end hands from one back-end to the next: a mark for each chain that is
  * taken, and around each answer what says whether it was given [QEMU docs/interop/vhost-user.rst,
- * "Inflight I/O tracking"]. After SIGUSR1 it kills itself between the work and the answer of its next
- * request.
+ * "Inflight I/O tracking"]. After SIGUSR1 it kills itself between the work and the answer of its
+ * next request.
  *
  * With "count" in place of a disk it is a device of any kind that answers each request with its
  * number, the next of a count that it hands out and takes as its state [ibid., "Migrating back-end
