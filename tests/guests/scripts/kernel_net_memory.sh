@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # eth0, which the host's kernel serves, with its buffers in memory that was plugged in after the start: what there was
-# before is filled. Then the bytes of a connection wait in pages that the host's kernel alone has written to.
+# before is filled. Then bytes of a connection wait unread in it.
 #
 # shellcheck shell=dash disable=SC1091
 . /tests/lib.sh
