@@ -7,12 +7,35 @@
 #include <stdlib.h>
 
 #include "tools/squibctl/ctl_clean.h"
+#include "tools/squibctl/ctl_tool.h"
+#include "vmm/base/fd.h"
+
+/* "squibctl: FRONT TEXT", the text cleaned, and a line of the hint, in one write: others may write
+ * to the same terminal or file. */
+static void print_lines(const char *front, const char *text, const char *hint_front,
+			const char *hint)
+{
+	AUTO_FREE char *lines = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&lines, &len);
+
+	if (out == NULL) {
+		return;
+	}
+	fprintf(out, "squibctl: %s", front);
+	clean_print(out, text);
+	fputc('\n', out);
+	if (hint != NULL) {
+		fprintf(out, "squibctl: %s%s\n", hint_front, hint);
+	}
+	if (fclose(out) == 0) {
+		fwrite(lines, 1, len, stderr);
+	}
+}
 
 void ctl_complain(const char *text)
 {
-	fputs("squibctl: ", stderr);
-	clean_print(stderr, text);
-	fputc('\n', stderr);
+	print_lines("", text, "", NULL);
 }
 
 void ctl_print_json(const json_t *json)
@@ -23,10 +46,7 @@ void ctl_print_json(const json_t *json)
 
 enum ctl_exit ctl_fail(enum ctl_exit code, const char *text, const char *hint)
 {
-	ctl_complain(text);
-	if (hint != NULL) {
-		fprintf(stderr, "squibctl: %s\n", hint);
-	}
+	print_lines("", text, "", hint);
 	return code;
 }
 
@@ -40,14 +60,10 @@ enum ctl_exit ctl_refused(const char *method, const char *path, const struct ctl
 	/* The second kind has a bare line feed inside its string, so it is often no JSON. */
 	fault = fault != NULL ? fault : json_string_value(json_object_get(json, "error"));
 	fault = fault != NULL ? fault : body;
-	const char *hint = ctl_hint(fault);
+	AUTO_FREE char *front =
+		ctl_text("%s %s was refused (status %u): ", method, path, reply->status);
 
-	fprintf(stderr, "squibctl: %s %s was refused (status %u): ", method, path, reply->status);
-	clean_print(stderr, fault);
-	fputc('\n', stderr);
-	if (hint != NULL) {
-		fprintf(stderr, "squibctl: hint: %s\n", hint);
-	}
+	print_lines(front != NULL ? front : "", fault, "hint: ", ctl_hint(fault));
 	json_decref(json);
 	return CTL_EXIT_REFUSED;
 }
