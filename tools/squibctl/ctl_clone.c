@@ -19,9 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/lib/progress.h"
 #include "tools/squibctl/ctl_copy_file.h"
 #include "tools/squibctl/ctl_events.h"
 #include "tools/squibctl/ctl_helper.h"
@@ -40,6 +42,11 @@
 #include "tools/squibctl/ctl_volume.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/fd.h"
+
+enum {
+	MIB_SHIFT = 20,
+	BLOCK = 512, /* of st_blocks */
+};
 
 /* Files of a directory that save makes. The record is the last one: what lacks it is incomplete. */
 static const char saved_record[] = "machine.json";
@@ -178,9 +185,8 @@ static int await(const struct machine *machine, int *client, struct error *err)
 	return status;
 }
 
-/* What a clone can't have of the machine that it is made of. */
-static int check_parts(const struct ctl_args *args, const struct machine *machine,
-		       struct error *err)
+/* A clone has no TAP of the machine that it is made of. */
+static int check_nets(const struct ctl_args *args, const struct machine *machine, struct error *err)
 {
 	const char *net = ctl_machine_text(machine, "net");
 	bool has_tap = net != NULL && strncmp(net, "tap=", strlen("tap=")) == 0;
@@ -196,6 +202,16 @@ static int check_parts(const struct ctl_args *args, const struct machine *machin
 				 "--net eth0=DEV is for machines on TAPs: %s has %s", machine->name,
 				 net != NULL && strcmp(net, "user") == 0 ? "the host's network"
 									 : "no network");
+	}
+	return 0;
+}
+
+/* What a clone can't have of the machine that it is made of. */
+static int check_parts(const struct ctl_args *args, const struct machine *machine,
+		       struct error *err)
+{
+	if (check_nets(args, machine, err) < 0) {
+		return -1;
 	}
 	if (json_array_size(json_object_get(machine->record, "publish")) > 0) {
 		fprintf(stderr, "squibctl: The ports that %s publishes stay its own\n",
@@ -532,7 +548,34 @@ static int check_save(const struct machine *machine, struct error *err)
 				   machine->name);
 }
 
-int ctl_clone_save(const char *name, const char *path)
+/* Bytes that may be written there; more than anybody needs if that is not known. */
+static uint64_t room_of(const char *dir)
+{
+	struct statvfs fs;
+
+	return dir != NULL && statvfs(dir, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize
+						     : UINT64_MAX;
+}
+
+/* Of a save that has failed where there was `room`. */
+static void tell_room(const struct machine *machine, const char *dir, uint64_t room)
+{
+	const char *disk = ctl_machine_text(machine, "disk");
+	uint64_t need = (uint64_t)ctl_machine_number(machine, "memory_mib") << MIB_SHIFT;
+	struct stat st;
+
+	if (disk != NULL && stat(disk, &st) == 0) {
+		need += (uint64_t)st.st_blocks * BLOCK;
+	}
+	if (room < need) {
+		fprintf(stderr,
+			"squibctl: There was room for %s in %s; memory and disk of %s take up to "
+			"%s\n",
+			size_text(room).text, dir, machine->name, size_text(need).text);
+	}
+}
+
+int ctl_clone_save(const char *name, const char *path, const struct ctl_args *clones)
 {
 	struct machine machine = {0};
 	struct error err = {0};
@@ -543,12 +586,16 @@ int ctl_clone_save(const char *name, const char *path)
 	sigset_t mask = ctl_hold_ends();
 
 	if (open_running(name, &machine, &fd, &err) == 0 && check_save(&machine, &err) == 0 &&
+	    (clones == NULL || check_nets(clones, &machine, &err) == 0) &&
 	    make_saved(path, &dir, &err) == 0) {
+		uint64_t room = room_of(dir);
+
 		code = save_parts(&machine, dir, fd, &is_saved, &err);
 		if (is_saved) {
 			ctl_images_pin(ctl_machine_text(&machine, "image_disk"), dir);
 			ctl_event(&machine, "saved", CTL_NO_STATUS);
 		} else {
+			tell_room(&machine, dir, room);
 			ctl_remove_tree(dir);
 		}
 	}

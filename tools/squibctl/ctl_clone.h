@@ -25,7 +25,7 @@ int ctl_clone_fork(const struct ctl_args *args);
  * squibctl save NAME DIRECTORY: memory, state, disk and record of the machine `name`, in a
  * directory that is made. Says what fails. Returns the exit status of the process.
  */
-int ctl_clone_save(const char *name, const char *path);
+int ctl_clone_save(const char *name, const char *path, const struct ctl_args *clones);
 
 /* squibctl restore DIRECTORY: a machine of what was saved. */
 int ctl_clone_restore(const struct ctl_args *args);

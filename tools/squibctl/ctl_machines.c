@@ -552,7 +552,7 @@ int ctl_machines_run(const struct ctl_args *args)
 		return ctl_clone_fork(args);
 	}
 	if (strcmp(name, "save") == 0) {
-		return ctl_clone_save(args->operands[0], args->operands[1]);
+		return ctl_clone_save(args->operands[0], args->operands[1], NULL);
 	}
 	if (strcmp(name, "restore") == 0) {
 		return ctl_clone_restore(args);

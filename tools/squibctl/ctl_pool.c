@@ -21,6 +21,7 @@
 
 #include "tools/squibctl/ctl_deadline.h"
 #include "tools/squibctl/ctl_http.h"
+#include "tools/squibctl/ctl_machine.h"
 #include "tools/squibctl/ctl_pool_dir.h"
 #include "tools/squibctl/ctl_pool_keep.h"
 #include "tools/squibctl/ctl_pool_named.h"
@@ -263,18 +264,62 @@ static enum ctl_exit stop(const struct pool_dir *dir)
 	return CTL_EXIT_OK;
 }
 
+/* Whether it is the name of a machine. */
+static bool is_machine(const char *word)
+{
+	struct machine machine = {0};
+	struct error ignored = {0};
+	bool is_there =
+		strchr(word, '/') == NULL && ctl_machine_open(word, &machine, &ignored) == 0;
+
+	ctl_machine_close(&machine);
+	return is_there;
+}
+
+/* Squibs without a machine in a directory called like one are hardly what was meant. */
+static enum ctl_exit refuse_name(const char *word)
+{
+	fprintf(stderr,
+		"squibctl: %s is a machine's name: squibctl pool start --of %s DIRECTORY keeps "
+		"machines of it; for squibs without a machine say ./%s\n",
+		word, word, word);
+	return CTL_EXIT_USAGE;
+}
+
+/* Of a directory that can't be opened. */
+static const char *missing_hint(const char *path)
+{
+	if (is_machine(path)) {
+		return "A pool is its directory: squibctl pool start --of NAME DIRECTORY makes one "
+		       "of a machine with a name";
+	}
+	return access(path, F_OK) < 0 ? "squibctl pool start makes a pool's directory" : NULL;
+}
+
+static bool has_source(const struct ctl_args *args)
+{
+	return args->of != NULL || args->state != NULL || args->is_live || args->program != NULL;
+}
+
 enum ctl_exit ctl_pool_run(const struct ctl_args *args)
 {
 	const char *action = args->operands[0];
+	const char *path = args->operands[1];
 	bool is_start = strcmp(action, "start") == 0;
 	struct pool_dir dir;
 	struct error err = {0};
 	enum ctl_exit code;
 
-	if (pool_open(args->operands[1], is_start, &dir, &err) < 0) {
-		code = ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
+	if (is_start && !has_source(args) && is_machine(path)) {
+		return refuse_name(path);
+	}
+	if (pool_open(path, is_start, &dir, &err) < 0) {
+		code = ctl_fail(CTL_EXIT_USAGE, err.msg, is_start ? NULL : missing_hint(path));
 	} else if (is_start) {
 		code = start(args, &dir);
+		if (code != CTL_EXIT_OK) {
+			pool_unmake(&dir);
+		}
 	} else if (strcmp(action, "take") == 0) {
 		code = take(args, &dir);
 	} else {

@@ -64,7 +64,8 @@ static int check_owner(const struct pool_dir *dir, struct error *err)
 int pool_open(const char *path, bool makes, struct pool_dir *dir, struct error *err)
 {
 	*dir = (struct pool_dir){.fd = -1};
-	if (makes && mkdir(path, 0700) < 0 && errno != EEXIST) {
+	dir->is_new = makes && mkdir(path, 0700) == 0;
+	if (makes && !dir->is_new && errno != EEXIST) {
 		return error_sys(err, "Cannot make the directory %s", path);
 	}
 	dir->path = realpath(path, NULL);
@@ -82,6 +83,13 @@ void pool_close(struct pool_dir *dir)
 	fd_close(&dir->fd);
 	free(dir->path);
 	dir->path = NULL;
+}
+
+void pool_unmake(const struct pool_dir *dir)
+{
+	if (dir->is_new && dir->path != NULL) {
+		(void)!rmdir(dir->path);
+	}
 }
 
 /* --- The keeper --- */

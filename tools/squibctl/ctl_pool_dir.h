@@ -40,8 +40,9 @@ struct pool_list {
 };
 
 struct pool_dir {
-	char *path; /* heap, absolute */
-	int fd;	    /* -1: not open */
+	char *path;  /* heap, absolute */
+	int fd;	     /* -1: not open */
+	bool is_new; /* made by pool_open */
 };
 
 /* The name of a state, for people and in file names. */
@@ -50,6 +51,9 @@ const char *pool_state_name(enum pool_state state);
 /* Opens the directory, which `makes` makes if there is none, for its owner alone. */
 MUST_CHECK int pool_open(const char *path, bool makes, struct pool_dir *dir, struct error *err);
 void pool_close(struct pool_dir *dir);
+
+/* Removes the directory if pool_open has made it, and it is empty. */
+void pool_unmake(const struct pool_dir *dir);
 
 /* Becomes the one process that keeps the pool, until pool_unlock or its end. */
 MUST_CHECK int pool_lock(const struct pool_dir *dir, int *lock, struct error *err);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/squibctl/ctl_clone.h"
@@ -43,6 +44,18 @@ void pool_named_drop(const struct pool_dir *dir)
 	}
 }
 
+/* Whether a word that is taken for a machine's name is that of a directory here alone. */
+static bool is_only_directory(const char *word)
+{
+	struct machine machine = {0};
+	struct error err = {0};
+	struct stat st;
+	bool is_machine = ctl_machine_open(word, &machine, &err) == 0 || err.kind == ERR_CORRUPT;
+
+	ctl_machine_close(&machine);
+	return !is_machine && stat(word, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 enum ctl_exit pool_named_open(const struct ctl_args *args, const struct pool_dir *dir,
 			      struct machine *saved)
 {
@@ -54,7 +67,14 @@ enum ctl_exit pool_named_open(const struct ctl_args *args, const struct pool_dir
 		return ctl_fail(CTL_EXIT_USAGE, "There is no memory for a path", NULL);
 	}
 	if (is_name) {
-		int code = ctl_clone_save(args->of, own);
+		if (is_only_directory(args->of)) {
+			fprintf(stderr,
+				"squibctl: There is no machine with the name %s; for the directory "
+				"say --of ./%s\n",
+				args->of, args->of);
+			return CTL_EXIT_REFUSED;
+		}
+		int code = ctl_clone_save(args->of, own, args);
 
 		if (code != CTL_EXIT_OK) {
 			return (enum ctl_exit)code;
