@@ -653,9 +653,9 @@ static char *load_body(const struct ctl_args *args, const struct machine *saved,
 {
 	AUTO_FREE char *state = ctl_machine_path(saved, "state");
 	AUTO_FREE char *memory = ctl_machine_path(saved, "memory");
-	json_t *body =
-		json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", state, "mem_backend",
-			  "backend_type", "File", "backend_path", memory, "resume_vm", !way->waits);
+	json_t *body = json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", state, "mem_backend",
+				 "backend_type", "File", "backend_path", memory, "resume_vm",
+				 way->pool == NULL);
 	char *text = body != NULL
 			     ? json_dumps(override(args, machine, way->number, body), JSON_COMPACT)
 			     : NULL;
@@ -692,9 +692,14 @@ int ctl_clone_load(const struct ctl_args *args, const struct machine *saved,
 		   struct error *err)
 {
 	AUTO_FREE char *load = load_body(args, saved, machine, &way);
-	const struct keeper_plan plan = {
-		.way = KEEPER_LOADS, .load = load, .removes = args->run.remove, .waits = way.waits};
+	const struct keeper_plan plan = {.way = KEEPER_LOADS,
+					 .load = load,
+					 .removes = args->run.remove,
+					 .waits = way.pool != NULL};
 
+	if (way.pool != NULL) {
+		json_object_set_new(machine->record, "pool", json_string(way.pool));
+	}
 	return load != NULL ? begin(machine, plan, client, err)
 			    : error_set(err, ERR_BAD_REQUEST, "A name is no UTF-8");
 }

@@ -33,7 +33,7 @@ int ctl_clone_restore(const struct ctl_args *args);
 /* --- the steps of a restore, for who wants many --- */
 
 struct ctl_clone_way {
-	bool waits;	      /* loaded and paused until somebody connects to KEEPER_SOCKET */
+	const char *pool;     /* loaded and paused in it until somebody takes it; NULL: goes on */
 	unsigned long number; /* in place of a % of --net; 0: none */
 };
 

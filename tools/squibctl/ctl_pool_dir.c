@@ -140,6 +140,13 @@ void pool_unlock(const struct pool_dir *dir, int *lock)
 	fd_close(lock);
 }
 
+bool pool_is_kept(int lock)
+{
+	struct stat st;
+
+	return fstat(lock, &st) == 0 && st.st_nlink > 0;
+}
+
 pid_t pool_keeper(const struct pool_dir *dir)
 {
 	AUTO_FD fd = openat(dir->fd, "lock", O_RDWR | O_CLOEXEC);
@@ -257,9 +264,11 @@ int pool_write(const struct pool_dir *dir, const struct pool_machine *machine, s
 	format_name(machine, machine->state, name);
 	snprintf(draft, sizeof(draft), "%lu.draft", machine->number);
 	bool has_name = pool_has_name(machine);
-	int len = asprintf(&text, "%d %llu\n%s\n%s\n%s\n%s\n", machine->pid,
-			   (unsigned long long)machine->born, machine->socket, machine->vsock,
-			   has_name ? machine->name : "", has_name ? machine->instance : "");
+	int len =
+		asprintf(&text, "%d %llu %d %llu\n%s\n%s\n%s\n%s\n", machine->pid,
+			 (unsigned long long)machine->born, machine->keeper,
+			 (unsigned long long)machine->keeper_born, machine->socket, machine->vsock,
+			 has_name ? machine->name : "", has_name ? machine->instance : "");
 	AUTO_FD fd = openat(dir->fd, draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	if (len < 0) {
@@ -290,7 +299,9 @@ static int read_record(const struct pool_dir *dir, const char *name, struct pool
 	char *born = NULL;
 
 	machine->pid = (pid_t)strtol(process, &born, 10);
-	machine->born = strtoull(born, NULL, 10);
+	machine->born = strtoull(born, &born, 10);
+	machine->keeper = (pid_t)strtol(born, &born, 10);
+	machine->keeper_born = strtoull(born, NULL, 10);
 	if (instance == NULL || rest == NULL || machine->pid <= 0 || machine->born == 0) {
 		return -1;
 	}
@@ -311,6 +322,14 @@ void pool_free(struct pool_machine *machine)
 	free(machine->name);
 	free(machine->instance);
 	*machine = (struct pool_machine){0};
+}
+
+bool pool_is_live(const struct pool_machine *machine)
+{
+	bool needs_keeper = machine->state == POOL_READY && machine->keeper > 0;
+
+	return process_born(machine->pid) == machine->born &&
+	       (!needs_keeper || process_born(machine->keeper) == machine->keeper_born);
 }
 
 bool pool_has_name(const struct pool_machine *machine)
@@ -336,7 +355,7 @@ static bool read_name(const char *name, struct pool_machine *machine)
 	return false;
 }
 
-static int add(struct pool_list *list, const struct pool_machine *machine)
+int pool_list_add(struct pool_list *list, const struct pool_machine *machine)
 {
 	struct pool_machine *items = realloc(list->items, (list->count + 1) * sizeof(*list->items));
 
@@ -373,7 +392,8 @@ int pool_list(const struct pool_dir *dir, struct pool_list *list, struct error *
 		if (!read_name(entry->d_name, &machine)) {
 			continue;
 		}
-		if (read_record(dir, entry->d_name, &machine) < 0 || add(list, &machine) < 0) {
+		if (read_record(dir, entry->d_name, &machine) < 0 ||
+		    pool_list_add(list, &machine) < 0) {
 			pool_free(&machine);
 		}
 	}
@@ -391,6 +411,19 @@ void pool_list_free(struct pool_list *list)
 	}
 	free(list->items);
 	*list = (struct pool_list){0};
+}
+
+bool pool_is_recorded(const struct pool_dir *dir, const struct pool_machine *machine)
+{
+	char name[NAME_LEN];
+	bool is_there = false;
+
+	/* In the order in which states follow each other. */
+	for (unsigned i = 0; i < POOL_STATES && !is_there; i++) {
+		format_name(machine, (enum pool_state)i, name);
+		is_there = faccessat(dir->fd, name, F_OK, 0) == 0;
+	}
+	return is_there;
 }
 
 bool pool_move(const struct pool_dir *dir, struct pool_machine *machine, enum pool_state to)

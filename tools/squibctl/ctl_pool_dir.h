@@ -28,9 +28,11 @@ struct pool_machine {
 	enum pool_state state;
 	pid_t pid;
 	uint64_t born; /* when the process began, in ticks: with its pid it is the process's name */
-	char *socket;  /* heap: of its API */
-	char *vsock;   /* heap: of its vsock device, "" if none is known */
-	char *name;    /* heap: of a machine with a name, "" if it has none */
+	pid_t keeper;  /* of one with a name: the process that keeps it; 0: none yet */
+	uint64_t keeper_born;
+	char *socket;	/* heap: of its API */
+	char *vsock;	/* heap: of its vsock device, "" if none is known */
+	char *name;	/* heap: of a machine with a name, "" if it has none */
 	char *instance; /* heap: tells it from others of that name, "" while it is being made */
 };
 
@@ -57,6 +59,9 @@ void pool_unmake(const struct pool_dir *dir);
 
 /* Becomes the one process that keeps the pool, until pool_unlock or its end. */
 MUST_CHECK int pool_lock(const struct pool_dir *dir, int *lock, struct error *err);
+
+/* Whether nobody has removed the lock, or the directory, under who keeps the pool. */
+bool pool_is_kept(int lock);
 
 /* -1: it was not locked. */
 void pool_unlock(const struct pool_dir *dir, int *lock);
@@ -85,9 +90,15 @@ void pool_drop_output(const struct pool_dir *dir, unsigned long number);
 MUST_CHECK int pool_list(const struct pool_dir *dir, struct pool_list *list, struct error *err);
 void pool_list_free(struct pool_list *list);
 
+/* Adds one with a higher number than all that are there; the list has what is on its heap then. */
+MUST_CHECK int pool_list_add(struct pool_list *list, const struct pool_machine *machine);
+
 /* Writes the record of a machine in its state, in place of one that is there. */
 MUST_CHECK int pool_write(const struct pool_dir *dir, const struct pool_machine *machine,
 			  struct error *err);
+
+/* Whether it has a record, in whatever state. A listing may miss one that is renamed meanwhile. */
+bool pool_is_recorded(const struct pool_dir *dir, const struct pool_machine *machine);
 
 /* Gives a machine another state. false: somebody else has, or it is gone. */
 bool pool_move(const struct pool_dir *dir, struct pool_machine *machine, enum pool_state to);
@@ -107,6 +118,9 @@ void pool_end(const struct pool_machine *machine);
  */
 MUST_CHECK int pool_find(const struct pool_machine *machine, struct machine *found,
 			 struct error *err);
+
+/* Whether its process lives, and of one with a name that is ready the one that keeps it. */
+bool pool_is_live(const struct pool_machine *machine);
 
 /* Whether it is one with a name. */
 bool pool_has_name(const struct pool_machine *machine);

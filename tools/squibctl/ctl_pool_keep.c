@@ -50,8 +50,10 @@ struct keeper {
 	const struct pool_dir *dir;
 	struct machine saved;	 /* record NULL: its machines have no names */
 	struct ctl_fds snapshot; /* count 0: squibs are made that have no machine */
-	int watch;		 /* an inotify of the directory */
-	int end;		 /* a signalfd: readable once there is a signal to end */
+	struct pool_list seen;	 /* all at the last look */
+	int lock;
+	int watch; /* an inotify of the directory */
+	int end;   /* a signalfd: readable once there is a signal to end */
 };
 
 static bool is_ending(const struct keeper *keeper)
@@ -100,6 +102,7 @@ static _Noreturn void be_process(const struct keeper *keeper, struct pool_machin
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGINT, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
+	signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	machine->pid = getpid();
@@ -269,26 +272,39 @@ static void give_up(const struct keeper *keeper, struct pool_machine *machine, e
 	}
 }
 
-static enum ctl_exit make(const struct keeper *keeper)
+static enum ctl_exit make_nameless(const struct keeper *keeper, struct pool_machine *machine)
 {
-	struct pool_machine machine = {.state = POOL_MAKING};
 	struct error err = {0};
 	enum ctl_exit code = CTL_EXIT_USAGE;
 
-	if (name_machine(keeper, &machine, &err) < 0) {
+	if (name_machine(keeper, machine, &err) < 0) {
 		(void)ctl_fail(code, err.msg, NULL);
-	} else if ((machine.pid = fork()) == 0) {
-		be_process(keeper, &machine);
-	} else if (machine.pid > 0) {
-		machine.born = process_born(machine.pid);
-		code = bring_up(keeper, &machine);
+	} else if ((machine->pid = fork()) == 0) {
+		be_process(keeper, machine);
+	} else if (machine->pid > 0) {
+		machine->born = process_born(machine->pid);
+		code = bring_up(keeper, machine);
 		if (code != CTL_EXIT_OK) {
-			give_up(keeper, &machine, code);
+			give_up(keeper, machine, code);
 		}
 	} else {
 		(void)ctl_fail(code, strerror(errno), "a machine could not be made");
 	}
-	pool_free(&machine);
+	return code;
+}
+
+/* One more, which is seen from then on. */
+static enum ctl_exit make(struct keeper *keeper)
+{
+	struct pool_machine machine = {.state = POOL_MAKING};
+	enum ctl_exit code = keeper->saved.record != NULL
+				     ? pool_named_make(keeper->args, keeper->dir, &keeper->saved,
+						       keeper->end, &machine)
+				     : make_nameless(keeper, &machine);
+
+	if (code != CTL_EXIT_OK || pool_list_add(&keeper->seen, &machine) < 0) {
+		pool_free(&machine);
+	}
 	return code;
 }
 
@@ -317,8 +333,61 @@ void pool_sweep(const struct pool_dir *dir)
 	pool_named_drop(dir);
 }
 
+static const struct pool_machine *find(const struct pool_list *list, unsigned long number)
+{
+	size_t from = 0;
+	size_t to = list->count;
+
+	while (from < to) {
+		size_t at = from + (to - from) / 2;
+
+		if (list->items[at].number < number) {
+			from = at + 1;
+		} else {
+			to = at;
+		}
+	}
+	return from < list->count && list->items[from].number == number ? &list->items[from] : NULL;
+}
+
+/* Of one that was ready, and whose record somebody has removed. */
+static void lose(const struct pool_machine *machine)
+{
+	if (pool_has_name(machine)) {
+		(void)pool_named_end(machine);
+	} else if (pool_is_live(machine)) {
+		fprintf(stderr, "squibctl: nobody knows who has process %d, of %s\n", machine->pid,
+			machine->socket);
+	}
+}
+
+/* What has happened to those that were ready at the last look. */
+static void print_changes(const struct keeper *keeper, const struct pool_list *now)
+{
+	for (size_t i = 0; i < keeper->seen.count; i++) {
+		const struct pool_machine *was = &keeper->seen.items[i];
+		const struct pool_machine *is = find(now, was->number);
+
+		if (was->state != POOL_READY) {
+			continue;
+		}
+		const char *name = pool_has_name(was) ? was->name : was->socket;
+		bool is_lost = is == NULL && !pool_is_recorded(keeper->dir, was);
+
+		if (is_lost) {
+			lose(was);
+		}
+		if (is_lost || (is != NULL && !pool_is_live(is))) {
+			printf("ended: %s, which nobody had taken\n", name);
+		} else if (is == NULL || is->state == POOL_TAKEN) {
+			printf("taken: %s\n", name);
+		}
+	}
+	fflush(stdout);
+}
+
 /* How many are ready. Forgets those that have ended by themselves. */
-static unsigned long look(const struct keeper *keeper)
+static unsigned long look(struct keeper *keeper)
 {
 	struct pool_list list;
 	struct error err = {0};
@@ -329,10 +398,11 @@ static unsigned long look(const struct keeper *keeper)
 	if (pool_list(keeper->dir, &list, &err) < 0) {
 		return 0;
 	}
+	print_changes(keeper, &list);
 	for (size_t i = 0; i < list.count; i++) {
 		struct pool_machine *machine = &list.items[i];
 
-		if (process_born(machine->pid) == machine->born) {
+		if (pool_is_live(machine)) {
 			ready += machine->state == POOL_READY;
 		} else if (machine->state == POOL_TAKEN ||
 			   (machine->state == POOL_READY &&
@@ -343,7 +413,8 @@ static unsigned long look(const struct keeper *keeper)
 			pool_forget(keeper->dir, machine);
 		}
 	}
-	pool_list_free(&list);
+	pool_list_free(&keeper->seen);
+	keeper->seen = list;
 	return ready;
 }
 
@@ -357,26 +428,58 @@ static void await_change(const struct keeper *keeper)
 	pool_watch_clear(keeper->watch);
 }
 
-static enum ctl_exit keep(const struct keeper *keeper, unsigned long want)
+/* What is ready, where that is less than a machine. */
+static const char *kind(const struct keeper *keeper)
+{
+	return keeper->saved.record != NULL || keeper->snapshot.count > 0 ||
+			       keeper->args->program != NULL
+		       ? ""
+		       : " (squibs without a machine)";
+}
+
+/* Somebody has removed the pool's files: no record says whose its machines are. */
+static enum ctl_exit give_all_up(const struct keeper *keeper)
+{
+	for (size_t i = 0; i < keeper->seen.count; i++) {
+		struct pool_machine *machine = &keeper->seen.items[i];
+
+		if (machine->state != POOL_READY) {
+			continue;
+		}
+		if (pool_move(keeper->dir, machine, POOL_ENDING)) {
+			pool_end(machine);
+			pool_forget(keeper->dir, machine);
+		} else if (!pool_is_recorded(keeper->dir, machine)) {
+			lose(machine);
+		}
+	}
+	return ctl_fail(CTL_EXIT_REFUSED,
+			"Somebody has removed the pool's files while it ran: squibctl pool stop "
+			"ends one",
+			NULL);
+}
+
+static enum ctl_exit keep(struct keeper *keeper, unsigned long want)
 {
 	struct pollfd end = {.fd = keeper->end, .events = POLLIN};
 	unsigned long made = 0;
-	bool is_told = false;
+	unsigned long told = 0; /* machines that were made when that was said last */
 
 	while (!is_ending(keeper)) {
+		if (!pool_is_kept(keeper->lock)) {
+			return give_all_up(keeper);
+		}
 		if (look(keeper) >= want) {
-			if (!is_told) {
-				printf("ready: %lu in %s\n", want, keeper->dir->path);
+			if (made > told) {
+				printf("ready: %lu%s in %s\n", want, kind(keeper),
+				       keeper->dir->path);
 				fflush(stdout);
-				is_told = true;
+				told = made;
 			}
 			await_change(keeper);
 			continue;
 		}
-		enum ctl_exit code = keeper->saved.record != NULL
-					     ? pool_named_make(keeper->args, keeper->dir,
-							       &keeper->saved, keeper->end)
-					     : make(keeper);
+		enum ctl_exit code = make(keeper);
 
 		if (code == CTL_EXIT_OK) {
 			made++;
@@ -433,6 +536,8 @@ static int prepare(struct keeper *keeper, struct error *err)
 		sigaddset(&signals, ends[i]);
 	}
 	sigprocmask(SIG_BLOCK, &signals, NULL);
+	/* Nobody may read any more what is printed. */
+	signal(SIGPIPE, SIG_IGN);
 	keeper->end = signalfd(-1, &signals, SFD_CLOEXEC);
 	if (keeper->end < 0) {
 		return error_sys(err, "Cannot watch for signals");
@@ -444,12 +549,12 @@ enum ctl_exit pool_keep(const struct ctl_args *args, const struct pool_dir *dir,
 {
 	struct keeper keeper = {.args = args, .dir = dir, .snapshot = {.items = {-1, -1}}};
 	struct error err = {0};
-	int lock = -1;
 	enum ctl_exit code;
 
+	keeper.lock = -1;
 	keeper.watch = -1;
 	keeper.end = -1;
-	if (pool_lock(dir, &lock, &err) < 0 || prepare(&keeper, &err) < 0) {
+	if (pool_lock(dir, &keeper.lock, &err) < 0 || prepare(&keeper, &err) < 0) {
 		code = ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 	} else {
 		/* What one that was killed has left. */
@@ -458,9 +563,16 @@ enum ctl_exit pool_keep(const struct ctl_args *args, const struct pool_dir *dir,
 		if (code == CTL_EXIT_OK) {
 			code = keep(&keeper, want);
 		}
-		pool_sweep(dir);
+		if (pool_is_kept(keeper.lock)) {
+			pool_sweep(dir);
+		}
 	}
-	pool_unlock(dir, &lock);
+	/* A lock that was removed may be another one's by now. */
+	if (keeper.lock >= 0 && !pool_is_kept(keeper.lock)) {
+		fd_close(&keeper.lock);
+	}
+	pool_unlock(dir, &keeper.lock);
+	pool_list_free(&keeper.seen);
 	ctl_machine_close(&keeper.saved);
 	ctl_close_fds(&keeper.snapshot);
 	fd_close(&keeper.watch);

@@ -145,19 +145,27 @@ static int fill(struct pool_machine *record, const struct machine *machine, stru
 	return check_texts(record, err);
 }
 
+/* What pool_named_make was given. */
+struct maker {
+	const struct ctl_args *args;
+	const struct pool_dir *dir;
+	const struct machine *saved;
+	int end;
+};
+
 /* Until its process is that of squib, and it waits. */
-static int load(const struct ctl_args *args, const struct machine *saved, struct machine *machine,
-		struct pool_machine *record, int end, struct error *err)
+static int load(const struct maker *maker, struct machine *machine, struct pool_machine *record,
+		struct error *err)
 {
 	const struct session_options options = {.only_starts = true,
 						.no_signals = true,
-						.end = end,
+						.end = maker->end,
 						.deadline = deadline_in(LOAD_MS)};
 	struct machine loaded = {0};
 	int client = -1;
-	const struct ctl_clone_way way = {.waits = true, .number = record->number};
+	const struct ctl_clone_way way = {.pool = maker->dir->path, .number = record->number};
 
-	if (ctl_clone_load(args, saved, machine, way, &client, err) < 0 ||
+	if (ctl_clone_load(maker->args, maker->saved, machine, way, &client, err) < 0 ||
 	    ctl_clone_await(machine, &client, &options, err) < 0 ||
 	    pool_find(record, &loaded, err) < 0) {
 		ctl_machine_close(&loaded);
@@ -165,6 +173,8 @@ static int load(const struct ctl_args *args, const struct machine *saved, struct
 	}
 	record->pid = ctl_machine_process(&loaded, "squib");
 	record->born = process_born(record->pid);
+	record->keeper = ctl_machine_process(&loaded, "keeper");
+	record->keeper_born = process_born(record->keeper);
 	ctl_machine_close(&loaded);
 	return record->born != 0
 		       ? 0
@@ -172,17 +182,18 @@ static int load(const struct ctl_args *args, const struct machine *saved, struct
 }
 
 /* From its record here to a machine that is ready. What fails leaves nothing. */
-static int bring_up(const struct ctl_args *args, const struct pool_dir *dir,
-		    const struct machine *saved, struct machine *machine,
-		    struct pool_machine *record, int end, struct error *err)
+static int bring_up(const struct maker *maker, struct machine *machine, struct pool_machine *record,
+		    struct error *err)
 {
+	const struct pool_dir *dir = maker->dir;
+
 	if (fill(record, machine, err) < 0 || pool_write(dir, record, err) < 0) {
 		ctl_machine_remove(machine);
 		pool_forget(dir, record);
 		return -1;
 	}
-	if (load(args, saved, machine, record, end, err) == 0 &&
-	    pool_write(dir, record, err) == 0 && pool_move(dir, record, POOL_READY)) {
+	if (load(maker, machine, record, err) == 0 && pool_write(dir, record, err) == 0 &&
+	    pool_move(dir, record, POOL_READY)) {
 		return 0;
 	}
 	pool_end(record);
@@ -191,28 +202,42 @@ static int bring_up(const struct ctl_args *args, const struct pool_dir *dir,
 }
 
 enum ctl_exit pool_named_make(const struct ctl_args *args, const struct pool_dir *dir,
-			      const struct machine *saved, int end)
+			      const struct machine *saved, int end, struct pool_machine *record)
 {
 	/* Until there is a squib the process is ours, which makes it. */
-	struct pool_machine record = {0};
 	struct machine machine = {0};
 	struct error err = {0};
 	struct pollfd ends = {.fd = end, .events = POLLIN};
-	int result = make_next(args, dir, saved, &record, &machine, &err);
+	const struct maker maker = {args, dir, saved, end};
+	int result = make_next(args, dir, saved, record, &machine, &err);
 
 	if (result == 0) {
-		result = bring_up(args, dir, saved, &machine, &record, end, &err);
+		result = bring_up(&maker, &machine, record, &err);
 	}
-	if (result < 0 && record.number > 0) {
-		pool_give_back(dir, record.number);
+	if (result < 0 && record->number > 0) {
+		pool_give_back(dir, record->number);
 	}
 	if (result < 0 && poll(&ends, 1, 0) == 0) {
-		fprintf(stderr, "squibctl: machine %lu was not made\n", record.number);
+		fprintf(stderr, "squibctl: machine %lu was not made\n", record->number);
 		(void)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 	}
 	ctl_machine_close(&machine);
-	pool_free(&record);
 	return result == 0 ? CTL_EXIT_OK : CTL_EXIT_REFUSED;
+}
+
+bool pool_named_end(const struct pool_machine *machine)
+{
+	struct machine found = {0};
+	struct error ignored = {0};
+	bool is_ready = pool_find(machine, &found, &ignored) == 0 &&
+			ctl_machine_state(&found) == MACHINE_READY;
+
+	if (is_ready) {
+		ctl_machine_kill(&found);
+		ctl_machine_remove(&found);
+	}
+	ctl_machine_close(&found);
+	return is_ready;
 }
 
 /* --- taking --- */

@@ -22,10 +22,14 @@ void pool_named_drop(const struct pool_dir *dir);
 
 /*
  * Makes one more, called --name-N, or as what was saved. What fails is told, and leaves nothing;
- * `end` is readable when it is to be left undone.
+ * `end` is readable when it is to be left undone. The caller frees *record, an empty one before, in
+ * any case.
  */
 enum ctl_exit pool_named_make(const struct ctl_args *args, const struct pool_dir *dir,
-			      const struct machine *saved, int end);
+			      const struct machine *saved, int end, struct pool_machine *record);
+
+/* Ends one that is ready, whose record of the pool somebody has removed. false: it is not. */
+bool pool_named_end(const struct pool_machine *machine);
 
 /*
  * Has a machine go on that is the caller's, and prints its name once its command runs.
