@@ -743,7 +743,11 @@ static void record_end(struct keeper *keeper, bool removes)
 		return;
 	}
 	(void)!ctl_machine_save(keeper->machine, &err);
-	ctl_event(keeper->machine, "ended", (int)keeper->status);
+	/* One that nobody has taken has had no command. */
+	ctl_event(keeper->machine, "ended",
+		  json_is_true(json_object_get(keeper->machine->record, "waits"))
+			  ? CTL_NO_STATUS
+			  : (int)keeper->status);
 	if (removes) {
 		ctl_event(keeper->machine, "removed", CTL_NO_STATUS);
 		ctl_machine_remove(keeper->machine);

@@ -498,9 +498,23 @@ const char *ctl_machine_state_name(enum machine_state state)
 int ctl_machine_check_runs(const struct machine *machine, struct error *err)
 {
 	enum machine_state state = ctl_machine_state(machine);
+	const char *pool = ctl_machine_text(machine, "pool");
 
-	return state == MACHINE_RUNNING
-		       ? 0
-		       : error_set(err, ERR_BAD_STATE, "The machine %s does not run: it is %s",
-				   machine->name, ctl_machine_state_name(state));
+	if (state == MACHINE_RUNNING) {
+		return 0;
+	}
+	if (state == MACHINE_READY) {
+		return error_set(err, ERR_BAD_STATE,
+				 "The machine %s does not run: it is ready, and waits for who "
+				 "takes it by squibctl pool take %s",
+				 machine->name, pool != NULL ? pool : "DIRECTORY");
+	}
+	if (state == MACHINE_ENDED) {
+		return error_set(err, ERR_BAD_STATE,
+				 "The machine %s does not run: it has %s (%lld)", machine->name,
+				 ctl_machine_text(machine, "fault") != NULL ? "failed" : "ended",
+				 (long long)ctl_machine_number(machine, "exit_status"));
+	}
+	return error_set(err, ERR_BAD_STATE, "The machine %s does not run: it is %s", machine->name,
+			 ctl_machine_state_name(state));
 }

@@ -401,7 +401,8 @@ static int stop(const struct ctl_args *args, struct machine *machine, struct err
 	uint64_t answer = deadline_first(deadline, deadline_in(SESSION_ANSWER_MS));
 	enum machine_state state = ctl_machine_state(machine);
 
-	if (state <= MACHINE_RUNNING &&
+	/* The command of one that is ready stands still with its guest. */
+	if (state <= MACHINE_RUNNING && state != MACHINE_READY &&
 	    (session_signal(machine, number > 0 ? number : SIGTERM, answer, &ignored) < 0 ||
 	     !ctl_machine_wait(machine, "squib", deadline_left(deadline)))) {
 		error_clear(&ignored);
@@ -429,9 +430,8 @@ static int kill_command(const struct ctl_args *args, struct machine *machine, st
 	if (number == 0) {
 		return error_set(err, ERR_BAD_REQUEST, "There is no signal '%s'", name);
 	}
-	if (state > MACHINE_RUNNING) {
-		return error_set(err, ERR_BAD_STATE, "The machine %s does not run: it is %s",
-				 machine->name, ctl_machine_state_name(state));
+	if (state > MACHINE_RUNNING || state == MACHINE_READY) {
+		return ctl_machine_check_runs(machine, err);
 	}
 	if (session_signal(machine, number, deadline_in(SESSION_ANSWER_MS), err) < 0) {
 		if (number != SIGKILL) {
@@ -482,6 +482,15 @@ static int rm(const struct ctl_args *args, struct machine *machine, struct error
 				 "The record of %s can't be read: squibctl rm --force %s ends and "
 				 "removes it",
 				 machine->name, machine->name);
+	}
+	if (state == MACHINE_READY && !args->force) {
+		const char *pool = ctl_machine_text(machine, "pool");
+
+		return error_set(err, ERR_BAD_STATE,
+				 "The machine %s is ready, in the pool %s: squibctl pool stop ends "
+				 "all that nobody has taken, --force this one, for which the pool "
+				 "makes another",
+				 machine->name, pool != NULL ? pool : "that it is of");
 	}
 	if (state <= MACHINE_RUNNING && !args->force) {
 		return error_set(err, ERR_BAD_STATE,
