@@ -273,6 +273,14 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 		return error_set(err, ERR_BAD_REQUEST,
 				 "What the machines of a pool are goes with pool start");
 	}
+	if (args->run.json && strcmp(what, "status") != 0) {
+		return error_set(err, ERR_BAD_REQUEST, "--json goes with pool status");
+	}
+	if (args->paused && strcmp(what, "take") != 0) {
+		return error_set(
+			err, ERR_BAD_REQUEST,
+			"--paused goes with pool take: what a pool keeps is paused anyway");
+	}
 	if ((args->state != NULL) != (args->memory != NULL)) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "--state and --memory are the two files of one snapshot");

@@ -27,6 +27,7 @@
 #include "tools/squibctl/ctl_pool_named.h"
 #include "tools/squibctl/ctl_process.h"
 #include "tools/squibctl/ctl_request.h"
+#include "tools/squibctl/ctl_tool.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/fd.h"
@@ -63,6 +64,17 @@ static enum ctl_exit start(const struct ctl_args *args, const struct pool_dir *d
 	return want > 0 && want <= COUNT_MAX
 		       ? pool_keep(args, dir, want)
 		       : ctl_fail(CTL_EXIT_USAGE, "--count is a number from 1 to 10000", NULL);
+}
+
+/* A keeper that a signal has stopped does nothing, and nobody waits for it. */
+static enum ctl_exit fail_stopped(enum ctl_exit code, const char *what, pid_t keeper)
+{
+	AUTO_FREE char *text = ctl_text(
+		"%s, and process %d, which keeps the pool, was stopped by a signal: kill -CONT %d "
+		"lets it go on",
+		what, keeper, keeper);
+
+	return ctl_fail(code, text != NULL ? text : what, NULL);
 }
 
 /* --- take --- */
@@ -193,6 +205,10 @@ static enum ctl_exit take(const struct ctl_args *args, const struct pool_dir *di
 					"make one",
 					"squibctl pool start keeps some ready");
 		}
+		if (process_is_stopped(pool_keeper(dir))) {
+			return fail_stopped(CTL_EXIT_NO_CONNECTION, "No machine is ready",
+					    pool_keeper(dir));
+		}
 		if (is_over(deadline)) {
 			return ctl_fail(CTL_EXIT_NO_CONNECTION,
 					"No machine has got ready in 30 s: what the pool prints "
@@ -206,7 +222,50 @@ static enum ctl_exit take(const struct ctl_args *args, const struct pool_dir *di
 
 /* --- status --- */
 
-static enum ctl_exit status(const struct pool_dir *dir)
+static void print_text(const struct pool_list *list, pid_t keeper)
+{
+	if (keeper > 0) {
+		printf("kept by process %d%s\n", keeper,
+		       process_is_stopped(keeper) ? ", which was stopped by a signal" : "");
+	} else {
+		printf("%s\n", keeper == 0 ? "kept by nobody" : "kept in another PID namespace");
+	}
+	for (size_t i = 0; i < list->count; i++) {
+		const struct pool_machine *machine = &list->items[i];
+
+		printf("%-6lu %-8s %10d  %s\n", machine->number,
+		       pool_is_live(machine) ? pool_state_name(machine->state) : "ended",
+		       machine->pid, pool_has_name(machine) ? machine->name : machine->socket);
+	}
+}
+
+static json_t *describe(const struct pool_machine *machine)
+{
+	return json_pack("{s:I, s:s, s:i, s:s, s:s}", "number", (json_int_t)machine->number,
+			 "state", pool_is_live(machine) ? pool_state_name(machine->state) : "ended",
+			 "pid", machine->pid, "name", machine->name, "socket", machine->socket);
+}
+
+static void print_json(const struct pool_dir *dir, const struct pool_list *list, pid_t keeper)
+{
+	json_t *machines = json_array();
+	json_int_t counts[POOL_STATES] = {0};
+
+	for (size_t i = 0; i < list->count; i++) {
+		counts[list->items[i].state] += pool_is_live(&list->items[i]);
+		json_array_append_new(machines, describe(&list->items[i]));
+	}
+	json_t *object =
+		json_pack("{s:s, s:b, s:i, s:b, s:I, s:I, s:I, s:o}", "directory", dir->path,
+			  "kept", keeper != 0, "keeper", keeper > 0 ? keeper : 0, "stopped",
+			  process_is_stopped(keeper), "making", counts[POOL_MAKING], "ready",
+			  counts[POOL_READY], "taken", counts[POOL_TAKEN], "machines", machines);
+
+	ctl_print_json(object);
+	json_decref(object);
+}
+
+static enum ctl_exit status(const struct ctl_args *args, const struct pool_dir *dir)
 {
 	struct pool_list list;
 	struct error err = {0};
@@ -215,24 +274,26 @@ static enum ctl_exit status(const struct pool_dir *dir)
 	if (pool_list(dir, &list, &err) < 0) {
 		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 	}
-	if (keeper > 0) {
-		printf("kept by process %d\n", keeper);
+	if (args->run.json) {
+		print_json(dir, &list, keeper);
 	} else {
-		printf("%s\n", keeper == 0 ? "kept by nobody" : "kept in another PID namespace");
-	}
-	for (size_t i = 0; i < list.count; i++) {
-		const struct pool_machine *machine = &list.items[i];
-		bool is_there = process_born(machine->pid) == machine->born;
-
-		printf("%-6lu %-8s %10d  %s\n", machine->number,
-		       is_there ? pool_state_name(machine->state) : "ended", machine->pid,
-		       pool_has_name(machine) ? machine->name : machine->socket);
+		print_text(&list, keeper);
 	}
 	pool_list_free(&list);
 	return keeper != 0 ? CTL_EXIT_OK : CTL_EXIT_NO_CONNECTION;
 }
 
 /* --- stop --- */
+
+static enum ctl_exit fail_late(const struct pool_dir *dir, pid_t keeper)
+{
+	AUTO_FREE char *text = ctl_text("The pool has not ended in 60 s: kill -KILL %d ends "
+					"process %d, which keeps it, and "
+					"squibctl pool stop %s what that leaves",
+					keeper, keeper, dir->path);
+
+	return ctl_fail(CTL_EXIT_REFUSED, text != NULL ? text : "The pool has not ended", NULL);
+}
 
 static enum ctl_exit stop(const struct pool_dir *dir)
 {
@@ -249,8 +310,11 @@ static enum ctl_exit stop(const struct pool_dir *dir)
 		return ctl_fail(CTL_EXIT_REFUSED, "The pool's process can't be signalled", NULL);
 	}
 	while (pool_keeper(dir) != 0) {
+		if (process_is_stopped(keeper)) {
+			return fail_stopped(CTL_EXIT_REFUSED, "The pool can't end", keeper);
+		}
 		if (is_over(deadline)) {
-			return ctl_fail(CTL_EXIT_REFUSED, "The pool has not ended in 60 s", NULL);
+			return fail_late(dir, keeper);
 		}
 		nap();
 	}
@@ -323,7 +387,7 @@ enum ctl_exit ctl_pool_run(const struct ctl_args *args)
 	} else if (strcmp(action, "take") == 0) {
 		code = take(args, &dir);
 	} else {
-		code = strcmp(action, "status") == 0 ? status(&dir) : stop(&dir);
+		code = strcmp(action, "status") == 0 ? status(args, &dir) : stop(&dir);
 	}
 	pool_close(&dir);
 	return code;

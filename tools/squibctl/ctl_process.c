@@ -18,27 +18,43 @@ enum {
 	END_MS = 10 * 1000, /* for a process that was killed */
 };
 
-/* [linux proc(5)] Field 22 of its stat, behind the name in brackets, which may have any bytes. */
+/* [linux proc(5)] Its stat from field 3, the state, on: behind the name in brackets, which may have
+ * any bytes. NULL: there is no such process. The caller frees *text. */
+static const char *read_stat(pid_t pid, char **text)
+{
+	struct error ignored = {0};
+	char path[64];
+	size_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (read_file(path, "stat", 4096, text, &len, &ignored) < 0) {
+		return NULL;
+	}
+	const char *at = strrchr(*text, ')');
+
+	return at != NULL && at[1] != '\0' ? at + 2 : NULL;
+}
+
+bool process_is_stopped(pid_t pid)
+{
+	AUTO_FREE char *text = NULL;
+	const char *at = read_stat(pid, &text);
+
+	return at != NULL && (*at == 'T' || *at == 't');
+}
+
+/* Field 22 of its stat. */
 uint64_t process_born(pid_t pid)
 {
 	enum {
 		FIELDS_BEFORE = 18 /* between the state and the start */
 	};
 	AUTO_FREE char *text = NULL;
-	struct error ignored = {0};
-	char path[64];
-	size_t len;
+	const char *at = read_stat(pid, &text);
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (read_file(path, "stat", 4096, &text, &len, &ignored) < 0) {
+	if (at == NULL || *at == 'Z' || *at == 'X') {
 		return 0;
 	}
-	const char *at = strrchr(text, ')');
-
-	if (at == NULL || at[1] == '\0' || at[2] == 'Z' || at[2] == 'X') {
-		return 0;
-	}
-	at += 2;
 	for (unsigned i = 0; i <= FIELDS_BEFORE && at != NULL; i++) {
 		at = strchr(at + 1, ' ');
 	}

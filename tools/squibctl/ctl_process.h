@@ -7,11 +7,15 @@
 #define TOOLS_CTL_PROCESS_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 /* When a process began, in ticks since the host did; 0: there is none, or it has ended. */
 uint64_t process_born(pid_t pid);
+
+/* Whether a signal has stopped it, so that it does nothing until SIGCONT. */
+bool process_is_stopped(pid_t pid);
 
 /* A pidfd of the process that began then, which is the caller's to close; -1: it has ended. */
 int process_open(pid_t pid, uint64_t born);

@@ -380,8 +380,9 @@ static const struct ctl_option options[] = {
 	 MEMBER(run.all)},
 	{'q', "quiet", NULL, "With ps: names alone", "ps", CTL_SWITCH, MEMBER(run.quiet)},
 	{0, "json", NULL,
-	 "With ps, stats, top, events, images, doctor: JSON, for programs; inspect shows it anyway",
-	 "ps stats top events images doctor inspect", CTL_SWITCH, MEMBER(run.json)},
+	 "With ps, stats, top, events, images, doctor, pool status: JSON, for programs; inspect "
+	 "shows it anyway",
+	 "ps stats top events images doctor inspect pool", CTL_SWITCH, MEMBER(run.json)},
 	{'t', "timeout", "SECONDS", "With stop NAME: until it is killed (default: 10)", "stop",
 	 CTL_TEXT, MEMBER(run.timeout)},
 	{0, "boot-timeout", "SECONDS", "With run: until the command must run (default: 120)", "run",
