@@ -128,12 +128,17 @@ static int take_word(struct ctl_args *args, unsigned *count, const char *word, s
 			       : error_set(err, ERR_BAD_REQUEST, "There is no command '%s'", word);
 	}
 	if (*count == args->command->operands_max) {
+		const char *more = strstr(args->command->operands, "JSON") != NULL
+					   ? "; quote JSON for the shell"
+					   : "";
+
+		if (strcmp(args->command->name, "snapshot") == 0) {
+			more = "; a machine is named by -m NAME";
+		}
 		return error_set(err, ERR_BAD_REQUEST,
-				 "'%s' is one word too many: squibctl %s %s%s", word,
-				 args->command->name, args->command->operands,
-				 strstr(args->command->operands, "JSON") != NULL
-					 ? "; quote JSON for the shell"
-					 : "");
+				 "'%s' is one word too many: squibctl %s%s%s%s", word,
+				 args->command->name, args->command->operands[0] != '\0' ? " " : "",
+				 args->command->operands, more);
 	}
 	args->operands[(*count)++] = word;
 	return 0;
@@ -283,7 +288,8 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 	}
 	if ((args->state != NULL) != (args->memory != NULL)) {
 		return error_set(err, ERR_BAD_REQUEST,
-				 "--state and --memory are the two files of one snapshot");
+				 "--state and --memory (-m) are the two files of one snapshot; for "
+				 "machines of one with a name say --of NAME");
 	}
 	if (args->is_live && args->state != NULL) {
 		return error_set(err, ERR_BAD_REQUEST,
@@ -308,10 +314,14 @@ static int check_pool(const struct ctl_args *args, struct error *err)
 static int check_fork_of_name(const struct ctl_args *args, struct error *err)
 {
 	bool has_paths = args->keep != NULL || args->image != NULL || args->vsock != NULL ||
-			 args->drives.count > 0 || args->pmems.count > 0 || args->copy ||
+			 args->drives.count > 0 || args->pmems.count > 0 ||
 			 args->ends_with_parent || args->paused;
 	unsigned long count = 1;
 
+	if (args->copy) {
+		return error_set(err, ERR_BAD_REQUEST,
+				 "fork NAME copies the machine's disk anyway: leave --copy out");
+	}
 	if (has_paths) {
 		return error_set(err, ERR_BAD_REQUEST,
 				 "With fork NAME go --count, --name, --net, --rm and --landlock "
@@ -479,6 +489,16 @@ static int check_target(const struct ctl_args *args, struct error *err)
 				   "Name one microVM: by its socket, or by a machine's name");
 }
 
+/* The option is there, but goes with other commands. */
+static int refuse_place(const struct ctl_option *option, const struct ctl_command *command,
+			struct error *err)
+{
+	const char *advice = ctl_advice(command->name, option->name);
+
+	return error_set(err, ERR_BAD_REQUEST, "--%s goes with %s only%s%s", option->name,
+			 option->command, advice != NULL ? ": " : "", advice != NULL ? advice : "");
+}
+
 /* `given` tells for each option whether it is there. */
 static int check(const struct ctl_args *args, unsigned count, const bool given[CTL_OPTIONS_MAX],
 		 struct error *err)
@@ -495,8 +515,7 @@ static int check(const struct ctl_args *args, unsigned count, const bool given[C
 	}
 	for (size_t i = 0; options[i].name != NULL; i++) {
 		if (given[i] && !ctl_goes_with(&options[i], command)) {
-			return error_set(err, ERR_BAD_REQUEST, "--%s goes with %s only",
-					 options[i].name, options[i].command);
+			return refuse_place(&options[i], command, err);
 		}
 	}
 	if (check_target(args, err) < 0) {

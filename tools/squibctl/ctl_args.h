@@ -141,7 +141,13 @@ MUST_CHECK int ctl_args_parse(int argc, char *const argv[], struct ctl_args *arg
 
 void ctl_print_help(FILE *out);
 
-/* What has the place of an option of docker's that a command lacks; NULL: nothing. A constant. */
+/* Of one command: its usage, its options and its exit statuses. */
+void ctl_print_command_help(const struct ctl_command *command, FILE *out);
+
+/*
+ * What has the place of an option that a command lacks: `arg` as it is written where there is no
+ * such option, its name where other commands have it. NULL: nothing. A constant.
+ */
 const char *ctl_advice(const char *command, const char *arg);
 
 /* What a user can do about a fault_message; NULL if that says all. A constant. */

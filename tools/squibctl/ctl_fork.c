@@ -221,7 +221,9 @@ enum ctl_exit ctl_fork_run(int fd, const struct ctl_args *args)
 	if (code != CTL_EXIT_OK) {
 		return code;
 	}
-	fprintf(stderr, "%lu children in %.3f s\n", job.count - failed,
+	unsigned long made = job.count - failed;
+
+	fprintf(stderr, "%lu %s in %.3f s\n", made, made == 1 ? "child" : "children",
 		(double)(clock_host.now_ns(CLOCK_MONOTONIC) - begin) / NS_PER_S);
 	return failed == 0 ? CTL_EXIT_OK : CTL_EXIT_REFUSED;
 }

@@ -323,8 +323,9 @@ static const struct ctl_option options[] = {
 	 MEMBER(keep)},
 	{0, "image", "IMAGE", "With fork: children of an image that was kept", "fork", CTL_TEXT,
 	 MEMBER(image)},
-	{0, "copy", NULL, "With fork: make the files of --drive, by reflink", "fork", CTL_SWITCH,
-	 MEMBER(copy)},
+	{0, "copy", NULL,
+	 "With fork DIRECTORY: make the files of --drive, by reflink; fork NAME copies anyway",
+	 "fork", CTL_SWITCH, MEMBER(copy)},
 	{0, "landlock", NULL, "With fork: children confine themselves by Landlock", "fork",
 	 CTL_SWITCH, MEMBER(landlock)},
 	{0, "ends-with-parent", NULL, "With fork: they end when their parent does", "fork",
@@ -413,6 +414,9 @@ static const struct {
 	{"does not supported on aarch64",
 	 "there is no such key on aarch64: shut down from inside the guest, or end squib with "
 	 "SIGTERM"},
+	{"Address in use (os error 98)",
+	 "the socket of the vsock device is there already, of the machine that was saved or of one "
+	 "that was killed: name another one by --vsock PATH"},
 	{"(os error 2)", "paths are as squib sees them: relative to its working directory, or "
 			 "inside its chroot"},
 	{"(os error 13)", "the user who runs squib needs access to it"},
@@ -426,7 +430,7 @@ static const struct {
 					"request or from --metrics-path"},
 };
 
-/* Of docker's options those that have another name here, or none. */
+/* Of docker's options those that have another name here, or none; and ours of other commands. */
 static const struct {
 	const char *command;
 	const char *option;
@@ -439,6 +443,9 @@ static const struct {
 	{"logs", "-n", "squibctl logs NAME | tail -n N"},
 	{"stop", "--time", "say --timeout SECONDS"},
 	{"rm", "-v", "what a machine has for itself goes with it"},
+	{"load", "-m", "squibctl restore DIRECTORY makes a machine of what save has saved"},
+	{"load", "machine", "squibctl restore DIRECTORY makes a machine of what save has saved"},
+	{"pool", "machine", "for machines of one with a name say pool start --of NAME DIRECTORY"},
 };
 
 const char *ctl_advice(const char *command, const char *arg)

@@ -143,7 +143,13 @@ static enum ctl_exit run(const struct ctl_args *args)
 		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 	}
 	if (ctl_http_connect(args->socket, &fd, &err) < 0) {
-		return ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg, NULL);
+		bool is_default = strcmp(args->socket, CTL_SOCKET_DEFAULT) == 0;
+
+		return ctl_fail(CTL_EXIT_NO_CONNECTION, err.msg,
+				is_default && command->output == CTL_PRINT_CHILDREN
+					? "a word with a slash is a directory for children of that "
+					  "squib; a machine is forked by its name alone"
+					: NULL);
 	}
 	if (command->output == CTL_PRINT_STEPS) {
 		return ctl_snapshot_run(fd, args);
