@@ -96,8 +96,11 @@ static int copy_disk(const char *path, const struct machine *machine, struct err
 	if (disk == NULL) {
 		return 0;
 	}
-	return to >= 0 ? ctl_copy_file(path, to, err)
-		       : error_sys(err, "Cannot open the disk %s", disk);
+	if (to < 0) {
+		return error_sys(err, "Cannot open the disk %s", disk);
+	}
+	return ctl_copy_file(path, to, err) == 0 ? 0
+						 : error_wrap(err, "Cannot make the disk %s", disk);
 }
 
 static void unmake(struct clone *clone)
@@ -529,7 +532,12 @@ static enum ctl_exit save_parts(const struct machine *machine, const char *dir, 
 static int make_saved(const char *path, char **dir, struct error *err)
 {
 	if (mkdir(path, 0700) < 0) {
-		return error_sys(err, "Cannot make the directory %s", path);
+		return errno == EEXIST
+			       ? error_set(err, ERR_BAD_REQUEST,
+					   "There is a %s already: name another directory, or "
+					   "remove that",
+					   path)
+			       : error_sys(err, "Cannot make the directory %s", path);
 	}
 	*dir = realpath(path, NULL);
 	return *dir != NULL ? 0 : error_sys(err, "Cannot find %s", path);
@@ -601,6 +609,9 @@ int ctl_clone_save(const char *name, const char *path, const struct ctl_args *cl
 	}
 	ctl_release_ends(&mask);
 	ctl_machine_close(&machine);
+	if (is_saved && clones == NULL) {
+		puts(dir);
+	}
 	return err.kind != ERR_NONE ? (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL) : (int)code;
 }
 

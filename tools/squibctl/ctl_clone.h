@@ -23,7 +23,9 @@ int ctl_clone_fork(const struct ctl_args *args);
 
 /*
  * squibctl save NAME DIRECTORY: memory, state, disk and record of the machine `name`, in a
- * directory that is made. Says what fails. Returns the exit status of the process.
+ * directory that is made, whose path is printed. Says what fails. Returns the exit status of the
+ * process. `clones` not NULL: what machines of it have for themselves is checked before, and
+ * nothing is printed.
  */
 int ctl_clone_save(const char *name, const char *path, const struct ctl_args *clones);
 
