@@ -253,6 +253,36 @@ Test(ctl_args, an_option_may_be_there_so_often_and_no_more)
 	cr_expect_str_eq(err.msg, "--net is there more than 32 times");
 }
 
+Test(ctl_args, no_message_ends_with_a_blank)
+{
+	const char *const argv[ARGV_MAX] = {"squibctl", "start", "now"};
+	struct ctl_args args;
+	struct error err = {0};
+
+	cr_assert_eq(parse(argv, &args, &err), -1);
+	cr_expect_str_eq(err.msg, "'now' is one word too many: squibctl start");
+}
+
+Test(ctl_args, a_command_has_a_help_of_its_own)
+{
+	const char *const argv[ARGV_MAX] = {"squibctl", "pool", "--help"};
+	char help[4096] = "";
+	FILE *out = fmemopen(help, sizeof(help), "w");
+	struct ctl_args args;
+	struct error err = {0};
+
+	cr_assert_eq(parse(argv, &args, &err), 0);
+	cr_expect(args.wants_help);
+	ctl_print_command_help(args.command, out);
+	cr_assert_eq(fclose(out), 0);
+	cr_expect_not_null(
+		strstr(help, "Usage: squibctl [OPTION...] pool start|take|status|stop DIR"));
+	cr_expect_not_null(strstr(help, "--listens PATH"));
+	cr_expect_null(strstr(help, "--entrypoint"));
+	cr_expect_not_null(
+		strstr(help, "3 no machine\ngot ready in 30 s, or nobody keeps the pool"));
+}
+
 Test(ctl_args, help_and_version_need_no_command)
 {
 	const char *const help[ARGV_MAX] = {"squibctl", "-h"};

@@ -640,6 +640,45 @@ int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args, struct e
 	return 0;
 }
 
+static void print_option(const struct ctl_option *option, FILE *out)
+{
+	char left[64];
+
+	snprintf(left, sizeof(left), "%s%c%c --%s %s", option->letter != 0 ? "-" : " ",
+		 option->letter != 0 ? option->letter : ' ', option->letter != 0 ? ',' : ' ',
+		 option->name, option->value != NULL ? option->value : "");
+	fprintf(out, "  %-25s %s\n", left, option->help);
+}
+
+static const char *exit_text(const struct ctl_command *command)
+{
+	if (command->passes_on && strcmp(command->name, "build") != 0) {
+		return "the command's; 125 if it did not run, with a sentence";
+	}
+	if (command->output == CTL_PRINT_POOL) {
+		return "0 done, 1 a machine refused, 2 the command or the directory is wrong, 3 no "
+		       "machine\ngot ready in 30 s, or nobody keeps the pool";
+	}
+	return "0 done, 1 refused, 2 usage, 3 no connection";
+}
+
+void ctl_print_command_help(const struct ctl_command *command, FILE *out)
+{
+	fprintf(out, "%s\n\nUsage: squibctl [OPTION...] %s %s\n\nOptions:\n", command->help,
+		command->name, command->operands);
+	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
+		bool is_target =
+			strcmp(option->name, "socket") == 0 && command->output == CTL_PRINT_MACHINE;
+
+		if (ctl_goes_with(option, command) && !is_target &&
+		    strcmp(option->name, "version") != 0) {
+			print_option(option, out);
+		}
+	}
+	fprintf(out, "\nExit status: %s.\nMore: man squibctl; squibctl --help has all commands.\n",
+		exit_text(command));
+}
+
 void ctl_print_help(FILE *out)
 {
 	fputs("squibctl: controls a microVM through squib's API socket\n\n"
@@ -653,17 +692,13 @@ void ctl_print_help(FILE *out)
 	}
 	fputs("\nOptions:\n", out);
 	for (const struct ctl_option *option = ctl_options(); option->name != NULL; option++) {
-		char left[64];
-
-		snprintf(left, sizeof(left), "%s%c%c --%s %s", option->letter != 0 ? "-" : " ",
-			 option->letter != 0 ? option->letter : ' ',
-			 option->letter != 0 ? ',' : ' ', option->name,
-			 option->value != NULL ? option->value : "");
-		fprintf(out, "  %-25s %s\n", left, option->help);
+		print_option(option, out);
 	}
 	fputs("\nJSON is written as it is, or read from a file (@FILE) or standard input (-).\n"
-	      "Exit status: 0 done, 1 the API refused, 2 usage, 3 no connection; of run and exec\n"
-	      "the command's, 125 if it did not run.\n\nExamples:\n"
+	      "Exit status: 0 done, 1 the API refused, 2 usage, 3 no connection, or no machine in "
+	      "a\n"
+	      "pool; of run and exec the command's, 125 if it did not run.\n"
+	      "squibctl COMMAND --help has the options of one command.\n\nExamples:\n"
 	      "  squibctl put /boot-source '{\"kernel_image_path\": \"/boot/vmlinux\"}' && "
 	      "squibctl start\n"
 	      "  squibctl run --rm -it ./rootfs sh\n",

@@ -392,7 +392,8 @@ static const struct ctl_option options[] = {
 	 MEMBER(run.older)},
 	{'s', "signal", "SIGNAL", "With kill: another one than KILL", "kill", CTL_TEXT,
 	 MEMBER(run.signal)},
-	{'h', "help", NULL, "Print this text and exit", NULL, CTL_SWITCH, MEMBER(wants_help)},
+	{'h', "help", NULL, "Print this text, or that of a command, and exit", NULL, CTL_SWITCH,
+	 MEMBER(wants_help)},
 	{0, "version", NULL, "Print the version and exit", NULL, CTL_SWITCH, MEMBER(wants_version)},
 	{0},
 };

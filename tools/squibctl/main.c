@@ -223,6 +223,10 @@ int main(int argc, char **argv)
 		(void)ctl_fail(CTL_EXIT_USAGE, err.msg, "see squibctl --help");
 		return runs ? STATUS_OURS : CTL_EXIT_USAGE;
 	}
+	if (args.wants_help && args.command != NULL) {
+		ctl_print_command_help(args.command, stdout);
+		return end(&args, CTL_EXIT_OK);
+	}
 	if (args.wants_help) {
 		ctl_print_help(stdout);
 		return end(&args, CTL_EXIT_OK);
