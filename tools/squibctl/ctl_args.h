@@ -107,9 +107,8 @@ struct ctl_args {
 	/* plug and unplug */
 	bool read_only;
 	bool force;
-	/* load, and some of it fork and plug */
-	bool resume;
-	bool sends; /* opens the files and sends them */
+	bool resume; /* load, and some of it fork and plug */
+	bool sends;  /* opens the files and sends them */
 	bool paused;
 	bool track_dirty;
 	bool clock_realtime;
@@ -134,20 +133,15 @@ const struct ctl_option *ctl_find_option(const char *arg, const struct ctl_comma
 /* Whether a command takes an option. */
 bool ctl_goes_with(const struct ctl_option *option, const struct ctl_command *command);
 
-/* Points into argv and at constants. On failure the message is for the user, exit CTL_EXIT_USAGE.
- */
+/* Points into argv and at constants. A failure's message is for the user, exit CTL_EXIT_USAGE. */
 MUST_CHECK int ctl_args_parse(int argc, char *const argv[], struct ctl_args *args,
 			      struct error *err);
 
+/* Of all commands; and of one its usage, options and exit statuses. */
 void ctl_print_help(FILE *out);
-
-/* Of one command: its usage, its options and its exit statuses. */
 void ctl_print_command_help(const struct ctl_command *command, FILE *out);
 
-/*
- * What has the place of an option that a command lacks: `arg` as it is written where there is no
- * such option, its name where other commands have it. NULL: nothing. A constant.
- */
+/* What there is for an option that a command lacks, by its word or name (a constant); or NULL. */
 const char *ctl_advice(const char *command, const char *arg);
 
 /* What a user can do about a fault_message; NULL if that says all. A constant. */
