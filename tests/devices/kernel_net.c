@@ -131,7 +131,7 @@ static bool plug(struct squib *squib)
 	return false;
 }
 
-/* What waits in the guest's sockets has come by the host's kernel, to memory that was plugged in. */
+/* What waits in the guest's sockets, come by the host's kernel to memory that was plugged in. */
 static bool run_memory(struct squib *squib)
 {
 	const struct guest guest = {.vcpus = 1,
