@@ -237,13 +237,11 @@ static int attach_devices(void *arg, struct error *err)
 	struct attachment at = {&machine->devmgr, cmdline, &build->boot};
 	const char *boot_args = plan->boot.boot_args;
 
-	machine->devmgr = (struct devmgr){
-		.vm = &machine->vm,
-		.loop = plan->loop,
-		.console = &machine->console,
-		.has_boot_timer = plan->has_boot_timer,
-		.saved = plan->source != NULL ? plan->source->state : NULL,
-	};
+	machine->devmgr.vm = &machine->vm;
+	machine->devmgr.loop = plan->loop;
+	machine->devmgr.console = &machine->console;
+	machine->devmgr.has_boot_timer = plan->has_boot_timer;
+	machine->devmgr.saved = plan->source != NULL ? plan->source->state : NULL;
 	if (console_init(&machine->console, plan->loop, &plan->console, err) < 0 ||
 	    cmdline_init(cmdline, boot_args != NULL ? boot_args : arch_cmdline_default, err) < 0 ||
 	    attach_bus(&at, &plan->shape, err) < 0 || plan->attach(plan->arg, &at, err) < 0 ||

@@ -11,7 +11,9 @@
 #include "vmm/machine/vm.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -114,20 +116,20 @@ static int check_host(struct vm *vm, struct error *err)
 
 int vm_init(struct vm *vm, const struct vm_params *params, struct error *err)
 {
-	*vm = (struct vm){.is_made = true,
-			  .kvm_fd = -1,
-			  .vm_fd = -1,
-			  .keeper_fd = -1,
-			  .end_event = -1,
-			  .mem = params->mem,
-			  .want = VM_PARK,
-			  .machine = params->machine,
-			  .is_tracked = params->is_tracked,
-			  .timeline = params->timeline,
-			  .metrics = params->metrics,
-			  .confine = params->confine,
-			  .has_vhost = params->has_vhost};
-
+	memset(vm, 0, offsetof(struct vm, vcpus));
+	vm->is_made = true;
+	vm->kvm_fd = -1;
+	vm->vm_fd = -1;
+	vm->keeper_fd = -1;
+	vm->end_event = -1;
+	vm->mem = params->mem;
+	vm->want = VM_PARK;
+	vm->machine = params->machine;
+	vm->is_tracked = params->is_tracked;
+	vm->timeline = params->timeline;
+	vm->metrics = params->metrics;
+	vm->confine = params->confine;
+	vm->has_vhost = params->has_vhost;
 	if (init_sync(vm, err) < 0 || kvm_open(&vm->kvm_fd, err) < 0 || check_host(vm, err) < 0 ||
 	    kvm_create_vm(vm->kvm_fd, arch_vm_type(vm->kvm_fd), &vm->vm_fd, err) < 0 ||
 	    set_memory(vm, err) < 0 ||

@@ -52,7 +52,6 @@ struct vm {
 	struct registers registers; /* of virtio-mmio; not made with a PCI bus */
 	struct bus mmio;
 	struct bus pio;
-	struct vcpu vcpus[ARCH_VCPUS_MAX];
 	struct timeline *timeline;     /* the creator's */
 	struct metrics *metrics;       /* the same; NULL: nothing is counted */
 	const struct confine *confine; /* the same; NULL: none */
@@ -68,6 +67,8 @@ struct vm {
 	pthread_cond_t changed;
 	enum vm_want want;
 	unsigned parked;
+	/* the last: pages of those that are not made stay untouched */
+	struct vcpu vcpus[ARCH_VCPUS_MAX];
 };
 
 struct vm_params {
@@ -82,7 +83,8 @@ struct vm_params {
 
 /*
  * Makes the VM, its memory slots, interrupt controller and vCPUs, in the order that KVM serves
- * fastest: see vm.c. After a failure too, vm_destroy is to be called.
+ * fastest: see vm.c. vcpus are zeroed, as vm_destroy leaves them. After a failure too, vm_destroy
+ * is to be called.
  */
 MUST_CHECK int vm_init(struct vm *vm, const struct vm_params *params, struct error *err);
 
