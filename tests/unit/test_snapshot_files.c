@@ -105,7 +105,7 @@ Test(snapshot_files, a_layer_alone_is_not_the_memory_and_merged_it_is)
 	expect_refusal("PUT /snapshot/load", load,
 		       "m is not the whole memory: the guest has something at offset 8192, and");
 	expect_refusal("PUT /snapshot/load", load,
-		       "snapshot-editor edit-memory rebase --memory-path BASE --diff-path m");
+		       "snapshot-editor edit-memory rebase --memory-path BASE --diff-path LAYER");
 	api_bed_expect_same(&before, "a layer");
 	merge_page(1);
 	merge_page(3);
@@ -125,6 +125,30 @@ Test(snapshot_files, a_layer_of_a_loaded_machine_is_told_from_its_memory_too)
 	api_bed_expect("PUT /snapshot/create", diff, NULL);
 	renew();
 	expect_refusal("PUT /snapshot/load", load, "m is not the whole memory");
+}
+
+/* Of a file that it may only read, the kernel tells nobody what is in the page cache. */
+Test(snapshot_files, a_diff_is_refused_where_a_file_of_another_user_was_cut)
+{
+	const uid_t nobody = 65534;
+
+	if (geteuid() != 0) {
+		cr_skip("only root has files of two users");
+	}
+	start(false);
+	write_page(9, "base");
+	api_bed_expect("PUT /snapshot/create", create, NULL);
+	renew();
+	cr_assert(chmod(".", 0755) == 0 && chmod("s", 0444) == 0 && chmod("m", 0444) == 0);
+	cr_assert(seteuid(nobody) == 0);
+	api_bed_expect("PUT /snapshot/load",
+		       "{\"snapshot_path\":\"s\",\"track_dirty_pages\":true,\"mem_backend\":"
+		       "{\"backend_path\":\"m\",\"backend_type\":\"File\"}}",
+		       NULL);
+	write_page(3, "layer");
+	cr_assert(seteuid(0) == 0 && truncate("m", 4096) == 0 && seteuid(nobody) == 0);
+	expect_refusal("PUT /snapshot/create", diff, "was cut to 4096 bytes");
+	cr_assert(seteuid(0) == 0);
 }
 
 /* What a client of Firecracker may load without another word. */

@@ -411,9 +411,9 @@ int memory_file_check_whole(int fd, const char *name, uint64_t base_page, struct
 				 "%s is not the whole memory: the guest has something at offset "
 				 "%llu, and the file zeroes. It is a Diff that was not merged "
 				 "into its base: snapshot-editor edit-memory rebase --memory-path "
-				 "BASE --diff-path %s makes BASE the memory that goes with this "
-				 "state",
-				 name, (unsigned long long)base_page, name);
+				 "BASE --diff-path LAYER makes BASE the memory that goes with "
+				 "this state",
+				 name, (unsigned long long)base_page);
 }
 
 /* Memory that is all RAM, and begins at `offset` in the file. */

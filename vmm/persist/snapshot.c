@@ -181,7 +181,9 @@ static int write_files(const struct machine *machine, const struct snapshot_file
 	int result = is_wanted ? take_changed(machine, &changed, err) : 0;
 
 	if (result == 0 && is_wanted && files->is_diff) {
-		state->base_page = find_base_page(machine->mem, &changed);
+		/* The page that is looked for is none of those that are saved. */
+		result = gmem_check_behind(machine->mem, err);
+		state->base_page = result == 0 ? find_base_page(machine->mem, &changed) : 0;
 	}
 	if (result == 0) {
 		result = write_memory(machine, files, &changed, err);
