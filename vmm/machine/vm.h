@@ -67,8 +67,7 @@ struct vm {
 	pthread_cond_t changed;
 	enum vm_want want;
 	unsigned parked;
-	/* the last: pages of those that are not made stay untouched */
-	struct vcpu vcpus[ARCH_VCPUS_MAX];
+	struct vcpu vcpus[ARCH_VCPUS_MAX]; /* the last: pages of unmade ones stay untouched */
 };
 
 struct vm_params {
@@ -82,9 +81,8 @@ struct vm_params {
 };
 
 /*
- * Makes the VM, its memory slots, interrupt controller and vCPUs, in the order that KVM serves
- * fastest: see vm.c. vcpus are zeroed, as vm_destroy leaves them. After a failure too, vm_destroy
- * is to be called.
+ * Makes the VM, its memory slots, interrupt controller and vCPUs (zeroed, as vm_destroy leaves
+ * them), in the order that KVM serves fastest: see vm.c. After a failure, vm_destroy is to be called.
  */
 MUST_CHECK int vm_init(struct vm *vm, const struct vm_params *params, struct error *err);
 
