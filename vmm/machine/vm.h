@@ -82,7 +82,7 @@ struct vm_params {
 
 /*
  * Makes the VM, its memory slots, interrupt controller and vCPUs (zeroed, as vm_destroy leaves
- * them), in the order that KVM serves fastest: see vm.c. After a failure, vm_destroy is to be called.
+ * them), in the order that KVM serves fastest: see vm.c. Failed or not, vm_destroy is to follow.
  */
 MUST_CHECK int vm_init(struct vm *vm, const struct vm_params *params, struct error *err);
 
