@@ -47,6 +47,7 @@ enum {
 	RETRY_MS = 20,	    /* between tries to connect */
 	END_MS = 10 * 1000, /* for a guest whose command has ended */
 	LOAD_S = 60,	    /* for squib to load a snapshot */
+	TURN_MS = 1000,	    /* between looks whether a machine that waits was removed */
 	CONSOLE_TAIL = 4096,
 	STATUS_EXEC = 127,
 };
@@ -639,6 +640,12 @@ static bool let_go_on(struct keeper *keeper)
 	return note_waiting(keeper, false);
 }
 
+/* Whether somebody has removed its directory: nobody could come any more. */
+static bool is_removed(const struct machine *machine)
+{
+	return (access(machine->dir, F_OK) < 0 && errno == ENOENT) || ctl_machine_is_gone(machine);
+}
+
 /* Whoever has made it leaves, and the next one who comes takes it. false: it has ended before. */
 static bool await_taker(struct keeper *keeper)
 {
@@ -656,10 +663,12 @@ static bool await_taker(struct keeper *keeper)
 			{.fd = keeper->end_fd, .events = POLLIN},
 		};
 
-		if (poll(slots, ARRAY_COUNT(slots), -1) < 0) {
+		int changes = poll(slots, ARRAY_COUNT(slots), TURN_MS);
+
+		if (changes < 0) {
 			continue;
 		}
-		if (slots[2].revents != 0) {
+		if (slots[2].revents != 0 || (changes == 0 && is_removed(keeper->machine))) {
 			return false;
 		}
 		frames_flush(client);

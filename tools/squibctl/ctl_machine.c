@@ -457,7 +457,8 @@ void ctl_machine_kill(const struct machine *machine)
 
 	ctl_machine_end_squib(machine);
 	ctl_machine_end(machine, "passt");
-	if (fd >= 0) {
+	/* Who makes a machine is its keeper until that has one. */
+	if (fd >= 0 && keeper != getpid()) {
 		(void)!poll(&end, 1, KEEPER_MS);
 	}
 }

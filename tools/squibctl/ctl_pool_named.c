@@ -11,6 +11,7 @@
  */
 #include "tools/squibctl/ctl_pool_named.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,8 @@
 
 enum {
 	LOAD_MS = 60 * 1000,
+	BEGIN_MS = 15 * 1000, /* for a process that keeps a machine to be in its record */
+	LOOK_MS = 20,
 	ANSWER_MS = 15 * 1000, /* of a guest that is let go on */
 };
 
@@ -153,6 +156,35 @@ struct maker {
 	int end;
 };
 
+static bool is_ending(const struct maker *maker)
+{
+	struct pollfd end = {.fd = maker->end, .events = POLLIN};
+
+	return poll(&end, 1, 0) > 0;
+}
+
+/* Whether the machine's record still names this process as its keeper, and so no squib. */
+static bool is_ours(const struct pool_machine *record)
+{
+	struct machine found = {0};
+	struct error ignored = {0};
+	bool is_own = pool_find(record, &found, &ignored) == 0 &&
+		      ctl_machine_is_process(&found, "keeper", getpid(), process_born(getpid()));
+
+	ctl_machine_close(&found);
+	return is_own;
+}
+
+/* A keeper can be ended once it has recorded itself, with its squib, or has gone: `client` says. */
+static void await_keeper(const struct pool_machine *record, int client)
+{
+	struct pollfd gone = {.fd = client};
+	uint64_t deadline = deadline_in(BEGIN_MS);
+
+	while (is_ours(record) && deadline_left(deadline) > 0 && poll(&gone, 1, LOOK_MS) == 0) {
+	}
+}
+
 /* Until its process is that of squib, and it waits. */
 static int load(const struct maker *maker, struct machine *machine, struct pool_machine *record,
 		struct error *err)
@@ -165,9 +197,17 @@ static int load(const struct maker *maker, struct machine *machine, struct pool_
 	int client = -1;
 	const struct ctl_clone_way way = {.pool = maker->dir->path, .number = record->number};
 
-	if (ctl_clone_load(maker->args, maker->saved, machine, way, &client, err) < 0 ||
-	    ctl_clone_await(machine, &client, &options, err) < 0 ||
-	    pool_find(record, &loaded, err) < 0) {
+	if (ctl_clone_load(maker->args, maker->saved, machine, way, &client, err) < 0) {
+		fd_close(&client);
+		return -1;
+	}
+	AUTO_FD also = fcntl(client, F_DUPFD_CLOEXEC, 0);
+
+	if (ctl_clone_await(machine, &client, &options, err) < 0) {
+		await_keeper(record, also);
+		return -1;
+	}
+	if (pool_find(record, &loaded, err) < 0) {
 		ctl_machine_close(&loaded);
 		return -1;
 	}
@@ -187,7 +227,8 @@ static int bring_up(const struct maker *maker, struct machine *machine, struct p
 {
 	const struct pool_dir *dir = maker->dir;
 
-	if (fill(record, machine, err) < 0 || pool_write(dir, record, err) < 0) {
+	if (fill(record, machine, err) < 0 || pool_write(dir, record, err) < 0 ||
+	    is_ending(maker)) {
 		ctl_machine_remove(machine);
 		pool_forget(dir, record);
 		return -1;
@@ -207,7 +248,6 @@ enum ctl_exit pool_named_make(const struct ctl_args *args, const struct pool_dir
 	/* Until there is a squib the process is ours, which makes it. */
 	struct machine machine = {0};
 	struct error err = {0};
-	struct pollfd ends = {.fd = end, .events = POLLIN};
 	const struct maker maker = {args, dir, saved, end};
 	int result = make_next(args, dir, saved, record, &machine, &err);
 
@@ -217,7 +257,7 @@ enum ctl_exit pool_named_make(const struct ctl_args *args, const struct pool_dir
 	if (result < 0 && record->number > 0) {
 		pool_give_back(dir, record->number);
 	}
-	if (result < 0 && poll(&ends, 1, 0) == 0) {
+	if (result < 0 && !is_ending(&maker)) {
 		fprintf(stderr, "squibctl: machine %lu was not made\n", record->number);
 		(void)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
 	}
