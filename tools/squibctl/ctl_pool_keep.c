@@ -18,6 +18,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,21 @@ static bool is_ending(const struct keeper *keeper)
 	struct pollfd end = {.fd = keeper->end, .events = POLLIN};
 
 	return poll(&end, 1, 0) > 0;
+}
+
+/* A line on stdout, unless nobody reads that: a pipe that is full would hold up the pool. */
+static PRINTF(1, 2) void say(const char *format, ...)
+{
+	struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+	char line[PIPE_BUF]; /* which a pipe that is writable takes whole */
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (poll(&out, 1, 0) > 0) {
+		(void)!write(STDOUT_FILENO, line, strlen(line));
+	}
 }
 
 /* --- A process --- */
@@ -378,12 +394,11 @@ static void print_changes(const struct keeper *keeper, const struct pool_list *n
 			lose(was);
 		}
 		if (is_lost || (is != NULL && !pool_is_live(is))) {
-			printf("ended: %s, which nobody had taken\n", name);
+			say("ended: %s, which nobody had taken\n", name);
 		} else if (is == NULL || is->state == POOL_TAKEN) {
-			printf("taken: %s\n", name);
+			say("taken: %s\n", name);
 		}
 	}
-	fflush(stdout);
 }
 
 /* How many are ready. Forgets those that have ended by themselves. */
@@ -471,9 +486,8 @@ static enum ctl_exit keep(struct keeper *keeper, unsigned long want)
 		}
 		if (look(keeper) >= want) {
 			if (made > told) {
-				printf("ready: %lu%s in %s\n", want, kind(keeper),
-				       keeper->dir->path);
-				fflush(stdout);
+				say("ready: %lu%s in %s\n", want, kind(keeper),
+				    keeper->dir->path);
 				told = made;
 			}
 			await_change(keeper);
