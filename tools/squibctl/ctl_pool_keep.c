@@ -366,15 +366,19 @@ static const struct pool_machine *find(const struct pool_list *list, unsigned lo
 	return from < list->count && list->items[from].number == number ? &list->items[from] : NULL;
 }
 
-/* Of one that was ready, and whose record somebody has removed. */
-static void lose(const struct pool_machine *machine)
+/* Of one that was ready, and whose record somebody has removed. false: it lives on. */
+static bool lose(const struct pool_machine *machine)
 {
+	bool is_live = pool_is_live(machine);
+
 	if (pool_has_name(machine)) {
-		(void)pool_named_end(machine);
-	} else if (pool_is_live(machine)) {
+		return pool_named_end(machine) || !is_live;
+	}
+	if (is_live) {
 		fprintf(stderr, "squibctl: nobody knows who has process %d, of %s\n", machine->pid,
 			machine->socket);
 	}
+	return !is_live;
 }
 
 /* What has happened to those that were ready at the last look. */
@@ -389,14 +393,12 @@ static void print_changes(const struct keeper *keeper, const struct pool_list *n
 		}
 		const char *name = pool_has_name(was) ? was->name : was->socket;
 		bool is_lost = is == NULL && !pool_is_recorded(keeper->dir, was);
+		bool is_taken = !is_lost && (is == NULL || is->state == POOL_TAKEN);
 
-		if (is_lost) {
-			lose(was);
-		}
-		if (is_lost || (is != NULL && !pool_is_live(is))) {
-			say("ended: %s, which nobody had taken\n", name);
-		} else if (is == NULL || is->state == POOL_TAKEN) {
+		if (is_taken) {
 			say("taken: %s\n", name);
+		} else if (is_lost ? lose(was) : !pool_is_live(is)) {
+			say("ended: %s, which nobody had taken\n", name);
 		}
 	}
 }
@@ -465,7 +467,7 @@ static enum ctl_exit give_all_up(const struct keeper *keeper)
 			pool_end(machine);
 			pool_forget(keeper->dir, machine);
 		} else if (!pool_is_recorded(keeper->dir, machine)) {
-			lose(machine);
+			(void)lose(machine);
 		}
 	}
 	return ctl_fail(CTL_EXIT_REFUSED,
