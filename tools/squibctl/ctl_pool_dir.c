@@ -152,8 +152,11 @@ pid_t pool_keeper(const struct pool_dir *dir)
 	AUTO_FD fd = openat(dir->fd, "lock", O_RDWR | O_CLOEXEC);
 	struct flock flock = whole_file();
 
-	return fd >= 0 && fcntl(fd, F_GETLK, &flock) == 0 && flock.l_type != F_UNLCK ? flock.l_pid
-										     : 0;
+	if (fd < 0 || fcntl(fd, F_GETLK, &flock) < 0 || flock.l_type == F_UNLCK) {
+		return 0;
+	}
+	/* [linux fs/locks.c] The pid is 0 where it has none in this namespace. */
+	return flock.l_pid > 0 ? flock.l_pid : -1;
 }
 
 int pool_watch(const struct pool_dir *dir, int *watch, struct error *err)

@@ -66,7 +66,7 @@ bool pool_is_kept(int lock);
 /* -1: it was not locked. */
 void pool_unlock(const struct pool_dir *dir, int *lock);
 
-/* The process that keeps the pool; 0: none does. */
+/* The process that keeps the pool; 0: none does; -1: one that is not seen from here. */
 pid_t pool_keeper(const struct pool_dir *dir);
 
 /*
