@@ -199,15 +199,16 @@ static enum ctl_exit take(const struct ctl_args *args, const struct pool_dir *di
 			}
 			continue;
 		}
-		if (pool_keeper(dir) == 0) {
+		pid_t keeper = pool_keeper(dir);
+
+		if (keeper == 0) {
 			return ctl_fail(CTL_EXIT_NO_CONNECTION,
 					"No machine is ready, and no pool runs there that would "
 					"make one",
 					"squibctl pool start keeps some ready");
 		}
-		if (process_is_stopped(pool_keeper(dir))) {
-			return fail_stopped(CTL_EXIT_NO_CONNECTION, "No machine is ready",
-					    pool_keeper(dir));
+		if (process_is_stopped(keeper)) {
+			return fail_stopped(CTL_EXIT_NO_CONNECTION, "No machine is ready", keeper);
 		}
 		if (is_over(deadline)) {
 			return ctl_fail(CTL_EXIT_NO_CONNECTION,
@@ -287,29 +288,41 @@ static enum ctl_exit status(const struct ctl_args *args, const struct pool_dir *
 
 static enum ctl_exit fail_late(const struct pool_dir *dir, pid_t keeper)
 {
+	const char *saves = pool_named_saves(dir)
+				    ? ". It still saves the machine of --of, which stands still "
+				      "if it is killed: squibctl resume NAME lets that go on"
+				    : "";
 	AUTO_FREE char *text = ctl_text("The pool has not ended in 60 s: kill -KILL %d ends "
 					"process %d, which keeps it, and "
-					"squibctl pool stop %s what that leaves",
-					keeper, keeper, dir->path);
+					"squibctl pool stop %s what that leaves%s",
+					keeper, keeper, dir->path, saves);
 
 	return ctl_fail(CTL_EXIT_REFUSED, text != NULL ? text : "The pool has not ended", NULL);
 }
 
-static enum ctl_exit stop(const struct pool_dir *dir)
+static enum ctl_exit fail_unseen(void)
+{
+	return ctl_fail(CTL_EXIT_REFUSED, "The pool is kept in another PID namespace", NULL);
+}
+
+/* Until nobody keeps the pool: the process `first`, if any, was asked to end. */
+static enum ctl_exit await_end(const struct pool_dir *dir, pid_t first)
 {
 	uint64_t deadline = deadline_in(STOP_MS);
-	pid_t keeper = pool_keeper(dir);
-	struct error err = {0};
-	int lock = -1;
+	pid_t keeper;
 
-	if (keeper < 0) {
-		return ctl_fail(CTL_EXIT_REFUSED, "The pool is kept in another PID namespace",
-				NULL);
-	}
-	if (keeper > 0 && kill(keeper, SIGTERM) < 0) {
-		return ctl_fail(CTL_EXIT_REFUSED, "The pool's process can't be signalled", NULL);
-	}
-	while (pool_keeper(dir) != 0) {
+	while ((keeper = pool_keeper(dir)) != 0) {
+		if (keeper < 0) {
+			return fail_unseen();
+		}
+		if (keeper != first) {
+			AUTO_FREE char *text = ctl_text("Process %d keeps the pool by now: "
+							"squibctl pool stop %s ends that one",
+							keeper, dir->path);
+
+			return ctl_fail(CTL_EXIT_REFUSED,
+					text != NULL ? text : "Another process keeps it", NULL);
+		}
 		if (process_is_stopped(keeper)) {
 			return fail_stopped(CTL_EXIT_REFUSED, "The pool can't end", keeper);
 		}
@@ -317,6 +330,26 @@ static enum ctl_exit stop(const struct pool_dir *dir)
 			return fail_late(dir, keeper);
 		}
 		nap();
+	}
+	return CTL_EXIT_OK;
+}
+
+static enum ctl_exit stop(const struct pool_dir *dir)
+{
+	pid_t keeper = pool_keeper(dir);
+	struct error err = {0};
+	int lock = -1;
+
+	if (keeper < 0) {
+		return fail_unseen();
+	}
+	if (keeper > 0 && kill(keeper, SIGTERM) < 0) {
+		return ctl_fail(CTL_EXIT_REFUSED, "The pool's process can't be signalled", NULL);
+	}
+	enum ctl_exit code = await_end(dir, keeper);
+
+	if (code != CTL_EXIT_OK) {
+		return code;
 	}
 	/* One that was killed has left its machines. */
 	if (pool_lock(dir, &lock, &err) < 0) {

@@ -47,6 +47,14 @@ void pool_named_drop(const struct pool_dir *dir)
 	}
 }
 
+bool pool_named_saves(const struct pool_dir *dir)
+{
+	AUTO_FREE char *path = ctl_text("%s/machine.json", saved_name);
+
+	return path != NULL && faccessat(dir->fd, saved_name, F_OK, 0) == 0 &&
+	       faccessat(dir->fd, path, F_OK, 0) < 0;
+}
+
 /* Whether a word that is taken for a machine's name is that of a directory here alone. */
 static bool is_only_directory(const char *word)
 {

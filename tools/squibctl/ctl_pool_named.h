@@ -17,6 +17,9 @@
 enum ctl_exit pool_named_open(const struct ctl_args *args, const struct pool_dir *dir,
 			      struct machine *saved);
 
+/* Whether pool_named_open still saves the machine, which stands still meanwhile. */
+bool pool_named_saves(const struct pool_dir *dir);
+
 /* Removes what pool_named_open has saved. Machines that were made of it have its memory. */
 void pool_named_drop(const struct pool_dir *dir);
 
