@@ -650,18 +650,6 @@ static void print_option(const struct ctl_option *option, FILE *out)
 	fprintf(out, "  %-25s %s\n", left, option->help);
 }
 
-static const char *exit_text(const struct ctl_command *command)
-{
-	if (command->passes_on && strcmp(command->name, "build") != 0) {
-		return "the command's; 125 if it did not run, with a sentence";
-	}
-	if (command->output == CTL_PRINT_POOL) {
-		return "0 done, 1 a machine refused, 2 the command or the directory is wrong, 3 no "
-		       "machine\ngot ready in 30 s, or nobody keeps the pool";
-	}
-	return "0 done, 1 refused, 2 usage, 3 no connection";
-}
-
 void ctl_print_command_help(const struct ctl_command *command, FILE *out)
 {
 	fprintf(out, "%s\n\nUsage: squibctl [OPTION...] %s %s\n\nOptions:\n", command->help,
@@ -676,7 +664,8 @@ void ctl_print_command_help(const struct ctl_command *command, FILE *out)
 		}
 	}
 	fprintf(out, "\nExit status: %s.\nMore: man squibctl; squibctl --help has all commands.\n",
-		exit_text(command));
+		command->exits != NULL ? command->exits
+				       : "0 done, 1 refused, 2 usage, 3 no connection");
 }
 
 void ctl_print_help(FILE *out)

@@ -44,6 +44,7 @@ struct ctl_command {
 	unsigned operands_max;
 	bool passes_on; /* the words behind its operands are a command's, options included */
 	enum ctl_output output;
+	const char *exits; /* its exit statuses; NULL: those of requests */
 	/* The request; path and body NULL: operands 1 and 2. */
 	const char *method;
 	const char *path;
