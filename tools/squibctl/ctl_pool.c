@@ -132,7 +132,7 @@ static bool hand_out_or_end(const struct ctl_args *args, const struct pool_dir *
 	if (*code != CTL_EXIT_NO_CONNECTION) {
 		return true;
 	}
-	pool_end(machine);
+	pool_end(dir, machine);
 	pool_forget(dir, machine);
 	if (!has_ended) {
 		fprintf(stderr, "squibctl: machine %lu was ended; the next one is taken\n",

@@ -24,6 +24,7 @@
 
 #include "tools/squibctl/ctl_http.h"
 #include "tools/squibctl/ctl_process.h"
+#include "tools/squibctl/ctl_tool.h"
 #include "vmm/base/fd.h"
 
 enum {
@@ -145,6 +146,15 @@ bool pool_is_kept(int lock)
 	struct stat st;
 
 	return fstat(lock, &st) == 0 && st.st_nlink > 0;
+}
+
+bool pool_has_path(const struct pool_dir *dir)
+{
+	struct stat own;
+	struct stat there;
+
+	return fstat(dir->fd, &own) == 0 && stat(dir->path, &there) == 0 &&
+	       own.st_dev == there.st_dev && own.st_ino == there.st_ino;
 }
 
 pid_t pool_keeper(const struct pool_dir *dir)
@@ -443,15 +453,34 @@ bool pool_move(const struct pool_dir *dir, struct pool_machine *machine, enum po
 	return true;
 }
 
+/* A path of a record, of a file in this directory also if that was renamed; on the heap. */
+static char *own_path(const struct pool_dir *dir, const char *path)
+{
+	size_t len = strlen(dir->path);
+
+	return strncmp(path, dir->path, len) == 0 && path[len] == '/'
+		       ? ctl_text("/proc/self/fd/%d%s", dir->fd, path + len)
+		       : strdup(path);
+}
+
+static void unlink_own(const struct pool_dir *dir, const char *path)
+{
+	AUTO_FREE char *own = own_path(dir, path);
+
+	if (own != NULL) {
+		unlink(own);
+	}
+}
+
 void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine)
 {
 	char name[NAME_LEN];
 
 	if (!pool_has_name(machine)) {
-		unlink(machine->socket);
+		unlink_own(dir, machine->socket);
 	}
 	if (machine->vsock[0] != '\0') {
-		unlink(machine->vsock);
+		unlink_own(dir, machine->vsock);
 	}
 	format_name(machine, machine->state, name);
 	unlinkat(dir->fd, name, 0);
@@ -486,8 +515,9 @@ static void end_named(const struct pool_machine *machine)
 	ctl_machine_close(&found);
 }
 
-void pool_end(const struct pool_machine *machine)
+void pool_end(const struct pool_dir *dir, const struct pool_machine *machine)
 {
+	AUTO_FREE char *socket = own_path(dir, machine->socket);
 	AUTO_FD fd = -1;
 	struct error ignored = {0};
 
@@ -497,7 +527,7 @@ void pool_end(const struct pool_machine *machine)
 	}
 	process_end(machine->pid, machine->born);
 	/* One that was started by another program is no child of its first process. */
-	if (ctl_http_connect_for(machine->socket, CONNECT_S, &fd, &ignored) == 0) {
+	if (socket != NULL && ctl_http_connect_for(socket, CONNECT_S, &fd, &ignored) == 0) {
 		pid_t pid = process_peer(fd);
 
 		if (pid > 0) {

@@ -63,6 +63,9 @@ MUST_CHECK int pool_lock(const struct pool_dir *dir, int *lock, struct error *er
 /* Whether nobody has removed the lock, or the directory, under who keeps the pool. */
 bool pool_is_kept(int lock);
 
+/* Whether the directory still has its path: what is made by that would be in another one. */
+bool pool_has_path(const struct pool_dir *dir);
+
 /* -1: it was not locked. */
 void pool_unlock(const struct pool_dir *dir, int *lock);
 
@@ -110,7 +113,7 @@ void pool_forget(const struct pool_dir *dir, const struct pool_machine *machine)
  * Ends its process, and whoever listens at its socket, and waits for that. One with a name is
  * removed.
  */
-void pool_end(const struct pool_machine *machine);
+void pool_end(const struct pool_dir *dir, const struct pool_machine *machine);
 
 /*
  * Opens the machine with its name, or what the record's process has begun to make by that. The

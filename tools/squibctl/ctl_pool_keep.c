@@ -273,7 +273,7 @@ static void show_output(const struct pool_dir *dir, unsigned long number)
 /* Of a machine that can't be made nothing is left. What the API has refused is told already. */
 static void give_up(const struct keeper *keeper, struct pool_machine *machine, enum ctl_exit code)
 {
-	pool_end(machine);
+	pool_end(keeper->dir, machine);
 	if (!is_ending(keeper)) {
 		fprintf(stderr, "squibctl: machine %lu was not made\n", machine->number);
 	}
@@ -341,7 +341,7 @@ void pool_sweep(const struct pool_dir *dir)
 		if (machine->state == POOL_TAKEN || !pool_move(dir, machine, POOL_ENDING)) {
 			continue;
 		}
-		pool_end(machine);
+		pool_end(dir, machine);
 		pool_forget(dir, machine);
 		pool_drop_output(dir, machine->number);
 	}
@@ -425,7 +425,7 @@ static unsigned long look(struct keeper *keeper)
 			   (machine->state == POOL_READY &&
 			    pool_move(keeper->dir, machine, POOL_ENDING))) {
 			if (machine->state == POOL_ENDING) {
-				pool_end(machine);
+				pool_end(keeper->dir, machine);
 			}
 			pool_forget(keeper->dir, machine);
 		}
@@ -454,7 +454,7 @@ static const char *kind(const struct keeper *keeper)
 		       : " (squibs without a machine)";
 }
 
-/* Somebody has removed the pool's files: no record says whose its machines are. */
+/* Somebody has removed the pool's files, or renamed its directory: paths in it are another's. */
 static enum ctl_exit give_all_up(const struct keeper *keeper)
 {
 	for (size_t i = 0; i < keeper->seen.count; i++) {
@@ -464,15 +464,15 @@ static enum ctl_exit give_all_up(const struct keeper *keeper)
 			continue;
 		}
 		if (pool_move(keeper->dir, machine, POOL_ENDING)) {
-			pool_end(machine);
+			pool_end(keeper->dir, machine);
 			pool_forget(keeper->dir, machine);
 		} else if (!pool_is_recorded(keeper->dir, machine)) {
 			(void)lose(machine);
 		}
 	}
 	return ctl_fail(CTL_EXIT_REFUSED,
-			"Somebody has removed the pool's files while it ran: squibctl pool stop "
-			"ends one",
+			"Somebody has removed the pool's files while it ran, or renamed its "
+			"directory: squibctl pool stop ends one",
 			NULL);
 }
 
@@ -483,7 +483,7 @@ static enum ctl_exit keep(struct keeper *keeper, unsigned long want)
 	unsigned long told = 0; /* machines that were made when that was said last */
 
 	while (!is_ending(keeper)) {
-		if (!pool_is_kept(keeper->lock)) {
+		if (!pool_is_kept(keeper->lock) || !pool_has_path(keeper->dir)) {
 			return give_all_up(keeper);
 		}
 		if (look(keeper) >= want) {

@@ -245,7 +245,7 @@ static int bring_up(const struct maker *maker, struct machine *machine, struct p
 	    pool_move(dir, record, POOL_READY)) {
 		return 0;
 	}
-	pool_end(record);
+	pool_end(dir, record);
 	pool_forget(dir, record);
 	return err->kind != ERR_NONE ? -1 : error_set(err, ERR_BAD_STATE, "Its record is gone");
 }
