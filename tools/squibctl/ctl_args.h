@@ -130,7 +130,6 @@ const struct ctl_option *ctl_options(void);
 
 /* The option that "-x" or "--name" is for a command (NULL: none yet); NULL: there is none. */
 const struct ctl_option *ctl_find_option(const char *arg, const struct ctl_command *command);
-
 /* Whether a command takes an option. */
 bool ctl_goes_with(const struct ctl_option *option, const struct ctl_command *command);
 

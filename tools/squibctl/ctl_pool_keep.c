@@ -488,8 +488,7 @@ static enum ctl_exit keep(struct keeper *keeper, unsigned long want)
 		}
 		if (look(keeper) >= want) {
 			if (made > told) {
-				say("ready: %lu%s in %s\n", want, kind(keeper),
-				    keeper->dir->path);
+				say("ready: %lu%s in %s\n", want, kind(keeper), keeper->dir->path);
 				told = made;
 			}
 			await_change(keeper);

@@ -193,9 +193,8 @@ static const struct ctl_command commands[] = {
 	 .operands_min = 2,
 	 .operands_max = 2,
 	 .output = CTL_PRINT_POOL,
-	 .exits =
-		 "0 done, 1 a machine refused, 2 the command or the directory is wrong, 3 no "
-		 "machine\ngot ready in 30 s, or nobody keeps the pool"},
+	 .exits = "0 done, 1 a machine refused, 2 the command or the directory is wrong, 3 no "
+		  "machine\ngot ready in 30 s, or nobody keeps the pool"},
 	{.name = "plug",
 	 .operands = "",
 	 .help = "Plug what --drive, --pmem and --net name into the running microVM",
