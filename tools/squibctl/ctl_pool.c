@@ -247,14 +247,17 @@ static json_t *describe(const struct pool_machine *machine)
 			 "pid", machine->pid, "name", machine->name, "socket", machine->socket);
 }
 
-static void print_json(const struct pool_dir *dir, const struct pool_list *list, pid_t keeper)
+/* false: there is a text that JSON can't have. */
+static bool print_json(const struct pool_dir *dir, const struct pool_list *list, pid_t keeper)
 {
 	json_t *machines = json_array();
 	json_int_t counts[POOL_STATES] = {0};
+	bool is_whole = true;
 
 	for (size_t i = 0; i < list->count; i++) {
 		counts[list->items[i].state] += pool_is_live(&list->items[i]);
-		json_array_append_new(machines, describe(&list->items[i]));
+		is_whole =
+			json_array_append_new(machines, describe(&list->items[i])) == 0 && is_whole;
 	}
 	json_t *object =
 		json_pack("{s:s, s:b, s:i, s:b, s:I, s:I, s:I, s:o}", "directory", dir->path,
@@ -262,8 +265,12 @@ static void print_json(const struct pool_dir *dir, const struct pool_list *list,
 			  process_is_stopped(keeper), "making", counts[POOL_MAKING], "ready",
 			  counts[POOL_READY], "taken", counts[POOL_TAKEN], "machines", machines);
 
-	ctl_print_json(object);
+	is_whole = is_whole && object != NULL;
+	if (is_whole) {
+		ctl_print_json(object);
+	}
 	json_decref(object);
+	return is_whole;
 }
 
 static enum ctl_exit status(const struct ctl_args *args, const struct pool_dir *dir)
@@ -275,12 +282,19 @@ static enum ctl_exit status(const struct ctl_args *args, const struct pool_dir *
 	if (pool_list(dir, &list, &err) < 0) {
 		return ctl_fail(CTL_EXIT_USAGE, err.msg, NULL);
 	}
-	if (args->run.json) {
-		print_json(dir, &list, keeper);
-	} else {
+	bool is_whole = !args->run.json || print_json(dir, &list, keeper);
+
+	if (!args->run.json) {
 		print_text(&list, keeper);
 	}
 	pool_list_free(&list);
+	if (!is_whole) {
+		return ctl_fail(
+			CTL_EXIT_REFUSED,
+			"The path of the pool or of a socket is no UTF-8, as JSON is: leave "
+			"--json out",
+			NULL);
+	}
 	return keeper != 0 ? CTL_EXIT_OK : CTL_EXIT_NO_CONNECTION;
 }
 
