@@ -40,7 +40,7 @@ bool process_is_stopped(pid_t pid)
 	AUTO_FREE char *text = NULL;
 	const char *at = read_stat(pid, &text);
 
-	return at != NULL && (*at == 'T' || *at == 't');
+	return at != NULL && *at == 'T';
 }
 
 /* Field 22 of its stat. */
