@@ -565,7 +565,7 @@ static uint64_t room_of(const char *dir)
 						     : UINT64_MAX;
 }
 
-/* Of a save that has failed where there was `room`. */
+/* Of a save that has failed where there was `room`: behind the reason, which may be that. */
 static void tell_room(const struct machine *machine, const char *dir, uint64_t room)
 {
 	const char *disk = ctl_machine_text(machine, "disk");
@@ -577,8 +577,8 @@ static void tell_room(const struct machine *machine, const char *dir, uint64_t r
 	}
 	if (room < need) {
 		fprintf(stderr,
-			"squibctl: There was room for %s in %s; memory and disk of %s take up to "
-			"%s\n",
+			"squibctl: that may be for want of room: there was %s in %s, and memory "
+			"and disk of %s take up to %s\n",
 			size_text(room).text, dir, machine->name, size_text(need).text);
 	}
 }
@@ -590,29 +590,34 @@ int ctl_clone_save(const char *name, const char *path, const struct ctl_args *cl
 	AUTO_FREE char *dir = NULL;
 	AUTO_FD fd = -1;
 	enum ctl_exit code = CTL_EXIT_REFUSED;
+	uint64_t room = UINT64_MAX; /* until there is a directory */
 	bool is_saved = false;
 	sigset_t mask = ctl_hold_ends();
 
 	if (open_running(name, &machine, &fd, &err) == 0 && check_save(&machine, &err) == 0 &&
 	    (clones == NULL || check_nets(clones, &machine, &err) == 0) &&
 	    make_saved(path, &dir, &err) == 0) {
-		uint64_t room = room_of(dir);
-
+		room = room_of(dir);
 		code = save_parts(&machine, dir, fd, &is_saved, &err);
 		if (is_saved) {
 			ctl_images_pin(ctl_machine_text(&machine, "image_disk"), dir);
 			ctl_event(&machine, "saved", CTL_NO_STATUS);
 		} else {
-			tell_room(&machine, dir, room);
 			ctl_remove_tree(dir);
 		}
 	}
 	ctl_release_ends(&mask);
+	if (err.kind != ERR_NONE) {
+		code = ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL);
+	}
+	if (!is_saved) {
+		tell_room(&machine, dir, room);
+	}
 	ctl_machine_close(&machine);
 	if (is_saved && clones == NULL) {
 		puts(dir);
 	}
-	return err.kind != ERR_NONE ? (int)ctl_fail(CTL_EXIT_REFUSED, err.msg, NULL) : (int)code;
+	return (int)code;
 }
 
 /* --- restoring --- */
