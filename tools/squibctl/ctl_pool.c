@@ -429,7 +429,7 @@ enum ctl_exit ctl_pool_run(const struct ctl_args *args)
 	} else if (is_start) {
 		code = start(args, &dir);
 		if (code != CTL_EXIT_OK) {
-			pool_unmake(&dir);
+			pool_unmake(&dir, args->program != NULL);
 		}
 	} else if (strcmp(action, "take") == 0) {
 		code = take(args, &dir);

@@ -86,13 +86,6 @@ void pool_close(struct pool_dir *dir)
 	dir->path = NULL;
 }
 
-void pool_unmake(const struct pool_dir *dir)
-{
-	if (dir->is_new && dir->path != NULL) {
-		(void)!rmdir(dir->path);
-	}
-}
-
 /* --- The keeper --- */
 
 static struct flock whole_file(void)
@@ -290,7 +283,9 @@ int pool_write(const struct pool_dir *dir, const struct pool_machine *machine, s
 	}
 	if (fd < 0 || write(fd, text, (size_t)len) != len ||
 	    renameat(dir->fd, draft, dir->fd, name) < 0) {
-		return error_sys(err, "Cannot write %s/%s", dir->path, name);
+		(void)error_sys(err, "Cannot write %s/%s", dir->path, name);
+		unlinkat(dir->fd, draft, 0);
+		return -1;
 	}
 	return 0;
 }
@@ -424,6 +419,22 @@ void pool_list_free(struct pool_list *list)
 	}
 	free(list->items);
 	*list = (struct pool_list){0};
+}
+
+void pool_unmake(const struct pool_dir *dir, bool keeps_numbers)
+{
+	struct pool_list list = {0};
+	struct error ignored = {0};
+
+	if (!dir->is_new || dir->path == NULL || !pool_has_path(dir)) {
+		return;
+	}
+	if (!keeps_numbers && pool_keeper(dir) == 0 && pool_list(dir, &list, &ignored) == 0 &&
+	    list.count == 0) {
+		unlinkat(dir->fd, "next", 0);
+	}
+	pool_list_free(&list);
+	(void)!rmdir(dir->path);
 }
 
 bool pool_is_recorded(const struct pool_dir *dir, const struct pool_machine *machine)

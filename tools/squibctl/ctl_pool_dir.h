@@ -54,8 +54,11 @@ const char *pool_state_name(enum pool_state state);
 MUST_CHECK int pool_open(const char *path, bool makes, struct pool_dir *dir, struct error *err);
 void pool_close(struct pool_dir *dir);
 
-/* Removes the directory if pool_open has made it, and it is empty. */
-void pool_unmake(const struct pool_dir *dir);
+/*
+ * Removes the directory if pool_open has made it, it has its path still, and no machine was made in
+ * it. `keeps_numbers`: what other programs have made may be called by them, and it stays.
+ */
+void pool_unmake(const struct pool_dir *dir, bool keeps_numbers);
 
 /* Becomes the one process that keeps the pool, until pool_unlock or its end. */
 MUST_CHECK int pool_lock(const struct pool_dir *dir, int *lock, struct error *err);
