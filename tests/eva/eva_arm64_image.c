@@ -4,6 +4,8 @@
  *
  * Options: -eva-precision 3 -eva-split-return full
  */
+#include "tests/eva/eva.h"
+
 #include "tests/eva/kernel.h"
 
 #include "arch/aarch64/boot.c"
