@@ -271,7 +271,7 @@ EVA_LONG := $(shell grep -l '^ \* Long\.' tests/eva/eva_*.c)
 EVA := $(patsubst tests/eva/eva_%.c,%,$(filter-out $(if $(LONG),,$(EVA_LONG)),$(wildcard tests/eva/eva_*.c)))
 
 eva: $(UAPI_aarch64) ## show by Frama-C that the pure modules have no run-time errors (LONG=1: those that take long, too)
-	@printf '%s\n' $(EVA) | xargs -P $$(nproc) -n 1 tests/eva/run
+	@tests/eva/run $(EVA)
 
 # --- proofs by contracts: Frama-C's WP, where numbers relate ---
 
@@ -279,7 +279,7 @@ WP := $(patsubst tests/wp/wp_%.c,%,$(wildcard tests/wp/wp_*.c))
 
 .PHONY: wp
 wp: ## prove by Frama-C's WP that copies and lists end where their buffers do (LONG=1: smoke tests of contracts)
-	@printf '%s\n' $(WP) | xargs -P $$(nproc) -n 1 tests/wp/run $(if $(LONG),--long)
+	@tests/wp/run $(if $(LONG),--long) $(WP)
 
 # --- models: spin over the protocols between threads ---
 
@@ -317,25 +317,16 @@ lint-style:
 	@echo "shellcheck: ok"
 
 # What reads C as ARCH has it; lint-arch looks at the sources that only ARCH has.
-# The analyzers do not know the cleanup attribute, and see leaks: those are the sanitizers' to find.
 ANALYZE_SRC = $(LINT_SRC) $(LINT_ARCH_SRC)
+ANALYZE_FLAGS = $(filter-out -M%,$(CPPFLAGS))
 lint-arch: ANALYZE_SRC = $(LINT_ARCH_SRC)
 lint-arch: analyze
 analyze:
-	@tools/check/headers.sh "$(CC)" $(ARCH)
-	@tools/check/headers.sh "clang --target=$(TRIPLE)" $(ARCH)
-	@printf '%s\n' $(ANALYZE_SRC) | xargs -P $$(nproc) -n 4 sh -c \
-		'clang-tidy --quiet "$$@" -- --target=$(TRIPLE) -std=gnu17 $(CPPFLAGS) 2>&1' tidy \
-		| grep -v 'warnings generated' ; test $${PIPESTATUS[1]} -eq 0
-	@echo "clang-tidy: ok"
-	@cppcheck -j $$(nproc) --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
-		--suppress=missingIncludeSystem --suppress=memleak --suppress=resourceLeak -I. -Iarch/$(ARCH) $(ANALYZE_SRC)
-	@echo "cppcheck: ok"
-	@printf '%s\n' $(ANALYZE_SRC) | xargs -P $$(nproc) -n 1 \
-		$(CC) $(CPPFLAGS) -std=gnu17 -O1 -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null -MF /dev/null
-	@echo "analyzer: ok"
+	@tools/check/headers $(ARCH) $(TRIPLE) $(CC)
+	@printf '%s\n' $(ANALYZE_SRC) | xargs -P $$(nproc) -I FILE tools/check/once FILE clang-tidy,cppcheck,$(CC) \
+		"$(CC) $(ANALYZE_FLAGS)" tools/check/analyze FILE $(TRIPLE) $(CC) "$(ANALYZE_FLAGS)"
+	@echo "clang-tidy, cppcheck, gcc's analyzer: ok"
 
-analyze: SHELL := /bin/bash
 analyze: COMPILER := gcc
 
 format: ## format the sources in place

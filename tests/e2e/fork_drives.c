@@ -98,8 +98,7 @@ bool fork_drives_test(struct squib *squib)
 	       /* Now that those are gone, one that lives, with a disk of its own. */
 	       forks(squib, CHILD("a", DRIVE("data", "a.disk"))) &&
 	       is_refused(squib, CHILD("b", DRIVE("data", "a.disk")), "a.disk") &&
-	       is_refused(squib,
-			  CHILD("b", DRIVE("data", "b.disk") ", " DRIVE("shared", "a.disk")),
+	       is_refused(squib, CHILD("b", DRIVE("data", "b.disk") ", " DRIVE("shared", "a.disk")),
 			  "a.disk") &&
 	       forks(squib, CHILD("b", DRIVE("data", "b.disk"))) &&
 	       squib_child(squib, "a", 200, "GET", "/", NULL) &&
