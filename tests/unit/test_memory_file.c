@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -371,13 +373,60 @@ Test(memory_file, page_tables_tell_own_pages)
 	assert_own_pages();
 }
 
-Test(memory_file, without_proc_own_pages_are_the_same)
+static void hide_proc(void)
 {
 	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", "/proc", "tmpfs", 0, NULL) < 0) {
 		cr_skip_test("/proc can't be hidden from here");
 	}
+}
+
+Test(memory_file, without_proc_own_pages_are_the_same)
+{
+	hide_proc();
 	assert_own_pages();
+}
+
+/* Pages of the file that are in the page cache, of the first region's. */
+static unsigned cached_pages(int fd)
+{
+	const size_t len = 2 * MIB;
+	unsigned char is_in[2 * MIB / PAGE];
+	void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+	unsigned count = 0;
+
+	cr_assert(map != MAP_FAILED && mincore(map, len, is_in) == 0);
+	for (size_t i = 0; i < sizeof(is_in); i++) {
+		count += is_in[i] & 1;
+	}
+	munmap(map, len);
+	return count;
+}
+
+/* A jailed machine whose memory file is large is not brought in for a save. */
+Test(memory_file, without_proc_what_is_not_in_memory_is_not_read)
+{
+	struct sysinfo info;
+	char text[64];
+
+	hide_proc();
+	if (sysinfo(&info) < 0 || info.totalswap > 0) {
+		cr_skip_test("this host swaps");
+	}
+	struct gmem *loaded = make_loaded();
+	int fd = gmem_slot(loaded, 0).fd;
+
+	/* Readahead has brought it all. */
+	cr_assert(fsync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+	unsigned before = cached_pages(fd);
+
+	own_pages(loaded, text, sizeof(text));
+	cr_assert_str_eq(text, "1 2 ");
+	/* What a read of a page that is cached brings with it, and not all that there is. */
+	unsigned after = cached_pages(fd);
+
+	cr_assert_leq(after, before + 64, "%u pages, before %u", after, before);
+	gmem_free(loaded);
 }
 
 static uint64_t cpu_ns(void)

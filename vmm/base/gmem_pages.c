@@ -6,9 +6,10 @@
  * before, it is what is behind the mapping: zeroes, or the bytes of a file. The kernel's page
  * tables tell the two apart [linux Documentation/admin-guide/mm/pagemap.rst], swapped pages
  * included, without touching a page. A jail has no /proc to read them from. There mincore(2) tells
- * of anonymous memory which pages were ever touched, unless the host swaps; of a file, and where it
- * swaps, the bytes are compared. The answer is the same, and the price is a read of the memory. Of
- * memory that other processes share, a memfd, all that is no hole is own.
+ * which pages are in memory, which own ones are unless the host swaps. Of anonymous memory those
+ * are the own ones; of a file their bytes are compared with the file's, and where the host swaps
+ * those of all pages. The answer is the same, and the price is a read of them. Of memory that other
+ * processes share, a memfd, all that is no hole is own.
  */
 #include "vmm/base/gmem_pages.h"
 
@@ -141,19 +142,45 @@ static int read_behind(const struct gmem_region *region, uint64_t page, uint64_t
 		       : error_sys(err, "Cannot read the memory file at offset %llu", at);
 }
 
+static bool host_swaps(void)
+{
+	struct sysinfo info;
+
+	return sysinfo(&info) < 0 || info.totalswap > 0;
+}
+
+/* Own pages are resident, where this can be told: what is not needs no look. */
+static bool find_resident(const struct look *look, uint64_t first, uint64_t count,
+			  unsigned char resident[CHUNK_PAGES])
+{
+	return sysconf(_SC_PAGESIZE) == GMEM_DIRTY_PAGE && !host_swaps() &&
+	       mincore(look->region->hva + first * GMEM_DIRTY_PAGE, count * GMEM_DIRTY_PAGE,
+		       resident) == 0;
+}
+
 static int compare(const struct look *look, uint64_t first, uint64_t count, struct error *err)
 {
 	static const uint8_t zeroes[GMEM_DIRTY_PAGE];
 	uint8_t behind[COMPARED_LEN];
+	unsigned char resident[CHUNK_PAGES];
 	const struct gmem_region *region = look->region;
 	bool has_file = region->backing == GMEM_FILE;
+	bool is_told = find_resident(look, first, count, resident);
+	uint64_t read_end = 0; /* of the pages that `behind` has or had */
 
 	for (uint64_t i = 0; i < count; i++) {
 		uint64_t in_buffer = i * GMEM_DIRTY_PAGE % COMPARED_LEN;
+		uint64_t buffer_first = i - in_buffer / GMEM_DIRTY_PAGE;
 
-		if (has_file && in_buffer == 0 &&
-		    read_behind(region, first + i, count - i, behind, err) < 0) {
-			return -1;
+		if (is_told && (resident[i] & 1) == 0) {
+			continue;
+		}
+		if (has_file && i >= read_end) {
+			if (read_behind(region, first + buffer_first, count - buffer_first, behind,
+					err) < 0) {
+				return -1;
+			}
+			read_end = buffer_first + COMPARED_LEN / GMEM_DIRTY_PAGE;
 		}
 		if (memcmp(region->hva + (first + i) * GMEM_DIRTY_PAGE,
 			   has_file ? behind + in_buffer : zeroes, GMEM_DIRTY_PAGE) != 0) {
@@ -161,13 +188,6 @@ static int compare(const struct look *look, uint64_t first, uint64_t count, stru
 		}
 	}
 	return 0;
-}
-
-static bool host_swaps(void)
-{
-	struct sysinfo info;
-
-	return sysinfo(&info) < 0 || info.totalswap > 0;
 }
 
 /* Of memory that can't be told from what was behind it. */
