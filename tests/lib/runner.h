@@ -31,7 +31,8 @@ bool runner_init(struct runner *runner, int argc, char **argv, const char *envir
 
 /*
  * Whether the test is to run: it is selected, not left to the other architecture (ONCE in the
- * environment), and KVM suffices; else it is counted as skipped.
+ * environment), has not passed by one of the logs in PASSED (names with spaces between them), and
+ * KVM suffices; else it is counted as skipped.
  */
 bool runner_begins(struct runner *runner, const char *name, enum kvm_kind needs);
 
