@@ -235,15 +235,15 @@ static void print_text(const struct pool_list *list, pid_t keeper)
 		const struct pool_machine *machine = &list->items[i];
 
 		printf("%-6lu %-8s %10d  %s\n", machine->number,
-		       pool_is_live(machine) ? pool_state_name(machine->state) : "ended",
-		       machine->pid, pool_has_name(machine) ? machine->name : machine->socket);
+		       machine->was_live ? pool_state_name(machine->state) : "ended", machine->pid,
+		       pool_has_name(machine) ? machine->name : machine->socket);
 	}
 }
 
 static json_t *describe(const struct pool_machine *machine)
 {
 	return json_pack("{s:I, s:s, s:i, s:s, s:s}", "number", (json_int_t)machine->number,
-			 "state", pool_is_live(machine) ? pool_state_name(machine->state) : "ended",
+			 "state", machine->was_live ? pool_state_name(machine->state) : "ended",
 			 "pid", machine->pid, "name", machine->name, "socket", machine->socket);
 }
 
@@ -255,7 +255,7 @@ static bool print_json(const struct pool_dir *dir, const struct pool_list *list,
 	bool is_whole = true;
 
 	for (size_t i = 0; i < list->count; i++) {
-		counts[list->items[i].state] += pool_is_live(&list->items[i]);
+		counts[list->items[i].state] += list->items[i].was_live;
 		is_whole =
 			json_array_append_new(machines, describe(&list->items[i])) == 0 && is_whole;
 	}

@@ -400,8 +400,12 @@ int pool_list(const struct pool_dir *dir, struct pool_list *list, struct error *
 		if (!read_name(entry->d_name, &machine)) {
 			continue;
 		}
-		if (read_record(dir, entry->d_name, &machine) < 0 ||
-		    pool_list_add(list, &machine) < 0) {
+		if (read_record(dir, entry->d_name, &machine) < 0) {
+			pool_free(&machine);
+			continue;
+		}
+		machine.was_live = pool_is_live(&machine);
+		if (pool_list_add(list, &machine) < 0) {
 			pool_free(&machine);
 		}
 	}

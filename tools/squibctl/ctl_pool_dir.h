@@ -34,6 +34,7 @@ struct pool_machine {
 	char *vsock;	/* heap: of its vsock device, "" if none is known */
 	char *name;	/* heap: of a machine with a name, "" if it has none */
 	char *instance; /* heap: tells it from others of that name, "" while it is being made */
+	bool was_live;	/* pool_is_live at the listing that it is of */
 };
 
 struct pool_list {

@@ -397,7 +397,7 @@ static void print_changes(const struct keeper *keeper, const struct pool_list *n
 
 		if (is_taken) {
 			say("taken: %s\n", name);
-		} else if (is_lost ? lose(was) : !pool_is_live(is)) {
+		} else if (is_lost ? lose(was) : !is->was_live) {
 			say("ended: %s, which nobody had taken\n", name);
 		}
 	}
@@ -419,7 +419,7 @@ static unsigned long look(struct keeper *keeper)
 	for (size_t i = 0; i < list.count; i++) {
 		struct pool_machine *machine = &list.items[i];
 
-		if (pool_is_live(machine)) {
+		if (machine->was_live) {
 			ready += machine->state == POOL_READY;
 		} else if (machine->state == POOL_TAKEN ||
 			   (machine->state == POOL_READY &&
