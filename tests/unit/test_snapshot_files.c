@@ -133,7 +133,7 @@ Test(snapshot_files, a_diff_is_refused_where_a_file_of_another_user_was_cut)
 	const uid_t nobody = 65534;
 
 	if (geteuid() != 0) {
-		cr_skip("only root has files of two users");
+		cr_skip_test("only root has files of two users");
 	}
 	start(false);
 	write_page(9, "base");
