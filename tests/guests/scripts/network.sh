@@ -9,10 +9,11 @@ up() {
 	must ip link set "$1" up
 	ip addr show dev "$1" | grep -q "$2" || must ip addr add "$2/24" dev "$1"
 }
-# flood ADDRESS SIZE COUNT [LOST]: a ping as soon as the last was answered, a hundred a second at least; at most LOST of
-# them may have no answer. Not busybox's ping.
+# flood ADDRESS SIZE COUNT [LOST]: a ping as soon as the last was answered; at most LOST of them may have no answer. Not
+# busybox's ping. (-f sends a hundred a second whether they are answered or not: answers to those that a slow machine
+# has waiting find the socket of ping full.)
 flood() {
-	/bin/ping -4 -n -q -f -c "$3" -s "$2" "$1" >/tmp/ping 2>&1
+	/bin/ping -4 -n -q -A -c "$3" -s "$2" "$1" >/tmp/ping 2>&1
 	received=$(sed -n 's/.* transmitted, \([0-9]*\) received.*/\1/p' /tmp/ping)
 	[ "${received:-0}" -ge $(($3 - ${4:-0})) ] ||
 		wrong "pings to $1: $(tail -n 3 /tmp/ping | tr '\n' ' ') drops here: $(counted eth0 rx_dropped) $(counted eth0 tx_dropped)"
