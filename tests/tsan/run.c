@@ -12,7 +12,8 @@
 
 enum {
 	EXIT_SKIPPED = 77,
-	JOBS = 4 /* children at once; most wait most of the time */
+	JOBS = 4,	 /* children at once; most wait most of the time */
+	TIMES_SLOWER = 4 /* than without the sanitizer, which the tests' limits are made for */
 };
 
 enum result {
@@ -74,7 +75,7 @@ static struct plain_options options_of(const struct plain_test *test)
 
 static void run_child(const struct plain_test *test, const struct plain_options *options)
 {
-	alarm((unsigned)ceil(options->timeout));
+	alarm(TIMES_SLOWER * (unsigned)ceil(options->timeout));
 	if (options->init) {
 		options->init();
 	}
