@@ -268,7 +268,7 @@ static bool run_sockets(struct squib *squib)
 
 const struct device_test snapshot_io_tests[] = {
 	{"snapshot: disks under fio, generations of Full and Diff", run_disks, 600},
-	{"snapshot: networks amid streams and floods, offloads, metadata", run_network, 120},
+	{"snapshot: networks amid streams and floods, offloads, metadata", run_network, 300},
 	{"snapshot: sockets, old connections and new ones, another path", run_sockets, 300},
 	{NULL, NULL, 0},
 };

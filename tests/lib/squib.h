@@ -16,7 +16,7 @@
 #include "tests/lib/testbed.h"
 
 enum {
-	PATIENCE_MS = 30000, /* for the API and for the end; software emulation is slow */
+	PATIENCE_MS = 90000, /* for the API and for the end; software emulation is slow */
 	MESSAGE_LEN = 512,
 	ANSWER_LEN = 1 << 15,
 };
