@@ -88,14 +88,23 @@ static int look_in_pagemap(const struct look *look, uint64_t first, uint64_t cou
 	return 0;
 }
 
+/* Which of up to CHUNK_PAGES pages are in memory: bit 0 of each byte. */
+static int ask_resident(const struct gmem_region *region, uint64_t first, uint64_t count,
+			unsigned char resident[CHUNK_PAGES], struct error *err)
+{
+	return mincore(region->hva + first * GMEM_DIRTY_PAGE, count * GMEM_DIRTY_PAGE, resident) ==
+			       0
+		       ? 0
+		       : error_sys(err, "Cannot find out which pages of guest memory are in use");
+}
+
 static int look_by_mincore(const struct look *look, uint64_t first, uint64_t count,
 			   struct error *err)
 {
 	unsigned char resident[CHUNK_PAGES];
 
-	if (mincore(look->region->hva + first * GMEM_DIRTY_PAGE, count * GMEM_DIRTY_PAGE,
-		    resident) < 0) {
-		return error_sys(err, "Cannot find out which pages of guest memory are in use");
+	if (ask_resident(look->region, first, count, resident, err) < 0) {
+		return -1;
 	}
 	for (uint64_t i = 0; i < count; i++) {
 		if ((resident[i] & 1) != 0) {
@@ -142,37 +151,21 @@ static int read_behind(const struct gmem_region *region, uint64_t page, uint64_t
 		       : error_sys(err, "Cannot read the memory file at offset %llu", at);
 }
 
-static bool host_swaps(void)
-{
-	struct sysinfo info;
-
-	return sysinfo(&info) < 0 || info.totalswap > 0;
-}
-
-/* Own pages are resident, where this can be told: what is not needs no look. */
-static bool find_resident(const struct look *look, uint64_t first, uint64_t count,
-			  unsigned char resident[CHUNK_PAGES])
-{
-	return sysconf(_SC_PAGESIZE) == GMEM_DIRTY_PAGE && !host_swaps() &&
-	       mincore(look->region->hva + first * GMEM_DIRTY_PAGE, count * GMEM_DIRTY_PAGE,
-		       resident) == 0;
-}
-
-static int compare(const struct look *look, uint64_t first, uint64_t count, struct error *err)
+/* Compares those of the pages that are `resident`; NULL: all. */
+static int compare_pages(const struct look *look, uint64_t first, uint64_t count,
+			 const unsigned char *resident, struct error *err)
 {
 	static const uint8_t zeroes[GMEM_DIRTY_PAGE];
 	uint8_t behind[COMPARED_LEN];
-	unsigned char resident[CHUNK_PAGES];
 	const struct gmem_region *region = look->region;
 	bool has_file = region->backing == GMEM_FILE;
-	bool is_told = find_resident(look, first, count, resident);
 	uint64_t read_end = 0; /* of the pages that `behind` has or had */
 
 	for (uint64_t i = 0; i < count; i++) {
 		uint64_t in_buffer = i * GMEM_DIRTY_PAGE % COMPARED_LEN;
 		uint64_t buffer_first = i - in_buffer / GMEM_DIRTY_PAGE;
 
-		if (is_told && (resident[i] & 1) == 0) {
+		if (resident != NULL && (resident[i] & 1) == 0) {
 			continue;
 		}
 		if (has_file && i >= read_end) {
@@ -188,6 +181,29 @@ static int compare(const struct look *look, uint64_t first, uint64_t count, stru
 		}
 	}
 	return 0;
+}
+
+static int compare(const struct look *look, uint64_t first, uint64_t count, struct error *err)
+{
+	return compare_pages(look, first, count, NULL, err);
+}
+
+/* Where nothing is swapped an own page is resident. */
+static int compare_resident(const struct look *look, uint64_t first, uint64_t count,
+			    struct error *err)
+{
+	unsigned char resident[CHUNK_PAGES];
+
+	return ask_resident(look->region, first, count, resident, err) < 0
+		       ? -1
+		       : compare_pages(look, first, count, resident, err);
+}
+
+static bool host_swaps(void)
+{
+	struct sysinfo info;
+
+	return sysinfo(&info) < 0 || info.totalswap > 0;
 }
 
 /* Of memory that can't be told from what was behind it. */
@@ -220,7 +236,12 @@ static look_fn choose(const struct look *look)
 		return look_in_pagemap;
 	}
 	/* Pages of 2 MiB are never swapped. */
-	return backing == GMEM_FILE || (!is_huge && host_swaps()) ? by_bytes : look_by_mincore;
+	bool is_swapped = !is_huge && host_swaps();
+
+	if (backing != GMEM_FILE && !is_swapped) {
+		return look_by_mincore;
+	}
+	return by_bytes == compare && !is_swapped ? compare_resident : by_bytes;
 }
 
 size_t gmem_bitmap_words(const struct gmem *mem, size_t index)
@@ -299,12 +320,12 @@ bool gmem_find_other(const struct gmem *mem, size_t index, const uint64_t *bitma
 	uint64_t end = min_u64(region->len / GMEM_DIRTY_PAGE, OTHERS_MAX);
 	unsigned char resident[CHUNK_PAGES];
 	unsigned left = sysconf(_SC_PAGESIZE) == GMEM_DIRTY_PAGE ? OTHERS_READ_MAX : 0;
+	struct error ignored = {0};
 
 	for (uint64_t first = *page; first < end && left > 0; first += CHUNK_PAGES) {
 		uint64_t count = min_u64(end - first, CHUNK_PAGES);
 
-		if (mincore(region->hva + first * GMEM_DIRTY_PAGE, count * GMEM_DIRTY_PAGE,
-			    resident) < 0) {
+		if (ask_resident(region, first, count, resident, &ignored) < 0) {
 			return false;
 		}
 		for (uint64_t i = 0; i < count && left > 0; i++) {
