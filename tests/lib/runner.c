@@ -57,7 +57,7 @@ static bool is_for_the_other(const char *name)
 		const char *begin;
 		enum home home;
 	} homes[] = {
-		{"32 vCPUs are seen (", LONG},
+		{"32 vCPUs are seen, and the last one runs", ARM},
 		{"64 MiB are enough", ARM},
 		{"6 GiB are seen", X86},
 		{"1 vCPU and 32 MiB", X86},
