@@ -58,7 +58,7 @@ bool machine_configure(struct squib *squib, const struct guest *guest)
 	}
 	if (!squib_serve(squib, guest->args) ||
 	    !squib_put(squib, "/boot-source",
-		       "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0 "
+		       "{\"kernel_image_path\": \"%s\", \"boot_args\": \"console=ttyS0 quiet "
 		       "reboot=k panic=1 nomodule i8042.noaux i8042.nomux i8042.dumbkbd "
 		       "squib.end=reboot squib.run=%s %s\"}",
 		       kernel, script, guest->words != NULL ? guest->words : "") ||

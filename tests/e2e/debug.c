@@ -242,7 +242,8 @@ static bool start_linux(struct squib *squib)
 	return squib_serve(squib, NULL) &&
 	       squib_put(squib, "/boot-source",
 			 "{\"kernel_image_path\": \"%.400s/%s\", \"initrd_path\": "
-			 "\"%.400s/initrd.cpio\", \"boot_args\": \"console=ttyS0 reboot=k panic=1 "
+			 "\"%.400s/initrd.cpio\", \"boot_args\": \"console=ttyS0 quiet reboot=k "
+			 "panic=1 "
 			 "nomodule nokaslr\"}",
 			 env("KERNEL_DIR"), is_x86() ? "vmlinux" : "Image", env("IMAGE_DIR")) &&
 	       squib_put(squib, "/machine-config",
@@ -283,7 +284,7 @@ bool debug_linux_test(struct squib *squib)
 		{"set $before = *(unsigned long *)&jiffies_64", NULL, ANY},
 		{"p $before != 0", " = 1", ANY},
 		{"p system_state", " = SYSTEM_RUNNING", ANY},
-		{"p saved_command_line", "console=ttyS0 reboot=k", ANY},
+		{"p saved_command_line", "console=ttyS0 quiet reboot=k", ANY},
 		{"stepi", NULL, ANY},
 		{"p $pc", NULL, ANY},
 		{"detach", "detached]", ANY},

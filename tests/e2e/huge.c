@@ -43,7 +43,8 @@ static bool configure(struct squib *squib, const char *way)
 	return squib_serve(squib, NULL) &&
 	       squib_put(squib, "/boot-source",
 			 "{\"kernel_image_path\": \"%.400s/%s\", \"initrd_path\": "
-			 "\"%.400s/initrd.cpio\", \"boot_args\": \"console=ttyS0 reboot=k panic=1 "
+			 "\"%.400s/initrd.cpio\", \"boot_args\": \"console=ttyS0 quiet reboot=k "
+			 "panic=1 "
 			 "nomodule i8042.noaux i8042.nomux i8042.dumbkbd\"}",
 			 env("KERNEL_DIR"), is_x86() ? "vmlinux" : "Image", env("IMAGE_DIR")) &&
 	       squib_put(squib, "/balloon",

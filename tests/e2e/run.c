@@ -122,7 +122,7 @@ static bool write_config(struct squib *squib, const struct guest_test *test)
 	}
 	snprintf(config, sizeof(config),
 		 "{\"boot-source\": {\"kernel_image_path\": \"%s\"%s, \"boot_args\": "
-		 "\"console=ttyS0 "
+		 "\"console=ttyS0 quiet "
 		 "reboot=k panic=1 nomodule i8042.noaux i8042.nomux i8042.dumbkbd%s%s%s%s%s\"}, "
 		 "\"drives\": [], \"machine-config\": {\"vcpu_count\": %u, \"mem_size_mib\": %u, "
 		 "\"smt\": %s, \"huge_pages\": \"%s\"}%s%s}\n",

@@ -98,7 +98,7 @@ func newVM(t *testing.T, change func(*firecracker.Config), more ...firecracker.O
 		MetricsPath:     filepath.Join(dir, "metrics"),
 		KernelImagePath: os.Getenv("KERNEL"),
 		InitrdPath:      os.Getenv("INITRD"),
-		KernelArgs:      "console=ttyS0 reboot=k panic=1",
+		KernelArgs:      "console=ttyS0 quiet reboot=k panic=1",
 		VMID:            "sdk-test",
 		MachineCfg: models.MachineConfiguration{
 			VcpuCount:  firecracker.Int64(1),
@@ -508,7 +508,7 @@ func TestAMachineRunsInAJail(t *testing.T) {
 		SocketPath:      "api.sock",
 		KernelImagePath: kernel,
 		InitrdPath:      copyTo(t, dir, os.Getenv("INITRD")),
-		KernelArgs:      "console=ttyS0 reboot=k panic=1",
+		KernelArgs:      "console=ttyS0 quiet reboot=k panic=1",
 		Seccomp:         firecracker.SeccompConfig{Enabled: true},
 		// The SDK has no jail without a root drive.
 		Drives: []models.Drive{{
