@@ -90,6 +90,7 @@ static bool run_identity(struct squib *squib)
 				    .mem_mib = 128,
 				    .script = is_x86() ? "/tests/identity.sh 0xde000 0"
 						       : "/tests/identity.sh 0x801fe000 0x40001000",
+				    .words = "loglevel=6", /* it tells of its new seed */
 				    .root = machine_root()};
 	struct clone clones[2] = {0};
 
